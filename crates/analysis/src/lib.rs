@@ -1,0 +1,1 @@
+//! Decides AnalysisRuns; one file a metric provider. Pure.

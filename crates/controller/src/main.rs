@@ -1,0 +1,2 @@
+//! Binds the driver to tokio and kube.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The contract with the API server (R1-R12) without I/O.

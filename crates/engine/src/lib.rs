@@ -1,0 +1,1 @@
+//! The step engine: decides Rollouts. Pure.

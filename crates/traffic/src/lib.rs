@@ -1,0 +1,1 @@
+//! One file a router. Pure: objects in, patches out.

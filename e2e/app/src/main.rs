@@ -1,0 +1,2 @@
+//! The app that the lab's releases are made of.
+fn main() {}
