@@ -1,0 +1,40 @@
+//! Which ReplicaSet belongs to a pod template, exactly as Argo Rollouts decides it.
+//!
+//! The template is JSON as the user wrote it. The hash is over the bytes that Go would write for it, so field order,
+//! `omitempty`, number and quantity forms come from Go's structs ([`go_tables`], generated). A wrong hash would restart
+//! every pod of a fleet; `cargo xtask check-hash` compares thousands of random templates with Go itself.
+
+mod decode;
+mod encode;
+mod go_number;
+#[rustfmt::skip]
+pub mod go_tables;
+pub mod go_type;
+mod hash;
+mod quantity;
+mod text;
+
+pub use decode::TemplateError;
+pub use hash::{pod_template_hash, steps_hash};
+pub use quantity::canonical_quantity;
+
+use go_type::GoType;
+use serde_json::Value;
+
+/// The JSON that Go writes for `value` once it has read it into the type: `go_json(&go_tables::TEMPLATE, template)`.
+///
+/// Unknown fields are gone, known ones are in Go's order, quantities are canonical. What does not fit its field is
+/// treated as Argo Rollouts treats it (dropped, or for a malformed quantity, int-or-string or time: it and everything
+/// that follows it in key order).
+pub fn go_json(is: &GoType, value: &Value) -> String {
+    let mut json = String::new();
+    encode::push_json(is, decode::normalised(is, value).as_ref(), &mut json);
+    json
+}
+
+/// Whether every value of the pod template has the form that its field asks for; unknown fields are no matter.
+///
+/// A template that fails is still hashed, as Argo Rollouts hashes it, but part of it is lost: say so to the user.
+pub fn check_template(template: &Value) -> Result<(), TemplateError> {
+    decode::check(&go_tables::TEMPLATE, template)
+}
