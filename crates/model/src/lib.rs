@@ -1,1 +1,41 @@
-//! The words that the pure crates share.
+//! The words that the pure crates share: what is observed ([`Snapshot`]), what is wished of the
+//! traffic ([`TrafficIntent`]), what is decided ([`Decision`]), and the specs once they are known
+//! to be right ([`spec`]).
+//!
+//! Invariants of this crate and of everything that depends on it below the shells:
+//! - no I/O, no clock, no randomness, no async; `now` is always the last argument;
+//! - `BTreeMap` and never `HashMap`, so that equal inputs give equal bytes;
+//! - foreign objects are JSON, never structs that lose fields.
+
+mod decision;
+mod failure;
+mod measurement;
+mod notice;
+mod observed;
+mod replica_set;
+mod rollout;
+mod snapshot;
+pub mod spec;
+pub mod template;
+mod traffic;
+mod validate;
+mod wait;
+
+pub use decision::{Decision, Direction, Effect, EffectClass, EffectKey, RuleBroken};
+pub use failure::{Failure, FailureClass};
+pub use measurement::{HttpQuery, Method, MeasurementKey, Query, Reply, SecretRef};
+pub use notice::{Notice, NoticeKind};
+pub use observed::Observed;
+pub use replica_set::ReplicaSetView;
+pub use rollout::RolloutView;
+pub use snapshot::{AnalysisRunView, RouterView, ServiceView, Snapshot, TemplateKey};
+pub use traffic::{
+    Capabilities, Destination, Kind, ObjectKey, ObjectPatch, Objects, RouterConfig, RouterProblem, TrafficIntent,
+    TrafficRouter, TrafficState, WeightRange,
+};
+pub use validate::{SpecProblem, validate};
+pub use wait::{Wait, WaitFor};
+
+/// The instant type of every pure crate. `now` is cut to whole seconds before it gets here,
+/// because Kubernetes stores whole seconds and a decision must equal its own stored record.
+pub use k8s_openapi::jiff::Timestamp;

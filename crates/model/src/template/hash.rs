@@ -1,6 +1,6 @@
 //! The hash of a pod template and of the canary's steps, as they stand in labels, names and status.
 
-use super::{go_json, go_tables};
+use super::{steps_json, template_json};
 use serde_json::Value;
 
 /// The characters of a hash: no vowels, so that no word can appear in a name.
@@ -10,9 +10,9 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 ///
 /// `collision_count` is the Rollout's `status.collisionCount`: it is set when another object already had the name that
 /// the plain hash gives. Argo Rollouts: FNV-1a over the template's Go JSON and the count, its decimal text mapped to
-/// [`ALPHABET`]. Never fails: what does not fit the template's types is treated as there (see [`go_json`]).
+/// [`ALPHABET`]. Never fails: what does not fit the template's types is treated as there (see [`template_json`]).
 pub fn pod_template_hash(template: &Value, collision_count: Option<i32>) -> String {
-    let json = go_json(&go_tables::TEMPLATE, template);
+    let json = template_json(template);
     let count = collision_count
         .map_or_else(Vec::new, |count| (i64::from(count) & 0xffff_ffff).to_le_bytes().to_vec());
     encoded(fnv1a(json.as_bytes().iter().chain(&count)))
@@ -22,7 +22,7 @@ pub fn pod_template_hash(template: &Value, collision_count: Option<i32>) -> Stri
 ///
 /// A blue-green Rollout has no steps hash at all: its status field is empty.
 pub fn steps_hash(steps: Option<&Value>) -> String {
-    let json = go_json(&go_tables::STEPS, steps.unwrap_or(&Value::Null));
+    let json = steps_json(steps);
     encoded(fnv1a(json.as_bytes()))
 }
 

@@ -21,12 +21,22 @@ pub use quantity::canonical_quantity;
 use go_type::GoType;
 use serde_json::Value;
 
-/// The JSON that Go writes for `value` once it has read it into the type: `go_json(&go_tables::TEMPLATE, template)`.
+/// The JSON that Go writes for a pod template once it has read it.
 ///
 /// Unknown fields are gone, known ones are in Go's order, quantities are canonical. What does not fit its field is
-/// treated as Argo Rollouts treats it (dropped, or for a malformed quantity, int-or-string or time: it and everything
-/// that follows it in key order).
-pub fn go_json(is: &GoType, value: &Value) -> String {
+/// treated as Argo Rollouts treats it: dropped; after a malformed quantity, int-or-string or time, everything that
+/// follows in key order is dropped as well.
+pub fn template_json(template: &Value) -> String {
+    go_json(&go_tables::TEMPLATE, template)
+}
+
+/// The JSON that Go writes for `spec.strategy.canary.steps`; no steps and an empty list are both `null`.
+pub fn steps_json(steps: Option<&Value>) -> String {
+    let some = steps.filter(|steps| steps.as_array().is_none_or(|steps| !steps.is_empty()));
+    go_json(&go_tables::STEPS, some.unwrap_or(&Value::Null))
+}
+
+fn go_json(is: &GoType, value: &Value) -> String {
     let mut json = String::new();
     encode::push_json(is, decode::normalised(is, value).as_ref(), &mut json);
     json

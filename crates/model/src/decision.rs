@@ -1,0 +1,211 @@
+use crate::{RouterConfig, Timestamp, TrafficIntent};
+use headgate_api::RolloutStatus;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What is decided for one rollout at one instant.
+///
+/// `record` is written first, fenced by uid and resourceVersion (R1); then the effects go out in order.
+/// Each is guarded and idempotent, and after any prefix of them a crash is harmless: the next decision
+/// starts from what is then observed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The whole status as it shall be stored. What it does not know of the stored JSON survives.
+    pub record: RolloutStatus,
+    /// Acts, in order: all Grow, then Shift, then Shrink.
+    pub effects: Vec<Effect>,
+    /// An upper bound on silence: decide again then, even when nothing changes. Recomputed every time.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One act on one object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Merge these annotations and, where given, `spec.replicas` into the Rollout itself (revision, nil replicas).
+    PatchRollout {
+        /// Annotations to set.
+        annotations: BTreeMap<String, String>,
+        /// `spec.replicas` to write when the user left it out, so that autoscalers work.
+        replicas: Option<i32>,
+    },
+    /// Create a ReplicaSet. Its name is already in the record (R5).
+    CreateReplicaSet {
+        /// The whole manifest, owner reference included.
+        manifest: Value,
+    },
+    /// Set `spec.replicas` of a ReplicaSet, by a JSON patch that tests uid and the old number (R2).
+    Scale {
+        /// Name of the ReplicaSet.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// The number seen, which must still be there.
+        from: i32,
+        /// The number wanted.
+        to: i32,
+    },
+    /// Set (`Some`) or remove (`None`) annotations of a ReplicaSet, and `spec.minReadySeconds` where given.
+    PatchReplicaSet {
+        /// Name of the ReplicaSet.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// Resource version that the patch was computed on.
+        resource_version: String,
+        /// Annotations to set or remove.
+        annotations: BTreeMap<String, Option<String>>,
+        /// New `spec.minReadySeconds`.
+        min_ready_seconds: Option<i32>,
+    },
+    /// Make a router's objects say what is intended.
+    Route {
+        /// Which router, and how it is configured.
+        config: RouterConfig,
+        /// The whole wish.
+        intent: TrafficIntent,
+        /// Whether the canary gets more or less than it is seen to have.
+        direction: Direction,
+    },
+    /// Create an AnalysisRun. Its name is already in the record (R5).
+    CreateAnalysisRun {
+        /// The whole manifest, owner reference included.
+        manifest: Value,
+    },
+    /// Set `spec.terminate` of an AnalysisRun that is no longer needed.
+    TerminateAnalysisRun {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Delete a finished AnalysisRun that history limits no longer keep.
+    DeleteAnalysisRun {
+        /// Its name.
+        name: String,
+        /// Its uid, a precondition.
+        uid: String,
+    },
+    /// Delete an old ReplicaSet, scaled to zero, that the history limit no longer keeps.
+    DeleteReplicaSet {
+        /// Its name.
+        name: String,
+        /// Its uid, a precondition.
+        uid: String,
+    },
+}
+
+/// Which way a shift goes, as seen from the canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards stable: allowed even when the record could not be written (R1).
+    TowardsStable,
+    /// Towards the canary, or sideways (selectors).
+    TowardsCanary,
+}
+
+/// The order in which acts are safe: Grow, then Shift, then Shrink (R6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EffectClass {
+    /// Adds capacity or bookkeeping; harmless at any time.
+    Grow,
+    /// Moves traffic.
+    Shift,
+    /// Takes capacity away.
+    Shrink,
+}
+
+/// Names an effect over time, so that its failures can be remembered: the verb and the object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EffectKey {
+    /// What is done: `CreateReplicaSet`, `Scale`, `Route`, …; `Record` for the status write.
+    pub verb: &'static str,
+    /// Name of the object, or of the router.
+    pub object: String,
+}
+
+impl Effect {
+    /// Its place in the order of R6.
+    pub fn class(&self) -> EffectClass {
+        match self {
+            Self::Scale { from, to, .. } if to < from => EffectClass::Shrink,
+            Self::DeleteReplicaSet { .. } => EffectClass::Shrink,
+            Self::Route { .. } => EffectClass::Shift,
+            Self::PatchRollout { .. }
+            | Self::CreateReplicaSet { .. }
+            | Self::Scale { .. }
+            | Self::PatchReplicaSet { .. }
+            | Self::CreateAnalysisRun { .. }
+            | Self::TerminateAnalysisRun { .. }
+            | Self::DeleteAnalysisRun { .. } => EffectClass::Grow,
+        }
+    }
+
+    /// Its name over time.
+    pub fn key(&self) -> EffectKey {
+        let (verb, object) = match self {
+            Self::PatchRollout { .. } => ("PatchRollout", ""),
+            Self::CreateReplicaSet { manifest } => ("CreateReplicaSet", manifest_name(manifest)),
+            Self::Scale { name, .. } => ("Scale", name.as_str()),
+            Self::PatchReplicaSet { name, .. } => ("PatchReplicaSet", name.as_str()),
+            Self::Route { config, .. } => ("Route", config.router),
+            Self::CreateAnalysisRun { manifest } => ("CreateAnalysisRun", manifest_name(manifest)),
+            Self::TerminateAnalysisRun { name, .. } => ("TerminateAnalysisRun", name.as_str()),
+            Self::DeleteAnalysisRun { name, .. } => ("DeleteAnalysisRun", name.as_str()),
+            Self::DeleteReplicaSet { name, .. } => ("DeleteReplicaSet", name.as_str()),
+        };
+        EffectKey { verb, object: object.to_owned() }
+    }
+}
+
+impl EffectKey {
+    /// The status write itself.
+    pub fn record() -> Self {
+        Self { verb: "Record", object: String::new() }
+    }
+}
+
+fn manifest_name(manifest: &Value) -> &str {
+    manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A decision that breaks the order of R6. It is never carried out: the rollout alone is held with
+/// condition InternalError.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleBroken {
+    /// Effects out of order.
+    #[error("{later:?} comes before {earlier:?}: effects go Grow, Shift, Shrink")]
+    OutOfOrder {
+        /// The class that came too late.
+        earlier: EffectClass,
+        /// The class that came before it.
+        later: EffectClass,
+    },
+    /// A shift and a shrink of pods in one decision: the shrink must look at the observed route.
+    #[error("a shift of traffic and a scale-down of {replica_set} in one decision: the scale-down must see the route first")]
+    ShiftAndShrink {
+        /// The ReplicaSet that would shrink.
+        replica_set: String,
+    },
+}
+
+impl Decision {
+    /// Asserts R6, in production too.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self) -> Result<(), RuleBroken> {
+        for pair in self.effects.windows(2) {
+            if let [first, second] = pair
+                && first.class() > second.class()
+            {
+                return Err(RuleBroken::OutOfOrder { earlier: second.class(), later: first.class() });
+            }
+        }
+        let shifts = self.effects.iter().any(|effect| effect.class() == EffectClass::Shift);
+        let shrink = self.effects.iter().find(|effect| effect.class() == EffectClass::Shrink);
+        match shrink {
+            Some(effect) if shifts => Err(RuleBroken::ShiftAndShrink { replica_set: effect.key().object }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use crate::Timestamp;
+
+/// How an effect failed last, kept until it succeeds: outcomes are input of the next decision (R4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure, which says who can mend it.
+    pub class: FailureClass,
+    /// What the API server or the shell said, shortened to 1,024 characters, without secrets.
+    pub message: String,
+    /// When this effect began to fail without a success in between.
+    pub since: Timestamp,
+    /// How often it has failed since then, at least 1.
+    pub attempts: u32,
+}
+
+/// Who can mend a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// Somebody else wrote first (409, or a failed `test` of a JSON patch): look again.
+    Conflict,
+    /// 429, 5xx, a timeout: the same act may succeed later.
+    Transient,
+    /// The object is gone (404).
+    NotFound,
+    /// An object of that name exists and is not ours (409 AlreadyExists of a create).
+    AlreadyExists,
+    /// The API server refuses the content (400, 422, an admission webhook): a user must act.
+    Invalid,
+    /// RBAC or a quota refuses (403): an administrator must act.
+    Forbidden,
+    /// We broke our own rule; this rollout alone is held, with condition InternalError.
+    Bug,
+}
+
+impl FailureClass {
+    /// The name used in metrics labels and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "Conflict",
+            Self::Transient => "Transient",
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::Invalid => "Invalid",
+            Self::Forbidden => "Forbidden",
+            Self::Bug => "Bug",
+        }
+    }
+}

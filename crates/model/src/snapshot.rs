@@ -1,0 +1,78 @@
+use crate::{
+    Capabilities, EffectKey, Failure, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, Timestamp,
+    TrafficState,
+};
+use headgate_api::{AnalysisPhase, AnalysisTemplateSpec};
+use std::collections::BTreeMap;
+
+/// All that is known about one rollout at one instant. Deciding is a function of this and of `now`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The Rollout.
+    pub rollout: RolloutView,
+    /// ReplicaSets whose controller owner is this Rollout's uid, in no particular order.
+    pub replica_sets: Observed<Vec<ReplicaSetView>>,
+    /// Every Service that the spec names.
+    pub services: BTreeMap<String, Observed<ServiceView>>,
+    /// The routers that the spec configures, in the fixed order of the registry, `services` first when the spec names
+    /// Services: how each is configured and what it sees.
+    pub routers: Vec<RouterView>,
+    /// AnalysisRuns whose controller owner is this Rollout's uid.
+    pub analysis_runs: Observed<Vec<AnalysisRunView>>,
+    /// Every AnalysisTemplate and ClusterAnalysisTemplate that the spec reaches, nested ones included.
+    pub templates: BTreeMap<TemplateKey, Observed<AnalysisTemplateSpec>>,
+    /// Effects of this rollout that failed and have not succeeded since.
+    pub failures: BTreeMap<EffectKey, Failure>,
+}
+
+/// One configured router and what it sees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouterView {
+    /// Its configuration.
+    pub config: RouterConfig,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// What it sees, or why it sees nothing.
+    pub state: Result<TrafficState, RouterProblem>,
+}
+
+/// A Service, as last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceView {
+    /// `spec.selector`.
+    pub selector: BTreeMap<String, String>,
+    /// Annotation `argo-rollouts.argoproj.io/managed-by-rollouts`, when present.
+    pub managed_by: Option<String>,
+}
+
+/// An AnalysisRun, as last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnalysisRunView {
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// Resource version of what was seen.
+    pub resource_version: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// True once a deletion timestamp is set.
+    pub deleting: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// `spec.terminate`.
+    pub terminate: bool,
+    /// `status.phase`; Pending when it has none yet.
+    pub phase: AnalysisPhase,
+    /// `status.message`.
+    pub message: String,
+}
+
+/// Names a template.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TemplateKey {
+    /// An AnalysisTemplate of the Rollout's namespace.
+    Namespaced(String),
+    /// A ClusterAnalysisTemplate.
+    Cluster(String),
+}

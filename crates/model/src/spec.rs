@@ -1,0 +1,160 @@
+//! A Rollout's spec once it is known to be right: wrong states don't exist here.
+//!
+//! [`crate::validate`] is the only place that makes these. Defaults are filled in (Argo Rollouts' defaults).
+
+use headgate_api::RolloutAnalysis;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A valid Rollout spec with its defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutSpec {
+    /// Desired pods, 0 or more. Default 1.
+    pub replicas: i32,
+    /// True when the user left `replicas` out, so that the default must be persisted for autoscalers.
+    pub replicas_unset: bool,
+    /// The label selector as written (`matchLabels`, `matchExpressions`).
+    pub selector: Value,
+    /// The pod template, raw.
+    pub template: Value,
+    /// Seconds that a pod must be ready to count as available. Default 0.
+    pub min_ready_seconds: i32,
+    /// Old scaled-down ReplicaSets that are kept. Default 10.
+    pub revision_history_limit: i32,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Seconds without progress after which the rollout is Degraded. Default 600.
+    pub progress_deadline_seconds: i32,
+    /// True: the deadline also aborts. Default false.
+    pub progress_deadline_abort: bool,
+    /// Pods created before this are to be restarted.
+    pub restart_at: Option<Timestamp>,
+    /// Successful AnalysisRuns that are kept. Default 5.
+    pub successful_runs_kept: i32,
+    /// Other finished AnalysisRuns that are kept. Default 5.
+    pub unsuccessful_runs_kept: i32,
+    /// How a new version goes out.
+    pub canary: Canary,
+}
+
+/// The canary strategy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canary {
+    /// The steps, in order; empty means a plain rolling update.
+    pub steps: Vec<Step>,
+    /// Pods above `replicas` that may exist without a router. Default 25 %, rounded up.
+    pub max_surge: Count,
+    /// Pods below `replicas` that may be unavailable. Default 25 %, rounded down.
+    pub max_unavailable: Count,
+    /// Service that selects canary pods.
+    pub canary_service: Option<String>,
+    /// Service that selects stable pods.
+    pub stable_service: Option<String>,
+    /// Analysis beside the steps.
+    pub background: Option<BackgroundAnalysis>,
+    /// Routers, when traffic is split by weights.
+    pub routing: Option<Routing>,
+    /// Added to pods, or to the pod template: labels and annotations of canary pods (raw).
+    pub canary_metadata: Option<Value>,
+    /// The same for stable pods.
+    pub stable_metadata: Option<Value>,
+    /// How much of a version must be available for a step to count as reached. `None`: all of it.
+    pub progress_threshold: Option<Count>,
+}
+
+/// Traffic split by weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routing {
+    /// Routers by name with their own part of the spec, in the spec's fixed order.
+    pub routers: BTreeMap<&'static str, Value>,
+    /// Sum of the weights. Default 100.
+    pub total: i32,
+    /// Seconds that old pods stay after the switch. Default 30.
+    pub scale_down_delay_seconds: i32,
+    /// Seconds that canary pods stay after an abort. Default 30; `None` (written as 0): they stay.
+    pub abort_scale_down_delay_seconds: Option<i32>,
+    /// True when the user wrote `abortScaleDownDelaySeconds`.
+    pub abort_scale_down_delay_set: bool,
+    /// Old ReplicaSets that may wait for their delay at once. `None`: no limit.
+    pub scale_down_delay_revision_limit: Option<i32>,
+    /// Stable shrinks as the canary grows.
+    pub dynamic_stable_scale: bool,
+    /// Least pods of a version that has any.
+    pub min_pods_per_replica_set: Option<i32>,
+}
+
+/// Analysis beside the steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackgroundAnalysis {
+    /// Index of the first step at which it runs. Default 0.
+    pub starting_step: usize,
+    /// What to run.
+    pub analysis: RolloutAnalysis,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Give the canary this share, 0..=total.
+    SetWeight(i32),
+    /// Stay.
+    Pause(PauseEnd),
+    /// Stay until the analysis has a verdict.
+    Analysis(Box<RolloutAnalysis>),
+    /// Size of the canary independent of its weight (routers only).
+    SetCanaryScale(CanaryScale),
+}
+
+/// What ends a pause step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseEnd {
+    /// This much time.
+    After(SignedDuration),
+    /// A promotion by the user.
+    Promotion,
+}
+
+/// Size of the canary independent of its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanaryScale {
+    /// As many pods as this weight would need.
+    Weight(i32),
+    /// This many pods.
+    Replicas(i32),
+    /// Back to following the weight.
+    MatchTrafficWeight,
+}
+
+/// A number of pods, absolute or as a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// This many.
+    Pods(i32),
+    /// This many hundredths of the desired number.
+    Percent(i32),
+}
+
+impl Count {
+    /// The number for `desired` pods, rounded up (maxSurge).
+    pub fn rounded_up(self, desired: i32) -> i32 {
+        match self {
+            Self::Pods(pods) => pods,
+            Self::Percent(percent) => hundredths(desired, percent, 99),
+        }
+    }
+
+    /// The number for `desired` pods, rounded down (maxUnavailable).
+    pub fn rounded_down(self, desired: i32) -> i32 {
+        match self {
+            Self::Pods(pods) => pods,
+            Self::Percent(percent) => hundredths(desired, percent, 0),
+        }
+    }
+}
+
+/// `(desired · percent + round) / 100` without overflow; `round` is 0 or 99.
+fn hundredths(desired: i32, percent: i32, round: i64) -> i32 {
+    let exact = i64::from(desired) * i64::from(percent) + round;
+    i32::try_from(exact / 100).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,199 @@
+use crate::Observed;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The whole wish for the traffic of one rollout: "these weights, these versions behind these
+/// Services, and nothing else of ours". Being whole, it repairs drift and needs no removal of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficIntent {
+    /// Where the stable version is reached.
+    pub stable: Destination,
+    /// Where the canary version is reached.
+    pub canary: Destination,
+    /// Share of the canary, 0..=`total`. The stable gets the rest.
+    pub canary_weight: i32,
+    /// The sum of all weights: 100 unless `maxTrafficWeight` says otherwise.
+    pub total: i32,
+}
+
+/// One version as a target of traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The Service in front of it, when the spec names one.
+    pub service: Option<String>,
+    /// `rollouts-pod-template-hash` of the pods that the Service shall select. `None`: leave the
+    /// Service's selector as it is.
+    pub hash: Option<String>,
+}
+
+/// What the route objects say now, as one router sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TrafficState {
+    /// Weights over all routes of this router; `None` for a router without weights (Services).
+    pub weights: Option<WeightRange>,
+    /// For each Service that this router manages: the hash that its selector names now.
+    pub selectors: BTreeMap<String, Option<String>>,
+    /// The data plane's word on whether it follows the objects; `None`: this router cannot tell.
+    pub confirmed: Option<bool>,
+    /// Who else writes our paths, when the objects' managedFields tell (for messages).
+    pub other_writer: Option<String>,
+}
+
+/// The smallest and largest share that the canary has on any route, of `total`. One route that lags
+/// makes the two differ; what may be removed is judged by the end that is worse for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightRange {
+    /// Smallest share of the canary on any route.
+    pub canary_min: i32,
+    /// Largest share of the canary on any route.
+    pub canary_max: i32,
+    /// The sum of our destinations' weights on each route.
+    pub total: i32,
+    /// False when some route's weights are not of the form that we write (they don't sum to `total`, or a
+    /// destination of ours is missing), so that a repair is needed although the range looks right.
+    pub well_formed: bool,
+}
+
+impl TrafficState {
+    /// True when nothing is left to be written for `intent`. A router's `plan` is empty exactly then.
+    pub fn satisfies(&self, intent: &TrafficIntent) -> bool {
+        let weights = self.weights.is_none_or(|range| {
+            range.well_formed
+                && range.canary_min == intent.canary_weight
+                && range.canary_max == intent.canary_weight
+                && range.total == intent.total
+        });
+        weights && [&intent.stable, &intent.canary].into_iter().all(|wish| self.selects(wish))
+    }
+
+    fn selects(&self, wish: &Destination) -> bool {
+        let (Some(service), Some(hash)) = (&wish.service, &wish.hash) else { return true };
+        self.selectors.get(service).is_none_or(|selected| selected.as_ref() == Some(hash))
+    }
+}
+
+/// A kind of object that a router reads and patches. Drives RBAC, discovery and watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// API group, empty for core.
+    pub group: &'static str,
+    /// API version that we speak.
+    pub version: &'static str,
+    /// Kind, CamelCase.
+    pub kind: &'static str,
+    /// Plural resource name, as in URLs and RBAC.
+    pub plural: &'static str,
+}
+
+/// Names one object that a router needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The objects that a router asked for, as last seen.
+pub type Objects = BTreeMap<ObjectKey, Observed<Value>>;
+
+/// One narrow change of one foreign object. The driver sends it with the resourceVersion of the object
+/// it was planned on, so that a concurrent edit is never overwritten (R2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPatch {
+    /// The object to change.
+    pub target: ObjectKey,
+    /// A JSON merge patch that touches only the router's own paths. It holds `metadata.resourceVersion`.
+    pub merge: Value,
+}
+
+/// Where and how a rollout's traffic goes through one router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// The router's name: the key in `spec.strategy.canary.trafficRouting`, or `services`.
+    pub router: &'static str,
+    /// Namespace of the Rollout.
+    pub namespace: String,
+    /// Name of the Rollout.
+    pub rollout: String,
+    /// `canaryService`, where set.
+    pub canary_service: Option<String>,
+    /// `stableService`, where set.
+    pub stable_service: Option<String>,
+    /// The router's own part of the spec, as the user wrote it; `Null` for `services`.
+    pub config: Value,
+}
+
+/// What a router can do beyond plain weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// It splits traffic by weights, independent of the numbers of pods.
+    pub weights: bool,
+}
+
+/// Why a router cannot plan or observe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouterProblem {
+    /// An object is not known yet (cache, API server): wait, don't judge.
+    #[error("{kind} {namespace}/{name} has not been read yet", kind = .0.kind.kind, namespace = .0.namespace, name = .0.name)]
+    Unknown(ObjectKey),
+    /// An object that the spec names does not exist.
+    #[error("{message}")]
+    Missing {
+        /// The object.
+        object: ObjectKey,
+        /// The spec's field that names it, as a path.
+        field: String,
+        /// What, where, and how to mend it.
+        message: String,
+    },
+    /// The spec or the object has not the form that is needed.
+    #[error("{message}")]
+    Invalid {
+        /// The spec's field concerned, as a path.
+        field: String,
+        /// What, where, and how to mend it.
+        message: String,
+    },
+}
+
+/// A traffic router, without I/O: objects in, patches out. A new router is one file and one line in the registry.
+pub trait TrafficRouter: Sync {
+    /// The key in `spec.strategy.canary.trafficRouting` (`istio`), or `services`.
+    fn name(&self) -> &'static str;
+
+    /// The kinds that it reads and patches.
+    fn kinds(&self) -> &'static [Kind];
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The objects that this configuration names.
+    ///
+    /// # Errors
+    /// [`RouterProblem::Invalid`] when the configuration itself is wrong.
+    fn references(&self, config: &RouterConfig) -> Result<Vec<ObjectKey>, RouterProblem>;
+
+    /// The paths of those objects that are the router's own, for docs and for messages about other writers.
+    fn owned_paths(&self) -> &'static [&'static str];
+
+    /// The patches that turn `objects` into what `intent` wishes; empty exactly when
+    /// [`TrafficRouter::observe`] satisfies the intent. Outside the owned paths nothing changes.
+    ///
+    /// # Errors
+    /// As [`TrafficRouter::observe`].
+    fn plan(
+        &self,
+        config: &RouterConfig,
+        intent: &TrafficIntent,
+        objects: &Objects,
+    ) -> Result<Vec<ObjectPatch>, RouterProblem>;
+
+    /// What the objects say now.
+    ///
+    /// # Errors
+    /// A [`RouterProblem`] when an object is unknown, missing, or not of the needed form.
+    fn observe(&self, config: &RouterConfig, objects: &Objects) -> Result<TrafficState, RouterProblem>;
+}

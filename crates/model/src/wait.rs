@@ -1,0 +1,89 @@
+use crate::Timestamp;
+use headgate_api::Waiting;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// For what a rollout waits. Each wait has an end: a deadline with a policy, or a named act of the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What kind of thing is awaited.
+    pub on: WaitFor,
+    /// One sentence for people. No moving numbers: a record may not change while nothing changes (R10).
+    pub message: String,
+    /// When the wait ends by itself, if it does.
+    pub until: Option<Timestamp>,
+    /// What ends it: what happens at `until`, or which act of the user, as a command where there is one.
+    pub ends_with: String,
+}
+
+/// The machine word of a wait (`status.waiting.kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Pods of a version to become available.
+    PodsAvailable,
+    /// The end of a timed pause.
+    PauseDuration,
+    /// A user to promote.
+    UserPromotion,
+    /// A user to resume: `spec.paused` is set.
+    UserUnpause,
+    /// A user to look at an inconclusive analysis.
+    InconclusiveAnalysis,
+    /// An analysis to come to a verdict.
+    Analysis,
+    /// The data plane, or the route object, to show the weights that were asked for.
+    RouteConfirmed,
+    /// Requests in flight to leave pods that get no new ones.
+    Drain,
+    /// `scaleDownDelaySeconds` or `abortScaleDownDelaySeconds` to pass.
+    ScaleDownDelay,
+    /// Old pods to be gone.
+    OldPodsGone,
+    /// A user to mend the spec, or something that it names.
+    MendSpec,
+    /// A user to retry, undo or release something else after an abort.
+    AfterAbort,
+    /// The API server to take what it refused: quota, RBAC, a webhook, an outage.
+    ApiServer,
+    /// An object that is in the way (name taken, being deleted).
+    ObjectInTheWay,
+}
+
+impl WaitFor {
+    /// The word as stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PodsAvailable => "PodsAvailable",
+            Self::PauseDuration => "PauseDuration",
+            Self::UserPromotion => "UserPromotion",
+            Self::UserUnpause => "UserUnpause",
+            Self::InconclusiveAnalysis => "InconclusiveAnalysis",
+            Self::Analysis => "Analysis",
+            Self::RouteConfirmed => "RouteConfirmed",
+            Self::Drain => "Drain",
+            Self::ScaleDownDelay => "ScaleDownDelay",
+            Self::OldPodsGone => "OldPodsGone",
+            Self::MendSpec => "MendSpec",
+            Self::AfterAbort => "AfterAbort",
+            Self::ApiServer => "ApiServer",
+            Self::ObjectInTheWay => "ObjectInTheWay",
+        }
+    }
+}
+
+impl Wait {
+    /// The stored form. `since` stays that of `old` as long as kind and message stay the same.
+    pub fn record(self, old: Option<&Waiting>, now: Timestamp) -> Waiting {
+        let kind = self.on.as_str();
+        let since = old
+            .filter(|old| old.kind == kind && old.message == self.message)
+            .and_then(|old| old.since.clone())
+            .unwrap_or(Time(now));
+        Waiting {
+            kind: kind.to_owned(),
+            message: self.message,
+            since: Some(since),
+            until: self.until.map(Time),
+            ends_with: self.ends_with,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Istio VirtualServices, host split: the weights of the destinations whose hosts are the stable and the
+//! canary Service, in the http routes that the spec names (or in the only one).
+
+use headgate_model::{
+    Capabilities, Kind, ObjectKey, ObjectPatch, Objects, Observed, RouterConfig, RouterProblem, TrafficIntent,
+    TrafficRouter, TrafficState, WeightRange,
+};
+use serde_json::{Value, json};
+
+/// v1beta1 has been served by every Istio since 1.5, today's included; v1 only since 1.22.
+const VIRTUAL_SERVICE: Kind = Kind {
+    group: "networking.istio.io",
+    version: "v1beta1",
+    kind: "VirtualService",
+    plural: "virtualservices",
+};
+
+const FIELD: &str = "spec.strategy.canary.trafficRouting.istio";
+
+/// Istio demands that the weights of a route sum to this.
+const TOTAL: i64 = 100;
+
+/// VirtualServices with a host split.
+pub(crate) struct Istio;
+
+/// One VirtualService as the spec names it.
+struct Named<'a> {
+    field: String,
+    key: ObjectKey,
+    routes: Vec<&'a str>,
+}
+
+/// Where in `spec.http` our two destinations of one route are, and their weights now.
+struct Split {
+    route: usize,
+    stable: usize,
+    canary: usize,
+    stable_weight: i64,
+    canary_weight: i64,
+}
+
+impl TrafficRouter for Istio {
+    fn name(&self) -> &'static str {
+        "istio"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[VIRTUAL_SERVICE]
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { weights: true }
+    }
+
+    fn references(&self, config: &RouterConfig) -> Result<Vec<ObjectKey>, RouterProblem> {
+        Ok(named(config)?.into_iter().map(|named| named.key).collect())
+    }
+
+    fn owned_paths(&self) -> &'static [&'static str] {
+        &["spec.http[*].route[*].weight of the stable and the canary host, in the selected routes"]
+    }
+
+    fn plan(
+        &self,
+        config: &RouterConfig,
+        intent: &TrafficIntent,
+        objects: &Objects,
+    ) -> Result<Vec<ObjectPatch>, RouterProblem> {
+        let canary = i64::from(intent.canary_weight);
+        let mut patches = Vec::new();
+        for named in named(config)? {
+            let virtual_service = present(&named, objects)?;
+            let splits = splits(config, &named, virtual_service)?;
+            if splits.iter().any(|split| split.canary_weight != canary || split.stable_weight != TOTAL - canary) {
+                patches.push(weigh(&named, virtual_service, &splits, canary));
+            }
+        }
+        Ok(patches)
+    }
+
+    fn observe(&self, config: &RouterConfig, objects: &Objects) -> Result<TrafficState, RouterProblem> {
+        let mut all = Vec::new();
+        let mut other_writer = None;
+        for named in named(config)? {
+            let virtual_service = present(&named, objects)?;
+            all.extend(splits(config, &named, virtual_service)?);
+            other_writer = other_writer.or_else(|| writer_of_http(virtual_service));
+        }
+        Ok(TrafficState { weights: range(&all), other_writer, ..TrafficState::default() })
+    }
+}
+
+/// The VirtualServices that the spec names: `virtualService` or `virtualServices`.
+fn named(config: &RouterConfig) -> Result<Vec<Named<'_>>, RouterProblem> {
+    let invalid = |field: &str, message: &str| RouterProblem::Invalid {
+        field: format!("{FIELD}.{field}"),
+        message: message.to_owned(),
+    };
+    let one = config.config.get("virtualService").filter(|value| !value.is_null());
+    let many = config.config.get("virtualServices").and_then(Value::as_array).filter(|list| !list.is_empty());
+    let listed: Vec<(String, &Value)> = match (one, many) {
+        (Some(one), None) => vec![("virtualService".to_owned(), one)],
+        (None, Some(many)) => {
+            many.iter().enumerate().map(|(index, value)| (format!("virtualServices[{index}]"), value)).collect()
+        }
+        (Some(_), Some(_)) => {
+            return Err(invalid("virtualService", "set either virtualService or virtualServices, not both"));
+        }
+        (None, None) => {
+            return Err(invalid("virtualService", "name the VirtualService whose routes split the traffic"));
+        }
+    };
+    listed
+        .into_iter()
+        .map(|(field, value)| {
+            let Some(name) = value.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) else {
+                return Err(invalid(&format!("{field}.name"), "give the name of a VirtualService"));
+            };
+            let routes = value.get("routes").and_then(Value::as_array);
+            let routes = routes.map_or_else(Vec::new, |list| list.iter().filter_map(Value::as_str).collect());
+            // `name.namespace` names a VirtualService elsewhere. Names cannot hold dots in practice here, because
+            // Argo Rollouts splits them the same way.
+            let (name, namespace) = name.split_once('.').unwrap_or((name, &config.namespace));
+            let key =
+                ObjectKey { kind: VIRTUAL_SERVICE, namespace: namespace.to_owned(), name: name.to_owned() };
+            Ok(Named { field: format!("{FIELD}.{field}"), key, routes })
+        })
+        .collect()
+}
+
+fn present<'a>(named: &Named<'_>, objects: &'a Objects) -> Result<&'a Value, RouterProblem> {
+    match objects.get(&named.key) {
+        Some(Observed::Present(virtual_service)) => Ok(virtual_service),
+        Some(Observed::Unknown) | None => Err(RouterProblem::Unknown(named.key.clone())),
+        Some(Observed::Absent) => Err(RouterProblem::Missing {
+            object: named.key.clone(),
+            field: format!("{}.name", named.field),
+            message: format!(
+                "VirtualService {:?} does not exist in namespace {:?}: create it, or correct {}.name",
+                named.key.name, named.key.namespace, named.field
+            ),
+        }),
+    }
+}
+
+/// Finds our two destinations in every selected route.
+fn splits(config: &RouterConfig, named: &Named<'_>, virtual_service: &Value) -> Result<Vec<Split>, RouterProblem> {
+    let invalid = |field: &str, message: String| RouterProblem::Invalid {
+        field: format!("{}.{field}", named.field),
+        message,
+    };
+    let place = format!("VirtualService {:?} in namespace {:?}", named.key.name, named.key.namespace);
+    let http = virtual_service.pointer("/spec/http").and_then(Value::as_array);
+    let http = http.filter(|routes| !routes.is_empty()).ok_or_else(|| {
+        invalid("name", format!("{place} has no http route: add one with both Services as destinations"))
+    })?;
+    if named.routes.is_empty() {
+        if http.len() > 1 {
+            let message = format!(
+                "{place} has {} http routes: name the routes to be weighted here, and give each a `name` there",
+                http.len()
+            );
+            return Err(invalid("routes", message));
+        }
+        return Ok(vec![split(config, named, &place, 0, http)?]);
+    }
+    named
+        .routes
+        .iter()
+        .map(|wanted| {
+            let index = http.iter().position(|route| route.get("name").and_then(Value::as_str) == Some(wanted));
+            let index = index.ok_or_else(|| {
+                invalid("routes", format!("{place} has no http route named {wanted:?}: add it, or correct the name"))
+            })?;
+            split(config, named, &place, index, http)
+        })
+        .collect()
+}
+
+fn split(
+    config: &RouterConfig,
+    named: &Named<'_>,
+    place: &str,
+    route: usize,
+    http: &[Value],
+) -> Result<Split, RouterProblem> {
+    let invalid = |message: String| RouterProblem::Invalid { field: format!("{}.routes", named.field), message };
+    let destinations = http.get(route).and_then(|route| route.get("route")).and_then(Value::as_array);
+    let destinations = destinations.map_or(&[][..], Vec::as_slice);
+    let find = |service: &Option<String>, role: &str| {
+        let name = service.as_deref().unwrap_or_default();
+        let found = destinations.iter().position(|destination| is_host(config, destination, name));
+        found.ok_or_else(|| {
+            invalid(format!(
+                "http route {route} of {place} does not lead to the {role} Service: add\n  - destination:\n      \
+                 host: {name}\n    weight: 0"
+            ))
+        })
+    };
+    let stable = find(&config.stable_service, "stable")?;
+    let canary = find(&config.canary_service, "canary")?;
+    let other = destinations.iter().enumerate().find(|(index, destination)| {
+        *index != stable && *index != canary && weight(destination) > 0
+    });
+    if let Some((index, _)) = other {
+        return Err(invalid(format!(
+            "destination {index} of http route {route} of {place} has a weight of its own: a route that is \
+             split between stable and canary may have others only with weight 0"
+        )));
+    }
+    let weight_of = |index: usize| destinations.get(index).map_or(0, weight);
+    Ok(Split { route, stable, canary, stable_weight: weight_of(stable), canary_weight: weight_of(canary) })
+}
+
+/// True when the destination's host is that Service: `name`, `name.namespace`, `name.namespace.svc…`.
+fn is_host(config: &RouterConfig, destination: &Value, service: &str) -> bool {
+    let host = destination.pointer("/destination/host").and_then(Value::as_str).unwrap_or_default();
+    let mut parts = host.split('.');
+    parts.next() == Some(service) && parts.next().is_none_or(|namespace| namespace == config.namespace)
+}
+
+fn weight(destination: &Value) -> i64 {
+    destination.get("weight").and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn range(splits: &[Split]) -> Option<WeightRange> {
+    // What a client gets: the canary's part of the sum, whatever the sum is.
+    let share = |split: &Split| {
+        let sum = split.stable_weight + split.canary_weight;
+        let share = if sum == 0 { 0 } else { (split.canary_weight * TOTAL + sum / 2) / sum };
+        i32::try_from(share).unwrap_or(0)
+    };
+    let well_formed = |split: &Split| split.stable_weight + split.canary_weight == TOTAL;
+    Some(WeightRange {
+        canary_min: splits.iter().map(share).min()?,
+        canary_max: splits.iter().map(share).max()?,
+        total: i32::try_from(TOTAL).unwrap_or(i32::MAX),
+        well_formed: splits.iter().all(well_formed),
+    })
+}
+
+/// `spec.http` is one atomic list, so the whole list is sent, with nothing but our weights changed; the
+/// resourceVersion keeps a concurrent edit from being lost.
+fn weigh(named: &Named<'_>, virtual_service: &Value, splits: &[Split], canary: i64) -> ObjectPatch {
+    let mut http = virtual_service.pointer("/spec/http").cloned().unwrap_or_default();
+    for split in splits {
+        let mut set = |destination: usize, weight: i64| {
+            let slot = http.pointer_mut(&format!("/{}/route/{destination}", split.route));
+            if let Some(Value::Object(destination)) = slot {
+                destination.insert("weight".to_owned(), json!(weight));
+            }
+        };
+        set(split.stable, TOTAL - canary);
+        set(split.canary, canary);
+    }
+    let resource_version = virtual_service.pointer("/metadata/resourceVersion");
+    let merge = json!({ "metadata": { "resourceVersion": resource_version }, "spec": { "http": http } });
+    ObjectPatch { target: named.key.clone(), merge }
+}
+
+/// The last field manager other than us that wrote `spec.http`, where managedFields are there.
+fn writer_of_http(virtual_service: &Value) -> Option<String> {
+    let managers = virtual_service.pointer("/metadata/managedFields")?.as_array()?;
+    let writes_http = |entry: &&Value| entry.pointer("/fieldsV1/f:spec/f:http").is_some();
+    let name = |entry: &Value| entry.get("manager").and_then(Value::as_str).map(str::to_owned);
+    managers.iter().filter(writes_http).filter_map(name).rfind(|manager| manager != "headgate")
+}

@@ -1,0 +1,221 @@
+//! What CI runs, in parts with a time budget each: a part over its budget is reported.
+
+use crate::process::{cargo, output, root, run};
+use crate::{generate, gotypes, house, image};
+use anyhow::Context;
+use clap::Args;
+use headgate_lab::{Lab, Options};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Arguments that are handed on.
+#[derive(Args)]
+pub(crate) struct Passed {
+    /// Handed on as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Leave out the tests on a real cluster (they need root)
+    #[arg(long)]
+    no_e2e: bool,
+}
+
+/// Counts over all parts.
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    minutes: Vec<(String, Duration, Duration)>,
+}
+
+/// The cluster that tests and demo use.
+const LAB: &str = "ci";
+
+/// Builds the lab's parts, and nothing else.
+pub(crate) fn setup() -> anyhow::Result<()> {
+    headgate_lab::build_all()
+}
+
+/// Runs the demo: `crates` of the workspace are built first, as users get them.
+pub(crate) fn demo(passed: &Passed) -> anyhow::Result<()> {
+    image::build()?;
+    let mut command = cargo(&["run", "--quiet", "--package", "headgate-e2e", "--bin", "demo", "--"]);
+    run(command.args(&passed.arguments))
+}
+
+/// Format, clippy and the rules of the house.
+pub(crate) fn lint() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    house::check()
+}
+
+/// Unit and property tests.
+pub(crate) fn unit() -> anyhow::Result<()> {
+    let mut tally = Tally::default();
+    tally.tests(&mut cargo(&["test", "--workspace", "--exclude", "headgate-e2e", "--exclude", "headgate-lab", "--lib", "--bins", "--tests"]));
+    tally.close()
+}
+
+/// The tests on a real cluster.
+pub(crate) fn e2e(passed: &Passed) -> anyhow::Result<()> {
+    let mut tally = Tally::default();
+    image::build()?;
+    tally.e2e(&passed.arguments)?;
+    tally.close()
+}
+
+/// Everything. Every part runs although an earlier one failed, so that one run tells all.
+pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
+    let mut tally = Tally::default();
+    tally.part("lab builds", 18, |tally| tally.check("the lab's parts are built", setup));
+    tally.part("Rust: format, clippy, builds", 14, |tally| {
+        tally.check("the code is formatted", || run(&mut cargo(&["fmt", "--all", "--check"])));
+        tally.check("clippy has nothing to say", || {
+            run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        });
+        tally.check("everything compiles", || run(&mut cargo(&["test", "--workspace", "--no-run"])));
+        tally.check("the images are built", || image::build().map(|_| ()));
+    });
+    tally.part("unit tests", 5, |tally| {
+        tally.check("the rules of the house hold", house::check);
+        tally.check("what is generated is up to date", || generate::run(true));
+        tally.check("5,000 random templates hash as in Go", || gotypes::check_hash(5000, 1));
+        tally.check("the alerts pass promtool", alerts);
+        tally.check("the chart renders", chart);
+        tally.tests(&mut cargo(&["test", "--workspace", "--exclude", "headgate-e2e", "--exclude", "headgate-lab"]));
+    });
+    if !args.no_e2e {
+        tally.part("e2e", 18, |tally| {
+            if let Err(error) = tally.e2e(&[]) {
+                tally.fail("the lab comes up", &error);
+            }
+        });
+    }
+    tally.report();
+    tally.close()
+}
+
+/// The alert rules against their unit tests.
+fn alerts() -> anyhow::Result<()> {
+    let rules = root().join("charts/headgate/rules");
+    run(Command::new(headgate_lab::tool("promtool")?).args(["test", "rules", "headgate.rules.test.yaml"]).current_dir(rules))
+}
+
+/// The chart in its variants.
+fn chart() -> anyhow::Result<()> {
+    let helm = headgate_lab::tool("helm")?;
+    let chart = root().join("charts/headgate");
+    run(Command::new(&helm).arg("lint").arg("--strict").arg(&chart).stdout(Stdio::null()))?;
+    let variants: [(&str, &[&str]); 3] = [
+        ("ConfigMap", &[]),
+        ("PrometheusRule", &["--api-versions", "monitoring.coreos.com/v1/PrometheusRule"]),
+        ("kind: Role\n", &["--set", "namespaced=true"]),
+    ];
+    for (expected, flags) in variants {
+        let text = output(Command::new(&helm).args(["template", "headgate"]).arg(&chart).args(flags))?;
+        anyhow::ensure!(text.contains(expected), "helm template {flags:?} renders no {expected}");
+    }
+    Ok(())
+}
+
+impl Tally {
+    fn part(&mut self, name: &str, budget_minutes: u64, work: impl FnOnce(&mut Self)) {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        work(self);
+        self.minutes.push((name.to_owned(), start.elapsed(), Duration::from_secs(budget_minutes * 60)));
+    }
+
+    fn check(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<()>) {
+        let start = Instant::now();
+        match work() {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok      {name} ({:.0} s)", start.elapsed().as_secs_f64());
+            }
+            Err(error) => self.fail(name, &error),
+        }
+    }
+
+    fn fail(&mut self, name: &str, error: &anyhow::Error) {
+        self.failed += 1;
+        println!("FAILED  {name}: {error:#}");
+    }
+
+    /// Runs cargo's test runner, shows what it prints, and counts from its summary lines.
+    fn tests(&mut self, command: &mut Command) {
+        if let Err(error) = self.counted(command.arg("--no-fail-fast")) {
+            self.fail("cargo test", &error);
+        }
+    }
+
+    fn counted(&mut self, command: &mut Command) -> anyhow::Result<()> {
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+        let stdout = child.stdout.take().context("cargo test has no output")?;
+        let failed_before = self.failed;
+        for line in BufReader::new(stdout).lines() {
+            let line = line.context("cannot read the output of cargo test")?;
+            if let Some((passed, failed)) = summary(&line) {
+                self.passed += passed;
+                self.failed += failed;
+            }
+            // A passing test binary's own chatter is not worth a screen.
+            if !line.trim().is_empty() && !line.ends_with("... ok") && !line.starts_with("running ") {
+                println!("{line}");
+            }
+        }
+        let status = child.wait().context("cannot wait for cargo test")?;
+        anyhow::ensure!(status.success() || self.failed > failed_before, "cargo test ended with {status}");
+        Ok(())
+    }
+
+    /// Boots the lab, runs the tests in its network, and takes it down again, also after a failure.
+    fn e2e(&mut self, filter: &[String]) -> anyhow::Result<()> {
+        let lab = Lab::up(&Options { name: LAB.to_owned(), prometheus: true, istio: true, ..Options::default() })?;
+        let mut command = cargo(&["test", "--package", "headgate-e2e"]);
+        command.env("HEADGATE_LAB", LAB).args(filter);
+        self.tests(&mut command);
+        lab.down()
+    }
+
+    fn report(&self) {
+        println!("\n=== minutes");
+        for (name, took, budget) in &self.minutes {
+            let over = if took > budget { "  OVER ITS BUDGET" } else { "" };
+            println!("{:6.1} of {:2}  {name}{over}", took.as_secs_f64() / 60.0, budget.as_secs() / 60);
+        }
+    }
+
+    fn close(&self) -> anyhow::Result<()> {
+        println!("\n{} passed, {} failed", self.passed, self.failed);
+        if self.failed > 0 {
+            // The line above must stay the last one.
+            std::process::exit(1);
+        }
+        Ok(())
+    }
+}
+
+/// `test result: ok. 12 passed; 0 failed; …`
+fn summary(line: &str) -> Option<(u32, u32)> {
+    let counts = line.strip_prefix("test result: ")?;
+    let number = |unit: &str| counts.split(['.', ';']).find_map(|part| part.trim().strip_suffix(unit)?.trim().parse().ok());
+    Some((number(" passed")?, number(" failed")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn the_summary_line_of_the_test_runner_is_read() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.5s";
+        assert_eq!(summary(line), Some((12, 3)));
+        assert_eq!(summary("running 3 tests"), None);
+    }
+}
