@@ -1,1 +1,3 @@
 //! The harness of the tests on a real cluster.
+
+pub mod load;
