@@ -3,12 +3,19 @@
 //! A small Go program (`go/gotypes`) is built once per machine into the cache; it writes the tables down by reflection
 //! and hashes templates with the very types that Argo Rollouts hashes with.
 
+mod random_json;
+
 use anyhow::{Context, Result, bail, ensure};
+use headgate_model::template::go_type::GoType;
+use headgate_model::template::{go_tables, pod_template_hash, steps_hash, steps_json, template_json};
+use random_json::Random;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Where the tables live, from the top of the workspace.
 const TABLES: &str = "crates/model/src/template/go_tables.rs";
@@ -29,7 +36,7 @@ struct Field {
 }
 
 /// The generated files, as (path from the top of the workspace, content). Needs Go.
-pub fn generate() -> Result<Vec<(PathBuf, String)>> {
+pub(crate) fn generate() -> Result<Vec<(PathBuf, String)>> {
     let output = Command::new(built_program()?).arg("types").output().context("run gotypes")?;
     ensure!(output.status.success(), "gotypes types: {}", String::from_utf8_lossy(&output.stderr));
     let table: Table =
@@ -119,4 +126,92 @@ fn type_expression(is: &str) -> Result<String> {
 /// `core.AWSElasticBlockStoreVolumeSource` becomes `CORE_AWSELASTICBLOCKSTOREVOLUMESOURCE`.
 fn static_name(name: &str) -> String {
     name.replace('.', "_").to_uppercase()
+}
+
+/// Hashes `count` random templates (one in five is a list of canary steps, one a single quantity) with Go and with our own code: an error at
+/// the first difference. Template i comes from the seed `seed + i`.
+pub(crate) fn check_hash(count: u32, seed: u64) -> Result<()> {
+    let questions: Vec<Question> =
+        (0..u64::from(count)).map(|index| Question::random(seed.wrapping_add(index))).collect();
+    let answers = ask_go(&questions)?;
+    ensure!(
+        answers.len() == questions.len(),
+        "Go answered {} of {} questions",
+        answers.len(),
+        questions.len()
+    );
+    for (question, go) in questions.iter().zip(&answers) {
+        let ours = question.our_answer();
+        ensure!(
+            *go == ours,
+            "seed {}: Go and Headgate differ\n{}\n  Go: {go}\nours: {ours}\nRepeat it with --count 1 --seed {}",
+            question.seed,
+            question.line(),
+            question.seed
+        );
+    }
+    println!("{count} random templates: Go and Headgate hash them alike");
+    Ok(())
+}
+
+/// What both sides are asked to hash.
+struct Question {
+    seed: u64,
+    root: &'static str,
+    value: Value,
+    collision_count: Option<i32>,
+}
+
+impl Question {
+    fn random(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let (root, value) = match random.below(5) {
+            0 => ("steps", random.value(&go_tables::STEPS)),
+            // Quantities have the most rules of their own, and in a whole template one bad one hides the others.
+            1 => {
+                let limits = json!({"limits": {"cpu": random.value(&GoType::Quantity)}});
+                ("template", json!({"spec": {"containers": [{"name": "app", "resources": limits}]}}))
+            }
+            _ => ("template", random.value(&go_tables::TEMPLATE)),
+        };
+        let counted = root == "template" && random.one_in(5);
+        let collision_count = counted.then(|| random.below(1 << 32) as u32 as i32);
+        Question { seed, root, value, collision_count }
+    }
+
+    fn line(&self) -> String {
+        json!({"root": self.root, "value": self.value, "collisionCount": self.collision_count}).to_string()
+    }
+
+    fn our_answer(&self) -> String {
+        if self.root == "steps" {
+            return format!("{} {}", steps_hash(Some(&self.value)), steps_json(Some(&self.value)));
+        }
+        let hash = pod_template_hash(&self.value, self.collision_count);
+        format!("{hash} {}", template_json(&self.value))
+    }
+}
+
+/// One line out, one line back.
+fn ask_go(questions: &[Question]) -> Result<Vec<String>> {
+    let mut go = Command::new(built_program()?)
+        .arg("hash")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("run gotypes")?;
+    let mut input = go.stdin.take().context("gotypes has no standard input")?;
+    let lines: String = questions.iter().map(|question| question.line() + "\n").collect();
+    // Both pipes are bounded: writing must not wait for reading.
+    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
+    let output = go.wait_with_output().context("wait for gotypes")?;
+    ensure!(output.status.success(), "gotypes hash ended with {}: its message is above", output.status);
+    if writer.join().is_err() {
+        bail!("the thread that writes to gotypes panicked");
+    }
+    Ok(String::from_utf8(output.stdout)
+        .context("gotypes printed no UTF-8")?
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }

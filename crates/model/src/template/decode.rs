@@ -63,9 +63,10 @@ fn decode(way: Way, is: &GoType, value: &Value, kept: &mut Option<Value>) -> Dec
         (GoType::Map(inner), Value::Object(members)) => return decode_map(way, inner, members, kept),
         (GoType::Struct(of), Value::Object(members)) => return decode_struct(way, of, members, kept),
         (GoType::RawJson, _) => *kept = Some(value.clone()),
-        (GoType::Quantity | GoType::IntOrString | GoType::Time, _) => {
-            *kept = Some(decode_self_reading(is, value)?)
+        (GoType::Time, _) => {
+            *kept = Some(decode_self_reading(is, value)?).filter(|time| *time != text::ZERO_TIME);
         }
+        (GoType::Quantity | GoType::IntOrString, _) => *kept = Some(decode_self_reading(is, value)?),
         _ => match decode_scalar(way, is, value) {
             Some(scalar) => *kept = Some(scalar),
             None if way == Way::Strict => return Err(mismatch(is, value)),

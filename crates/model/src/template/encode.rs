@@ -11,7 +11,7 @@ pub(super) fn push_json(is: &GoType, value: Option<&Value>, out: &mut String) {
     match (is, value) {
         (GoType::Pointer(inner), Some(value)) if !value.is_null() => push_json(inner, Some(value), out),
         (GoType::Slice(inner), Some(Value::Array(items))) => {
-            push_list(items, out, |item, out| push_json(inner, Some(item), out))
+            push_list(items, out, |item, out| push_json(inner, Some(item), out));
         }
         (GoType::Map(inner), Some(Value::Object(members))) => {
             let members = sorted(members).into_iter();
@@ -25,7 +25,7 @@ pub(super) fn push_json(is: &GoType, value: Option<&Value>, out: &mut String) {
         (_, Some(Value::String(text))) => push_quoted(text, out),
         (_, Some(Value::Number(number))) => out.push_str(&go_number::text(number)),
         (GoType::Bool, value) => {
-            out.push_str(if value == Some(&Value::Bool(true)) { "true" } else { "false" })
+            out.push_str(if value == Some(&Value::Bool(true)) { "true" } else { "false" });
         }
         (GoType::String, _) => out.push_str("\"\""),
         (GoType::Int32 | GoType::Int64 | GoType::IntOrString, _) => out.push('0'),

@@ -9,8 +9,6 @@ use std::cmp::Ordering;
 const SMALLEST_EXPONENT: i64 = -9;
 /// Digits that always fit an int64: up to here Go keeps the text as it came.
 const INT64_DIGITS: i64 = 18;
-/// Beyond it Go would spend minutes on a single number; no real quantity is near.
-const LARGEST_EXPONENT: i64 = 10_000;
 
 /// The text of the quantity once Go has read and written it twice, as the controller does before it hashes.
 ///
@@ -27,7 +25,8 @@ fn printed(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     if parts.is_zero() {
-        return Some("0".to_owned());
+        // A missing number is zero, but on its long way Go finds it missing.
+        return (parts.has_digits || parts.is_short(format, exponent)).then(|| "0".to_owned());
     }
     let mut amount = Decimal {
         negative: parts.negative,
@@ -37,10 +36,6 @@ fn printed(text: &str) -> Option<String> {
     match format {
         Format::DecimalSi | Format::DecimalExponent => amount.exponent += exponent,
         Format::BinarySi => (0..exponent / 10).for_each(|_| amount.multiply(1024)),
-    }
-    if amount.exponent > LARGEST_EXPONENT {
-        // Go keeps short numbers with a giant exponent, and never returns from the others.
-        return (format == Format::DecimalExponent).then(|| amount.print(format));
     }
     amount.round_up_to(SMALLEST_EXPONENT);
     if format == Format::BinarySi { Some(amount.print_binary()) } else { Some(amount.print(format)) }
@@ -81,6 +76,7 @@ struct Parts<'a> {
     numerator: &'a str,
     denominator: &'a str,
     suffix: &'a str,
+    has_digits: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -100,6 +96,7 @@ impl<'a> Parts<'a> {
             numerator: if numerator.is_empty() { "0" } else { numerator },
             denominator,
             suffix,
+            has_digits: unsigned.starts_with('0') || !numerator.is_empty() || !denominator.is_empty(),
         })
     }
 
@@ -107,17 +104,25 @@ impl<'a> Parts<'a> {
         self.numerator.bytes().chain(self.denominator.bytes()).all(|digit| digit == b'0')
     }
 
-    /// Whether Go takes the text itself for canonical and prints it again, sign, leading zeros and all.
-    fn is_kept_as_written(&self, format: Format, exponent: i64) -> bool {
+    /// Whether Go reads it on its short way, as an int64 with a scale.
+    fn is_short(&self, format: Format, exponent: i64) -> bool {
         let (whole, places) = (self.numerator.len() as i64, self.denominator.len() as i64);
         if format == Format::BinarySi {
-            let fits = places == 0 && 15 - whole - exponent * 3 / 10 > 0;
-            return fits && self.numerator.parse::<i64>().is_ok_and(|value| value & 7 != 0);
+            places == 0 && 15 - whole - exponent * 3 / 10 > 0
+        } else {
+            whole + places <= INT64_DIGITS && exponent - places >= SMALLEST_EXPONENT
         }
-        let scale = exponent - places;
-        whole + places <= INT64_DIGITS
-            && scale >= SMALLEST_EXPONENT
-            && scale % 3 == 0
+    }
+
+    /// Whether Go takes the text itself for canonical and prints it again, sign, leading zeros and all.
+    fn is_kept_as_written(&self, format: Format, exponent: i64) -> bool {
+        if !self.is_short(format, exponent) {
+            return false;
+        }
+        if format == Format::BinarySi {
+            return self.numerator.parse::<i64>().is_ok_and(|value| value & 7 != 0);
+        }
+        (exponent - self.denominator.len() as i64) % 3 == 0
             && !self.numerator.starts_with('0')
             && !format!("{}{}", self.numerator, self.denominator).ends_with("000")
     }

@@ -38,8 +38,10 @@ pub(super) fn equal_folded(left: &str, right: &str) -> bool {
     folded(left) == folded(right)
 }
 
-/// An RFC 3339 time in UTC, cut to whole seconds, as `metav1.Time` writes it. None when it is no such time, or Go's
-/// zero time.
+/// Go's zero time, which is written as `null`.
+pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// An RFC 3339 time in UTC, cut to whole seconds, as `metav1.Time` writes it. None when it is no such time.
 pub(super) fn whole_seconds_utc(text: &str) -> Option<String> {
     let seconds_in_range = text.get(17..19)?.parse::<u8>().is_ok_and(|seconds| seconds < 60);
     let shaped = text.is_char_boundary(10) && text.get(10..11) == Some("T") && seconds_in_range;
