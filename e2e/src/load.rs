@@ -61,7 +61,7 @@ impl Target {
 }
 
 /// Which requests share connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeepAlive {
     /// All use connections that are kept.
     Always,

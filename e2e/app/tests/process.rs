@@ -139,6 +139,15 @@ fn a_pod_that_never_gets_ready_is_alive_and_refuses_users_as_a_proxy_would() -> 
 }
 
 #[test]
+fn nothing_listens_before_the_start_delay_is_over() -> anyhow::Result<()> {
+    let before = Instant::now();
+    let app = Running::start(&[("START_DELAY", "300ms"), ("NEVER_READY", "false")])?;
+    assert!(before.elapsed() >= Duration::from_millis(300));
+    assert!(app.ask("GET /readyz")?.starts_with("HTTP/1.1 200"));
+    Ok(())
+}
+
+#[test]
 fn a_crash_has_exit_code_one() -> anyhow::Result<()> {
     let mut app = Running::start(&[("CRASH_AFTER", "200ms")])?;
     assert_eq!(app.process.wait()?.code(), Some(1));

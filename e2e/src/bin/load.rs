@@ -25,21 +25,14 @@ struct Options {
     #[arg(long)]
     seconds: Option<u64>,
     /// Which requests share connections.
-    #[arg(long, value_enum, default_value_t = Connections::Mixed)]
-    keep_alive: Connections,
+    #[arg(long, value_enum, default_value_t)]
+    keep_alive: KeepAlive,
     /// The length in seconds of the window over which lines show shares and latencies.
     #[arg(long, default_value_t = 5)]
     window: u64,
     /// How lines are written.
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
     output: Output,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Connections {
-    Always,
-    Never,
-    Mixed,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,12 +59,7 @@ impl Options {
     }
 
     fn load_options(&self) -> LoadOptions {
-        let keep_alive = match self.keep_alive {
-            Connections::Always => KeepAlive::Always,
-            Connections::Never => KeepAlive::Never,
-            Connections::Mixed => KeepAlive::Mixed,
-        };
-        LoadOptions { rate_per_second: self.rate, keep_alive, ..LoadOptions::default() }
+        LoadOptions { rate_per_second: self.rate, keep_alive: self.keep_alive, ..LoadOptions::default() }
     }
 
     async fn end(&self) {
@@ -101,6 +89,7 @@ async fn main() -> anyhow::Result<()> {
     let report = load.stop().await;
     print(options.output, &report, &report.total)?;
     if report.total.lost > 0 {
+        print_losses(options.output, &report)?;
         std::process::exit(1);
     }
     Ok(())
@@ -126,11 +115,17 @@ fn write_human(out: &mut impl Write, report: &Report, window: &Counts) -> std::i
         let p95 = counts.latency.quantile(0.95).as_millis();
         write!(out, "  | {version} {share:.1}% p95 {p95}ms errors {errors:.1}%")?;
     }
-    writeln!(out, "  | late {}ms", window.max_lateness.as_millis())?;
-    if report.in_flight == 0 {
-        for lost in &report.first_lost {
-            writeln!(out, "      lost at {}: {}", lost.at, lost.cause)?;
-        }
+    writeln!(out, "  | late {}ms", window.max_lateness.as_millis())
+}
+
+/// The first losses; JSON lines hold them already.
+fn print_losses(output: Output, report: &Report) -> anyhow::Result<()> {
+    if let Output::Json = output {
+        return Ok(());
     }
-    Ok(())
+    let mut out = std::io::stdout().lock();
+    for lost in &report.first_lost {
+        writeln!(out, "      lost at {}: {}", lost.at, lost.cause)?;
+    }
+    Ok(out.flush()?)
 }

@@ -158,8 +158,11 @@ impl Client {
     }
 }
 
-fn connection_lost(error: impl Into<anyhow::Error>) -> LostCause {
-    LostCause::Connection(format!("{:#}", error.into()))
+/// The error with its causes: hyper's own words leave out what the system said.
+fn connection_lost(error: impl std::error::Error + 'static) -> LostCause {
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    LostCause::Connection(words.join(": "))
 }
 
 /// A stream that counts the bytes received, which tells an unanswered request from a broken answer.
