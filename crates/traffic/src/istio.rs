@@ -2,8 +2,8 @@
 //! canary Service, in the http routes that the spec names (or in the only one).
 
 use headgate_model::{
-    Capabilities, Kind, ObjectKey, ObjectPatch, Objects, Observed, RouterConfig, RouterProblem, TrafficIntent,
-    TrafficRouter, TrafficState, WeightRange,
+    Capabilities, Kind, ObjectKey, ObjectPatch, Objects, Observed, RouterConfig, RouterProblem,
+    TrafficIntent, TrafficRouter, TrafficState, WeightRange,
 };
 use serde_json::{Value, json};
 
@@ -71,7 +71,10 @@ impl TrafficRouter for Istio {
         for named in named(config)? {
             let virtual_service = present(&named, objects)?;
             let splits = splits(config, &named, virtual_service)?;
-            if splits.iter().any(|split| split.canary_weight != canary || split.stable_weight != TOTAL - canary) {
+            if splits
+                .iter()
+                .any(|split| split.canary_weight != canary || split.stable_weight != TOTAL - canary)
+            {
                 patches.push(weigh(&named, virtual_service, &splits, canary));
             }
         }
@@ -100,9 +103,11 @@ fn named(config: &RouterConfig) -> Result<Vec<Named<'_>>, RouterProblem> {
     let many = config.config.get("virtualServices").and_then(Value::as_array).filter(|list| !list.is_empty());
     let listed: Vec<(String, &Value)> = match (one, many) {
         (Some(one), None) => vec![("virtualService".to_owned(), one)],
-        (None, Some(many)) => {
-            many.iter().enumerate().map(|(index, value)| (format!("virtualServices[{index}]"), value)).collect()
-        }
+        (None, Some(many)) => many
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (format!("virtualServices[{index}]"), value))
+            .collect(),
         (Some(_), Some(_)) => {
             return Err(invalid("virtualService", "set either virtualService or virtualServices, not both"));
         }
@@ -144,7 +149,11 @@ fn present<'a>(named: &Named<'_>, objects: &'a Objects) -> Result<&'a Value, Rou
 }
 
 /// Finds our two destinations in every selected route.
-fn splits(config: &RouterConfig, named: &Named<'_>, virtual_service: &Value) -> Result<Vec<Split>, RouterProblem> {
+fn splits(
+    config: &RouterConfig,
+    named: &Named<'_>,
+    virtual_service: &Value,
+) -> Result<Vec<Split>, RouterProblem> {
     let invalid = |field: &str, message: String| RouterProblem::Invalid {
         field: format!("{}.{field}", named.field),
         message,
@@ -168,9 +177,13 @@ fn splits(config: &RouterConfig, named: &Named<'_>, virtual_service: &Value) -> 
         .routes
         .iter()
         .map(|wanted| {
-            let index = http.iter().position(|route| route.get("name").and_then(Value::as_str) == Some(wanted));
+            let index =
+                http.iter().position(|route| route.get("name").and_then(Value::as_str) == Some(wanted));
             let index = index.ok_or_else(|| {
-                invalid("routes", format!("{place} has no http route named {wanted:?}: add it, or correct the name"))
+                invalid(
+                    "routes",
+                    format!("{place} has no http route named {wanted:?}: add it, or correct the name"),
+                )
             })?;
             split(config, named, &place, index, http)
         })
@@ -184,7 +197,8 @@ fn split(
     route: usize,
     http: &[Value],
 ) -> Result<Split, RouterProblem> {
-    let invalid = |message: String| RouterProblem::Invalid { field: format!("{}.routes", named.field), message };
+    let invalid =
+        |message: String| RouterProblem::Invalid { field: format!("{}.routes", named.field), message };
     let destinations = http.get(route).and_then(|route| route.get("route")).and_then(Value::as_array);
     let destinations = destinations.map_or(&[][..], Vec::as_slice);
     let find = |service: &Option<String>, role: &str| {
@@ -199,9 +213,10 @@ fn split(
     };
     let stable = find(&config.stable_service, "stable")?;
     let canary = find(&config.canary_service, "canary")?;
-    let other = destinations.iter().enumerate().find(|(index, destination)| {
-        *index != stable && *index != canary && weight(destination) > 0
-    });
+    let other = destinations
+        .iter()
+        .enumerate()
+        .find(|(index, destination)| *index != stable && *index != canary && weight(destination) > 0);
     if let Some((index, _)) = other {
         return Err(invalid(format!(
             "destination {index} of http route {route} of {place} has a weight of its own: a route that is \
