@@ -14,6 +14,7 @@ mod notice;
 mod observed;
 mod replica_set;
 mod rollout;
+pub mod selector;
 mod snapshot;
 pub mod spec;
 pub mod template;
@@ -23,17 +24,17 @@ mod wait;
 
 pub use decision::{Decision, Direction, Effect, EffectClass, EffectKey, RuleBroken};
 pub use failure::{Failure, FailureClass};
-pub use measurement::{HttpQuery, Method, MeasurementKey, Query, Reply, SecretRef};
+pub use measurement::{HttpQuery, MeasurementKey, Method, Query, Reply, SecretRef};
 pub use notice::{Notice, NoticeKind};
 pub use observed::Observed;
 pub use replica_set::ReplicaSetView;
 pub use rollout::RolloutView;
 pub use snapshot::{AnalysisRunView, RouterView, ServiceView, Snapshot, TemplateKey};
 pub use traffic::{
-    Capabilities, Destination, Kind, ObjectKey, ObjectPatch, Objects, RouterConfig, RouterProblem, TrafficIntent,
-    TrafficRouter, TrafficState, WeightRange,
+    Capabilities, Destination, Kind, ObjectKey, ObjectPatch, Objects, RouterConfig, RouterProblem,
+    TrafficIntent, TrafficRouter, TrafficState, WeightRange,
 };
-pub use validate::{SpecProblem, validate};
+pub use validate::{SpecProblem, salvage, validate};
 pub use wait::{Wait, WaitFor};
 
 /// The instant type of every pure crate. `now` is cut to whole seconds before it gets here,

@@ -1,0 +1,246 @@
+//! `spec.strategy.canary` without its steps.
+
+use super::SpecProblem;
+use super::read::{forbidden, invalid, optional, required};
+use super::steps;
+use crate::spec::{BackgroundAnalysis, Canary, Count, Routing};
+use headgate_api::{IntOrString, ProgressThresholdType, ReplicaProgressThreshold, RolloutAnalysisBackground};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const PATH: &str = "spec.strategy.canary";
+
+/// Reads the canary strategy.
+pub(super) fn canary(canary: &Value) -> Result<Canary, SpecProblem> {
+    refuse_unsupported(canary)?;
+    let canary_service = name(canary, "canaryService")?;
+    let stable_service = name(canary, "stableService")?;
+    if let (Some(same), true) = (&canary_service, canary_service == stable_service) {
+        return Err(invalid(
+            "spec.strategy.stableService",
+            same,
+            "This rollout uses the same service for the stable and canary services, but two different services are required.",
+        ));
+    }
+    let routing = routing(canary)?;
+    if routing.is_some() {
+        for (key, service) in [("canaryService", &canary_service), ("stableService", &stable_service)] {
+            if service.is_none() {
+                let problem = "Canary service and Stable service must be set together with traffic routing: name a Service";
+                return Err(invalid(&format!("{PATH}.{key}"), "\"\"", problem));
+            }
+        }
+    }
+    let total = routing.as_ref().map_or(100, |routing| routing.total);
+    let (max_surge, max_unavailable) = surge_and_unavailable(canary)?;
+    Ok(Canary {
+        steps: steps::steps(canary.get("steps"), total, routing.as_ref())?,
+        max_surge,
+        max_unavailable,
+        canary_service,
+        stable_service,
+        background: background(canary)?,
+        routing,
+        canary_metadata: None,
+        stable_metadata: None,
+        progress_threshold: progress_threshold(canary)?,
+    })
+}
+
+fn refuse_unsupported(canary: &Value) -> Result<(), SpecProblem> {
+    for (key, how) in [
+        ("antiAffinity", "remove it, or write the affinity into the pod template"),
+        ("canaryMetadata", "remove it"),
+        ("stableMetadata", "remove it"),
+        ("pingPong", "remove it and name canaryService and stableService"),
+    ] {
+        if canary.get(key).is_some_and(|value| !value.is_null()) {
+            return Err(forbidden(&format!("{PATH}.{key}"), how));
+        }
+    }
+    if optional::<bool>(canary, PATH, "dynamicStableScale")? == Some(true) {
+        return Err(forbidden(
+            &format!("{PATH}.dynamicStableScale"),
+            "remove it: stable then keeps all its pods",
+        ));
+    }
+    Ok(())
+}
+
+fn name(canary: &Value, key: &str) -> Result<Option<String>, SpecProblem> {
+    Ok(optional::<String>(canary, PATH, key)?.filter(|name| !name.is_empty()))
+}
+
+fn surge_and_unavailable(canary: &Value) -> Result<(Count, Count), SpecProblem> {
+    let surge = count(canary, "maxSurge")?.unwrap_or(Count::Percent(25));
+    let unavailable = count(canary, "maxUnavailable")?.unwrap_or(Count::Percent(25));
+    let is_zero = |count| matches!(count, Count::Pods(0) | Count::Percent(0));
+    if is_zero(surge) && is_zero(unavailable) {
+        return Err(invalid(
+            "spec.strategy.maxSurge",
+            0,
+            "MaxSurge and MaxUnavailable both can not be zero: set one of them to 1 or more",
+        ));
+    }
+    if let Count::Percent(percent) = unavailable
+        && percent > 100
+    {
+        let problem = "must not be greater than 100%";
+        return Err(invalid("spec.strategy.maxUnavailable", format!("\"{percent}%\""), problem));
+    }
+    Ok((surge, unavailable))
+}
+
+/// A text is a percentage with or without its sign, as Argo Rollouts reads it.
+fn count(canary: &Value, key: &str) -> Result<Option<Count>, SpecProblem> {
+    let field = format!("{PATH}.{key}");
+    let Some(value) = optional::<IntOrString>(canary, PATH, key)? else { return Ok(None) };
+    let count = match value {
+        IntOrString::Int(pods) if pods >= 0 => Some(Count::Pods(pods)),
+        IntOrString::Int(_) => None,
+        IntOrString::String(ref text) => {
+            text.trim_end_matches('%').parse().ok().filter(|percent| *percent >= 0).map(Count::Percent)
+        }
+    };
+    count.map(Some).ok_or_else(|| {
+        let written = canary.get(key).map(Value::to_string).unwrap_or_default();
+        invalid(
+            &field,
+            written,
+            "write a number of pods that is not negative, such as 1, or a percentage, such as 25%",
+        )
+    })
+}
+
+fn background(canary: &Value) -> Result<Option<BackgroundAnalysis>, SpecProblem> {
+    let Some(written) = optional::<RolloutAnalysisBackground>(canary, PATH, "analysis")? else {
+        return Ok(None);
+    };
+    let field = format!("{PATH}.analysis");
+    steps::check_analysis(&written.analysis, &field)?;
+    let starting_step = written.starting_step.unwrap_or(0);
+    let starting_step = usize::try_from(starting_step).map_err(|_| {
+        invalid(&format!("{field}.startingStep"), starting_step, "must be the index of a step, from 0")
+    })?;
+    let number_of_steps = canary.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
+    if starting_step > 0 && starting_step >= number_of_steps {
+        let problem = format!("must be the index of a step: there are {number_of_steps}, the first is 0");
+        return Err(invalid(&format!("{field}.startingStep"), starting_step, problem));
+    }
+    Ok(Some(BackgroundAnalysis { starting_step, analysis: written.analysis }))
+}
+
+fn progress_threshold(canary: &Value) -> Result<Option<Count>, SpecProblem> {
+    let Some(threshold) = optional::<ReplicaProgressThreshold>(canary, PATH, "replicaProgressThreshold")?
+    else {
+        return Ok(None);
+    };
+    let field = format!("{PATH}.replicaProgressThreshold");
+    match threshold.type_ {
+        ProgressThresholdType::Percent if (1..=100).contains(&threshold.value) => {
+            Ok(Some(Count::Percent(threshold.value)))
+        }
+        ProgressThresholdType::Percent => Err(invalid(
+            &format!("{field}.value"),
+            threshold.value,
+            "must be between 1 and 100 for type Percent",
+        )),
+        ProgressThresholdType::Pods if threshold.value >= 1 => Ok(Some(Count::Pods(threshold.value))),
+        ProgressThresholdType::Pods => {
+            Err(invalid(&format!("{field}.value"), threshold.value, "must be 1 or more"))
+        }
+        ProgressThresholdType::Other(word) => Err(SpecProblem {
+            field: format!("{field}.type"),
+            problem: format!("Unsupported value: \"{word}\": supported values: \"Percent\", \"Pods\""),
+        }),
+    }
+}
+
+fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
+    let path = format!("{PATH}.trafficRouting");
+    let Some(written) = canary.get("trafficRouting").filter(|value| !value.is_null()) else {
+        for key in ["scaleDownDelaySeconds", "abortScaleDownDelaySeconds", "minPodsPerReplicaSet"] {
+            // Argo Rollouts refuses the first and passes over the others.
+            if key == "scaleDownDelaySeconds" && optional::<i32>(canary, PATH, key)?.is_some() {
+                let problem = "Canary scaleDownDelaySeconds can only be used with traffic routing: remove it or add trafficRouting";
+                return Err(invalid(
+                    &format!("{PATH}.{key}"),
+                    canary.get(key).unwrap_or(&Value::Null),
+                    problem,
+                ));
+            }
+        }
+        return Ok(None);
+    };
+    let routers = routers(written, &path)?;
+    let abort_delay = delay(canary, "abortScaleDownDelaySeconds")?;
+    Ok(Some(Routing {
+        routers,
+        total: 100,
+        scale_down_delay_seconds: delay(canary, "scaleDownDelaySeconds")?.unwrap_or(30),
+        abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
+        abort_scale_down_delay_set: abort_delay.is_some(),
+        scale_down_delay_revision_limit: delay(canary, "scaleDownDelayRevisionLimit")?,
+        dynamic_stable_scale: false,
+        min_pods_per_replica_set: delay(canary, "minPodsPerReplicaSet")?,
+    }))
+}
+
+/// The routers of `trafficRouting`. More are added here as they are built.
+fn routers(written: &Value, path: &str) -> Result<BTreeMap<&'static str, Value>, SpecProblem> {
+    let Value::Object(fields) = written else { return Err(invalid(path, written, "must be an object")) };
+    let mut routers = BTreeMap::new();
+    for (key, value) in fields {
+        match key.as_str() {
+            _ if value.is_null() || is_empty_list(value) => {}
+            "istio" => {
+                check_istio(value, &format!("{path}.istio"))?;
+                routers.insert("istio", value.clone());
+            }
+            _ => {
+                let how = "remove it, or leave this Rollout to Argo Rollouts; the router istio is supported";
+                return Err(forbidden(&format!("{path}.{key}"), how));
+            }
+        }
+    }
+    if routers.is_empty() {
+        return Err(required(path, "name a router, such as istio, or remove trafficRouting"));
+    }
+    Ok(routers)
+}
+
+fn check_istio(istio: &Value, path: &str) -> Result<(), SpecProblem> {
+    let has = |value: &Value, key: &str| {
+        value.get(key).is_some_and(|value| !value.is_null() && !is_empty_list(value))
+    };
+    if has(istio, "destinationRule") {
+        let how = "remove it and let canaryService and stableService tell the versions apart";
+        return Err(forbidden(&format!("{path}.destinationRule"), how));
+    }
+    let several = istio.get("virtualServices").and_then(Value::as_array).into_iter().flatten();
+    for service in istio.get("virtualService").into_iter().chain(several) {
+        for key in ["tlsRoutes", "tcpRoutes"] {
+            if has(service, key) {
+                return Err(forbidden(
+                    &format!("{path}.virtualService.{key}"),
+                    "remove it and use HTTP routes",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_empty_list(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn delay(canary: &Value, key: &str) -> Result<Option<i32>, SpecProblem> {
+    let value = optional::<i32>(canary, PATH, key)?;
+    match value {
+        Some(negative) if negative < 0 => {
+            Err(invalid(&format!("{PATH}.{key}"), negative, "must be greater than or equal to 0"))
+        }
+        _ => Ok(value),
+    }
+}

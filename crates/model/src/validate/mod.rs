@@ -1,0 +1,108 @@
+//! From what users wrote to a [`RolloutSpec`] in which wrong states don't exist.
+//!
+//! Rules and their order are those of Argo Rollouts, so that the same mistake gets the same first answer; the texts
+//! begin with the words of Kubernetes' field errors and then say how to mend it.
+
+mod canary;
+mod read;
+mod salvage;
+mod steps;
+mod template;
+
+use crate::spec::RolloutSpec;
+use headgate_api::AnalysisRunStrategy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use read::{forbidden, invalid, optional, required};
+use serde_json::Value;
+
+pub use salvage::salvage;
+
+/// Why a spec cannot be carried out: the first problem found, with its field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct SpecProblem {
+    /// Path of the field, such as `spec.strategy.canary.steps[2].setWeight`.
+    pub field: String,
+    /// What is wrong and how to mend it, beginning with the words that Kubernetes uses
+    /// (`Required value: …`, `Invalid value: 150: …`, `Not found: …`, `Forbidden: …`).
+    pub problem: String,
+}
+
+/// Checks a Rollout's `spec` and fills in the defaults.
+///
+/// # Errors
+/// The first [`SpecProblem`].
+pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
+    let replicas = optional::<i32>(spec, "spec", "replicas")?;
+    not_negative("spec.replicas", replicas)?;
+    refuse_unsupported(spec)?;
+    let (selector, template) = template::selector_and_template(spec)?;
+    let min_ready_seconds = optional(spec, "spec", "minReadySeconds")?.unwrap_or(0);
+    not_negative("spec.minReadySeconds", Some(min_ready_seconds))?;
+    let revision_history_limit = optional(spec, "spec", "revisionHistoryLimit")?;
+    not_negative("spec.revisionHistoryLimit", revision_history_limit)?;
+    let progress_deadline_seconds = optional(spec, "spec", "progressDeadlineSeconds")?.unwrap_or(600);
+    if progress_deadline_seconds <= min_ready_seconds {
+        return Err(invalid(
+            "spec.progressDeadlineSeconds",
+            progress_deadline_seconds,
+            format!("must be greater than minReadySeconds ({min_ready_seconds})"),
+        ));
+    }
+    let kept: AnalysisRunStrategy = optional(spec, "spec", "analysis")?.unwrap_or_default();
+    Ok(RolloutSpec {
+        replicas: replicas.unwrap_or(1),
+        replicas_unset: replicas.is_none(),
+        selector,
+        template,
+        min_ready_seconds,
+        revision_history_limit: revision_history_limit.unwrap_or(10),
+        paused: optional(spec, "spec", "paused")?.unwrap_or(false),
+        progress_deadline_seconds,
+        progress_deadline_abort: optional(spec, "spec", "progressDeadlineAbort")?.unwrap_or(false),
+        restart_at: optional::<Time>(spec, "spec", "restartAt")?.map(|time| time.0),
+        successful_runs_kept: kept.successful_run_history_limit.unwrap_or(5),
+        unsuccessful_runs_kept: kept.unsuccessful_run_history_limit.unwrap_or(5),
+        canary: strategy(spec)?,
+    })
+}
+
+fn strategy(spec: &Value) -> Result<crate::spec::Canary, SpecProblem> {
+    let present =
+        |key| spec.get("strategy").and_then(|strategy| strategy.get(key)).filter(|value| !value.is_null());
+    match (present("canary"), present("blueGreen")) {
+        (Some(canary), None) => canary::canary(canary),
+        (Some(_), Some(_)) => Err(invalid(
+            "spec.strategy.strategy",
+            "canary and blueGreen",
+            "Multiple Strategies can not be listed",
+        )),
+        (None, Some(_)) => Err(forbidden(
+            "spec.strategy.blueGreen",
+            "use spec.strategy.canary, or leave this Rollout to Argo Rollouts",
+        )),
+        (None, None) => Err(required(
+            "spec.strategy.strategy",
+            "Rollout has missing field '.spec.strategy.canary or .spec.strategy.blueGreen': add\nstrategy:\n  canary: {}",
+        )),
+    }
+}
+
+fn refuse_unsupported(spec: &Value) -> Result<(), SpecProblem> {
+    for (key, how) in [
+        ("workloadRef", "remove it and write selector and template into the Rollout"),
+        ("rollbackWindow", "remove it; a rollback then takes the steps, and can be promoted in full"),
+    ] {
+        if spec.get(key).is_some_and(|value| !value.is_null()) {
+            return Err(forbidden(&format!("spec.{key}"), how));
+        }
+    }
+    Ok(())
+}
+
+fn not_negative(field: &str, value: Option<i32>) -> Result<(), SpecProblem> {
+    match value {
+        Some(value) if value < 0 => Err(invalid(field, value, "must be greater than or equal to 0")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,81 @@
+//! What an abort needs of a spec that is otherwise invalid.
+
+use super::canary;
+use crate::spec::{Canary, Count, RolloutSpec, Routing};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Reads what can be read of an invalid spec, so that an abort leads back to stable all the same. Steps and analyses are
+/// left out: an abort needs none. Answers nothing for a Rollout that is not a canary or lacks selector or template.
+pub fn salvage(spec: &Value) -> Option<RolloutSpec> {
+    let strategy = spec.pointer("/strategy/canary").filter(|value| value.is_object())?;
+    let number = |key: &str, default: i32| {
+        spec.get(key)
+            .and_then(Value::as_i64)
+            .and_then(|number| i32::try_from(number).ok())
+            .unwrap_or(default)
+            .max(0)
+    };
+    Some(RolloutSpec {
+        replicas: number("replicas", 1),
+        replicas_unset: false,
+        selector: spec.get("selector").filter(|value| value.is_object())?.clone(),
+        template: spec.get("template").filter(|value| value.is_object())?.clone(),
+        min_ready_seconds: number("minReadySeconds", 0),
+        revision_history_limit: i32::MAX,
+        paused: false,
+        progress_deadline_seconds: i32::MAX,
+        progress_deadline_abort: false,
+        restart_at: None,
+        successful_runs_kept: i32::MAX,
+        unsuccessful_runs_kept: i32::MAX,
+        canary: salvage_canary(strategy),
+    })
+}
+
+fn salvage_canary(strategy: &Value) -> Canary {
+    let mut bare = Map::new();
+    for key in [
+        "canaryService",
+        "stableService",
+        "maxSurge",
+        "maxUnavailable",
+        "trafficRouting",
+        "scaleDownDelaySeconds",
+        "abortScaleDownDelaySeconds",
+        "minPodsPerReplicaSet",
+    ] {
+        if let Some(value) = strategy.get(key) {
+            bare.insert(key.to_owned(), value.clone());
+        }
+    }
+    canary::canary(&Value::Object(bare)).unwrap_or_else(|_| Canary {
+        steps: Vec::new(),
+        max_surge: Count::Percent(25),
+        max_unavailable: Count::Percent(25),
+        canary_service: text(strategy, "canaryService"),
+        stable_service: text(strategy, "stableService"),
+        background: None,
+        routing: strategy.get("trafficRouting").filter(|value| value.is_object()).map(|_| default_routing()),
+        canary_metadata: None,
+        stable_metadata: None,
+        progress_threshold: None,
+    })
+}
+
+fn text(strategy: &Value, key: &str) -> Option<String> {
+    strategy.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn default_routing() -> Routing {
+    Routing {
+        routers: BTreeMap::new(),
+        total: 100,
+        scale_down_delay_seconds: 30,
+        abort_scale_down_delay_seconds: Some(30),
+        abort_scale_down_delay_set: false,
+        scale_down_delay_revision_limit: None,
+        dynamic_stable_scale: false,
+        min_pods_per_replica_set: None,
+    }
+}

@@ -1,0 +1,127 @@
+//! `spec.strategy.canary.steps`.
+
+use super::SpecProblem;
+use super::read::{forbidden, invalid, optional, required};
+use crate::spec::{CanaryScale, PauseEnd, Routing, Step};
+use headgate_api::{RolloutAnalysis, RolloutPause, SetCanaryScale};
+use serde_json::Value;
+
+const ACTIONS: &[&str] = &[
+    "setWeight",
+    "pause",
+    "experiment",
+    "analysis",
+    "setCanaryScale",
+    "setHeaderRoute",
+    "setMirrorRoute",
+    "plugin",
+];
+
+/// Reads the steps.
+pub(super) fn steps(
+    written: Option<&Value>,
+    total: i32,
+    routing: Option<&Routing>,
+) -> Result<Vec<Step>, SpecProblem> {
+    let path = "spec.strategy.canary.steps";
+    match written {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(steps)) => steps
+            .iter()
+            .enumerate()
+            .map(|(index, written)| step(written, &format!("{path}[{index}]"), total, routing))
+            .collect(),
+        Some(other) => Err(invalid(path, other, "must be a list of steps")),
+    }
+}
+
+fn step(written: &Value, path: &str, total: i32, routing: Option<&Routing>) -> Result<Step, SpecProblem> {
+    let mut actions = ACTIONS.iter().filter(|key| written.get(**key).is_some_and(|value| !value.is_null()));
+    let (Some(action), None) = (actions.next(), actions.next()) else {
+        let problem = format!("Step must have exactly one of the following set: {}", ACTIONS.join(", "));
+        return Err(invalid(path, written, problem));
+    };
+    let field = format!("{path}.{action}");
+    match *action {
+        "setWeight" => {
+            let weight = optional::<i32>(written, path, action)?.unwrap_or(0);
+            match (0..=total).contains(&weight) {
+                true => Ok(Step::SetWeight(weight)),
+                false => Err(invalid(&field, weight, format!("SetWeight needs to be between 0 and {total}"))),
+            }
+        }
+        "pause" => pause(&optional::<RolloutPause>(written, path, action)?.unwrap_or_default(), &field),
+        "analysis" => {
+            let analysis: RolloutAnalysis = optional(written, path, action)?.unwrap_or_default();
+            check_analysis(&analysis, &field)?;
+            Ok(Step::Analysis(Box::new(analysis)))
+        }
+        "setCanaryScale" if routing.is_none() => Err(invalid(
+            &field,
+            written.get(*action).unwrap_or(&Value::Null),
+            "SetCanaryScale can only be used with traffic routing: remove this step or add trafficRouting",
+        )),
+        "setCanaryScale" => canary_scale(
+            &optional::<SetCanaryScale>(written, path, action)?.unwrap_or_default(),
+            &field,
+            total,
+        ),
+        _ => Err(forbidden(&field, "remove this step, or leave this Rollout to Argo Rollouts")),
+    }
+}
+
+fn pause(pause: &RolloutPause, field: &str) -> Result<Step, SpecProblem> {
+    match &pause.duration {
+        None => Ok(Step::Pause(PauseEnd::Promotion)),
+        Some(duration) => duration
+            .parse()
+            .map(|duration| Step::Pause(PauseEnd::After(duration)))
+            .map_err(|error| invalid(&format!("{field}.duration"), duration, error.to_string())),
+    }
+}
+
+fn canary_scale(scale: &SetCanaryScale, field: &str, total: i32) -> Result<Step, SpecProblem> {
+    let scale = match (scale.match_traffic_weight, scale.weight, scale.replicas) {
+        (Some(true), ..) => CanaryScale::MatchTrafficWeight,
+        (_, Some(weight), None) if (0..=total).contains(&weight) => CanaryScale::Weight(weight),
+        (_, Some(weight), None) => {
+            return Err(invalid(
+                &format!("{field}.weight"),
+                weight,
+                format!("must be between 0 and {total}"),
+            ));
+        }
+        (_, None, Some(replicas)) if replicas >= 0 => CanaryScale::Replicas(replicas),
+        (_, None, Some(replicas)) => {
+            return Err(invalid(
+                &format!("{field}.replicas"),
+                replicas,
+                "must be greater than or equal to 0",
+            ));
+        }
+        (_, Some(_), Some(_)) => {
+            return Err(invalid(field, "weight and replicas", "set one of the two only"));
+        }
+        (_, None, None) => {
+            return Err(required(field, "set one of weight, replicas and matchTrafficWeight: true"));
+        }
+    };
+    Ok(Step::SetCanaryScale(scale))
+}
+
+/// What can be said of an analysis without its templates.
+pub(super) fn check_analysis(analysis: &RolloutAnalysis, field: &str) -> Result<(), SpecProblem> {
+    let templates = analysis.templates.as_deref().unwrap_or_default();
+    if templates.is_empty() {
+        return Err(required(&format!("{field}.templates"), "name at least one AnalysisTemplate"));
+    }
+    for (index, template) in templates.iter().enumerate() {
+        if template.template_name.as_deref().unwrap_or_default().is_empty() {
+            return Err(required(
+                &format!("{field}.templates[{index}].templateName"),
+                "name an AnalysisTemplate",
+            ));
+        }
+    }
+    Ok(())
+}
