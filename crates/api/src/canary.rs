@@ -124,6 +124,7 @@ pub struct PluginStep {
     /// Name of the plugin, as the controller knows it.
     pub name: String,
     /// Settings of the plugin, in the form that it documents.
+    #[serde(default)]
     #[schemars(schema_with = "crate::free_form::any_value")]
     pub config: Option<Value>,
 }

@@ -77,6 +77,7 @@ pub struct TemplateSpec {
     /// Which pods belong to this version: must match the labels of `template`.
     pub selector: Option<LabelSelector>,
     /// The pods to run.
+    #[serde(default)]
     #[schemars(schema_with = "crate::pod_template::pod_template_schema")]
     pub template: Option<Value>,
     /// Creates a Service for these pods.

@@ -34,6 +34,7 @@ pub struct MetricProvider {
     /// A query to Apache SkyWalking.
     pub skywalking: Option<SkyWalkingMetric>,
     /// A metric plugin by name, with the settings that it documents.
+    #[serde(default)]
     #[schemars(schema_with = "crate::free_form::any_object")]
     pub plugin: Option<BTreeMap<String, Value>>,
 }
@@ -139,6 +140,7 @@ pub struct WebMetric {
     /// Body of the request as text. Not together with `jsonBody`.
     pub body: Option<String>,
     /// Body of the request as JSON.
+    #[serde(default)]
     #[schemars(schema_with = "crate::free_form::any_value")]
     pub json_body: Option<Value>,
     /// Seconds that a request may take. Default: 10.
@@ -167,6 +169,7 @@ pub struct WebMetricHeader {
 #[serde(rename_all = "camelCase")]
 pub struct JobMetric {
     /// Labels and annotations of the Job.
+    #[serde(default)]
     #[schemars(schema_with = "crate::pod_template::metadata_schema")]
     pub metadata: Option<Value>,
     /// The Job.
@@ -180,7 +183,6 @@ pub struct JobMetric {
 #[serde(rename_all = "camelCase")]
 pub struct DatadogMetric {
     /// How far back the query looks. Default: 5m.
-    #[schemars(extend("default" = "5m"))]
     pub interval: Option<GoDuration>,
     /// The query.
     pub query: Option<String>,
@@ -189,7 +191,6 @@ pub struct DatadogMetric {
     /// Formula over the names of `queries`.
     pub formula: Option<String>,
     /// API of Datadog: `v1` or `v2`. Default: v1.
-    #[schemars(extend("default" = "v1"))]
     pub api_version: Option<String>,
     /// How points become a value (`avg`, `min`, `max`, `sum`, `last`, `percentile`, `mean`, `l2norm`, `area`).
     /// Only with `apiVersion: v2`. Default: last.
@@ -197,7 +198,6 @@ pub struct DatadogMetric {
     /// The Secret with address and keys. Default: the Secret `datadog` of the controller.
     pub secret_ref: Option<SecretRef>,
     /// How long a request may take. Default: 10s.
-    #[schemars(extend("default" = "10s"))]
     pub request_timeout: Option<GoDuration>,
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What should run and how a new version of it goes out.
+#[expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
 #[serde_with::skip_serializing_none]
 #[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -69,6 +70,7 @@ pub struct RolloutSpec {
     /// Required unless `workloadRef` is set.
     pub selector: Option<LabelSelector>,
     /// The pods to run. A change of it starts a new release. Required unless `workloadRef` is set.
+    #[serde(default)]
     #[schemars(schema_with = "crate::pod_template::pod_template_schema")]
     pub template: Option<Value>,
     /// Takes `selector` and `template` from another object (a Deployment, ReplicaSet or PodTemplate in the

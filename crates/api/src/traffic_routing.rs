@@ -31,6 +31,7 @@ pub struct RolloutTrafficRouting {
     pub apisix: Option<ApisixTrafficRouting>,
     /// Traffic router plugins by name (`argoproj-labs/gatewayAPI` for the Gateway API), with the settings that
     /// each documents.
+    #[serde(default)]
     #[schemars(schema_with = "crate::free_form::any_object")]
     pub plugins: Option<BTreeMap<String, Value>>,
     /// The weight that means all traffic. Only with `nginx` and plugins. Default: 100.
