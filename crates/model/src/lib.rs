@@ -7,6 +7,7 @@
 //! - `BTreeMap` and never `HashMap`, so that equal inputs give equal bytes;
 //! - foreign objects are JSON, never structs that lose fields.
 
+pub mod analysis;
 mod decision;
 mod failure;
 mod measurement;
