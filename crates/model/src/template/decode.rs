@@ -197,7 +197,7 @@ fn decode_scalar(way: Way, is: &GoType, value: &Value) -> Option<Value> {
 }
 
 /// Go's zero value where it is not nothing: what a pointer points to, an element of a slice or of a map.
-fn zero(is: &GoType) -> Option<Value> {
+pub(super) fn zero(is: &GoType) -> Option<Value> {
     match is {
         GoType::String => Some(Value::String(String::new())),
         GoType::Bool => Some(Value::Bool(false)),

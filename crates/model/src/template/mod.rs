@@ -5,6 +5,7 @@
 //! every pod of a fleet; `cargo xtask check-hash` compares thousands of random templates with Go itself.
 
 mod decode;
+mod defaults;
 mod encode;
 mod go_number;
 #[rustfmt::skip]
@@ -12,11 +13,15 @@ pub mod go_tables;
 pub mod go_type;
 mod hash;
 mod quantity;
+mod same;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use decode::TemplateError;
 pub use hash::{pod_template_hash, steps_hash};
 pub use quantity::canonical_quantity;
+pub use same::{same_template, strip_injected};
 
 use go_type::GoType;
 use serde_json::Value;

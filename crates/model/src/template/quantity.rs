@@ -17,28 +17,27 @@ pub fn canonical_quantity(text: &str) -> Option<String> {
     printed(printed(text.trim())?.trim())
 }
 
+/// The size of a quantity, the same text for all that are equal (`1Gi`, `1073741824`), rounded up to a power of ten.
+pub(super) fn amount_rounded_up(text: &str, exponent: i64) -> Option<String> {
+    let (parts, format, power) = Parts::read(text.trim())?;
+    let mut amount = parts.amount(format, power);
+    amount.round_up_to(exponent.max(SMALLEST_EXPONENT));
+    Some(if parts.is_zero() { "0".to_owned() } else { amount.print(Format::DecimalExponent) })
+}
+
 /// One round trip through Go.
 fn printed(text: &str) -> Option<String> {
-    let parts = Parts::split(text)?;
-    let (format, exponent) = interpret_suffix(parts.suffix)?;
-    if parts.is_kept_as_written(format, exponent) {
+    let (parts, format, power) = Parts::read(text)?;
+    if parts.is_kept_as_written(format, power) {
         return Some(text.to_owned());
     }
     if parts.is_zero() {
         // A missing number is zero, but on its long way Go finds it missing.
-        return (parts.has_digits || parts.is_short(format, exponent)).then(|| "0".to_owned());
+        return (parts.has_digits || parts.is_short(format, power)).then(|| "0".to_owned());
     }
-    let mut amount = Decimal {
-        negative: parts.negative,
-        digits: parts.numerator.bytes().chain(parts.denominator.bytes()).map(|digit| digit - b'0').collect(),
-        exponent: -i64::try_from(parts.denominator.len()).ok()?,
-    };
-    match format {
-        Format::DecimalSi | Format::DecimalExponent => amount.exponent += exponent,
-        Format::BinarySi => (0..exponent / 10).for_each(|_| amount.multiply(1024)),
-    }
+    let mut amount = parts.amount(format, power);
     amount.round_up_to(SMALLEST_EXPONENT);
-    if format == Format::BinarySi { Some(amount.print_binary()) } else { Some(amount.print(format)) }
+    Some(if format == Format::BinarySi { amount.print_binary() } else { amount.print(format) })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +79,31 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// A quantity's parts, its format, and the power that its suffix stands for.
+    fn read(text: &'a str) -> Option<(Self, Format, i64)> {
+        let parts = Parts::split(text)?;
+        let (format, power) = interpret_suffix(parts.suffix)?;
+        Some((parts, format, power))
+    }
+
+    fn amount(&self, format: Format, power: i64) -> Decimal {
+        let mut amount = Decimal {
+            negative: self.negative,
+            digits: self
+                .numerator
+                .bytes()
+                .chain(self.denominator.bytes())
+                .map(|digit| digit - b'0')
+                .collect(),
+            exponent: -(self.denominator.len() as i64),
+        };
+        match format {
+            Format::DecimalSi | Format::DecimalExponent => amount.exponent += power,
+            Format::BinarySi => (0..power / 10).for_each(|_| amount.multiply(1024)),
+        }
+        amount
+    }
+
     /// Go's scanner is lax: `+`, `.5`, `5.` and `k` are all quantities.
     fn split(text: &'a str) -> Option<Self> {
         if text.is_empty() {
