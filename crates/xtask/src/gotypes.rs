@@ -5,6 +5,7 @@
 
 mod random_json;
 
+use crate::process::{output, root, run};
 use anyhow::{Context, Result, bail, ensure};
 use headgate_model::template::go_type::GoType;
 use headgate_model::template::{go_tables, pod_template_hash, steps_hash, steps_json, template_json};
@@ -14,10 +15,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Where the tables live, from the top of the workspace.
+/// Where the tables live, from the root of the work tree.
 const TABLES: &str = "crates/model/src/template/go_tables.rs";
 
 #[derive(Deserialize)]
@@ -35,37 +36,35 @@ struct Field {
     omit: String,
 }
 
-/// The generated files, as (path from the top of the workspace, content). Needs Go.
+/// The generated files, as (path from the root of the work tree, contents). Needs Go.
+///
+/// # Errors
+/// Go is missing, or a type holds something that neither side understands yet.
 pub(crate) fn generate() -> Result<Vec<(PathBuf, String)>> {
-    let output = Command::new(built_program()?).arg("types").output().context("run gotypes")?;
-    ensure!(output.status.success(), "gotypes types: {}", String::from_utf8_lossy(&output.stderr));
-    let table: Table =
-        serde_json::from_slice(&output.stdout).context("read the table that gotypes printed")?;
+    let printed = output(Command::new(built_program()?).arg("types"))?;
+    let table: Table = serde_json::from_str(&printed).context("the table that gotypes printed")?;
     Ok(vec![(PathBuf::from(TABLES), render(&table)?)])
 }
 
 /// Builds the Go program into the cache. Go itself skips the work when nothing changed.
 fn built_program() -> Result<PathBuf> {
     let program = cache_dir()?.join("bin/gotypes");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("go/gotypes");
-    let status = Command::new("go")
-        .args(["build", "-o"])
-        .arg(&program)
-        .arg(".")
-        .current_dir(&source)
-        .status()
-        .context("run `go build`: install Go 1.26 or newer, see https://go.dev/dl")?;
-    ensure!(status.success(), "`go build` failed in {}: its message is above", source.display());
+    let mut go = Command::new("go");
+    go.args(["build", "-buildvcs=false", "-trimpath", "-o"]).arg(&program).arg(".");
+    run(go.current_dir(root().join("crates/xtask/go/gotypes")))
+        .context("building gotypes: it needs Go 1.26 or newer, see https://go.dev/dl")?;
     Ok(program)
 }
 
-/// `$HEADGATE_CACHE`, or `~/.cache/headgate`: what is built once per machine stays out of the work tree.
+/// `$HEADGATE_CACHE`, else `$XDG_CACHE_HOME/headgate`, else `~/.cache/headgate`: what is built once per machine
+/// stays out of the work tree.
 fn cache_dir() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("HEADGATE_CACHE") {
-        return Ok(PathBuf::from(dir));
-    }
-    let home = std::env::var_os("HOME").context("neither HEADGATE_CACHE nor HOME is set: set one of them")?;
-    Ok(Path::new(&home).join(".cache/headgate"))
+    let directory =
+        |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    directory("HEADGATE_CACHE")
+        .or_else(|| Some(directory("XDG_CACHE_HOME")?.join("headgate")))
+        .or_else(|| Some(directory("HOME")?.join(".cache/headgate")))
+        .context("set HOME or HEADGATE_CACHE: what is built for the checks is kept there")
 }
 
 fn render(table: &Table) -> Result<String> {
@@ -130,6 +129,9 @@ fn static_name(name: &str) -> String {
 
 /// Hashes `count` random templates (one in five is a list of canary steps, one a single quantity) with Go and with our own code: an error at
 /// the first difference. Template i comes from the seed `seed + i`.
+///
+/// # Errors
+/// Both sides differ, with the question and both answers; or Go can't be run.
 pub(crate) fn check_hash(count: u32, seed: u64) -> Result<()> {
     let questions: Vec<Question> =
         (0..u64::from(count)).map(|index| Question::random(seed.wrapping_add(index))).collect();

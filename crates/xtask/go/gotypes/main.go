@@ -61,6 +61,8 @@ type field struct {
 	Omit string `json:"omit,omitempty"` // "empty" (omitempty), "zero" (omitzero), or nothing: always written
 }
 
+var omissions = map[string]string{"": "", "omitempty": "empty", "omitzero": "zero", "omitempty,omitzero": "zero"}
+
 var structs = map[string][]field{}
 
 func printTypes() {
@@ -87,13 +89,10 @@ func describe(t reflect.Type) string {
 	case reflect.Slice:
 		return "[]" + describe(t.Elem())
 	case reflect.Map:
-		if t.Key().Kind() != reflect.String {
-			log.Fatalf("%v: only string keys are understood", t)
-		}
-		return "map[string]" + describe(t.Elem())
+		return "map[" + describe(t.Key()) + "]" + describe(t.Elem())
 	}
-	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) || t.Implements(reflect.TypeFor[json.Marshaler]()) {
-		log.Fatalf("%v marshals itself: teach both sides its form first", t)
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		log.Fatalf("%v reads itself: teach both sides its form first", t)
 	}
 	switch t.Kind() {
 	case reflect.String, reflect.Bool, reflect.Int32, reflect.Int64:
@@ -134,20 +133,11 @@ func fieldsOf(t reflect.Type, taken map[string]bool) (fields []field) {
 			log.Fatalf("%v.%s: an untagged, doubled or embedded pointer field is not understood", t, f.Name)
 		}
 		taken[name] = true
-		described := field{Name: name, Type: describe(f.Type)}
-		for _, option := range options[1:] {
-			switch option {
-			case "omitempty":
-				if described.Omit == "" {
-					described.Omit = "empty"
-				}
-			case "omitzero":
-				described.Omit = "zero"
-			default:
-				log.Fatalf("%v.%s: option %q is not understood", t, f.Name, option)
-			}
+		omit, ok := omissions[strings.Join(options[1:], ",")]
+		if !ok {
+			log.Fatalf("%v.%s: the options in %q are not understood", t, f.Name, f.Tag)
 		}
-		fields = append(fields, described)
+		fields = append(fields, field{name, describe(f.Type), omit})
 	}
 	return fields
 }
