@@ -1,3 +1,15 @@
-//! The harness of the tests on a real cluster.
+//! The harness of everything that runs on a real cluster: tests, demo, benchmarks.
+//!
+//! A cluster is the lab (`HEADGATE_LAB=name`), or any other (`KUBECONFIG`). Conditions are awaited by
+//! watching, never by sleeping.
 
+pub mod cluster;
+pub mod demo;
+pub mod install;
 pub mod load;
+pub mod plugin;
+pub mod prometheus;
+pub mod shop;
+
+pub use cluster::Cluster;
+pub use shop::Shop;

@@ -60,7 +60,7 @@ fn members() -> anyhow::Result<Vec<String>> {
 /// The crates below `name`, as `cargo tree -e normal` tells, with their depths.
 fn tree(name: &str) -> anyhow::Result<BTreeMap<String, u32>> {
     let text = output(&mut cargo(&["tree", "--package", name, "-e", "normal", "--prefix", "depth", "--format", " {p}"]))?;
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, u32> = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
         if let (Some(depth), Some(package)) = (words.next().and_then(|word| word.parse().ok()), words.next()) {

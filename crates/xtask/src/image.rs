@@ -2,7 +2,7 @@
 
 use crate::process::{cargo, root, run};
 use anyhow::Context;
-use headgate_lab::{ImageConfig, ImageFile, docker_archive};
+use headgate_lab::{ImageConfig, docker_archive};
 use std::path::PathBuf;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -39,7 +39,7 @@ fn pack(image: &Image, directory: &std::path::Path) -> anyhow::Result<PathBuf> {
         ..ImageConfig::default()
     };
     let tag = format!("{}:{}", image.repository, env!("CARGO_PKG_VERSION"));
-    docker_archive(&archive, &tag, &[ImageFile { inside, outside: binary, mode: 0o755 }], &config)?;
+    docker_archive(&archive, &tag, &[(&inside, &binary, 0o755)], &config)?;
     println!("{tag} -> {}", archive.display());
     Ok(archive)
 }

@@ -1,0 +1,75 @@
+//! Whether the demo went as it should.
+
+use crate::load::{Report, UNVERSIONED};
+use std::fmt;
+
+/// What the demo has shown.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// The good release went to its end.
+    pub promoted: bool,
+    /// Clients saw nothing but the good version then.
+    pub good_at_full: bool,
+    /// The bad release was aborted.
+    pub aborted: bool,
+    /// Clients saw nothing but the stable version then.
+    pub stable_at_full: bool,
+    /// How long after the abort was recorded the last answer of the bad version came.
+    pub seconds_to_stable: Option<u64>,
+    /// The alert fired within a minute of the abort.
+    pub alerted: bool,
+    /// The alert was resolved after the fix.
+    pub resolved: bool,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests lost: a connection error, a timeout over 10 s, or a 5xx that the app did not send.
+    pub lost: u64,
+    /// Answers that no version gave (a gateway without a route).
+    pub unversioned: u64,
+    /// What broke the demo off, and the first requests that were lost.
+    pub details: Vec<String>,
+}
+
+impl Verdict {
+    pub(super) fn count(&mut self, report: &Report) {
+        self.sent = report.total.sent;
+        self.lost = report.total.lost;
+        self.unversioned = report.total.answered_by(UNVERSIONED);
+        self.details.extend(report.first_lost.iter().map(|lost| format!("lost at {}: {:?}", lost.at, lost.cause)));
+    }
+
+    pub(super) fn broken(&mut self, why: String) {
+        self.details.push(why);
+    }
+
+    fn findings(&self) -> [(bool, String); 7] {
+        let back = self.seconds_to_stable.map_or_else(String::new, |seconds| format!(" within {seconds} s"));
+        [
+            (self.promoted, "the good release was promoted".to_owned()),
+            (self.good_at_full, "clients then saw the new version only".to_owned()),
+            (self.aborted, "the bad release was aborted by its analysis".to_owned()),
+            (self.stable_at_full, format!("clients then saw the stable version only{back}")),
+            (self.alerted, "RolloutDegraded fired within 60 s".to_owned()),
+            (self.resolved, "and resolved after the fix".to_owned()),
+            (
+                self.sent > 0 && self.lost == 0 && self.unversioned == 0,
+                format!("{} requests sent, {} lost, {} without a route", self.sent, self.lost, self.unversioned),
+            ),
+        ]
+    }
+
+    /// True when all of it went as it should.
+    pub fn is_good(&self) -> bool {
+        self.findings().iter().all(|(good, _)| *good)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nVerdict")?;
+        for (good, text) in self.findings() {
+            writeln!(f, "  {} {text}", if good { '✔' } else { '✖' })?;
+        }
+        self.details.iter().try_for_each(|detail| writeln!(f, "    {detail}"))
+    }
+}

@@ -1,0 +1,203 @@
+//! The release that tests and demo handle: docs/examples/canary-istio in a namespace of its own.
+
+use crate::cluster::Cluster;
+use crate::install::root;
+use crate::load::Target;
+use crate::plugin::{Run, plugin};
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The example's objects, before they are applied: a test changes what it is about.
+pub struct Manifests(pub Vec<Value>);
+
+impl Manifests {
+    /// As in docs/examples/canary-istio, with a host of its own.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn example(namespace: &str) -> anyhow::Result<Self> {
+        let mut objects = Vec::new();
+        for file in ["services", "virtualservice", "analysis", "rollout"] {
+            let path = root().join(format!("docs/examples/canary-istio/{file}.yaml"));
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            objects.extend(serde_saphyr::from_multiple::<Value>(&text).context("no YAML")?);
+        }
+        let mut manifests = Self(objects);
+        manifests.change("Gateway", |gateway| gateway["spec"]["servers"][0]["hosts"] = json!([host(namespace)]));
+        manifests.change("VirtualService", |route| route["spec"]["hosts"] = json!([host(namespace)]));
+        Ok(manifests)
+    }
+
+    /// Small and fast: two pods, no analysis, no router; what most tests of rules start from.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn plain(namespace: &str, steps: &Value) -> anyhow::Result<Self> {
+        let mut manifests = Self::example(namespace)?;
+        manifests.0.retain(|object| object["kind"] == "Rollout");
+        manifests.change("Rollout", |rollout| {
+            rollout["spec"]["replicas"] = json!(2);
+            rollout["spec"]["strategy"]["canary"] = json!({ "steps": steps });
+        });
+        Ok(manifests)
+    }
+
+    /// Changes every object of that kind.
+    pub fn change(&mut self, kind: &str, change: impl Fn(&mut Value)) -> &mut Self {
+        self.0.iter_mut().filter(|object| object["kind"] == kind).for_each(change);
+        self
+    }
+
+    /// Leaves out the objects of that kind and gives them back.
+    pub fn take(&mut self, kind: &str) -> Vec<Value> {
+        let (taken, kept) = std::mem::take(&mut self.0).into_iter().partition(|object| object["kind"] == kind);
+        self.0 = kept;
+        taken
+    }
+}
+
+fn host(namespace: &str) -> String {
+    format!("{namespace}.example")
+}
+
+/// The Rollout `shop` in a namespace.
+pub struct Shop {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+/// The name of the Rollout.
+pub const NAME: &str = "shop";
+
+impl Shop {
+    /// Makes the namespace, applies the objects, and waits until the first version is Healthy.
+    ///
+    /// # Errors
+    /// When it is not Healthy within a minute and a half.
+    pub async fn open(cluster: &Cluster, namespace: &str, manifests: &Manifests) -> anyhow::Result<Self> {
+        let shop = Self::apply(cluster, namespace, manifests).await?;
+        shop.await_phase("Healthy").await?;
+        Ok(shop)
+    }
+
+    /// Makes the namespace and applies the objects, and waits for nothing.
+    ///
+    /// # Errors
+    /// When kubectl refuses.
+    pub async fn apply(cluster: &Cluster, namespace: &str, manifests: &Manifests) -> anyhow::Result<Self> {
+        cluster.fresh_namespace(namespace).await?;
+        cluster.apply(namespace, &manifests.0).await?;
+        Ok(Self { cluster: cluster.clone(), namespace: namespace.to_owned() })
+    }
+
+    /// Removes the namespace.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.cluster.remove_namespace(&self.namespace).await
+    }
+
+    /// Waits up to 90 s until the Rollout's current generation was observed and `wanted` says yes to the status, which
+    /// it gives back.
+    ///
+    /// # Errors
+    /// When it does not in time, with the last status.
+    pub async fn await_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let observed = |rollout: &Value| {
+            let generation = rollout["metadata"]["generation"].to_string();
+            rollout["status"]["observedGeneration"].as_str() == Some(&generation) && wanted(&rollout["status"])
+        };
+        let limit = Duration::from_secs(90);
+        let rollout = self.cluster.await_object("Rollout", &self.namespace, NAME, limit, what, observed).await?;
+        Ok(rollout["status"].clone())
+    }
+
+    /// Waits until the phase is this one.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn await_phase(&self, phase: &str) -> anyhow::Result<Value> {
+        self.await_status(&format!("phase {phase}"), |status| status["phase"] == phase).await
+    }
+
+    /// Waits until the current step has this index.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn await_step(&self, index: i64) -> anyhow::Result<Value> {
+        self.await_status(&format!("step {index}"), |status| status["currentStepIndex"] == index).await
+    }
+
+    /// The status as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn status(&self) -> anyhow::Result<Value> {
+        Ok(self.cluster.get("Rollout", &self.namespace, NAME).await?["status"].clone())
+    }
+
+    /// Releases a version: a changed pod template, as a new image would be.
+    ///
+    /// # Errors
+    /// When kubectl refuses.
+    pub async fn release(&self, version: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+        let variables = [&[("VERSION", version)], environment].concat();
+        let variables: Vec<Value> = variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/env", "value": variables }]);
+        self.patch("json", &patch).await
+    }
+
+    /// `kubectl patch rollout shop`.
+    ///
+    /// # Errors
+    /// When kubectl refuses.
+    pub async fn patch(&self, kind: &str, patch: &Value) -> anyhow::Result<()> {
+        let patch = patch.to_string();
+        let arguments = ["patch", "rollout", NAME, "--namespace", &self.namespace, "--type", kind, "--patch", &patch];
+        self.cluster.kubectl(&arguments).await.map(|_| ())
+    }
+
+    /// `kubectl headgate VERB … shop`.
+    ///
+    /// # Errors
+    /// When the plugin cannot be started, or ends with an error.
+    pub async fn plugin(&self, arguments: &[&str]) -> anyhow::Result<Run> {
+        let run = plugin(&self.cluster, &self.namespace, arguments).await?;
+        anyhow::ensure!(run.code == 0, "kubectl headgate {arguments:?} ended with {run:?}");
+        Ok(run)
+    }
+
+    /// The canary's weight in the VirtualService, as stored.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn routed_weight(&self) -> anyhow::Result<i64> {
+        let route = self.cluster.get("VirtualService", &self.namespace, NAME).await?;
+        route["spec"]["http"][0]["route"][1]["weight"].as_i64().context("no weight in the VirtualService")
+    }
+
+    /// Messages of the Rollout's events with this reason.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn events(&self, reason: &str) -> anyhow::Result<Vec<String>> {
+        let selector = format!("involvedObject.name={NAME},involvedObject.kind=Rollout,reason={reason}");
+        let arguments = ["get", "events", "-n", &self.namespace, "--field-selector", &selector, "-o", "json"];
+        let list: Value = serde_json::from_str(&self.cluster.kubectl(&arguments).await?)?;
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        Ok(items.iter().filter_map(|event| event["message"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Where clients find the shop: the lab's gateway, with the shop's host.
+    ///
+    /// # Errors
+    /// When the cluster is no lab.
+    pub fn target(&self) -> anyhow::Result<Target> {
+        let lab = self.cluster.lab()?.context("traffic needs the lab's gateway")?;
+        Target::from_url(&lab.gateway_url())?.with_host(&host(&self.namespace))
+    }
+}
