@@ -36,7 +36,8 @@ impl Cluster {
     pub async fn connect_to(lab: Option<String>) -> anyhow::Result<Self> {
         // A second call finds it installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig = lab.as_deref().map(|name| Lab::attach(name).map(|lab| lab.kubeconfig())).transpose()?;
+        let kubeconfig =
+            lab.as_deref().map(|name| Lab::attach(name).map(|lab| lab.kubeconfig())).transpose()?;
         let mut config = match &kubeconfig {
             Some(path) => {
                 let file = kube::config::Kubeconfig::read_from(path)?;
@@ -124,7 +125,8 @@ impl Cluster {
     ) -> anyhow::Result<Value> {
         let mut last = Value::Null;
         let selector = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut objects = watcher(self.api(kind, namespace), selector).default_backoff().applied_objects().boxed();
+        let mut objects =
+            watcher(self.api(kind, namespace), selector).default_backoff().applied_objects().boxed();
         let found = tokio::time::timeout(limit, async {
             while let Some(object) = objects.try_next().await? {
                 last = serde_json::to_value(object)?;
@@ -151,7 +153,8 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses.
     pub async fn fresh_namespace(&self, name: &str) -> anyhow::Result<()> {
-        self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s"]).await?;
+        self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s"])
+            .await?;
         self.kubectl(&["create", "namespace", name]).await.map(|_| ())
     }
 

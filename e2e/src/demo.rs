@@ -50,7 +50,8 @@ pub async fn run(cluster: &Cluster) -> anyhow::Result<Verdict> {
     let load = start_traffic(&shop).await?;
     screen.note(&format!("steady traffic through the gateway: {RATE} requests a second"));
 
-    let mut stage = Stage { shop, load, prometheus: Prometheus::of(&lab), screen, verdict: Verdict::default() };
+    let mut stage =
+        Stage { shop, load, prometheus: Prometheus::of(&lab), screen, verdict: Verdict::default() };
     let outcome = stage.acts().await;
     let Stage { load, mut verdict, .. } = stage;
     verdict.count(&load.stop().await);
@@ -65,7 +66,8 @@ async fn start_traffic(shop: &Shop) -> anyhow::Result<Load> {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut tick = tokio::time::interval(Duration::from_millis(250));
     loop {
-        let probe = Load::start(shop.target()?, LoadOptions { rate_per_second: 20, ..LoadOptions::default() })?;
+        let probe =
+            Load::start(shop.target()?, LoadOptions { rate_per_second: 20, ..LoadOptions::default() })?;
         tick.tick().await;
         let report = probe.stop().await;
         if report.total.sent > 0 && report.total.answered_by("v1") == report.total.sent {
@@ -89,7 +91,9 @@ impl Stage {
     async fn good_release(&mut self) -> anyhow::Result<()> {
         self.screen.act("A good version, v2, is released");
         self.shop.release("v2", &[]).await?;
-        let end = self.watch("v2", Duration::from_secs(300), |status| phase_is(status, &["Healthy", "Degraded"])).await?;
+        let end = self
+            .watch("v2", Duration::from_secs(300), |status| phase_is(status, &["Healthy", "Degraded"]))
+            .await?;
         self.verdict.promoted = end.status["phase"] == "Healthy";
         self.settle("v2").await;
         self.verdict.good_at_full = self.share("v2") >= 1.0;
@@ -100,14 +104,19 @@ impl Stage {
     async fn bad_release(&mut self) -> anyhow::Result<Instant> {
         self.screen.act("A bad version, v3, is released: three in ten of its answers are errors");
         self.shop.release("v3", &[("ERROR_RATE", "0.3")]).await?;
-        let end = self.watch("v3", Duration::from_secs(300), |status| phase_is(status, &["Healthy", "Degraded"])).await?;
+        let end = self
+            .watch("v3", Duration::from_secs(300), |status| phase_is(status, &["Healthy", "Degraded"]))
+            .await?;
         let aborted = Instant::now();
         self.verdict.aborted = end.status["abort"] == true;
         self.screen.note(end.status["message"].as_str().unwrap_or_default());
         self.settle("v2").await;
         self.verdict.stable_at_full = self.share("v2") >= 1.0;
         self.verdict.seconds_to_stable = Some(aborted.elapsed().saturating_sub(WINDOW).as_secs());
-        self.screen.outcome(self.verdict.aborted && self.verdict.stable_at_full, "v3 was aborted, v2 has all the traffic again");
+        self.screen.outcome(
+            self.verdict.aborted && self.verdict.stable_at_full,
+            "v3 was aborted, v2 has all the traffic again",
+        );
         Ok(aborted)
     }
 
@@ -116,7 +125,8 @@ impl Stage {
         let limit = ALERT_WITHIN.saturating_sub(aborted.elapsed());
         self.verdict.alerted = self.await_alert(true, limit).await?;
         let seconds = aborted.elapsed().as_secs();
-        self.screen.outcome(self.verdict.alerted, &format!("RolloutDegraded fires {seconds} s after the abort"));
+        self.screen
+            .outcome(self.verdict.alerted, &format!("RolloutDegraded fires {seconds} s after the abort"));
         Ok(())
     }
 

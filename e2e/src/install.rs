@@ -30,7 +30,8 @@ pub async fn headgate(cluster: &Cluster) -> anyhow::Result<()> {
         }
         let rules = root().join("charts/headgate/rules/headgate.rules.yaml");
         let target = lab.prometheus_rules_dir().join("headgate.rules.yaml");
-        std::fs::copy(&rules, &target).with_context(|| format!("cannot copy the alerts to {}", target.display()))?;
+        std::fs::copy(&rules, &target)
+            .with_context(|| format!("cannot copy the alerts to {}", target.display()))?;
         crate::prometheus::Prometheus::of(&lab).reload().await?;
     }
     let mut helm = cluster.command("helm")?;

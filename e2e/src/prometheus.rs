@@ -37,7 +37,8 @@ impl Prometheus {
         let url = format!("{}/api/v1/query", self.url);
         let reply: Value = self.client.get(url).query(&[("query", query)]).send().await?.json().await?;
         let text = reply.pointer("/data/result/0/value/1").and_then(Value::as_str);
-        let value = text.map(str::parse::<f64>).transpose().with_context(|| format!("no number in {reply}"))?;
+        let value =
+            text.map(str::parse::<f64>).transpose().with_context(|| format!("no number in {reply}"))?;
         Ok(value.filter(|value| !value.is_nan()))
     }
 
@@ -46,8 +47,9 @@ impl Prometheus {
     /// # Errors
     /// When Prometheus does not answer.
     pub async fn fires(&self, alert: &str, namespace: &str, rollout: &str) -> anyhow::Result<bool> {
-        let query =
-            format!("ALERTS{{alertname={alert:?},alertstate=\"firing\",namespace={namespace:?},name={rollout:?}}}");
+        let query = format!(
+            "ALERTS{{alertname={alert:?},alertstate=\"firing\",namespace={namespace:?},name={rollout:?}}}"
+        );
         Ok(self.value(&query).await?.is_some())
     }
 }

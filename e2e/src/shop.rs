@@ -20,11 +20,13 @@ impl Manifests {
         let mut objects = Vec::new();
         for file in ["services", "virtualservice", "analysis", "rollout"] {
             let path = root().join(format!("docs/examples/canary-istio/{file}.yaml"));
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             objects.extend(serde_saphyr::from_multiple::<Value>(&text).context("no YAML")?);
         }
         let mut manifests = Self(objects);
-        manifests.change("Gateway", |gateway| gateway["spec"]["servers"][0]["hosts"] = json!([host(namespace)]));
+        manifests
+            .change("Gateway", |gateway| gateway["spec"]["servers"][0]["hosts"] = json!([host(namespace)]));
         manifests.change("VirtualService", |route| route["spec"]["hosts"] = json!([host(namespace)]));
         Ok(manifests)
     }
@@ -51,7 +53,8 @@ impl Manifests {
 
     /// Leaves out the objects of that kind and gives them back.
     pub fn take(&mut self, kind: &str) -> Vec<Value> {
-        let (taken, kept) = std::mem::take(&mut self.0).into_iter().partition(|object| object["kind"] == kind);
+        let (taken, kept) =
+            std::mem::take(&mut self.0).into_iter().partition(|object| object["kind"] == kind);
         self.0 = kept;
         taken
     }
@@ -109,10 +112,12 @@ impl Shop {
     pub async fn await_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         let observed = |rollout: &Value| {
             let generation = rollout["metadata"]["generation"].to_string();
-            rollout["status"]["observedGeneration"].as_str() == Some(&generation) && wanted(&rollout["status"])
+            rollout["status"]["observedGeneration"].as_str() == Some(&generation)
+                && wanted(&rollout["status"])
         };
         let limit = Duration::from_secs(90);
-        let rollout = self.cluster.await_object("Rollout", &self.namespace, NAME, limit, what, observed).await?;
+        let rollout =
+            self.cluster.await_object("Rollout", &self.namespace, NAME, limit, what, observed).await?;
         Ok(rollout["status"].clone())
     }
 
@@ -146,8 +151,10 @@ impl Shop {
     /// When kubectl refuses.
     pub async fn release(&self, version: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
         let variables = [&[("VERSION", version)], environment].concat();
-        let variables: Vec<Value> = variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-        let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/env", "value": variables }]);
+        let variables: Vec<Value> =
+            variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let patch =
+            json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/env", "value": variables }]);
         self.patch("json", &patch).await
     }
 
@@ -157,7 +164,8 @@ impl Shop {
     /// When kubectl refuses.
     pub async fn patch(&self, kind: &str, patch: &Value) -> anyhow::Result<()> {
         let patch = patch.to_string();
-        let arguments = ["patch", "rollout", NAME, "--namespace", &self.namespace, "--type", kind, "--patch", &patch];
+        let arguments =
+            ["patch", "rollout", NAME, "--namespace", &self.namespace, "--type", kind, "--patch", &patch];
         self.cluster.kubectl(&arguments).await.map(|_| ())
     }
 

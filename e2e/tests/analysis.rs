@@ -30,15 +30,16 @@ fn judged_by(namespace: &str, query: &str) -> anyhow::Result<Manifests> {
     Ok(manifests)
 }
 
-fn runs(list: &str) -> Vec<Value> {
-    let list: Value = serde_json::from_str(list).unwrap();
-    list["items"].as_array().cloned().unwrap_or_default()
+fn runs(list: &str) -> anyhow::Result<Vec<Value>> {
+    let list: Value = serde_json::from_str(list)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_whose_analysis_succeeds_is_promoted() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
-    let shop = Shop::open(&cluster, "e2e-analysis-good", &judged_by("e2e-analysis-good", "vector(1)")?).await?;
+    let (cluster, _guard) = shared().await?;
+    let shop =
+        Shop::open(&cluster, "e2e-analysis-good", &judged_by("e2e-analysis-good", "vector(1)")?).await?;
     let first = shop.status().await?;
     shop.release("v2", &[]).await?;
     let status = shop.await_phase("Healthy").await?;
@@ -47,7 +48,7 @@ async fn a_release_whose_analysis_succeeds_is_promoted() -> anyhow::Result<()> {
     assert_eq!(shop.routed_weight().await?, 0, "stable has it all after the promotion");
 
     let list = cluster.kubectl(&["get", "analysisruns", "-n", &shop.namespace, "-o", "json"]).await?;
-    let runs = runs(&list);
+    let runs = runs(&list)?;
     assert_eq!(runs.len(), 2, "one of the step and one in the background: {list}");
     for run in &runs {
         assert_eq!(run["status"]["phase"], "Successful", "{run}");
@@ -60,8 +61,9 @@ async fn a_release_whose_analysis_succeeds_is_promoted() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_whose_analysis_fails_is_aborted_and_stable_has_everything() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
-    let shop = Shop::open(&cluster, "e2e-analysis-bad", &judged_by("e2e-analysis-bad", "vector(0.5)")?).await?;
+    let (cluster, _guard) = shared().await?;
+    let shop =
+        Shop::open(&cluster, "e2e-analysis-bad", &judged_by("e2e-analysis-bad", "vector(0.5)")?).await?;
     let first = shop.status().await?;
     shop.release("v2", &[]).await?;
     let status = shop.await_phase("Degraded").await?;
@@ -69,11 +71,19 @@ async fn a_release_whose_analysis_fails_is_aborted_and_stable_has_everything() -
     assert_eq!(status["stableRS"], first["stableRS"]);
     let message = status["message"].as_str().unwrap_or_default();
     assert!(message.starts_with("RolloutAborted: Rollout aborted update to revision 2"), "{message}");
-    assert!(message.contains("success-rate") && message.contains("failed (2) > failureLimit (1)"), "{message}");
+    assert!(
+        message.contains("success-rate") && message.contains("failed (2) > failureLimit (1)"),
+        "{message}"
+    );
     shop.cluster
-        .await_object("VirtualService", &shop.namespace, "shop", std::time::Duration::from_secs(30), "weight 0", |route| {
-            route["spec"]["http"][0]["route"][1]["weight"] == 0
-        })
+        .await_object(
+            "VirtualService",
+            &shop.namespace,
+            "shop",
+            std::time::Duration::from_secs(30),
+            "weight 0",
+            |route| route["spec"]["http"][0]["route"][1]["weight"] == 0,
+        )
         .await?;
     assert!(!shop.events("RolloutAborted").await?.is_empty());
     let why = shop.plugin(&["why", "shop"]).await?;
@@ -83,7 +93,7 @@ async fn a_release_whose_analysis_fails_is_aborted_and_stable_has_everything() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_series_are_an_error_that_says_what_to_write() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let query = r#"label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", "")"#;
     let shop = Shop::open(&cluster, "e2e-analysis-list", &judged_by("e2e-analysis-list", query)?).await?;
     shop.release("v2", &[]).await?;
@@ -91,7 +101,9 @@ async fn several_series_are_an_error_that_says_what_to_write() -> anyhow::Result
     let limit = std::time::Duration::from_secs(60);
     shop.await_step(1).await?;
     let name = shop
-        .await_status("a step analysis", |status| !status["canary"]["currentStepAnalysisRunStatus"]["name"].is_null())
+        .await_status("a step analysis", |status| {
+            !status["canary"]["currentStepAnalysisRunStatus"]["name"].is_null()
+        })
         .await?["canary"]["currentStepAnalysisRunStatus"]["name"]
         .as_str()
         .unwrap_or_default()
@@ -99,7 +111,8 @@ async fn several_series_are_an_error_that_says_what_to_write() -> anyhow::Result
     cluster
         .await_object("AnalysisRun", &shop.namespace, &name, limit, wanted, |run| {
             let measured = &run["status"]["metricResults"][0]["measurements"][0];
-            measured["phase"] == "Error" && measured["message"].as_str().is_some_and(|text| text.contains(wanted))
+            measured["phase"] == "Error"
+                && measured["message"].as_str().is_some_and(|text| text.contains(wanted))
         })
         .await?;
     shop.close().await

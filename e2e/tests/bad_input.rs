@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 async fn assert_invalid(shop: &Shop, words: &[&str]) -> anyhow::Result<()> {
     let status = shop
         .await_status("InvalidSpec", |status| {
-            status["phase"] == "Degraded" && status["message"].as_str().is_some_and(|text| text.starts_with("InvalidSpec"))
+            status["phase"] == "Degraded"
+                && status["message"].as_str().is_some_and(|text| text.starts_with("InvalidSpec"))
         })
         .await?;
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    let condition = conditions.iter().find(|condition| condition["type"] == "InvalidSpec").cloned().unwrap_or_default();
+    let condition =
+        conditions.iter().find(|condition| condition["type"] == "InvalidSpec").cloned().unwrap_or_default();
     let condition = condition["message"].as_str().unwrap_or_default().to_owned();
     assert!(condition.starts_with("The Rollout \"shop\" is invalid: "), "{condition}");
     let limit = std::time::Duration::from_secs(20);
@@ -41,7 +43,7 @@ async fn assert_invalid(shop: &Shop, words: &[&str]) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_without_selector_and_labels_is_told_the_lines_to_add() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let mut manifests = Manifests::plain("e2e-no-selector", &json!([{ "setWeight": 50 }]))?;
     manifests.change("Rollout", |rollout| {
         rollout["spec"]["selector"] = Value::Null;
@@ -58,7 +60,7 @@ async fn a_rollout_without_selector_and_labels_is_told_the_lines_to_add() -> any
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_service_is_named_and_the_rollout_heals_when_it_appears() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let mut manifests = Manifests::example("e2e-no-service")?;
     let services = manifests.take("Service");
     let shop = Shop::apply(&cluster, "e2e-no-service", &manifests).await?;
@@ -70,7 +72,7 @@ async fn a_missing_service_is_named_and_the_rollout_heals_when_it_appears() -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_template_is_named_and_the_rollout_heals_when_it_appears() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let mut manifests = Manifests::example("e2e-no-template")?;
     let templates = manifests.take("AnalysisTemplate");
     let shop = Shop::apply(&cluster, "e2e-no-template", &manifests).await?;
@@ -82,7 +84,7 @@ async fn a_missing_template_is_named_and_the_rollout_heals_when_it_appears() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spec_that_becomes_wrong_moves_nothing_and_others_go_on() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let steps = json!([{ "setWeight": 50 }, { "pause": {} }]);
     let shop = Shop::open(&cluster, "e2e-wrong-spec", &Manifests::plain("e2e-wrong-spec", &steps)?).await?;
     let before = shop.status().await?;
@@ -94,7 +96,9 @@ async fn a_spec_that_becomes_wrong_moves_nothing_and_others_go_on() -> anyhow::R
     assert_eq!(held["stableRS"], before["stableRS"]);
     assert_eq!(held["availableReplicas"], 2);
 
-    let other = Shop::open(&cluster, "e2e-wrong-spec-other", &Manifests::plain("e2e-wrong-spec-other", &steps)?).await?;
+    let other =
+        Shop::open(&cluster, "e2e-wrong-spec-other", &Manifests::plain("e2e-wrong-spec-other", &steps)?)
+            .await?;
     other.release("v2", &[]).await?;
     other.await_phase("Paused").await?;
     other.close().await?;
@@ -106,7 +110,7 @@ async fn a_spec_that_becomes_wrong_moves_nothing_and_others_go_on() -> anyhow::R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_never_be_right_is_refused_at_apply() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     cluster.fresh_namespace("e2e-refused").await?;
     let both = json!({ "setWeight": 10, "pause": {} });
     for (steps, word) in [(json!([{ "setWeight": 150 }]), "setWeight"), (json!([both]), "step")] {

@@ -32,12 +32,15 @@ async fn await_pods(shop: &Shop, hash: &str, pods: i64) -> anyhow::Result<()> {
     let name = format!("shop-{hash}");
     let what = format!("{pods} pods");
     let seen = |set: &Value| set["spec"]["replicas"] == pods && set["status"]["replicas"] == pods;
-    shop.cluster.await_object("ReplicaSet", &shop.namespace, &name, Duration::from_secs(60), &what, seen).await.map(|_| ())
+    shop.cluster
+        .await_object("ReplicaSet", &shop.namespace, &name, Duration::from_secs(60), &what, seen)
+        .await
+        .map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn promote_goes_on_from_each_pause_to_the_end() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-promote", &by_steps("e2e-promote")?).await?;
     shop.release("v2", &[]).await?;
     shop.await_phase("Paused").await?;
@@ -47,7 +50,10 @@ async fn promote_goes_on_from_each_pause_to_the_end() -> anyhow::Result<()> {
 
     shop.plugin(&["promote", "shop"]).await?;
     await_weight(&shop, 60).await?;
-    shop.await_status("paused at step 3", |status| status["phase"] == "Paused" && status["currentStepIndex"] == 3).await?;
+    shop.await_status("paused at step 3", |status| {
+        status["phase"] == "Paused" && status["currentStepIndex"] == 3
+    })
+    .await?;
     shop.plugin(&["promote", "rollout/shop"]).await?;
     let end = shop.await_phase("Healthy").await?;
     assert_eq!(end["stableRS"], end["currentPodHash"]);
@@ -57,7 +63,7 @@ async fn promote_goes_on_from_each_pause_to_the_end() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn promote_full_skips_what_is_left() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-promote-full", &by_steps("e2e-promote-full")?).await?;
     shop.release("v2", &[]).await?;
     shop.await_phase("Paused").await?;
@@ -70,7 +76,7 @@ async fn promote_full_skips_what_is_left() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn abort_gives_stable_everything_and_retry_begins_again() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-abort", &by_steps("e2e-abort")?).await?;
     shop.release("v2", &[]).await?;
     let paused = shop.await_phase("Paused").await?;
@@ -81,7 +87,8 @@ async fn abort_gives_stable_everything_and_retry_begins_again() -> anyhow::Resul
     assert_eq!(aborted["abort"], true);
     await_weight(&shop, 0).await?;
     await_pods(&shop, &canary, 0).await?;
-    let status = headgate_e2e::plugin::plugin(&cluster, &shop.namespace, &["status", "shop", "--watch=false"]).await?;
+    let status =
+        headgate_e2e::plugin::plugin(&cluster, &shop.namespace, &["status", "shop", "--watch=false"]).await?;
     assert_ne!(status.code, 0, "status of a Degraded rollout ends with an error: {status:?}");
     assert!(status.out.contains("Degraded"), "{status:?}");
 
@@ -93,7 +100,7 @@ async fn abort_gives_stable_everything_and_retry_begins_again() -> anyhow::Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_in_the_middle_leads_back_to_stable_without_steps() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-undo", &by_steps("e2e-undo")?).await?;
     let first = shop.status().await?;
     shop.release("v2", &[]).await?;
@@ -109,7 +116,7 @@ async fn undo_in_the_middle_leads_back_to_stable_without_steps() -> anyhow::Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_third_revision_in_the_middle_takes_over_and_the_second_is_drained() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-third", &by_steps("e2e-third")?).await?;
     shop.release("v2", &[]).await?;
     let second = shop.await_phase("Paused").await?;
@@ -124,7 +131,7 @@ async fn a_third_revision_in_the_middle_takes_over_and_the_second_is_drained() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_router_the_share_of_pods_follows_the_steps() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let steps = json!([{ "setWeight": 50 }, { "pause": {} }, { "pause": { "duration": "2s" } }]);
     let shop = Shop::open(&cluster, "e2e-plain", &Manifests::plain("e2e-plain", &steps)?).await?;
     let first = shop.status().await?;
@@ -137,7 +144,8 @@ async fn without_a_router_the_share_of_pods_follows_the_steps() -> anyhow::Resul
     await_pods(&shop, &stable, 1).await?;
 
     shop.plugin(&["pause", "shop"]).await?;
-    let held = shop.await_status("paused by the user", |status| status["message"] == "manually paused").await?;
+    let held =
+        shop.await_status("paused by the user", |status| status["message"] == "manually paused").await?;
     assert_eq!(held["phase"], "Paused");
     shop.plugin(&["promote", "shop"]).await?;
     let end = shop.await_phase("Healthy").await?;

@@ -20,7 +20,7 @@ fn impatient(namespace: &str, abort: bool) -> anyhow::Result<Manifests> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_never_get_ready_degrade_the_rollout_and_get_no_traffic() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-deadline", &impatient("e2e-deadline", false)?).await?;
     shop.release("v2", &[("NEVER_READY", "true")]).await?;
     let status = shop.await_phase("Degraded").await?;
@@ -38,7 +38,7 @@ async fn pods_that_never_get_ready_degrade_the_rollout_and_get_no_traffic() -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_aborts_when_the_spec_says_so() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let shop = Shop::open(&cluster, "e2e-deadline-abort", &impatient("e2e-deadline-abort", true)?).await?;
     let first = shop.status().await?;
     shop.release("v2", &[("NEVER_READY", "true")]).await?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_crds_can_be_applied_plainly_and_explained() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let crds = root().join("crds");
     let crds = crds.to_str().unwrap_or_default();
     // Client-side apply keeps the whole object in an annotation, which the API server limits to 256 KiB.
@@ -19,16 +19,19 @@ async fn the_crds_can_be_applied_plainly_and_explained() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_controller_runs_without_rights_that_it_does_not_need() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let selector = ["get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=headgate", "-o", "json"];
     let pods: Value = serde_json::from_str(&cluster.kubectl(&selector).await?)?;
     let container = &pods["items"][0]["spec"]["containers"][0];
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{container}");
     assert_eq!(pods["items"][0]["spec"]["securityContext"]["runAsNonRoot"], true);
     let account = format!("--as=system:serviceaccount:{NAMESPACE}:headgate");
-    for (verb, resource) in [("get", "secrets"), ("list", "secrets"), ("delete", "pods"), ("update", "virtualservices")] {
+    for (verb, resource) in
+        [("get", "secrets"), ("list", "secrets"), ("delete", "pods"), ("update", "virtualservices")]
+    {
         let mut command = cluster.command("kubectl")?;
-        let answer = command.args(["auth", "can-i", verb, resource, "--all-namespaces", &account]).output().await?;
+        let answer =
+            command.args(["auth", "can-i", verb, resource, "--all-namespaces", &account]).output().await?;
         assert!(String::from_utf8_lossy(&answer.stdout).starts_with("no"), "{verb} {resource} is allowed");
     }
     Ok(())

@@ -11,7 +11,7 @@ const LEASE: &str = "argo-rollouts-controller-lock";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_goes_on_under_the_next_leader() -> anyhow::Result<()> {
-    let (cluster, _guard) = alone().await;
+    let (cluster, _guard) = alone().await?;
     let steps = json!([{ "setWeight": 50 }, { "pause": { "duration": "5s" } }, { "pause": {} }]);
     let shop = Shop::open(&cluster, "e2e-leader", &Manifests::plain("e2e-leader", &steps)?).await?;
     shop.release("v2", &[]).await?;

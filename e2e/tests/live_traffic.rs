@@ -5,7 +5,7 @@ use headgate_e2e::demo;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_release_is_promoted_a_bad_one_comes_back_and_no_request_is_lost() -> anyhow::Result<()> {
-    let (cluster, _guard) = alone().await;
+    let (cluster, _guard) = alone().await?;
     let verdict = demo::run(&cluster).await?;
     assert!(verdict.is_good(), "{verdict}");
     cluster.remove_namespace(demo::NAMESPACE).await

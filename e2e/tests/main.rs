@@ -19,19 +19,17 @@ static INSTALLED: OnceCell<()> = OnceCell::const_new();
 static CLUSTER: RwLock<()> = RwLock::const_new(());
 
 /// A cluster with Headgate installed, beside other tests.
-async fn shared() -> (Cluster, RwLockReadGuard<'static, ()>) {
-    let cluster = installed().await;
-    (cluster, CLUSTER.read().await)
+async fn shared() -> anyhow::Result<(Cluster, RwLockReadGuard<'static, ()>)> {
+    Ok((installed().await?, CLUSTER.read().await))
 }
 
 /// A cluster with Headgate installed, alone.
-async fn alone() -> (Cluster, RwLockWriteGuard<'static, ()>) {
-    let cluster = installed().await;
-    (cluster, CLUSTER.write().await)
+async fn alone() -> anyhow::Result<(Cluster, RwLockWriteGuard<'static, ()>)> {
+    Ok((installed().await?, CLUSTER.write().await))
 }
 
-async fn installed() -> Cluster {
-    let cluster = Cluster::connect().await.expect("a cluster");
-    INSTALLED.get_or_try_init(|| install::headgate(&cluster)).await.expect("Headgate is installed");
-    cluster
+async fn installed() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::connect().await?;
+    INSTALLED.get_or_try_init(|| install::headgate(&cluster)).await?;
+    Ok(cluster)
 }

@@ -27,8 +27,9 @@ fn watched(namespace: &str, errors: i32) -> anyhow::Result<Manifests> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_outage_of_prometheus_is_waited_out_and_a_long_one_is_called_an_error() -> anyhow::Result<()> {
-    let (cluster, _guard) = alone().await;
+async fn a_short_outage_of_prometheus_is_waited_out_and_a_long_one_is_called_an_error() -> anyhow::Result<()>
+{
+    let (cluster, _guard) = alone().await?;
     let Some(lab) = cluster.lab()? else { return Ok(()) };
     let patient = Shop::open(&cluster, "e2e-outage-short", &watched("e2e-outage-short", 20)?).await?;
     let strict = Shop::open(&cluster, "e2e-outage-long", &watched("e2e-outage-long", 0)?).await?;
@@ -45,7 +46,10 @@ async fn a_short_outage_of_prometheus_is_waited_out_and_a_long_one_is_called_an_
     let seen = patient.status().await?;
     lab.component("prometheus")?.start()?;
 
-    assert!(message.contains("consecutiveErrors (1) > consecutiveErrorLimit (0)"), "an error, not a failure: {message}");
+    assert!(
+        message.contains("consecutiveErrors (1) > consecutiveErrorLimit (0)"),
+        "an error, not a failure: {message}"
+    );
     assert!(!message.contains("failureLimit"), "{message}");
     assert_eq!(seen["phase"], "Progressing", "still waiting for an answer: {seen}");
     let end = patient.await_phase("Healthy").await?;

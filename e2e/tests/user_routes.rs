@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn extra_routes_headers_and_annotations_survive_a_release_value_for_value() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await;
+    let (cluster, _guard) = shared().await?;
     let mut manifests = Manifests::example("e2e-user-routes")?;
     manifests.take("AnalysisTemplate");
     manifests.change("Rollout", |rollout| {

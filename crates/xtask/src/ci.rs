@@ -57,7 +57,17 @@ pub(crate) fn lint() -> anyhow::Result<()> {
 /// Unit and property tests.
 pub(crate) fn unit() -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    tally.tests(&mut cargo(&["test", "--workspace", "--exclude", "headgate-e2e", "--exclude", "headgate-lab", "--lib", "--bins", "--tests"]));
+    tally.tests(&mut cargo(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "headgate-e2e",
+        "--exclude",
+        "headgate-lab",
+        "--lib",
+        "--bins",
+        "--tests",
+    ]));
     tally.close()
 }
 
@@ -87,7 +97,14 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         tally.check("5,000 random templates hash as in Go", || gotypes::check_hash(5000, 1));
         tally.check("the alerts pass promtool", alerts);
         tally.check("the chart renders", chart);
-        tally.tests(&mut cargo(&["test", "--workspace", "--exclude", "headgate-e2e", "--exclude", "headgate-lab"]));
+        tally.tests(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--exclude",
+            "headgate-e2e",
+            "--exclude",
+            "headgate-lab",
+        ]));
     });
     if !args.no_e2e {
         tally.part("e2e", 18, |tally| {
@@ -103,7 +120,9 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
 /// The alert rules against their unit tests.
 fn alerts() -> anyhow::Result<()> {
     let rules = root().join("charts/headgate/rules");
-    run(Command::new(headgate_lab::tool("promtool")?).args(["test", "rules", "headgate.rules.test.yaml"]).current_dir(rules))
+    run(Command::new(headgate_lab::tool("promtool")?)
+        .args(["test", "rules", "headgate.rules.test.yaml"])
+        .current_dir(rules))
 }
 
 /// The chart in its variants.
@@ -117,7 +136,12 @@ fn chart() -> anyhow::Result<()> {
         ("kind: Role\n", &["--set", "namespaced=true"]),
     ];
     for (expected, flags) in variants {
-        let text = output(Command::new(&helm).args(["template", "headgate", "--kube-version", "1.36.0"]).arg(&chart).args(flags))?;
+        let text = output(
+            Command::new(&helm)
+                .args(["template", "headgate", "--kube-version", "1.36.0"])
+                .arg(&chart)
+                .args(flags),
+        )?;
         anyhow::ensure!(text.contains(expected), "helm template {flags:?} renders no {expected}");
     }
     Ok(())
@@ -210,7 +234,9 @@ impl Tally {
 /// `test result: ok. 12 passed; 0 failed; …`
 fn summary(line: &str) -> Option<(u32, u32)> {
     let counts = line.strip_prefix("test result: ")?;
-    let number = |unit: &str| counts.split(['.', ';']).find_map(|part| part.trim().strip_suffix(unit)?.trim().parse().ok());
+    let number = |unit: &str| {
+        counts.split(['.', ';']).find_map(|part| part.trim().strip_suffix(unit)?.trim().parse().ok())
+    };
     Some((number(" passed")?, number(" failed")?))
 }
 

@@ -59,11 +59,22 @@ fn members() -> anyhow::Result<Vec<String>> {
 
 /// The crates below `name`, as `cargo tree -e normal` tells, with their depths.
 fn tree(name: &str) -> anyhow::Result<BTreeMap<String, u32>> {
-    let text = output(&mut cargo(&["tree", "--package", name, "-e", "normal", "--prefix", "depth", "--format", " {p}"]))?;
+    let text = output(&mut cargo(&[
+        "tree",
+        "--package",
+        name,
+        "-e",
+        "normal",
+        "--prefix",
+        "depth",
+        "--format",
+        " {p}",
+    ]))?;
     let mut found: BTreeMap<String, u32> = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
-        if let (Some(depth), Some(package)) = (words.next().and_then(|word| word.parse().ok()), words.next()) {
+        if let (Some(depth), Some(package)) = (words.next().and_then(|word| word.parse().ok()), words.next())
+        {
             let least = found.entry(package.to_owned()).or_insert(depth);
             *least = depth.min(*least);
         }
@@ -72,7 +83,8 @@ fn tree(name: &str) -> anyhow::Result<BTreeMap<String, u32>> {
 }
 
 fn wrong_arrows(name: &str, allowed: &[&str]) -> anyhow::Result<Vec<String>> {
-    let direct = tree(name)?.into_iter().filter(|(package, depth)| *depth == 1 && package.starts_with("headgate-"));
+    let direct =
+        tree(name)?.into_iter().filter(|(package, depth)| *depth == 1 && package.starts_with("headgate-"));
     let wrong = direct.filter(|(package, _)| !allowed.contains(&package.as_str()));
     Ok(wrong.map(|(package, _)| format!("{name} depends on {package}")).collect())
 }

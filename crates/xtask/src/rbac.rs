@@ -22,20 +22,33 @@ pub(crate) fn generate() -> anyhow::Result<Vec<(PathBuf, String)>> {
     let files = [
         ("controller-rules.yaml", controller()),
         ("lease-rules.yaml", lease()),
-        ("edit-rules.yaml", people(&["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"])),
+        (
+            "edit-rules.yaml",
+            people(&["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]),
+        ),
         ("view-rules.yaml", people(READ)),
     ];
     files.into_iter().map(|(name, rules)| Ok((directory.join(name), yaml(&rules)?))).collect()
 }
 
-fn rule(group: &'static str, resources: &[&'static str], verbs: &[&[&'static str]], why: &'static str) -> Rule {
+fn rule(
+    group: &'static str,
+    resources: &[&'static str],
+    verbs: &[&[&'static str]],
+    why: &'static str,
+) -> Rule {
     Rule { group, resources: resources.to_vec(), verbs: verbs.concat(), why }
 }
 
 fn controller() -> Vec<Rule> {
     let own = "argoproj.io";
     let mut rules = vec![
-        rule(own, &["rollouts"], &[READ, &["patch"]], "The revision annotation, and spec.replicas where it was left out."),
+        rule(
+            own,
+            &["rollouts"],
+            &[READ, &["patch"]],
+            "The revision annotation, and spec.replicas where it was left out.",
+        ),
         rule(own, &["rollouts/status"], &[&["patch"]], "The record of each decision."),
         rule(
             own,
@@ -43,8 +56,18 @@ fn controller() -> Vec<Rule> {
             &[&["update"]],
             "Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.",
         ),
-        rule(own, &["analysisruns"], &[READ, &["create", "patch", "delete"]], "They are created, measured and cleaned up."),
-        rule(own, &["analysistemplates", "clusteranalysistemplates"], &[READ], "What an analysis is made of."),
+        rule(
+            own,
+            &["analysisruns"],
+            &[READ, &["create", "patch", "delete"]],
+            "They are created, measured and cleaned up.",
+        ),
+        rule(
+            own,
+            &["analysistemplates", "clusteranalysistemplates"],
+            &[READ],
+            "What an analysis is made of.",
+        ),
         rule("apps", &["replicasets"], &[READ, &["create", "patch", "delete"]], "The versions of a rollout."),
         rule("", &["events"], &[&["create"]], "What happened, for people."),
     ];
@@ -67,11 +90,17 @@ fn lease() -> Vec<Rule> {
 }
 
 fn people(verbs: &'static [&'static str]) -> Vec<Rule> {
-    let resources = ["rollouts", "rollouts/status", "rollouts/scale", "analysisruns", "analysistemplates", "experiments"];
+    let resources =
+        ["rollouts", "rollouts/status", "rollouts/scale", "analysisruns", "analysistemplates", "experiments"];
     let why = "The kinds that Headgate serves.";
     vec![
         rule("argoproj.io", &resources, &[verbs], why),
-        rule("argoproj.io", &["clusteranalysistemplates"], &[READ], "They belong to the cluster's administrators."),
+        rule(
+            "argoproj.io",
+            &["clusteranalysistemplates"],
+            &[READ],
+            "They belong to the cluster's administrators.",
+        ),
     ]
 }
 

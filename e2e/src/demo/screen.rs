@@ -48,19 +48,29 @@ impl Screen {
     }
 
     pub(super) fn outcome(&self, good: bool, text: &str) {
-        let line = if good { self.paint("32", &format!("✔ {text}")) } else { self.paint("31", &format!("✖ not so: {text}")) };
+        let line = if good {
+            self.paint("32", &format!("✔ {text}"))
+        } else {
+            self.paint("31", &format!("✖ not so: {text}"))
+        };
         println!("{} {line}", self.clock());
     }
 
     pub(super) fn head(&self, version: &str) {
-        let line = format!("{:7} {:12} {:>5} {:>7} {:>9} {:>8} {:>7} {:>5}  waits for", "", version, "step", "weight", "measured", "success", "p95", "lost");
+        let line = format!(
+            "{:7} {:12} {:>5} {:>7} {:>9} {:>8} {:>7} {:>5}  waits for",
+            "", version, "step", "weight", "measured", "success", "p95", "lost"
+        );
         println!("{}", self.paint("2", &line));
     }
 
     pub(super) fn row(&self, moment: &Moment) {
         let text = |path: &str| moment.status.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let step = moment.status["currentStepIndex"].as_i64().map_or_else(String::new, |index| format!("{index}/{}", moment.steps));
-        let success = moment.success_rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
+        let step = moment.status["currentStepIndex"]
+            .as_i64()
+            .map_or_else(String::new, |index| format!("{index}/{}", moment.steps));
+        let success =
+            moment.success_rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
         let p95 = moment.p95.map_or_else(|| "-".to_owned(), |p95| format!("{} ms", p95.as_millis()));
         let phase = text("/phase");
         let colour = match phase {

@@ -35,7 +35,8 @@ impl Verdict {
         self.sent = report.total.sent;
         self.lost = report.total.lost;
         self.unversioned = report.total.answered_by(UNVERSIONED);
-        self.details.extend(report.first_lost.iter().map(|lost| format!("lost at {}: {:?}", lost.at, lost.cause)));
+        self.details
+            .extend(report.first_lost.iter().map(|lost| format!("lost at {}: {:?}", lost.at, lost.cause)));
     }
 
     pub(super) fn broken(&mut self, why: String) {
@@ -53,7 +54,10 @@ impl Verdict {
             (self.resolved, "and resolved after the fix".to_owned()),
             (
                 self.sent > 0 && self.lost == 0 && self.unversioned == 0,
-                format!("{} requests sent, {} lost, {} without a route", self.sent, self.lost, self.unversioned),
+                format!(
+                    "{} requests sent, {} lost, {} without a route",
+                    self.sent, self.lost, self.unversioned
+                ),
             ),
         ]
     }
