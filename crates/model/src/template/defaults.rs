@@ -102,10 +102,10 @@ fn image_tag(image: &str) -> Option<&str> {
         image.split_once('@').map_or((image, None), |(named, digest)| (named, Some(digest)));
     let (path, last) = named.rsplit_once('/').map_or(("", named), |(path, last)| (path, last));
     let (name, tag) = last.split_once(':').map_or((last, None), |(name, tag)| (name, Some(tag)));
-    // Only a registry's host, before the first slash, may hold capitals.
+    // Only a registry's host, before the first slash, may hold capitals and a port.
     let repository = path.split_once('/').map_or("", |(_, repository)| repository);
-    let is_repository = |text: &str| !text.chars().any(|c| c.is_uppercase() || c.is_whitespace());
-    if name.is_empty() || !is_repository(name) || !is_repository(repository) {
+    let fits = |text: &str| text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | '/'));
+    if name.is_empty() || !fits(name) || !fits(repository) {
         return None;
     }
     tag.or_else(|| digest.is_none().then_some("latest"))
