@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 pub struct AnalysisRunSpec {
     /// The metrics. All of them must succeed.
-    #[serde(default, deserialize_with = "crate::lenient::null_is_empty")]
+    #[serde(deserialize_with = "crate::lenient::null_is_empty")]
     pub metrics: Vec<Metric>,
     /// The arguments and their values.
     pub args: Option<Vec<Argument>>,

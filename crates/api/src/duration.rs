@@ -217,3 +217,88 @@ fn leading_digits(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wanted: what Go's `time.ParseDuration` says of the text, in nanoseconds; `None` for an error.
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        const SECOND: i128 = 1_000_000_000;
+        let table: &[(&str, Option<i128>)] = &[
+            ("0", Some(0)),
+            ("+0", Some(0)),
+            ("-0", Some(0)),
+            ("5s", Some(5 * SECOND)),
+            ("30m", Some(1800 * SECOND)),
+            ("1h30m", Some(5400 * SECOND)),
+            ("1478s", Some(1478 * SECOND)),
+            ("-5s", Some(-5 * SECOND)),
+            ("+5s", Some(5 * SECOND)),
+            ("5.0s", Some(5 * SECOND)),
+            ("5.6s", Some(5_600_000_000)),
+            ("5.s", Some(5 * SECOND)),
+            (".5s", Some(SECOND / 2)),
+            ("1.0040s", Some(1_004_000_000)),
+            ("100.00100s", Some(100_001_000_000)),
+            ("10ns", Some(10)),
+            ("11us", Some(11_000)),
+            ("12µs", Some(12_000)),
+            ("12μs", Some(12_000)),
+            ("13ms", Some(13_000_000)),
+            ("3h30m", Some(12_600 * SECOND)),
+            ("10.5s4m", Some(250_500_000_000)),
+            ("39h9m14.425s", Some(140_954_425_000_000)),
+            ("0.100000000000000000000h", Some(360 * SECOND)),
+            ("0.9223372036854775807h", Some(3_320_413_933_267)),
+            ("9223372036854775807ns", Some(9_223_372_036_854_775_807)),
+            ("-9223372036854775808ns", Some(-9_223_372_036_854_775_808)),
+            ("9223372036854775808ns", None),
+            ("9223372036s1000000000ns", None),
+            ("99999999999999999999999999h", None),
+            ("", None),
+            ("3", None),
+            ("-", None),
+            ("s", None),
+            (".", None),
+            ("-.", None),
+            (".s", None),
+            ("+.s", None),
+            ("1d", None),
+            ("1h 30m", None),
+            ("--5s", None),
+            ("5S", None),
+        ];
+        for (text, wanted) in table {
+            let parsed = GoDuration::from(*text).parse().ok().map(|duration| duration.as_nanos());
+            assert_eq!(parsed, *wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_pause_counts_in_whole_seconds_and_takes_bare_numbers() {
+        let seconds = |duration: DurationOrSeconds| duration.parse().ok().map(|duration| duration.as_secs());
+        assert_eq!(seconds(DurationOrSeconds::Seconds(30)), Some(30));
+        assert_eq!(seconds(DurationOrSeconds::Seconds(-1)), None);
+        for (text, wanted) in [
+            ("30", Some(30)),
+            ("1h", Some(3600)),
+            ("1.9s", Some(1)),
+            ("-1s", None),
+            ("", None),
+            ("ten", None),
+        ] {
+            assert_eq!(seconds(DurationOrSeconds::Text(text.to_owned())), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_duration_is_told_with_what_to_write() {
+        let told = |text: &str| GoDuration::from(text).parse().unwrap_err().to_string();
+        let mend = "write for example 30s, 5m or 1h30m (units: ns, us, ms, s, m, h)";
+        assert_eq!(told("5d"), format!("\"5d\" is not a duration: there is no such unit; {mend}"));
+        assert_eq!(told("30"), format!("\"30\" is not a duration: the unit is missing; {mend}"));
+        assert_eq!(told(""), format!("\"\" is not a duration: nothing is written; {mend}"));
+    }
+}

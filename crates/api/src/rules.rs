@@ -80,7 +80,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rollout(
         "spec.strategy.canary",
-        "!(has(self.maxSurge) && has(self.maxUnavailable)) || !(self.maxSurge in [0, '0', '0%'] && self.maxUnavailable in [0, '0', '0%'])",
+        "!(has(self.maxSurge) && has(self.maxUnavailable)) || !(string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
         "maxSurge and maxUnavailable are both 0, so that no pod could be replaced: raise one of them",
     ),
     rollout(
