@@ -443,8 +443,31 @@ pub struct HeadgateStatus {
     pub abort_hash: Option<String>,
     /// Since when stable has all the traffic.
     pub stable_weight_since: Option<Time>,
+    /// The furthest that the release has come: only what goes beyond it counts as progress.
+    pub progress: Option<ReleaseProgress>,
     /// Paths of status fields that the server has dropped.
     #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<String>,
+}
+
+/// How far a release has come, in pods. Pods that come and go make no progress.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseProgress {
+    /// Number of pods wanted when this was noted.
+    pub desired: i32,
+    /// Most pods of the newest version so far.
+    pub updated: i32,
+    /// Most ready pods of the newest version so far.
+    pub ready: i32,
+    /// Most available pods of the newest version so far.
+    pub available: i32,
+    /// Fewest pods of older versions so far.
+    pub old: i32,
 }

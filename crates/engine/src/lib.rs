@@ -1,1 +1,25 @@
-//! The step engine: decides Rollouts. Pure.
+//! The step engine: decides what to do for one Rollout. Pure: a function of what is observed and of the time.
+//!
+//! [`decide`] reads as the order in which things are settled: what the user wants, what analyses say, whether the release
+//! is overdue, whether its step is done, and then what pods and routes must do for it. That last part, and with it the
+//! safety of requests under way, is in one place: `cutover`.
+
+mod analysis;
+mod conditions;
+mod cutover;
+mod decide;
+mod history;
+mod intent;
+mod notices;
+mod phase;
+mod progress;
+mod references;
+mod release;
+mod replicas;
+mod revision;
+mod scene;
+mod steps;
+mod waiting;
+
+pub use decide::decide;
+pub use notices::{notices, outcome};

@@ -1,0 +1,173 @@
+//! From a snapshot to a decision.
+
+use crate::scene::Scene;
+use crate::steps::{self, Stage};
+use crate::{analysis, cutover, history, intent, phase, progress, references, release, revision, waiting};
+use headgate_api::conditions::{reasons, types};
+use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
+use headgate_model::spec::RolloutSpec;
+use headgate_model::{
+    AnalysisRunView, Decision, Effect, EffectClass, ReplicaSetView, RuleBroken, Snapshot, SpecProblem,
+    Timestamp, salvage,
+};
+use std::collections::BTreeMap;
+
+/// Decides what to record and what to do for one Rollout.
+///
+/// A function of what is observed and of `now` (whole seconds) and of nothing else. What it answers has passed
+/// [`Decision::check`].
+pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
+    let decision = decide_unchecked(snapshot, now);
+    match decision.check() {
+        Ok(()) => decision,
+        Err(broken) => internal_error(snapshot, &broken, now),
+    }
+}
+
+fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
+    let (Some(sets), Some(runs)) = (snapshot.replica_sets.present(), snapshot.analysis_runs.present()) else {
+        // Not looked at yet: nothing can be said, and nothing is.
+        return Decision { record: snapshot.rollout.status.clone(), effects: Vec::new(), wake_at: None };
+    };
+    match &snapshot.rollout.spec {
+        Ok(spec) => {
+            let scene = Scene::new(snapshot, spec, sets, runs, now);
+            match references::check(&scene, scene.old) {
+                Ok(()) => carry_out(&scene),
+                Err(problem) => hold(snapshot, spec, sets, runs, &problem, now),
+            }
+        }
+        Err(problem) => match salvage(&snapshot.rollout.spec_raw) {
+            Some(spec) => hold(snapshot, &spec, sets, runs, problem, now),
+            None => stand_still(snapshot, problem, now),
+        },
+    }
+}
+
+/// A spec that is right.
+fn carry_out(scene: &Scene<'_>) -> Decision {
+    let mut record = scene.old.clone();
+    if revision::name_is_taken(scene) {
+        record.collision_count = Some(record.collision_count.unwrap_or(0).saturating_add(1));
+        record.waiting = Some(waiting::name_taken(scene).record(scene.old.waiting.as_ref(), scene.now));
+        return Decision { record, effects: Vec::new(), wake_at: None };
+    }
+    revision::count(scene, &mut record);
+    intent::take_up(scene, &mut record);
+    analysis::observe(scene, &mut record);
+    progress::abort_if_overdue(scene, &mut record);
+    release::advance(scene, &mut record);
+    let mut effects = Vec::new();
+    analysis::plan(scene, &mut record, &mut effects);
+    revision::plan(scene, &mut effects);
+    history::plan(scene, &record, &mut effects);
+    let plan = cutover::plan(scene, &mut record);
+    phase::describe(scene, &mut record);
+    let wait = waiting::wait(scene, &record, &plan);
+    record.waiting = wait.map(|wait| wait.record(scene.old.waiting.as_ref(), scene.now));
+    let wake_at = wake_at(scene, &record, &plan);
+    finish(scene, record, effects, plan, wake_at)
+}
+
+/// A spec that can't be carried out: all stays as it is, but an abort leads back to stable all the same.
+fn hold(
+    snapshot: &Snapshot,
+    spec: &RolloutSpec,
+    sets: &[ReplicaSetView],
+    runs: &[AnalysisRunView],
+    problem: &SpecProblem,
+    now: Timestamp,
+) -> Decision {
+    let mut scene = Scene::new(snapshot, spec, sets, runs, now);
+    scene.stay_with_stored_version();
+    let mut record = scene.old.clone();
+    revision::count(&scene, &mut record);
+    let mut plan = cutover::Plan::default();
+    let mut effects = Vec::new();
+    if record.abort && steps::stage(&record, spec) == Stage::Aborted && scene.has_stable(&record.stable_rs) {
+        intent::abort(&scene, &mut record);
+        analysis::plan(&scene, &mut record, &mut effects);
+        plan = cutover::plan(&scene, &mut record);
+        phase::describe(&scene, &mut record);
+    }
+    phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
+    record.waiting = Some(waiting::mend(problem).record(scene.old.waiting.as_ref(), now));
+    let wake_at = plan.wake.iter().copied().filter(|wake| *wake > now).min();
+    finish(&scene, record, effects, plan, wake_at)
+}
+
+/// A spec of which nothing can be read: only what was seen is recorded.
+fn stand_still(snapshot: &Snapshot, problem: &SpecProblem, now: Timestamp) -> Decision {
+    let mut record = snapshot.rollout.status.clone();
+    record.observed_generation = snapshot.rollout.generation.to_string();
+    phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
+    record.waiting = Some(waiting::mend(problem).record(snapshot.rollout.status.waiting.as_ref(), now));
+    Decision { record, effects: Vec::new(), wake_at: None }
+}
+
+/// The next time at which something ends by itself.
+fn wake_at(scene: &Scene<'_>, record: &RolloutStatus, plan: &cutover::Plan) -> Option<Timestamp> {
+    let ends = [release::pause_ends(scene, record), progress::due(scene, record)];
+    plan.wake.iter().copied().chain(ends.into_iter().flatten()).filter(|wake| *wake > scene.now).min()
+}
+
+/// Puts the effects in the order of R6. A shrink must see what a shift has done, so it waits for the next decision.
+fn finish(
+    scene: &Scene<'_>,
+    mut record: RolloutStatus,
+    mut effects: Vec<Effect>,
+    plan: cutover::Plan,
+    wake_at: Option<Timestamp>,
+) -> Decision {
+    let shifts = !plan.shift.is_empty();
+    effects.extend(plan.grow);
+    effects.extend(plan.shift);
+    effects.extend(plan.shrink);
+    effects.retain(|effect| !shifts || effect.class() != EffectClass::Shrink);
+    let mut effects = merged(effects);
+    effects.sort_by_key(|effect| (effect.class(), matches!(effect, Effect::Scale { .. })));
+    tidy(scene, &mut record);
+    Decision { record, effects, wake_at }
+}
+
+/// Two patches of one ReplicaSet would conflict with each other: they become one.
+fn merged(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all: Vec<Effect> = Vec::new();
+    for effect in effects {
+        let Effect::PatchReplicaSet { name, annotations, min_ready_seconds, .. } = &effect else {
+            all.push(effect);
+            continue;
+        };
+        let first = places.get(name).and_then(|place| all.get_mut(*place));
+        if let Some(Effect::PatchReplicaSet { annotations: known, min_ready_seconds: seconds, .. }) = first {
+            known.extend(annotations.clone());
+            *seconds = seconds.or(*min_ready_seconds);
+        } else {
+            places.insert(name.clone(), all.len());
+            all.push(effect);
+        }
+    }
+    all
+}
+
+/// What remembers nothing is left out, so that a quiet record equals its stored form.
+fn tidy(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    if record.headgate.as_ref() == Some(&HeadgateStatus::default()) {
+        record.headgate = None;
+    }
+    if record.canary.as_ref() == Some(&headgate_api::CanaryStatus::default()) && scene.old.canary.is_none() {
+        record.canary = None;
+    }
+}
+
+/// A fault of ours: this rollout alone is held, and says so.
+fn internal_error(snapshot: &Snapshot, broken: &RuleBroken, now: Timestamp) -> Decision {
+    let mut record = snapshot.rollout.status.clone();
+    let message = format!("{}: {broken}; please report this", reasons::INTERNAL_ERROR);
+    let is = crate::conditions::Is::False;
+    crate::conditions::set(&mut record, types::PROGRESSING, is, reasons::INTERNAL_ERROR, &message, now);
+    record.phase = Some(RolloutPhase::Degraded);
+    record.message = message;
+    Decision { record, effects: Vec::new(), wake_at: None }
+}

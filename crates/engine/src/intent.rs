@@ -1,0 +1,112 @@
+//! What users ask for through `status`, and what a new version makes of it.
+//!
+//! An intent is never overwritten before it is consumed. It is about the version that `currentPodHash` names; when the
+//! template moves on it is dropped, which [`crate::notices`] tells.
+
+use crate::scene::{Scene, memory, stored};
+use crate::steps;
+use headgate_api::{CanaryStatus, RolloutStatus};
+
+/// Takes up a new version or new steps, and what the user has asked for.
+pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let template_changed = record.current_pod_hash != scene.current_hash;
+    let steps_changed = record.current_step_hash != scene.rollout.step_hash;
+    record.current_pod_hash.clone_from(&scene.current_hash);
+    record.current_step_hash.clone_from(&scene.rollout.step_hash);
+    if template_changed || (steps_changed && !scene.old.current_step_hash.is_empty()) {
+        start_over(scene, record);
+    }
+    if !scene.has_stable(&record.stable_rs) {
+        // Nothing else runs: the first version, or the only one that is left, is stable at once.
+        record.stable_rs.clone_from(&scene.current_hash);
+    }
+    if record.stable_rs == record.current_pod_hash {
+        settle(scene, record);
+    } else {
+        abort_or_promote(scene, record);
+    }
+}
+
+/// A new version, or new steps: from the first step, without pauses and intents that were about the old ones.
+fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    clear_pause(record);
+    clear_abort(record);
+    clear_runs(record);
+    record.promote_full = false;
+    memory(record).promote_hash = None;
+    record.current_step_index = steps::start(scene.spec);
+}
+
+/// Nothing is being released: what would hold or abort a release is void.
+fn settle(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    clear_pause(record);
+    clear_abort(record);
+    clear_runs(record);
+    record.promote_full = false;
+    memory(record).promote_hash = None;
+    record.current_step_index = steps::end(scene.spec);
+}
+
+fn abort_or_promote(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let abort_is_new = record.abort && record.aborted_at.is_none();
+    let promotion_is_new =
+        record.promote_full && scene.old.headgate.as_ref().is_none_or(|memory| memory.promote_hash.is_none());
+    if record.promote_full && promotion_is_new && !abort_is_new {
+        // The later of two wishes counts; of two at once, the safe one.
+        clear_abort(record);
+        memory(record).promote_hash = Some(record.current_pod_hash.clone());
+    }
+    if record.abort {
+        abort(scene, record);
+    } else if record.aborted_at.is_some() {
+        clear_abort(record);
+        record.current_step_index = steps::start(scene.spec);
+    } else if record.promote_full {
+        clear_pause(record);
+        clear_runs(record);
+        record.current_step_index = steps::end(scene.spec);
+    }
+    keep_index_in_range(scene, record);
+}
+
+/// Users move the index too: it stays within the steps.
+fn keep_index_in_range(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    record.current_step_index = match (steps::end(scene.spec), record.current_step_index) {
+        (None, _) => None,
+        (Some(end), index) => Some(index.unwrap_or(0).clamp(0, end)),
+    };
+}
+
+/// Back to stable: steps start over, pauses and analyses end.
+pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    record.abort = true;
+    record.aborted_at = record.aborted_at.take().or_else(|| stored(scene.now));
+    record.promote_full = false;
+    memory(record).promote_hash = None;
+    record.current_step_index = steps::start(scene.spec);
+    clear_pause(record);
+    clear_runs(record);
+}
+
+fn clear_abort(record: &mut RolloutStatus) {
+    record.abort = false;
+    record.aborted_at = None;
+    memory(record).abort_reason = None;
+}
+
+/// Ends all pauses.
+pub(crate) fn clear_pause(record: &mut RolloutStatus) {
+    record.pause_conditions.clear();
+    record.controller_pause = false;
+}
+
+fn clear_runs(record: &mut RolloutStatus) {
+    let canary = canary(record);
+    canary.current_step_analysis_run_status = None;
+    canary.current_background_analysis_run_status = None;
+}
+
+/// The canary part of the record.
+pub(crate) fn canary(record: &mut RolloutStatus) -> &mut CanaryStatus {
+    record.canary.get_or_insert_default()
+}

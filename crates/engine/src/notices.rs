@@ -1,0 +1,270 @@
+//! Kubernetes events as a function of the stored record, the new record, and what came of the effects (R11).
+
+use crate::conditions::{get, has_reason};
+use crate::steps;
+use headgate_api::conditions::{reasons, types};
+use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
+use headgate_model::{Effect, EffectKey, Notice, Snapshot};
+
+/// The events of a decision: send them once `record` is stored.
+pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
+    let change = Change { snapshot, old: &snapshot.rollout.status, new: record };
+    let mut notices = Vec::new();
+    change.invalid_spec(&mut notices);
+    change.version(&mut notices);
+    change.dropped_intents(&mut notices);
+    change.abort(&mut notices);
+    change.steps(&mut notices);
+    change.pause(&mut notices);
+    change.weights(&mut notices);
+    change.runs(&mut notices);
+    change.refusals(&mut notices);
+    notices
+}
+
+struct Change<'a> {
+    snapshot: &'a Snapshot,
+    old: &'a RolloutStatus,
+    new: &'a RolloutStatus,
+}
+
+impl Change<'_> {
+    fn revision(&self) -> String {
+        let sets = self.snapshot.replica_sets.present().into_iter().flatten();
+        let (current, older): (Vec<_>, Vec<_>) =
+            sets.partition(|set| set.hash() == self.new.current_pod_hash);
+        let next = older.iter().map(|set| set.revision()).max().unwrap_or(0) + 1;
+        current.iter().map(|set| set.revision()).max().unwrap_or(0).max(next).to_string()
+    }
+
+    fn invalid_spec(&self, notices: &mut Vec<Notice>) {
+        let message = |status| get(status, types::INVALID_SPEC).map(|condition| condition.message.as_str());
+        if let Some(new) = message(self.new)
+            && message(self.old) != Some(new)
+        {
+            notices.push(Notice::warning(events::INVALID_SPEC, new));
+        }
+    }
+
+    fn version(&self, notices: &mut Vec<Notice>) {
+        if self.old.current_pod_hash != self.new.current_pod_hash {
+            let message = format!("Rollout updated to revision {}", self.revision());
+            notices.push(Notice::normal(events::ROLLOUT_UPDATED, message));
+            if has_reason(self.new, types::PROGRESSING, reasons::NEW_REPLICA_SET_CREATED) {
+                let message = format!(
+                    "Created ReplicaSet {}-{} (revision {})",
+                    self.snapshot.rollout.name,
+                    self.new.current_pod_hash,
+                    self.revision()
+                );
+                notices.push(Notice::normal(events::NEW_REPLICA_SET_CREATED, message));
+            }
+        }
+        let completed = |status: &RolloutStatus| {
+            !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash
+        };
+        if completed(self.old) && !completed(self.new) {
+            let message = format!("Rollout not completed, started update to revision {}", self.revision());
+            notices.push(Notice::warning(events::ROLLOUT_NOT_COMPLETED, message));
+        }
+        if !completed(self.old) && completed(self.new) {
+            let message = format!(
+                "Rollout completed update to revision {} ({}): {}",
+                self.revision(),
+                self.new.current_pod_hash,
+                self.why_completed()
+            );
+            notices.push(Notice::normal(events::ROLLOUT_COMPLETED, message));
+        }
+    }
+
+    fn why_completed(&self) -> String {
+        if self.old.stable_rs.is_empty() {
+            "Initial deploy".to_owned()
+        } else if self.old.stable_rs == self.new.current_pod_hash {
+            "Fast rollback".to_owned()
+        } else if self.old.promote_full {
+            "Full promotion requested".to_owned()
+        } else {
+            format!("Completed all {} canary steps", self.new.current_step_index.unwrap_or(0))
+        }
+    }
+
+    fn dropped_intents(&self, notices: &mut Vec<Notice>) {
+        if self.old.current_pod_hash.is_empty() || self.old.current_pod_hash == self.new.current_pod_hash {
+            return;
+        }
+        let abort_is_new = self.old.abort && self.old.aborted_at.is_none();
+        for (dropped, what) in [(abort_is_new, "abort"), (self.old.promote_full, "full promotion")] {
+            if dropped {
+                let message = format!(
+                    "The {what} was meant for version {}, but the pod template has changed: it is dropped",
+                    self.old.current_pod_hash
+                );
+                notices.push(Notice::warning(events::INTENT_DROPPED, message));
+            }
+        }
+    }
+
+    fn abort(&self, notices: &mut Vec<Notice>) {
+        let aborted =
+            |status| get(status, types::PROGRESSING).filter(|known| known.reason == reasons::ROLLOUT_ABORTED);
+        if let (Some(new), None) = (aborted(self.new), aborted(self.old)) {
+            notices.push(Notice::warning(events::ROLLOUT_ABORTED, new.message.clone()));
+        }
+    }
+
+    fn steps(&self, notices: &mut Vec<Notice>) {
+        let Ok(spec) = &self.snapshot.rollout.spec else { return };
+        let same = self.old.current_pod_hash == self.new.current_pod_hash
+            && self.old.current_step_hash == self.new.current_step_hash;
+        let count = spec.canary.steps.len();
+        let end = steps::end(spec);
+        if !same {
+            let back =
+                self.new.stable_rs == self.new.current_pod_hash && self.old.stable_rs == self.new.stable_rs;
+            if back && end.is_some() && self.old.current_pod_hash != self.new.current_pod_hash {
+                notices.push(Notice::normal(events::SKIP_STEPS, "Rollback to stable ReplicaSets"));
+            }
+            return;
+        }
+        let (Some(before), Some(after)) = (self.old.current_step_index, self.new.current_step_index) else {
+            return;
+        };
+        if after == before + 1 && !self.new.abort {
+            let step = usize::try_from(before).ok().and_then(|index| spec.canary.steps.get(index));
+            let what = step.map(steps::describe).unwrap_or_default();
+            let message = format!("Rollout step {after}/{count} completed ({what})");
+            notices.push(Notice::normal(events::ROLLOUT_STEP_COMPLETED, message));
+        }
+    }
+
+    fn pause(&self, notices: &mut Vec<Notice>) {
+        let paused = |status: &RolloutStatus| has_reason(status, types::PROGRESSING, reasons::ROLLOUT_PAUSED);
+        match (paused(self.old), paused(self.new)) {
+            (false, true) => {
+                let reason = self
+                    .new
+                    .pause_conditions
+                    .first()
+                    .map_or("manually paused", |pause| pause.reason.as_str());
+                notices.push(Notice::normal(events::ROLLOUT_PAUSED, format!("Rollout is paused ({reason})")));
+            }
+            (true, false) if !self.new.abort => {
+                notices.push(Notice::normal(events::ROLLOUT_RESUMED, "Rollout is resumed"));
+            }
+            _ => {}
+        }
+    }
+
+    fn weights(&self, notices: &mut Vec<Notice>) {
+        let weight = |status: &RolloutStatus| weights(status).map(|weights| weights.canary.weight);
+        if let (before, Some(after)) = (weight(self.old), weight(self.new))
+            && before.unwrap_or(0) != after
+        {
+            let message = format!("Traffic weight updated from {} to {after}", before.unwrap_or(0));
+            notices.push(Notice::normal(events::TRAFFIC_WEIGHT_UPDATED, message));
+        }
+    }
+
+    fn runs(&self, notices: &mut Vec<Notice>) {
+        for (kind, of) in [
+            ("Step", step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>),
+            ("Background", background_run),
+        ] {
+            let (old, Some(new)) = (of(self.old), of(self.new)) else { continue };
+            let before = old.filter(|old| old.name == new.name).and_then(|old| old.status);
+            let Some(after) = new.status.filter(|after| Some(*after) != before) else { continue };
+            let message = format!(
+                "{kind} Analysis Run '{}' Status New: '{after}' Previous: '{}'",
+                new.name,
+                before.map_or("", |before| before.as_str())
+            );
+            let reason = run_reason(after);
+            let bad = after.is_completed() && after != headgate_api::AnalysisPhase::Successful;
+            notices.push(if bad {
+                Notice::warning(reason, message)
+            } else {
+                Notice::normal(reason, message)
+            });
+        }
+    }
+
+    /// What the API server refuses is told once, when the wait for it begins.
+    fn refusals(&self, notices: &mut Vec<Notice>) {
+        let refusal = |status: &RolloutStatus| {
+            status
+                .waiting
+                .as_ref()
+                .filter(|waiting| waiting.kind == "ApiServer")
+                .map(|waiting| waiting.message.clone())
+        };
+        if let Some(message) = refusal(self.new)
+            && refusal(self.old).as_ref() != Some(&message)
+        {
+            notices.push(Notice::warning(refusal_reason(self.snapshot, &message), message));
+        }
+    }
+}
+
+fn weights(status: &RolloutStatus) -> Option<&TrafficWeights> {
+    status.canary.as_ref()?.weights.as_ref()
+}
+
+fn step_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
+    status.canary.as_ref()?.current_step_analysis_run_status.as_ref()
+}
+
+fn background_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
+    status.canary.as_ref()?.current_background_analysis_run_status.as_ref()
+}
+
+fn run_reason(phase: headgate_api::AnalysisPhase) -> &'static str {
+    use headgate_api::AnalysisPhase as Phase;
+    match phase {
+        Phase::Pending => "AnalysisRunPending",
+        Phase::Running => "AnalysisRunRunning",
+        Phase::Successful => "AnalysisRunSuccessful",
+        Phase::Failed => "AnalysisRunFailed",
+        Phase::Error => "AnalysisRunError",
+        Phase::Inconclusive => "AnalysisRunInconclusive",
+    }
+}
+
+fn refusal_reason(snapshot: &Snapshot, message: &str) -> &'static str {
+    let verb = |key: &EffectKey| message.starts_with(&format!("{} of ", key.verb));
+    match snapshot.failures.keys().find(|key| verb(key)).map(|key| key.verb) {
+        Some("Route") => events::TRAFFIC_ROUTING_ERROR,
+        Some("CreateReplicaSet") => events::REPLICA_SET_CREATE_ERROR,
+        Some("Scale" | "PatchReplicaSet" | "DeleteReplicaSet") => events::REPLICA_SET_UPDATE_ERROR,
+        _ => events::RECONCILIATION_ERROR,
+    }
+}
+
+/// The event of an effect that has succeeded, where there is one: scaled ReplicaSets and switched Services.
+pub fn outcome(snapshot: &Snapshot, effect: &Effect) -> Vec<Notice> {
+    match effect {
+        Effect::Scale { name, from, to, .. } => {
+            let sets = snapshot.replica_sets.present();
+            let revision =
+                sets.into_iter().flatten().find(|set| set.name == *name).map_or(0, |set| set.revision());
+            let direction = if to > from { "up" } else { "down" };
+            let message =
+                format!("Scaled {direction} ReplicaSet {name} (revision {revision}) from {from} to {to}");
+            vec![Notice::normal(events::SCALING_REPLICA_SET, message)]
+        }
+        Effect::Route { config, intent, .. } => {
+            let router = snapshot.routers.iter().find(|router| router.config.router == config.router);
+            let Some(Ok(state)) = router.map(|router| &router.state) else { return Vec::new() };
+            let switched = [&intent.stable, &intent.canary].into_iter().filter_map(|wish| {
+                let (service, hash) = (wish.service.as_ref()?, wish.hash.as_ref()?);
+                let before = state.selectors.get(service)?.clone().unwrap_or_default();
+                let message =
+                    format!("Switched selector for service '{service}' from '{before}' to '{hash}'");
+                (before != *hash).then(|| Notice::normal(events::SWITCH_SERVICE, message))
+            });
+            switched.collect()
+        }
+        _ => Vec::new(),
+    }
+}

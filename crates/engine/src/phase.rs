@@ -1,0 +1,175 @@
+//! Conditions, phase and message: how a Rollout stands, in Argo Rollouts' words.
+
+use crate::conditions::{Is, get, has_reason, remove, renew, set};
+use crate::progress::{self, Marks};
+use crate::revision;
+use crate::scene::Scene;
+use crate::steps;
+use headgate_api::conditions::{TRUE, reasons, types};
+use headgate_api::{RolloutPhase, RolloutStatus};
+use headgate_model::SpecProblem;
+
+/// Argo Rollouts: all steps done, the newest version stable, and exactly the wanted pods, all of them new and available.
+pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let desired = scene.spec.replicas;
+    let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
+    let pods = [record.updated_replicas, record.available_replicas, record.replicas];
+    !is_paused
+        && record.stable_rs == record.current_pod_hash
+        && record.current_step_index == steps::end(scene.spec)
+        && pods.into_iter().all(|number| number == desired)
+        && scene.old.observed_generation == record.observed_generation
+}
+
+/// Sets all conditions but InvalidSpec, then phase and message.
+pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    remove(record, types::INVALID_SPEC);
+    health(scene, record);
+    progressing(scene, record);
+    let available = record.available_replicas >= scene.spec.replicas;
+    let message = if available { AVAILABLE } else { NOT_AVAILABLE };
+    set(record, types::AVAILABLE, available.into(), reasons::AVAILABLE, message, scene.now);
+    match revision::reported_failure(&scene.versions(&record.stable_rs)) {
+        Some((reason, message)) => set(record, types::REPLICA_FAILURE, Is::True, reason, message, scene.now),
+        None => remove(record, types::REPLICA_FAILURE),
+    }
+    let (phase, message) = phase(scene, record);
+    record.phase = Some(phase);
+    record.message = message;
+}
+
+const AVAILABLE: &str = "Rollout has minimum availability";
+const NOT_AVAILABLE: &str = "Rollout does not have minimum availability";
+const PAUSED: &str = "Rollout is paused";
+
+fn health(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let now = scene.now;
+    if is_healthy(scene, record) {
+        set(record, types::HEALTHY, Is::True, reasons::ROLLOUT_HEALTHY, "Rollout is healthy", now);
+    } else if get(record, types::HEALTHY).is_some() {
+        set(record, types::HEALTHY, Is::False, reasons::ROLLOUT_HEALTHY, "Rollout is not healthy", now);
+    }
+    let completed = record.stable_rs == record.current_pod_hash;
+    set(
+        record,
+        types::COMPLETED,
+        completed.into(),
+        reasons::ROLLOUT_COMPLETED,
+        reasons::ROLLOUT_COMPLETED,
+        now,
+    );
+}
+
+fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let now = scene.now;
+    let name = revision::name(scene);
+    if record.abort {
+        let reason = record.headgate.as_ref().and_then(|memory| memory.abort_reason.clone());
+        let cause = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let message = format!("Rollout aborted update to revision {}{cause}", scene.revision);
+        set(record, types::PROGRESSING, Is::False, reasons::ROLLOUT_ABORTED, &message, now);
+        progress::note(scene, record, Marks::Keep);
+        return;
+    }
+    if record.current_pod_hash != scene.old.current_pod_hash {
+        let (reason, message) = match scene.current {
+            None => (reasons::NEW_REPLICA_SET_CREATED, format!("Created new replica set \"{name}\"")),
+            Some(_) => (reasons::FOUND_NEW_REPLICA_SET, format!("Found new replica set \"{name}\"")),
+        };
+        renew(record, types::PROGRESSING, Is::True, reason, &message, now);
+    } else if has_reason(record, types::PROGRESSING, reasons::ROLLOUT_ABORTED) {
+        let message = "Retrying Rollout after abort";
+        set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_RETRY, message, now);
+    }
+    let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
+    let was_paused = get(record, types::PAUSED).is_some_and(|condition| condition.status == TRUE);
+    if is_paused != was_paused {
+        set(record, types::PAUSED, is_paused.into(), reasons::ROLLOUT_PAUSED, PAUSED, now);
+    }
+    if is_paused {
+        set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_PAUSED, PAUSED, now);
+        progress::note(scene, record, Marks::Keep);
+        return;
+    }
+    if has_reason(record, types::PROGRESSING, reasons::ROLLOUT_PAUSED) {
+        let message = "Rollout is resumed";
+        set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_RESUMED, message, now);
+    }
+    moving(scene, record, &name);
+}
+
+fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str) {
+    let now = scene.now;
+    let is_new = record.current_pod_hash != scene.old.current_pod_hash;
+    let was_healthy = has_reason(record, types::PROGRESSING, reasons::NEW_REPLICA_SET_AVAILABLE);
+    let created = revision::create_failure(scene);
+    let mut marks = Marks::Keep;
+    if is_healthy(scene, record) {
+        let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
+        set(record, types::PROGRESSING, Is::True, reasons::NEW_REPLICA_SET_AVAILABLE, &message, now);
+    } else if let Some(failure) = created {
+        // The clock of the deadline goes on: its start stays.
+        let last = get(record, types::PROGRESSING).and_then(|condition| condition.last_update_time.clone());
+        let message = format!("Failed to create new replica set \"{name}\": {}", failure.message);
+        set(record, types::PROGRESSING, Is::False, reasons::REPLICA_SET_CREATE_ERROR, &message, now);
+        if let (Some(condition), Some(last)) =
+            (record.conditions.iter_mut().find(|condition| condition.type_ == types::PROGRESSING), last)
+        {
+            condition.last_update_time = Some(last);
+        }
+    } else if was_healthy && record.stable_rs == record.current_pod_hash {
+        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_NOT_AVAILABLE, NOT_AVAILABLE, now);
+        marks = Marks::Restart;
+    } else if !is_new && (progress::is_made(scene, record) || get(record, types::PROGRESSING).is_none()) {
+        let message = format!("ReplicaSet \"{name}\" is progressing.");
+        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);
+    } else if progress::is_overdue(scene, record) {
+        let message = progress::overdue_message(scene);
+        set(record, types::PROGRESSING, Is::False, reasons::PROGRESS_DEADLINE_EXCEEDED, &message, now);
+    }
+    progress::note(scene, record, marks);
+}
+
+/// The first that fits, as in Argo Rollouts.
+fn phase(scene: &Scene<'_>, record: &RolloutStatus) -> (RolloutPhase, String) {
+    let desired = scene.spec.replicas;
+    for reason in [reasons::ROLLOUT_ABORTED, reasons::PROGRESS_DEADLINE_EXCEEDED] {
+        if let Some(condition) = record.conditions.iter().find(|condition| condition.reason == reason) {
+            return (RolloutPhase::Degraded, format!("{reason}: {}", condition.message));
+        }
+    }
+    if scene.spec.paused {
+        return (RolloutPhase::Paused, "manually paused".to_owned());
+    }
+    if let Some(condition) = record.pause_conditions.first() {
+        return (RolloutPhase::Paused, condition.reason.clone());
+    }
+    let basic = scene.spec.canary.routing.is_none();
+    let progressing = if record.updated_replicas < desired {
+        "more replicas need to be updated"
+    } else if record.available_replicas < record.updated_replicas {
+        "updated replicas are still becoming available"
+    } else if basic && record.replicas > record.updated_replicas {
+        "old replicas are pending termination"
+    } else if record.stable_rs != record.current_pod_hash {
+        "waiting for all steps to complete"
+    } else {
+        return (RolloutPhase::Healthy, String::new());
+    };
+    (RolloutPhase::Progressing, progressing.to_owned())
+}
+
+/// Marks the record of a Rollout whose spec cannot be carried out.
+pub(crate) fn describe_invalid(
+    name: &str,
+    problem: &SpecProblem,
+    record: &mut RolloutStatus,
+    now: headgate_model::Timestamp,
+) {
+    let message = format!("The Rollout \"{name}\" is invalid: {problem}");
+    if get(record, types::INVALID_SPEC).is_none_or(|known| known.status != TRUE || known.message != message) {
+        renew(record, types::INVALID_SPEC, Is::True, reasons::INVALID_SPEC, &message, now);
+    }
+    record.phase = Some(RolloutPhase::Degraded);
+    record.message = format!("{}: {message}", reasons::INVALID_SPEC);
+}

@@ -1,0 +1,127 @@
+//! Whether a release makes progress, and what happens when it does not.
+
+use crate::cutover;
+use crate::scene::{Scene, after, memory};
+use crate::steps::{self, Stage};
+use headgate_api::conditions::{reasons, types};
+use headgate_api::{ReleaseProgress, RolloutStatus};
+use headgate_model::Timestamp;
+use headgate_model::spec::Step;
+
+/// How far the release is now.
+fn here(scene: &Scene<'_>) -> ReleaseProgress {
+    let all: i32 = scene.replica_sets.iter().map(|set| set.current).sum();
+    let of_current = |number: fn(&headgate_model::ReplicaSetView) -> i32| scene.current.map_or(0, number);
+    let updated = of_current(|set| set.current);
+    ReleaseProgress {
+        desired: scene.spec.replicas,
+        updated,
+        ready: of_current(|set| set.ready),
+        available: of_current(|set| set.available_reported),
+        old: all - updated,
+    }
+}
+
+/// The furthest point so far. A status that Argo Rollouts has left knows the numbers of pods only.
+fn furthest(scene: &Scene<'_>) -> ReleaseProgress {
+    let noted = scene.old.headgate.as_ref().and_then(|memory| memory.progress.clone());
+    noted.unwrap_or_else(|| ReleaseProgress {
+        updated: scene.old.updated_replicas,
+        old: scene.old.replicas - scene.old.updated_replicas,
+        ..here(scene)
+    })
+}
+
+/// True when the release is at another point of its way than the stored record says.
+fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let old = scene.old;
+    old.current_pod_hash != record.current_pod_hash
+        || old.current_step_hash != record.current_step_hash
+        || old.current_step_index != record.current_step_index
+        || old.stable_rs != record.stable_rs
+        || furthest(scene).desired != scene.spec.replicas
+}
+
+/// True when something has got further than ever before. Pods that come and go are no progress.
+pub(crate) fn is_made(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let (here, furthest) = (here(scene), furthest(scene));
+    has_moved_on(scene, record)
+        || here.updated > furthest.updated
+        || here.ready > furthest.ready
+        || here.available > furthest.available
+        || here.old < furthest.old
+}
+
+/// Whether the marks of the way so far still count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marks {
+    /// They do.
+    Keep,
+    /// A new way begins here.
+    Restart,
+}
+
+/// Notes how far the release has come.
+pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) {
+    let (here, furthest) = (here(scene), furthest(scene));
+    let noted = if marks == Marks::Restart || has_moved_on(scene, record) {
+        here
+    } else {
+        ReleaseProgress {
+            desired: here.desired,
+            updated: here.updated.max(furthest.updated),
+            ready: here.ready.max(furthest.ready),
+            available: here.available.max(furthest.available),
+            old: here.old.min(furthest.old),
+        }
+    };
+    memory(record).progress = Some(noted);
+}
+
+/// When the release is overdue if nothing moves until then; `None` while that time is not counted: in a pause, at a step
+/// that waits by its nature, while old pods wait for their delay, after an abort.
+pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
+    let stage = steps::stage(record, scene.spec);
+    let waits_by_nature =
+        matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(_)));
+    let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
+    let old_pods_wait = scene
+        .replica_sets
+        .iter()
+        .any(|set| set.hash() != scene.current_hash && set.replicas > 0 && cutover::deadline(set).is_some());
+    let progressing = crate::conditions::get(record, types::PROGRESSING)?;
+    let counts = !matches!(
+        progressing.reason.as_str(),
+        reasons::ROLLOUT_ABORTED | reasons::ROLLOUT_PAUSED | reasons::NEW_REPLICA_SET_AVAILABLE
+    );
+    if !counts || waits_by_nature || is_paused || old_pods_wait || stage == Stage::Aborted {
+        return None;
+    }
+    let last = progressing.last_update_time.as_ref()?.0;
+    Some(after(last, scene.spec.progress_deadline_seconds))
+}
+
+/// True when nothing has moved for too long.
+pub(crate) fn is_overdue(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let overdue =
+        crate::conditions::has_reason(record, types::PROGRESSING, reasons::PROGRESS_DEADLINE_EXCEEDED)
+            || due(scene, record).is_some_and(|due| due <= scene.now);
+    overdue
+        && due(scene, record).is_some()
+        && !is_made(scene, record)
+        && !crate::phase::is_healthy(scene, record)
+}
+
+/// What is said of an overdue release.
+pub(crate) fn overdue_message(scene: &Scene<'_>) -> String {
+    format!("ReplicaSet \"{}\" has timed out progressing.", crate::revision::name(scene))
+}
+
+/// Aborts an overdue release where the spec asks for that.
+pub(crate) fn abort_if_overdue(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let under_way = matches!(steps::stage(record, scene.spec), Stage::Step(_) | Stage::Finishing);
+    if scene.spec.progress_deadline_abort && under_way && is_overdue(scene, record) {
+        crate::intent::abort(scene, record);
+        memory(record).abort_reason = Some(overdue_message(scene));
+    }
+}

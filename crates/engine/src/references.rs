@@ -1,0 +1,131 @@
+//! What a spec names beyond itself: Services, routes, analysis templates. Missing or wrong ones make the spec invalid
+//! until they are mended; unknown ones are waited for.
+
+use crate::analysis;
+use crate::scene::Scene;
+use headgate_api::{RolloutAnalysis, RolloutStatus, labels};
+use headgate_model::analysis::{AnalysisProblem, check_finite};
+use headgate_model::spec::Step;
+use headgate_model::{Observed, RouterProblem, ServiceView, SpecProblem, selector};
+use serde_json::json;
+
+/// Checks everything that the spec names.
+///
+/// # Errors
+/// The first problem, with the field that names what is missing or wrong.
+pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), SpecProblem> {
+    restart(scene)?;
+    let canary = &scene.spec.canary;
+    service(scene, "spec.strategy.canary.canaryService", canary.canary_service.as_ref())?;
+    service(scene, "spec.strategy.canary.stableService", canary.stable_service.as_ref())?;
+    for (index, step) in canary.steps.iter().enumerate() {
+        if let Step::Analysis(step) = step {
+            check_analysis(
+                scene,
+                record,
+                &format!("spec.strategy.canary.steps[{index}].analysis"),
+                step,
+                Ends::ByItself,
+            )?;
+        }
+    }
+    if let Some(background) = &canary.background {
+        check_analysis(
+            scene,
+            record,
+            "spec.strategy.canary.analysis",
+            &background.analysis,
+            Ends::WithRelease,
+        )?;
+    }
+    scene.snapshot.routers.iter().try_for_each(|router| match &router.state {
+        Ok(_) | Err(RouterProblem::Unknown(_)) => Ok(()),
+        Err(RouterProblem::Missing { field, message, object }) => Err(SpecProblem {
+            field: field.clone(),
+            problem: format!("Invalid value: \"{}\": {message}", object.name),
+        }),
+        Err(RouterProblem::Invalid { field, message }) => {
+            Err(SpecProblem { field: field.clone(), problem: format!("Invalid value: {message}") })
+        }
+    })
+}
+
+fn restart(scene: &Scene<'_>) -> Result<(), SpecProblem> {
+    let done = scene.old.restarted_at.as_ref().map(|time| time.0);
+    match scene.spec.restart_at {
+        Some(wanted) if done.is_none_or(|done| done < wanted) => Err(SpecProblem {
+            field: "spec.restartAt".to_owned(),
+            problem:
+                "Forbidden: not supported by this version of Headgate yet: remove it; a new annotation in \
+                      spec.template.metadata.annotations replaces the pods too"
+                    .to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn service(scene: &Scene<'_>, field: &str, name: Option<&String>) -> Result<(), SpecProblem> {
+    let Some(name) = name else { return Ok(()) };
+    let problem = |problem: String| SpecProblem {
+        field: field.to_owned(),
+        problem: format!("Invalid value: \"{name}\": {problem}"),
+    };
+    match scene.snapshot.services.get(name) {
+        Some(Observed::Absent) => Err(problem(format!(
+            "service \"{name}\" not found: create it in namespace {}, or correct the name",
+            scene.rollout.namespace
+        ))),
+        Some(Observed::Present(service)) => fits(scene, name, service).map_err(problem),
+        Some(Observed::Unknown) | None => Ok(()),
+    }
+}
+
+/// A Service must select the pods, and no other Rollout may move it.
+fn fits(scene: &Scene<'_>, name: &str, service: &ServiceView) -> Result<(), String> {
+    if let Some(manager) = service.managed_by.as_ref().filter(|manager| **manager != scene.rollout.name) {
+        return Err(format!(
+            "Service \"{name}\" is already managed by another Rollout \"{manager}\": name another Service, or remove the \
+             annotation {} from it",
+            labels::MANAGED_BY_ROLLOUTS
+        ));
+    }
+    let pods = selector::string_map(scene.spec.template.pointer("/metadata/labels"));
+    for (key, value) in service.selector.iter().filter(|(key, _)| *key != labels::POD_TEMPLATE_HASH) {
+        if pods.get(key) != Some(value) {
+            return Err(format!(
+                "Service \"{name}\" has unmatch label \"{key}\" in rollout: its selector asks for {key}={value}, the pods have \
+                 {}; change the Service's selector or spec.template.metadata.labels",
+                pods.get(key).map_or_else(|| "no such label".to_owned(), |own| json!(own).to_string())
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    ByItself,
+    WithRelease,
+}
+
+fn check_analysis(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    field: &str,
+    analysis: &RolloutAnalysis,
+    ends: Ends,
+) -> Result<(), SpecProblem> {
+    let resolved = analysis::resolve(scene, record, analysis).and_then(|spec| match ends {
+        Ends::ByItself => check_finite(&spec),
+        Ends::WithRelease => Ok(()),
+    });
+    let first =
+        analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref()).next();
+    match resolved {
+        Ok(()) | Err(AnalysisProblem::TemplateUnknown(_)) => Ok(()),
+        Err(problem) => Err(SpecProblem {
+            field: format!("{field}.templates"),
+            problem: format!("Invalid value: \"{}\": {problem}", first.unwrap_or_default()),
+        }),
+    }
+}

@@ -1,0 +1,165 @@
+//! ReplicaSets as objects: their names, manifests, revisions and annotations.
+
+use crate::scene::{Scene, Versions};
+use headgate_api::{RolloutStatus, labels};
+use headgate_model::{Effect, EffectKey, Failure, FailureClass, ReplicaSetView, selector};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The owner reference of everything that a Rollout creates.
+pub(crate) fn owner(scene: &Scene<'_>) -> Value {
+    json!({
+        "apiVersion": labels::API_VERSION,
+        "kind": "Rollout",
+        "name": scene.rollout.name,
+        "uid": scene.rollout.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// Name of the ReplicaSet of the newest version.
+pub(crate) fn name(scene: &Scene<'_>) -> String {
+    scene.current.map_or_else(
+        || format!("{}-{}", scene.rollout.name, scene.current_hash),
+        |current| current.name.clone(),
+    )
+}
+
+/// How creating the ReplicaSet of the newest version failed last.
+pub(crate) fn create_failure<'a>(scene: &Scene<'a>) -> Option<&'a Failure> {
+    if scene.current.is_some() {
+        return None;
+    }
+    scene.snapshot.failures.get(&EffectKey { verb: "CreateReplicaSet", object: name(scene) })
+}
+
+/// True when the name of the newest version's ReplicaSet is taken by something else, so that the hash must change.
+pub(crate) fn name_is_taken(scene: &Scene<'_>) -> bool {
+    create_failure(scene).is_some_and(|failure| failure.class == FailureClass::AlreadyExists)
+}
+
+/// Creates the ReplicaSet of the newest version, and keeps the bookkeeping of Rollout and ReplicaSet right.
+pub(crate) fn plan(scene: &Scene<'_>, effects: &mut Vec<Effect>) {
+    let revision = scene.revision.to_string();
+    let replicas = scene.spec.replicas_unset.then_some(scene.spec.replicas);
+    let is_noted = scene.rollout.annotations.get(labels::REVISION) == Some(&revision);
+    if replicas.is_some() || !is_noted {
+        let annotations = BTreeMap::from([(labels::REVISION.to_owned(), revision)]);
+        effects.push(Effect::PatchRollout { annotations, replicas });
+    }
+    match scene.current {
+        None => effects.push(Effect::CreateReplicaSet { manifest: manifest(scene) }),
+        Some(current) => effects.extend(refresh(scene, current)),
+    }
+}
+
+fn manifest(scene: &Scene<'_>) -> Value {
+    let mut template = scene.spec.template.clone();
+    let mut pod_labels = selector::string_map(template.pointer("/metadata/labels"));
+    pod_labels.insert(labels::POD_TEMPLATE_HASH.to_owned(), scene.current_hash.clone());
+    set_labels(&mut template, &pod_labels);
+    let mut annotations = copied_annotations(scene);
+    annotations.insert(labels::REVISION.to_owned(), scene.revision.to_string());
+    annotations.insert(labels::DESIRED_REPLICAS.to_owned(), scene.spec.replicas.to_string());
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": name(scene),
+            "namespace": scene.rollout.namespace,
+            "labels": pod_labels,
+            "annotations": annotations,
+            "ownerReferences": [owner(scene)],
+        },
+        "spec": {
+            "replicas": 0,
+            "minReadySeconds": scene.spec.min_ready_seconds,
+            "selector": selector_with_hash(scene),
+            "template": template,
+        },
+    })
+}
+
+fn set_labels(template: &mut Value, labels: &BTreeMap<String, String>) {
+    let Value::Object(template) = template else { return };
+    let metadata = template.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    if !metadata.is_object() {
+        *metadata = Value::Object(Map::new());
+    }
+    if let Value::Object(metadata) = metadata {
+        metadata.insert("labels".to_owned(), json!(labels));
+    }
+}
+
+fn selector_with_hash(scene: &Scene<'_>) -> Value {
+    let mut labels = selector::match_labels(&scene.spec.selector);
+    labels.insert(labels::POD_TEMPLATE_HASH.to_owned(), scene.current_hash.clone());
+    let mut selector = Map::from_iter([("matchLabels".to_owned(), json!(labels))]);
+    if let Some(expressions) = scene.spec.selector.get("matchExpressions").filter(|value| !value.is_null()) {
+        selector.insert("matchExpressions".to_owned(), expressions.clone());
+    }
+    Value::Object(selector)
+}
+
+/// Argo Rollouts copies all annotations of a Rollout to its newest ReplicaSet but those that speak of one object.
+fn copied_annotations(scene: &Scene<'_>) -> BTreeMap<String, String> {
+    const OWN: &[&str] = &[
+        labels::LAST_APPLIED_CONFIGURATION,
+        labels::REVISION,
+        labels::REVISION_HISTORY,
+        labels::DESIRED_REPLICAS,
+        labels::NOTIFICATIONS_NOTIFIED,
+        labels::SCALE_DOWN_DEADLINE,
+        labels::EPHEMERAL_METADATA,
+    ];
+    let copied = scene.rollout.annotations.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
+    copied.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Brings annotations and `minReadySeconds` of the newest ReplicaSet up to date.
+fn refresh(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<Effect> {
+    let mut annotations: BTreeMap<String, Option<String>> = copied_annotations(scene)
+        .into_iter()
+        .filter(|(key, value)| current.annotations.get(key) != Some(value))
+        .map(|(key, value)| (key, Some(value)))
+        .collect();
+    let stored = current.revision();
+    if stored < scene.revision {
+        annotations.insert(labels::REVISION.to_owned(), Some(scene.revision.to_string()));
+        if stored > 0 {
+            let earlier = current.annotations.get(labels::REVISION_HISTORY).filter(|text| !text.is_empty());
+            let history = earlier.map_or_else(|| stored.to_string(), |earlier| format!("{earlier},{stored}"));
+            annotations.insert(labels::REVISION_HISTORY.to_owned(), Some(history));
+        }
+    }
+    let wanted = scene.spec.min_ready_seconds;
+    let min_ready_seconds = (current.min_ready_seconds != wanted).then_some(wanted);
+    (!annotations.is_empty() || min_ready_seconds.is_some()).then(|| Effect::PatchReplicaSet {
+        name: current.name.clone(),
+        uid: current.uid.clone(),
+        resource_version: current.resource_version.clone(),
+        annotations,
+        min_ready_seconds,
+    })
+}
+
+/// Enters the numbers of pods.
+pub(crate) fn count(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let sum =
+        |number: fn(&ReplicaSetView) -> i32| scene.replica_sets.iter().map(|set| number(set)).sum::<i32>();
+    record.replicas = sum(|set| set.current);
+    record.hpa_replicas = record.replicas;
+    record.ready_replicas = sum(|set| set.ready);
+    record.available_replicas = sum(|set| set.available_reported);
+    record.updated_replicas = scene.current.map_or(0, |current| current.current);
+    record.selector = selector::to_text(&scene.spec.selector);
+    record.observed_generation = scene.rollout.generation.to_string();
+}
+
+/// The failure that a ReplicaSet reports, that of the newest first, as (reason, message).
+pub(crate) fn reported_failure<'a>(versions: &Versions<'a>) -> Option<&'a (String, String)> {
+    let sets =
+        [versions.current, versions.stable].into_iter().flatten().chain(versions.others.iter().copied());
+    sets.filter_map(|set| set.failure.as_ref()).next()
+}

@@ -1,0 +1,235 @@
+//! For what a Rollout waits, since when, until when, and what would end it: the "why" of every stillness.
+
+use crate::cutover::{self, Plan};
+use crate::progress;
+use crate::release;
+use crate::revision;
+use crate::scene::Scene;
+use crate::steps::{self, Stage};
+use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
+use headgate_model::spec::Step;
+use headgate_model::{Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor};
+
+/// What the release waits for now; nothing when it is healthy and settled.
+pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wait> {
+    refused(scene).or_else(|| match steps::stage(record, scene.spec) {
+        Stage::Aborted => Some(aborted(scene, record, plan)),
+        Stage::Promoted => promoted(scene, record, plan),
+        stage @ (Stage::Step(_) | Stage::Finishing) => Some(releasing(scene, record, stage, plan)),
+    })
+}
+
+/// Something that only a user or an administrator can mend keeps an act of ours from happening.
+fn refused(scene: &Scene<'_>) -> Option<Wait> {
+    let is_lasting = |failure: &Failure| {
+        matches!(failure.class, FailureClass::Forbidden | FailureClass::Invalid | FailureClass::Bug)
+            || (failure.class == FailureClass::Transient && failure.attempts >= 3)
+    };
+    let (key, failure) = scene.snapshot.failures.iter().find(|(_, failure)| is_lasting(failure))?;
+    let ends_with = match failure.class {
+        FailureClass::Forbidden => "an administrator who grants the right or the quota named above",
+        FailureClass::Invalid => "a user who mends what the API server refuses",
+        _ => "the API server answering again; it is tried again and again",
+    };
+    let object = if key.object.is_empty() { scene.rollout.name.as_str() } else { key.object.as_str() };
+    Some(Wait {
+        on: WaitFor::ApiServer,
+        message: format!("{} of {object} is refused: {}", key.verb, failure.message),
+        until: None,
+        ends_with: ends_with.to_owned(),
+    })
+}
+
+fn command(scene: &Scene<'_>, verb: &str) -> String {
+    format!("kubectl headgate {verb} {} -n {}", scene.rollout.name, scene.rollout.namespace)
+}
+
+fn of_revision(scene: &Scene<'_>) -> String {
+    format!("revision {} ({})", scene.revision, revision::name(scene))
+}
+
+fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) -> Wait {
+    if scene.spec.paused {
+        return Wait {
+            on: WaitFor::UserUnpause,
+            message: "spec.paused is set: steps and the pods of the new version stay as they are".to_owned(),
+            until: None,
+            ends_with: format!("`{}`, which unsets spec.paused", command(scene, "promote")),
+        };
+    }
+    if steps::paused_for(record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN) {
+        return Wait {
+            on: WaitFor::InconclusiveAnalysis,
+            message: "an analysis came to no verdict".to_owned(),
+            until: None,
+            ends_with: format!(
+                "`{}` to go on, `{}` to go back",
+                command(scene, "promote"),
+                command(scene, "abort")
+            ),
+        };
+    }
+    match steps::current_step(record, scene.spec) {
+        Some(Step::Pause(_)) => pause(scene, record),
+        Some(Step::Analysis(_)) => analysis(record),
+        Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) | None => moving(scene, record, stage, plan),
+    }
+}
+
+fn pause(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
+    let step = record.current_step_index.unwrap_or(0) + 1;
+    let skip = format!("`{}`", command(scene, "promote"));
+    match release::pause_ends(scene, record) {
+        Some(end) => Wait {
+            on: WaitFor::PauseDuration,
+            message: format!("the pause of step {step} lasts until {end}"),
+            until: Some(end),
+            ends_with: format!("the end of the pause, or {skip}"),
+        },
+        None => Wait {
+            on: WaitFor::UserPromotion,
+            message: format!("the pause of step {step} ends when a user promotes"),
+            until: None,
+            ends_with: skip,
+        },
+    }
+}
+
+fn analysis(record: &RolloutStatus) -> Wait {
+    let run = record.canary.as_ref().and_then(|canary| canary.current_step_analysis_run_status.as_ref());
+    let name = run.map_or("to be created", |run| run.name.as_str());
+    Wait {
+        on: WaitFor::Analysis,
+        message: format!("AnalysisRun {name} has no verdict yet"),
+        until: None,
+        ends_with: "the verdict of the AnalysisRun".to_owned(),
+    }
+}
+
+fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) -> Wait {
+    let versions = scene.versions(&record.stable_rs);
+    let target = cutover::target(scene, stage, &versions);
+    if cutover::pods_reached(scene, stage, &versions) {
+        return route(scene, plan, steps::wish(stage, scene.spec).weight);
+    }
+    pods(scene, record, &format!("{} pods of {}", target.canary, of_revision(scene)))
+}
+
+fn pods(scene: &Scene<'_>, record: &RolloutStatus, which: &str) -> Wait {
+    let due = progress::due(scene, record);
+    let ends_with = match (due, scene.spec.progress_deadline_abort) {
+        (Some(_), true) => "the pods becoming available; at the deadline the release is aborted",
+        (Some(_), false) => "the pods becoming available; at the deadline the rollout is Degraded",
+        (None, _) => "the pods becoming available",
+    };
+    Wait {
+        on: WaitFor::PodsAvailable,
+        message: format!("{which} are to be available"),
+        until: due.filter(|due| *due > scene.now),
+        ends_with: ends_with.to_owned(),
+    }
+}
+
+fn route(scene: &Scene<'_>, plan: &Plan, weight: i32) -> Wait {
+    let unreadable = scene.snapshot.routers.iter().find_map(|router| router.state.as_ref().err());
+    Wait {
+        on: WaitFor::RouteConfirmed,
+        message: match unreadable {
+            Some(problem) => format!("a route can't be read: {problem}"),
+            None => {
+                format!("the routes are to give the new version {weight} of {}", steps::total(scene.spec))
+            }
+        },
+        until: plan.delayed_until,
+        ends_with: "the routes showing the weight".to_owned(),
+    }
+}
+
+fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
+    let versions = scene.versions(&record.stable_rs);
+    let desired = scene.spec.replicas;
+    if versions.stable.is_some_and(|stable| stable.available() < desired) {
+        let name = versions.stable.map_or("", |stable| stable.name.as_str());
+        return pods(scene, record, &format!("{desired} pods of the stable version ({name})"));
+    }
+    if !plan.shift.is_empty() || !cutover::route_reached(scene, Stage::Aborted, &versions) {
+        return route(scene, plan, 0);
+    }
+    if let Some(until) = plan.delayed_until {
+        return old_pods(until);
+    }
+    Wait {
+        on: WaitFor::AfterAbort,
+        message: format!("the release of {} was aborted; the stable version serves", of_revision(scene)),
+        until: None,
+        ends_with: format!("`{}`, or a new or the old pod template", command(scene, "retry rollout")),
+    }
+}
+
+fn old_pods(until: Timestamp) -> Wait {
+    Wait {
+        on: WaitFor::ScaleDownDelay,
+        message: format!("pods without traffic stay until {until}"),
+        until: Some(until),
+        ends_with: "the end of the delay, when these pods are removed".to_owned(),
+    }
+}
+
+fn promoted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wait> {
+    let desired = scene.spec.replicas;
+    if scene.spec.paused {
+        return Some(Wait {
+            on: WaitFor::UserUnpause,
+            message: "spec.paused is set".to_owned(),
+            until: None,
+            ends_with: format!("`{}`, which unsets spec.paused", command(scene, "promote")),
+        });
+    }
+    if scene.current.is_none_or(|current| current.available() < desired || current.replicas != desired) {
+        return Some(pods(scene, record, &format!("{desired} pods of {}", of_revision(scene))));
+    }
+    if !plan.shift.is_empty() {
+        return Some(route(scene, plan, 0));
+    }
+    let left = scene
+        .versions(&record.stable_rs)
+        .others
+        .into_iter()
+        .filter(|set| set.replicas > 0 || set.current > 0);
+    let left: Vec<&ReplicaSetView> = left.collect();
+    if left.is_empty() && record.phase == Some(RolloutPhase::Healthy) {
+        return None;
+    }
+    Some(plan.delayed_until.map_or_else(
+        || Wait {
+            on: WaitFor::OldPodsGone,
+            message: format!(
+                "pods of {} are to go",
+                left.first().map_or("older versions", |set| set.name.as_str())
+            ),
+            until: None,
+            ends_with: "the end of these pods".to_owned(),
+        },
+        old_pods,
+    ))
+}
+
+/// A spec that cannot be carried out waits for the user.
+pub(crate) fn mend(problem: &SpecProblem) -> Wait {
+    Wait {
+        on: WaitFor::MendSpec,
+        message: problem.to_string(),
+        until: None,
+        ends_with: format!("a user who mends {} or what it names", problem.field),
+    }
+}
+
+/// The name of the new ReplicaSet is taken: another one is tried.
+pub(crate) fn name_taken(scene: &Scene<'_>) -> Wait {
+    Wait {
+        on: WaitFor::ObjectInTheWay,
+        message: format!("another object is named {}: another name is tried", revision::name(scene)),
+        until: None,
+        ends_with: "the next try".to_owned(),
+    }
+}
