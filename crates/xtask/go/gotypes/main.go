@@ -172,30 +172,21 @@ func hashLine(line []byte) string {
 		}
 	}
 	canonical := must(json.Marshal(hashed))
-	return hash(canonical, wanted.CollisionCount) + " " + string(canonical)
-}
-
-func hash(canonical []byte, collisionCount *int32) string {
 	hasher := fnv.New32a()
 	hasher.Write(canonical)
-	if collisionCount != nil {
-		hasher.Write(binary.LittleEndian.AppendUint64(nil, uint64(uint32(*collisionCount))))
+	if wanted.CollisionCount != nil {
+		hasher.Write(binary.LittleEndian.AppendUint64(nil, uint64(uint32(*wanted.CollisionCount))))
 	}
-	return rand.SafeEncodeString(fmt.Sprint(hasher.Sum32()))
+	return rand.SafeEncodeString(fmt.Sprint(hasher.Sum32())) + " " + string(canonical)
 }
 
 func hashLines() {
-	in, out := bufio.NewReader(os.Stdin), bufio.NewWriter(os.Stdout)
-	for {
-		line, err := in.ReadBytes('\n')
-		if len(line) > 0 {
-			fmt.Fprintln(out, hashLine(line))
-		}
-		if err != nil {
-			check(out.Flush())
-			return
-		}
+	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(nil, 1<<24)
+	for in.Scan() {
+		fmt.Println(hashLine(in.Bytes()))
 	}
+	check(in.Err())
 }
 
 func must[T any](value T, err error) T {

@@ -159,7 +159,7 @@ impl Random {
         match self.below(8) {
             0 => text.push_str(&format!("{}{}", self.pick(&["e", "E", "e-", "e+"]), self.below(30))),
             1 if self.misfits_per_mille > 0 && self.one_in(4) => {
-                text.push_str(self.pick(&["K", "mi", "e", "m3", "x", "."]))
+                text.push_str(self.pick(&["K", "mi", "e", "m3", "x", "."]));
             }
             _ => text.push_str(self.pick(&suffixes)),
         }
