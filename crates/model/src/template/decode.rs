@@ -17,13 +17,13 @@ pub(super) fn normalised(is: &GoType, value: &Value) -> Option<Value> {
     let mut kept = None;
     if decode(Way::Strict, is, value, &mut kept).is_err() {
         kept = None;
-        // A stop leaves what was read before it, which is what the reference goes on with.
+        // A stop leaves what was read before it, which is what Argo Rollouts goes on with.
         drop(decode(Way::Lenient, is, value, &mut kept));
     }
     kept
 }
 
-/// Reads `value` strictly: an error where the reference would begin to drop what the user wrote.
+/// Reads `value` strictly: an error where Argo Rollouts would begin to drop what the user wrote.
 pub(super) fn check(is: &GoType, value: &Value) -> Result<(), TemplateError> {
     decode(Way::Strict, is, value, &mut None)
 }

@@ -10,7 +10,7 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 ///
 /// `collision_count` is the Rollout's `status.collisionCount`: it is set when another object already had the name that
 /// the plain hash gives. Argo Rollouts: FNV-1a over the template's Go JSON and the count, its decimal text mapped to
-/// [`ALPHABET`]. Never fails: what does not fit the template's types is treated as there (see [`template_json`]).
+/// letters without vowels. Never fails: what does not fit the template's types is treated as there (see [`template_json`]).
 pub fn pod_template_hash(template: &Value, collision_count: Option<i32>) -> String {
     let json = template_json(template);
     let count = collision_count
