@@ -49,12 +49,7 @@ const FAMILIES: [Family; 10] = [
             "kubectl",
         ],
     },
-    Family {
-        name: "etcd",
-        sources: "go/etcd",
-        recipe: Recipe::GoTools { tags: "" },
-        programs: &["etcd"],
-    },
+    Family { name: "etcd", sources: "go/etcd", recipe: Recipe::GoTools { tags: "" }, programs: &["etcd"] },
     Family {
         name: "containerd",
         sources: "go/containerd",
@@ -86,12 +81,7 @@ const FAMILIES: [Family; 10] = [
         recipe: Recipe::GoTools { tags: "vtprotobuf,disable_pgv" },
         programs: &["istiod"],
     },
-    Family {
-        name: "helm",
-        sources: "go/helm",
-        recipe: Recipe::GoTools { tags: "" },
-        programs: &["helm"],
-    },
+    Family { name: "helm", sources: "go/helm", recipe: Recipe::GoTools { tags: "" }, programs: &["helm"] },
     Family {
         name: "envoy",
         sources: "envoy",
@@ -255,7 +245,8 @@ impl Family {
             }
         }
         if self.name == "istio" {
-            fs::copy(istio_crds_in_module(&sources)?, partial.join("crds.yaml")).context("copy Istio's CRDs")?;
+            fs::copy(istio_crds_in_module(&sources)?, partial.join("crds.yaml"))
+                .context("copy Istio's CRDs")?;
         }
         for program in self.programs {
             if !bin.join(program).exists() {
@@ -291,12 +282,10 @@ fn istio_crds_in_module(sources: &Path) -> Result<PathBuf> {
 /// Runs a command to its end, counting the seconds; its output is shown if it fails.
 fn run(command: &mut Command, step: &Step) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("start {program}: install it (the lab needs Go 1.26 or newer, gcc, python3)"))?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().with_context(
+            || format!("start {program}: install it (the lab needs Go 1.26 or newer, gcc, python3)"),
+        )?;
     let stderr = child.stderr.take();
     let reader = std::thread::spawn(move || {
         let mut text = String::new();

@@ -52,8 +52,9 @@ impl Cgroup {
             let parts = top.join("parts");
             // v2 hands controllers down level by level; v1 has no such file.
             hand_down_controllers(root);
-            fs::create_dir_all(&top)
-                .with_context(|| format!("create the cgroup {} (is /sys/fs/cgroup read-only?)", top.display()))?;
+            fs::create_dir_all(&top).with_context(|| {
+                format!("create the cgroup {} (is /sys/fs/cgroup read-only?)", top.display())
+            })?;
             inherit_cpuset(root, &top)?;
             hand_down_controllers(&top);
             fs::create_dir_all(&parts).with_context(|| format!("create the cgroup {}", parts.display()))?;

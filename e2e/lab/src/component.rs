@@ -56,7 +56,9 @@ impl<'a> Component<'a> {
     fn part(&self) -> Result<Part> {
         let name = self.kind.name;
         let part = self.lab.part(name)?;
-        part.with_context(|| format!("lab {:?} was made without {name}: run `lab up --with …`", self.lab.name()))
+        part.with_context(|| {
+            format!("lab {:?} was made without {name}: run `lab up --with …`", self.lab.name())
+        })
     }
 
     fn process(&self) -> Result<Process> {

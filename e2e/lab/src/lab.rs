@@ -97,7 +97,8 @@ impl Lab {
             && lab.sandbox.holder.is_alive()
             && parts.iter().all(|part| part.process.is_alive())
             && parts.iter().all(|part| {
-                lab.component(&part.name).is_ok_and(|component| component.wait_ready(STILL_READY_LIMIT).is_ok())
+                lab.component(&part.name)
+                    .is_ok_and(|component| component.wait_ready(STILL_READY_LIMIT).is_ok())
             });
         well.then_some(lab)
     }
@@ -163,7 +164,9 @@ impl Lab {
     pub(crate) fn part(&self, name: &str) -> Result<Option<Part>> {
         let path = self.state.path("parts").join(format!("{name}.json"));
         match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).map(Some).with_context(|| format!("read {}", path.display())),
+            Ok(text) => {
+                serde_json::from_str(&text).map(Some).with_context(|| format!("read {}", path.display()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }

@@ -27,7 +27,10 @@ const NEEDED: [(&str, &str); 9] = [
 
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let user = std::env::var("PATH").unwrap_or_default();
-    format!("{user}:{SEARCH_PATH}").split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
+    format!("{user}:{SEARCH_PATH}")
+        .split(':')
+        .map(|dir| Path::new(dir).join(program))
+        .find(|path| path.is_file())
 }
 
 pub(crate) fn install_missing() -> Result<()> {

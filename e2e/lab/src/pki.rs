@@ -60,7 +60,13 @@ pub(crate) fn create(state: &State) -> Result<()> {
     authority(state, "ca")?;
     authority(state, "front-proxy-ca")?;
     signed(state, "apiserver", "ca", "server", "/CN=kube-apiserver")?;
-    signed(state, "apiserver-kubelet-client", "ca", "client", "/O=system:masters/CN=kube-apiserver-kubelet-client")?;
+    signed(
+        state,
+        "apiserver-kubelet-client",
+        "ca",
+        "client",
+        "/O=system:masters/CN=kube-apiserver-kubelet-client",
+    )?;
     signed(state, "front-proxy-client", "front-proxy-ca", "client", "/CN=front-proxy-client")?;
     let key = pki(state, "service-accounts.key").display().to_string();
     openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &key])?;
@@ -92,7 +98,8 @@ fn request(state: &State, name: &str, extensions: &str, subject: &str, more: &[&
     let config = pki(state, "openssl.cnf").display().to_string();
     let key = pki(state, &format!("{name}.key")).display().to_string();
     let certificate = pki(state, &format!("{name}.crt")).display().to_string();
-    let mut args = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let mut args =
+        vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     args.extend(["-days", "3650", "-config", &config, "-extensions", extensions, "-subj", subject]);
     args.extend(["-keyout", &key, "-out", &certificate]);
     args.extend(more);

@@ -27,7 +27,9 @@ fn connect(address: &str) -> Result<TcpStream> {
 /// The body of an answer 200; a body in chunks comes with the chunks' sizes.
 pub(crate) fn http(method: &str, address: &str, path: &str) -> Result<String> {
     let mut stream = connect(address)?;
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).with_context(|| format!("ask {address}"))?;
     let mut bytes = Vec::new();
     stream.take(BODY_BYTES_MAX).read_to_end(&mut bytes).with_context(|| format!("read from {address}"))?;

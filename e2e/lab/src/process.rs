@@ -42,7 +42,8 @@ impl Process {
         if !self.is_alive() {
             bail!("process {} has ended", self.pid);
         }
-        kill(Pid::from_raw(self.pid), signal).with_context(|| format!("send {signal} to process {}", self.pid))
+        kill(Pid::from_raw(self.pid), signal)
+            .with_context(|| format!("send {signal} to process {}", self.pid))
     }
 
     /// Sends SIGKILL, to nobody if the process has ended.
@@ -78,7 +79,10 @@ pub(crate) fn kill_all(mut remaining: impl FnMut() -> Vec<i32>) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("processes {:?} survive SIGKILL", alive.iter().map(|process| process.pid).collect::<Vec<_>>());
+            bail!(
+                "processes {:?} survive SIGKILL",
+                alive.iter().map(|process| process.pid).collect::<Vec<_>>()
+            );
         }
         for process in alive {
             process.kill();

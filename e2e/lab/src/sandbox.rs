@@ -71,7 +71,8 @@ impl Sandbox {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let inode = |kind: &str| namespace_inode(holder.pid, kind).context("the namespaces' holder has ended");
+        let inode =
+            |kind: &str| namespace_inode(holder.pid, kind).context("the namespaces' holder has ended");
         let sandbox = Self { holder, net_inode: inode("net")?, mount_inode: inode("mnt")? };
         state.write("sandbox.json", &serde_json::to_string(&sandbox)?)?;
         Ok(sandbox)

@@ -36,7 +36,8 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(name: &str) -> Result<Self> {
         let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(word) || name.starts_with('-') {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(word) || name.starts_with('-')
+        {
             bail!("lab name {name:?}: use up to {NAME_BYTES_MAX} lower-case letters, digits and dashes");
         }
         let base = match non_empty("HEADGATE_LAB_STATE") {
@@ -46,7 +47,10 @@ impl State {
         // The lab's mount namespace has directories of its own there (see sandbox.rs).
         for covered in ["/run", "/var/run", "/var/lib", "/var/log"] {
             if base.starts_with(covered) {
-                bail!("{} cannot hold the state of a lab: choose a directory outside {covered}", base.display());
+                bail!(
+                    "{} cannot hold the state of a lab: choose a directory outside {covered}",
+                    base.display()
+                );
             }
         }
         Ok(Self { name: name.to_owned(), root: base.join(name) })

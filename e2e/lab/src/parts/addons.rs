@@ -25,6 +25,8 @@ scrape_configs:
   static_configs:
   - targets: ['127.0.0.1:ENVOY']
 - job_name: pods
+  # A program that reports on others (namespace, name) knows better than the scrape whom it means.
+  honor_labels: true
   kubernetes_sd_configs:
   - role: pod
     kubeconfig_file: KUBECONFIG
@@ -166,11 +168,16 @@ pub(super) fn envoy(lab: &Lab) -> Result<Program> {
             },
         },
         "admin": { "address": address("127.0.0.1", ENVOY_ADMIN_PORT) },
-        "layered_runtime": { "layers": [{
-            "name": "static",
-            // Else endpoints that have not changed are awaited again after each change of a cluster.
-            "static_layer": { "envoy.restart_features.use_eds_cache_for_ads": true },
-        }] },
+        // istiod ends the names of clusters and listeners with a semicolon for these expressions.
+        "stats_config": {
+            "use_all_default_tags": false,
+            "stats_tags": [
+                { "tag_name": "envoy.cluster_name", "regex": r"^cluster(\.(.+);)" },
+                { "tag_name": "envoy.http_conn_manager_prefix", "regex": r"^http(\.(.+?);)" },
+                { "tag_name": "envoy.response_code" },
+                { "tag_name": "envoy.response_code_class" },
+            ],
+        },
         "dynamic_resources": {
             "lds_config": { "ads": {}, "resource_api_version": "V3" },
             "cds_config": { "ads": {}, "resource_api_version": "V3" },
@@ -183,6 +190,7 @@ pub(super) fn envoy(lab: &Lab) -> Result<Program> {
         },
         "static_resources": { "clusters": [{
             "name": "istiod",
+            "alt_stat_name": "istiod;",
             "type": "STATIC",
             "connect_timeout": "1s",
             "typed_extension_protocol_options": {
@@ -218,7 +226,6 @@ pub(super) fn envoy_ready(_: &Lab) -> Result<()> {
     }
     probe::http_ok(&admin, "/ready")
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -96,8 +96,16 @@ pub(super) fn controller_manager(lab: &Lab) -> Result<Program> {
 /// It listens before its controllers run: its first work must be visible.
 pub(super) fn controller_manager_ready(lab: &Lab) -> Result<()> {
     probe::connects("127.0.0.1:10257")?;
-    lab.kubectl(&["get", "serviceaccount/default", "configmap/kube-root-ca.crt", "-n", "default", "-o", "name"])
-        .map(drop)
+    lab.kubectl(&[
+        "get",
+        "serviceaccount/default",
+        "configmap/kube-root-ca.crt",
+        "-n",
+        "default",
+        "-o",
+        "name",
+    ])
+    .map(drop)
 }
 
 pub(super) fn scheduler(lab: &Lab) -> Result<Program> {

@@ -78,7 +78,8 @@ snapshotter = '{snapshotter}'
 pub(super) fn containerd_ready(lab: &Lab) -> Result<()> {
     let socket = lab.state().inside(CONTAINERD_SOCKET);
     // The path may be longer than a socket's address may be: step into its directory by descriptor.
-    let dir = std::fs::File::open(socket.parent().context("socket path")?).context("containerd has no directory yet")?;
+    let dir = std::fs::File::open(socket.parent().context("socket path")?)
+        .context("containerd has no directory yet")?;
     let short = format!("/proc/self/fd/{}/containerd.sock", std::os::fd::AsRawFd::as_raw_fd(&dir));
     UnixStream::connect(short).map(drop).with_context(|| format!("connect to {}", socket.display()))
 }
