@@ -1,0 +1,383 @@
+//! Carrying out the effects of one decision: class by class, two effects on one object never at the same
+//! time, and nothing more of it once the world turns out to be another (R2, R6).
+
+use crate::guard::{self, InTheWay, Subject};
+use crate::io::{Call, ObjectRef, Reply};
+use crate::object;
+use crate::outbox::{Context, Errand};
+use crate::outcome::{Outcome, Refusal, outcome};
+use crate::quiet::Breaker;
+use crate::resources::ROLLOUTS;
+use crate::rollout_task::{Rest, RolloutTask, Stage};
+use headgate_model::{Direction, Effect, EffectClass, FailureClass, Notice, Timestamp};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A proof that nobody else has written the Rollout is good for so long: less than a lease lasts, so that an
+/// ex-leader that was frozen in between reads the Rollout again before it acts.
+const FENCE_SECONDS: i64 = 10;
+
+/// One decision on its way.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The Rollout's resourceVersion that everything rests on.
+    pub(crate) fence: String,
+    /// When it was asked for last.
+    pub(crate) fenced_at: Timestamp,
+    pub(crate) effects: Vec<Part>,
+    /// Told once the record is stored.
+    pub(crate) notices: Vec<Notice>,
+    /// The status that was sent; `Null` when the record is as it was.
+    pub(crate) written: Value,
+    /// When to decide again if nothing of this can be carried out.
+    wake_at: Option<Timestamp>,
+    /// Whether anything came of it.
+    moved: bool,
+}
+
+/// One effect and how far it is.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) effect: Effect,
+    /// Told once it was carried out.
+    told: Vec<Notice>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    /// So many replies are missing; `failed`: one of those that came says no.
+    Sent {
+        missing: usize,
+        failed: bool,
+    },
+    Over,
+}
+
+/// Which effects may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All: the record is stored.
+    All,
+    /// The record could not be written: only what adds, and what leads traffic back to stable.
+    Safe,
+    /// Writes are held back: only what leads traffic back to stable.
+    ToStable,
+}
+
+impl Scope {
+    pub(crate) fn allows(self, effect: &Effect) -> bool {
+        let to_stable = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
+        match self {
+            Self::All => true,
+            Self::Safe => to_stable || effect.class() == EffectClass::Grow,
+            Self::ToStable => to_stable,
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(
+        rollout: &Value,
+        effects: Vec<(Effect, Vec<Notice>)>,
+        wake_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        let part = |(effect, told)| Part { effect, told, progress: Progress::Waiting };
+        let mut effects: Vec<Part> = effects.into_iter().map(part).collect();
+        // A patch of a ReplicaSet carries its resourceVersion, a change of its size does not: the patch first.
+        effects.sort_by_key(|part| (part.effect.class(), matches!(part.effect, Effect::Scale { .. })));
+        Self {
+            fence: object::resource_version(rollout).to_owned(),
+            fenced_at: now,
+            effects,
+            notices: Vec::new(),
+            written: Value::Null,
+            wake_at,
+            moved: false,
+        }
+    }
+
+    pub(crate) fn telling(self, notices: Vec<Notice>) -> Self {
+        Self { notices, ..self }
+    }
+
+    pub(crate) fn recording(self, written: Value) -> Self {
+        Self { written, moved: true, ..self }
+    }
+
+    pub(crate) fn fence(&mut self, resource_version: &str, at: Timestamp) {
+        resource_version.clone_into(&mut self.fence);
+        self.fenced_at = at;
+    }
+
+    /// Nothing more of this plan is carried out.
+    fn drop_rest(&mut self) {
+        for part in &mut self.effects {
+            if part.progress == Progress::Waiting {
+                part.progress = Progress::Over;
+            }
+        }
+    }
+
+    /// The next effects that may go out together.
+    fn next_batch(&self, task: &RolloutTask) -> Vec<usize> {
+        let waiting =
+            || self.effects.iter().enumerate().filter(|(_, part)| part.progress == Progress::Waiting);
+        let Some(class) = waiting().map(|(_, part)| part.effect.class()).min() else { return Vec::new() };
+        let mut subjects: BTreeSet<Subject> = BTreeSet::new();
+        waiting()
+            .filter(|(_, part)| part.effect.class() == class)
+            .filter(|(_, part)| subjects.insert(guard::subject(&part.effect, &task.name)))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+impl RolloutTask {
+    /// Sends the next effects of the plan; when none is left, decides again.
+    pub(crate) fn send_batch(&mut self, mut plan: Plan, context: &mut Context<'_>) -> Rest {
+        loop {
+            let batch = plan.next_batch(self);
+            let Some(rollout) = self.rollout(context) else { return Rest::Until(None) };
+            let is_outdated =
+                object::age(object::resource_version(&rollout), &plan.fence) == object::Age::Newer;
+            if is_outdated || (batch.is_empty() && plan.moved) {
+                return Rest::Again;
+            }
+            if batch.is_empty() {
+                let times = [plan.wake_at, self.failures.next_retry(context.now)];
+                return Rest::Until(times.into_iter().flatten().min());
+            }
+            if context.now.duration_since(plan.fenced_at) > SignedDuration::from_secs(FENCE_SECONDS) {
+                self.confirm(plan, context);
+                return Rest::Busy;
+            }
+            for index in batch {
+                self.send_effect(index, &mut plan, &rollout, context);
+            }
+            if !self.in_flight.is_empty() {
+                self.stage = Stage::Acting(Box::new(plan));
+                return Rest::Busy;
+            }
+        }
+    }
+
+    fn send_effect(&mut self, index: usize, plan: &mut Plan, rollout: &Value, context: &mut Context<'_>) {
+        let Some(part) = plan.effects.get_mut(index) else { return };
+        part.progress = Progress::Over;
+        let key = part.effect.key();
+        if self.failures.holds(&key, context.now) {
+            return;
+        }
+        if matches!(part.effect, Effect::Route { .. }) && self.quiet.is_reverted(&part.effect, context.now) {
+            plan.moved = true;
+            let refusal = Refusal::new(FailureClass::Conflict, &reverted(&part.effect, context));
+            self.failed(&key, refusal, context);
+            return;
+        }
+        match guard::calls(&part.effect, rollout, &plan.fence, context.store) {
+            Ok(calls) => {
+                part.progress = Progress::Sent { missing: calls.len(), failed: false };
+                if calls.is_empty() {
+                    part.progress = Progress::Over;
+                    self.failures.clear(&key);
+                }
+                for call in calls {
+                    plan.moved = true;
+                    let target = target(&call);
+                    let id = context.send(&self.key, Errand::Act { effect: index, target }, call);
+                    self.in_flight.insert(id);
+                }
+            }
+            Err(refusal) => {
+                plan.moved = true;
+                let stale = refusal.class == FailureClass::Conflict;
+                let subject = guard::subject(&part.effect, &self.name);
+                self.failed(&key, refusal, context);
+                if let (true, Subject::Object(target)) = (stale, subject) {
+                    self.look_at(target, context);
+                    plan.drop_rest();
+                }
+            }
+        }
+    }
+
+    /// The reply to one call of an effect.
+    pub(crate) fn acted(
+        &mut self,
+        index: usize,
+        target: &ObjectRef,
+        reply: Reply,
+        context: &mut Context<'_>,
+    ) {
+        let Stage::Acting(mut plan) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        if let Some(part) = plan.effects.get(index) {
+            let effect = part.effect.clone();
+            match meaning(&effect, outcome(reply)) {
+                Outcome::Done(object) => self.done(index, &effect, target, object, &mut plan, context),
+                Outcome::Refused(refusal) if refusal.class == FailureClass::AlreadyExists => {
+                    let errand = Errand::LookAtOccupant { effect: index, target: target.clone() };
+                    let id = context.send(&self.key, errand, Call::Get(target.clone()));
+                    self.in_flight.insert(id);
+                }
+                Outcome::Refused(refusal) => {
+                    if matches!(refusal.class, FailureClass::Conflict | FailureClass::NotFound) {
+                        self.look_at(target.clone(), context);
+                        plan.drop_rest();
+                    }
+                    self.part_failed(index, refusal, &mut plan, context);
+                }
+                Outcome::Unclear(refusal) => {
+                    self.look_at(target.clone(), context);
+                    plan.drop_rest();
+                    self.part_failed(index, refusal, &mut plan, context);
+                }
+            }
+        }
+        self.stage = Stage::Acting(plan);
+    }
+
+    fn look_at(&mut self, target: ObjectRef, context: &mut Context<'_>) {
+        let id = context.look(&self.key, target);
+        self.in_flight.insert(id);
+    }
+
+    fn done(
+        &mut self,
+        index: usize,
+        effect: &Effect,
+        target: &ObjectRef,
+        answer: Value,
+        plan: &mut Plan,
+        context: &mut Context<'_>,
+    ) {
+        if target.resource == ROLLOUTS {
+            let fenced_at = plan.fenced_at;
+            plan.fence(object::resource_version(&answer), fenced_at);
+        }
+        match effect {
+            Effect::DeleteReplicaSet { uid, .. } | Effect::DeleteAnalysisRun { uid, .. } => {
+                context.deleted(target, uid, answer);
+            }
+            _ => context.answered(target.resource, answer),
+        }
+        if self.part_done(index, plan) {
+            self.failures.clear(&effect.key());
+            context.counters.effect(effect.key().verb, "Done");
+            let Some(rollout) = self.rollout(context) else { return };
+            let told =
+                plan.effects.get_mut(index).map(|part| std::mem::take(&mut part.told)).unwrap_or_default();
+            for notice in told {
+                context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
+            }
+            if self.quiet.effect_done(effect, context.now) == Breaker::Tripped {
+                self.breaker_tripped(&rollout, context);
+            }
+        }
+    }
+
+    /// One call has succeeded; true when with it the whole effect has.
+    fn part_done(&mut self, index: usize, plan: &mut Plan) -> bool {
+        let Some(part) = plan.effects.get_mut(index) else { return false };
+        let Progress::Sent { missing, failed } = part.progress else { return false };
+        part.progress =
+            if missing <= 1 { Progress::Over } else { Progress::Sent { missing: missing - 1, failed } };
+        missing <= 1 && !failed
+    }
+
+    fn part_failed(&mut self, index: usize, refusal: Refusal, plan: &mut Plan, context: &mut Context<'_>) {
+        let Some(part) = plan.effects.get_mut(index) else { return };
+        let Progress::Sent { missing, failed: failed_before } = part.progress else { return };
+        part.progress =
+            if missing <= 1 { Progress::Over } else { Progress::Sent { missing: missing - 1, failed: true } };
+        // Several objects of one router that fail together are one failure of it.
+        if !failed_before {
+            let key = part.effect.key();
+            self.failed(&key, refusal, context);
+        }
+    }
+
+    /// The reply to the look at the object whose name a create wanted (R5).
+    pub(crate) fn occupied(
+        &mut self,
+        index: usize,
+        target: &ObjectRef,
+        reply: Reply,
+        context: &mut Context<'_>,
+    ) {
+        let Stage::Acting(mut plan) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        let rollout = self.rollout(context);
+        if let (Some(part), Some(rollout)) = (plan.effects.get(index), rollout) {
+            let effect = part.effect.clone();
+            match outcome(reply) {
+                Outcome::Done(existing) => match guard::in_the_way(&existing, &rollout, context.store) {
+                    InTheWay::Ours => self.done(index, &effect, target, existing, &mut plan, context),
+                    InTheWay::Leaving(refusal) => self.part_failed(index, refusal, &mut plan, context),
+                    InTheWay::Foreign(refusal) => {
+                        plan.drop_rest();
+                        self.part_failed(index, refusal, &mut plan, context);
+                    }
+                },
+                Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {
+                    let refusal = Refusal::new(FailureClass::Conflict, "the object in the way has just gone");
+                    self.part_failed(index, refusal, &mut plan, context);
+                }
+                Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
+                    self.part_failed(index, refusal, &mut plan, context);
+                }
+            }
+        }
+        self.stage = Stage::Acting(plan);
+    }
+}
+
+/// What an outcome means for this effect in particular.
+fn meaning(effect: &Effect, outcome: Outcome) -> Outcome {
+    match (effect, outcome) {
+        // A `test` of the JSON patch has failed: somebody else has scaled, or the object is another one.
+        (Effect::Scale { .. }, Outcome::Refused(refusal)) if refusal.class == FailureClass::Invalid => {
+            Outcome::Refused(Refusal { class: FailureClass::Conflict, ..refusal })
+        }
+        (Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. }, Outcome::Refused(refusal))
+            if refusal.class == FailureClass::NotFound =>
+        {
+            Outcome::Done(Value::Null)
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+fn target(call: &Call) -> ObjectRef {
+    match call {
+        Call::Get(target)
+        | Call::Create { target, .. }
+        | Call::Patch { target, .. }
+        | Call::Delete { target, .. } => target.clone(),
+        Call::List { resource, namespace, .. } => {
+            ObjectRef { resource: *resource, namespace: namespace.clone(), name: String::new() }
+        }
+        Call::Measure { namespace, .. } => {
+            ObjectRef { resource: ROLLOUTS, namespace: namespace.clone(), name: String::new() }
+        }
+    }
+}
+
+/// Names the other writer of a router's paths, as far as its objects tell.
+fn reverted(effect: &Effect, context: &Context<'_>) -> String {
+    let Effect::Route { config, .. } = effect else { return String::new() };
+    let state = crate::view::router_objects(config, context.store).ok().and_then(|objects| {
+        headgate_traffic::router(config.router).and_then(|router| router.observe(config, &objects).ok())
+    });
+    let writer = state.and_then(|state| state.other_writer).map_or_else(
+        || "somebody else writes the same fields".to_owned(),
+        |writer| format!("field manager {writer:?} writes the same fields"),
+    );
+    format!(
+        "what {} was told was reverted three times within a minute: {writer}. Let it ignore them (for Argo CD: \
+         ignoreDifferences), or stop it",
+        config.router
+    )
+}

@@ -1,0 +1,139 @@
+//! What failed, since when, and when it is tried again (R4).
+
+use crate::outcome::Refusal;
+use headgate_model::{EffectKey, Failure, FailureClass, Timestamp};
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+
+/// The longest time between two attempts of the same act.
+const BACKOFF_SECONDS_MAX: u32 = 60;
+
+/// A failure is forgotten when its act is not tried again for so long: it is no longer wanted.
+const FORGET_SECONDS: i64 = 120;
+
+/// The failures of one owner.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    tried: BTreeMap<EffectKey, Tried>,
+}
+
+#[derive(Debug)]
+struct Tried {
+    failure: Failure,
+    retry_at: Timestamp,
+}
+
+impl Failures {
+    /// Remembers a failure; returns it with its count of attempts. `owner` varies the delays.
+    pub(crate) fn add(&mut self, key: EffectKey, refusal: Refusal, owner: &str, now: Timestamp) -> Failure {
+        let (since, attempts) = self
+            .tried
+            .get(&key)
+            .map_or((whole_seconds(now), 0), |tried| (tried.failure.since, tried.failure.attempts));
+        let failure = Failure {
+            class: refusal.class,
+            message: refusal.message,
+            since,
+            attempts: attempts.saturating_add(1),
+        };
+        let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb, key.object));
+        let retry_at = now.saturating_add(delay).unwrap_or(now);
+        self.tried.insert(key, Tried { failure: failure.clone(), retry_at });
+        failure
+    }
+
+    /// The act has succeeded.
+    pub(crate) fn clear(&mut self, key: &EffectKey) {
+        self.tried.remove(key);
+    }
+
+    /// Whether the act must wait for its next attempt.
+    pub(crate) fn holds(&self, key: &EffectKey, now: Timestamp) -> bool {
+        self.tried.get(key).is_some_and(|tried| now < tried.retry_at)
+    }
+
+    /// The failures as input of a decision.
+    pub(crate) fn view(&self) -> BTreeMap<EffectKey, Failure> {
+        self.tried.iter().map(|(key, tried)| (key.clone(), tried.failure.clone())).collect()
+    }
+
+    /// The next time at which an act may be tried again.
+    pub(crate) fn next_retry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.tried.values().map(|tried| tried.retry_at).filter(|retry_at| *retry_at > now).min()
+    }
+
+    /// Forgets failures of acts that are no longer tried.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        let limit = SignedDuration::from_secs(FORGET_SECONDS);
+        self.tried.retain(|_, tried| now.duration_since(tried.retry_at) < limit);
+    }
+}
+
+/// 1 s, doubled with each attempt up to a minute, varied by a quarter so that many rollouts do not come back
+/// at once. The first conflict is no failure of anybody: look again and try at once.
+fn delay(failure: &Failure, seed: &str) -> SignedDuration {
+    let doublings = match (failure.class, failure.attempts) {
+        (FailureClass::Conflict, 1) => return SignedDuration::ZERO,
+        (FailureClass::Conflict, attempts) => attempts.saturating_sub(2),
+        (_, attempts) => attempts.saturating_sub(1),
+    };
+    let seconds = 1_u32.checked_shl(doublings.min(6)).unwrap_or(BACKOFF_SECONDS_MAX).min(BACKOFF_SECONDS_MAX);
+    let share = fingerprint(&format!("{seed}#{}", failure.attempts)) % 500;
+    let milliseconds = u64::from(seconds) * (750 + share);
+    let capped = milliseconds.min(u64::from(BACKOFF_SECONDS_MAX) * 1000);
+    SignedDuration::from_millis(i64::try_from(capped).unwrap_or(i64::MAX))
+}
+
+/// Cut to whole seconds, as Kubernetes stores times.
+pub(crate) fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// FNV-1a: the same text has the same number in every process, and there is no randomness in here.
+pub(crate) fn fingerprint(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(class: FailureClass, times: u32) -> (Failures, Timestamp) {
+        let mut failures = Failures::default();
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..times {
+            failures.add(EffectKey::record(), Refusal::new(class, "m"), "ns/r", now);
+        }
+        (failures, now)
+    }
+
+    #[test]
+    fn delays_double_up_to_a_minute() {
+        let mut before = SignedDuration::ZERO;
+        for times in 1..=10 {
+            let (failures, now) = failed(FailureClass::Forbidden, times);
+            let delay = failures.next_retry(now).unwrap().duration_since(now);
+            assert!(delay >= before.min(SignedDuration::from_secs(45)), "{times}: {delay}");
+            assert!(delay <= SignedDuration::from_secs(60));
+            before = delay;
+        }
+    }
+
+    #[test]
+    fn the_first_conflict_is_tried_again_at_once() {
+        let (failures, now) = failed(FailureClass::Conflict, 1);
+        assert!(!failures.holds(&EffectKey::record(), now));
+        let (failures, now) = failed(FailureClass::Conflict, 2);
+        assert!(failures.holds(&EffectKey::record(), now));
+    }
+
+    #[test]
+    fn what_is_no_longer_tried_is_forgotten() {
+        let (mut failures, now) = failed(FailureClass::Forbidden, 1);
+        failures.expire(now + SignedDuration::from_secs(60));
+        assert_eq!(failures.view().len(), 1);
+        failures.expire(now + SignedDuration::from_secs(200));
+        assert!(failures.view().is_empty());
+    }
+}

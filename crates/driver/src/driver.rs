@@ -1,0 +1,500 @@
+//! The driver: one plain value that a shell feeds and polls.
+
+use crate::facts::{Counters, Facts, rollout_facts};
+use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resource, Watch};
+use crate::object;
+use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
+use crate::outcome::Outcome;
+use crate::record::Pruned;
+use crate::references::{Name, References, named};
+use crate::resources::{ANALYSIS_RUNS, ROLLOUTS, watches};
+use crate::rollout_task::{Rest, RolloutTask};
+use crate::run_task::{RunTask, Slots};
+use crate::store::{Source, Store, Synced};
+use crate::wake::WakeQueue;
+use headgate_analysis::{RunDecision, RunSnapshot};
+use headgate_api::labels::CONTROLLER_INSTANCE_ID;
+use headgate_api::{AnalysisRunStatus, RolloutStatus, events};
+use headgate_model::{Decision, Effect, FailureClass, Notice, Snapshot, Timestamp};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How the driver is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only objects whose label `argo-rollouts.argoproj.io/controller-instance-id` has this value are looked
+    /// after; empty: only objects without that label.
+    pub instance_id: String,
+    /// The component that events name. Default: `rollouts-controller`.
+    pub component: String,
+    /// Address of the Prometheus for metrics that name none (`ARGO_ROLLOUTS_PROMETHEUS_ADDRESS`).
+    pub prometheus_address: Option<String>,
+    /// Upper bounds.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            instance_id: String::new(),
+            component: events::SOURCE_COMPONENT.to_owned(),
+            prometheus_address: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Upper bounds, so that nothing grows without one.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Measurements of one AnalysisRun on their way at the same time. Default: 8.
+    pub measurements_per_run: usize,
+    /// Measurements of all AnalysisRuns on their way at the same time. Default: 64.
+    pub measurements_total: usize,
+    /// Kubernetes events about one object in a minute. Default: 30.
+    pub events_per_minute: usize,
+    /// Tasks that one call of [`Driver::poll`] decides, so that a shell can send in between. Default: 256.
+    pub decisions_per_poll: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            measurements_per_run: 8,
+            measurements_total: 64,
+            events_per_minute: 30,
+            decisions_per_poll: 256,
+        }
+    }
+}
+
+type Decide<S, D> = Box<dyn Fn(&S, Timestamp) -> D + Send>;
+type Tell<S, R> = Box<dyn Fn(&S, &R) -> Vec<Notice> + Send>;
+
+/// The pure functions that decide. Tests script them; everybody else takes [`Deciders::default`].
+pub struct Deciders {
+    /// Decides a Rollout.
+    pub rollout: Decide<Snapshot, Decision>,
+    /// What is told about a Rollout's new record.
+    pub notices: Tell<Snapshot, RolloutStatus>,
+    /// What is told about an effect once it was carried out.
+    pub outcome: Tell<Snapshot, Effect>,
+    /// Decides an AnalysisRun.
+    pub run: Decide<RunSnapshot, RunDecision>,
+    /// What is told about an AnalysisRun's new record.
+    pub run_notices: Tell<RunSnapshot, AnalysisRunStatus>,
+}
+
+impl Default for Deciders {
+    fn default() -> Self {
+        Self {
+            rollout: Box::new(headgate_engine::decide),
+            notices: Box::new(headgate_engine::notices),
+            outcome: Box::new(headgate_engine::outcome),
+            run: Box::new(headgate_analysis::decide),
+            run_notices: Box::new(headgate_analysis::notices),
+        }
+    }
+}
+
+/// Whether this process may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Keeps what it is fed with, warm, and asks for nothing.
+    Standby,
+    /// Holds the lease.
+    Leader,
+}
+
+/// Reading an object of others that failed, and when it is tried again.
+#[derive(Debug, Default)]
+struct Fetch {
+    in_flight: bool,
+    attempts: u32,
+    retry_at: Option<Timestamp>,
+}
+
+/// See the crate's documentation. Not shared between threads: a shell owns one and calls it in turn.
+pub struct Driver {
+    options: Options,
+    deciders: Deciders,
+    role: Role,
+    store: Store,
+    references: References,
+    rollouts: BTreeMap<Name, RolloutTask>,
+    runs: BTreeMap<Name, RunTask>,
+    names_by_uid: BTreeMap<String, Name>,
+    fetches: BTreeMap<ObjectRef, Fetch>,
+    wakes: WakeQueue,
+    outbox: Outbox,
+    slots: Slots,
+    pruned: Pruned,
+    counters: Counters,
+    touched: Vec<(ObjectRef, BTreeSet<String>)>,
+    now: Timestamp,
+}
+
+impl Driver {
+    /// A driver on standby that knows nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self::with_deciders(options, Deciders::default())
+    }
+
+    /// A driver with other deciders than ours, for tests.
+    pub fn with_deciders(options: Options, deciders: Deciders) -> Self {
+        Self {
+            options,
+            deciders,
+            role: Role::Standby,
+            store: Store::default(),
+            references: References::default(),
+            rollouts: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            names_by_uid: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            wakes: WakeQueue::default(),
+            outbox: Outbox::default(),
+            slots: Slots::default(),
+            pruned: Pruned::default(),
+            counters: Counters::default(),
+            touched: Vec::new(),
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// The streams to feed the driver with. The set never changes.
+    pub fn watches(&self) -> Vec<Watch> {
+        watches()
+    }
+
+    /// Takes in what a watch has delivered.
+    pub fn observe(&mut self, observation: Observation, now: Timestamp) {
+        self.now = now;
+        match observation {
+            Observation::Applied(resource, object) | Observation::Listed(resource, object) => {
+                self.applied(resource, object);
+            }
+            Observation::Deleted(resource, object) => {
+                let reference = object::reference(resource, &object);
+                let change = self.store.deleted(resource, &object);
+                self.touched.push((reference, change.owners));
+            }
+            Observation::ListStarted(resource) => self.store.list_started(resource),
+            Observation::Synced(resource) => self.complete(resource, Store::synced),
+            Observation::NotInstalled(resource) => self.complete(resource, Store::not_installed),
+        }
+        self.wake_touched();
+    }
+
+    fn applied(&mut self, resource: Resource, object: Value) {
+        if object::meta(&object, "name").is_empty() {
+            return;
+        }
+        let reference = object::reference(resource, &object);
+        let change = self.store.put(resource, object, Source::Watch);
+        if change.changed {
+            self.touched.push((reference, change.owners));
+        }
+    }
+
+    /// A kind is known as a whole.
+    fn complete(&mut self, resource: Resource, how: fn(&mut Store, Resource) -> Synced) {
+        let is_first = !self.store.is_synced(resource);
+        let synced = how(&mut self.store, resource);
+        for (reference, change) in synced.gone {
+            self.touched.push((reference, change.owners));
+        }
+        for reference in synced.doubtful.into_iter().chain(self.store.unread(resource)) {
+            self.fetches.entry(reference).or_default();
+        }
+        if is_first {
+            self.wake_all();
+        }
+    }
+
+    /// From now on this process holds the lease: it may write. What its watches have delivered may be older
+    /// than what the leader before it has written, so each rollout is read live before it is first acted for.
+    pub fn lead(&mut self, now: Timestamp) {
+        self.now = now;
+        self.role = Role::Leader;
+        self.wake_all();
+    }
+
+    fn wake_all(&mut self) {
+        let rollouts = self.rollouts.keys().cloned().map(TaskKey::Rollout);
+        for key in rollouts.chain(self.runs.keys().cloned().map(TaskKey::Run)) {
+            self.wakes.now(&key);
+        }
+    }
+
+    /// Wakes those whom changed objects concern.
+    fn wake_touched(&mut self) {
+        while let Some((reference, owners)) = self.touched.pop() {
+            for owner in &owners {
+                if let Some(name) = self.names_by_uid.get(owner) {
+                    self.wakes.now(&TaskKey::Rollout(name.clone()));
+                }
+            }
+            let naming: Vec<Name> = self.references.rollouts(&reference).cloned().collect();
+            for name in naming {
+                self.refer(&name);
+                self.wakes.now(&TaskKey::Rollout(name));
+            }
+            match reference.resource {
+                ROLLOUTS => self.rollout_touched(&reference),
+                ANALYSIS_RUNS => self.run_touched(&reference),
+                _ => {}
+            }
+        }
+    }
+
+    fn rollout_touched(&mut self, reference: &ObjectRef) {
+        let name = (reference.namespace.clone(), reference.name.clone());
+        let key = TaskKey::Rollout(name.clone());
+        let rollout = self.store.get(reference).filter(|rollout| self.is_ours(rollout));
+        let uid = rollout.map(|rollout| object::uid(rollout).to_owned());
+        if let Some(task) = self.rollouts.get(&name)
+            && Some(&task.uid) != uid.as_ref()
+        {
+            self.names_by_uid.remove(&task.uid);
+            self.rollouts.remove(&name);
+            self.wakes.forget(&key);
+        }
+        if let (Some(uid), Some(rollout)) = (uid, self.store.get(reference)) {
+            if !self.rollouts.contains_key(&name) {
+                self.rollouts.insert(name.clone(), RolloutTask::new(rollout));
+                self.names_by_uid.insert(uid, name.clone());
+            }
+            self.wakes.now(&key);
+        }
+        self.refer(&name);
+    }
+
+    fn run_touched(&mut self, reference: &ObjectRef) {
+        let name = (reference.namespace.clone(), reference.name.clone());
+        let key = TaskKey::Run(name.clone());
+        let run = self.store.get(reference).filter(|run| self.is_ours(run));
+        let uid = run.map(object::uid);
+        if self.runs.get(&name).is_some_and(|task| Some(task.uid.as_str()) != uid) {
+            self.runs.remove(&name);
+            self.wakes.forget(&key);
+        }
+        if let Some(run) = self.store.get(reference).filter(|run| self.is_ours(run)) {
+            self.runs.entry(name).or_insert_with(|| RunTask::new(run));
+            self.wakes.now(&key);
+        }
+    }
+
+    /// Whether an object is for this instance of the controller.
+    fn is_ours(&self, object: &Value) -> bool {
+        let labels = object.pointer("/metadata/labels");
+        let label =
+            labels.and_then(|labels| labels.get(CONTROLLER_INSTANCE_ID)?.as_str()).unwrap_or_default();
+        label == self.options.instance_id
+    }
+
+    /// Reads again what a Rollout names.
+    fn refer(&mut self, name: &Name) {
+        let reference = ObjectRef { resource: ROLLOUTS, namespace: name.0.clone(), name: name.1.clone() };
+        let objects = match self.store.get(&reference).filter(|_| self.rollouts.contains_key(name)) {
+            Some(rollout) => named(rollout, &self.store).objects,
+            None => BTreeSet::new(),
+        };
+        for unread in self.references.update(name, objects, &mut self.store) {
+            self.fetches.entry(unread).or_default();
+        }
+    }
+
+    /// Decides what is due and returns the requests to send now. Their replies go to [`Driver::reply`].
+    pub fn poll(&mut self, now: Timestamp) -> Vec<Request> {
+        self.now = now;
+        if self.role == Role::Leader && self.is_synced() {
+            self.send_fetches();
+            for _ in 0..self.options.limits.decisions_per_poll {
+                let Some(key) = self.wakes.pop(now) else { break };
+                self.step(&key);
+                self.wake_touched();
+            }
+        }
+        std::mem::take(&mut self.outbox.requests)
+    }
+
+    fn step(&mut self, key: &TaskKey) {
+        let rest = match key {
+            TaskKey::Rollout(name) => {
+                let Some(mut task) = self.rollouts.remove(name) else { return };
+                let rest = task.step(&mut self.context());
+                self.rollouts.insert(name.clone(), task);
+                rest
+            }
+            TaskKey::Run(name) => {
+                let Some(mut task) = self.runs.remove(name) else { return };
+                let rest = task.step(&mut self.context());
+                self.runs.insert(name.clone(), task);
+                rest
+            }
+        };
+        self.rest(key, rest);
+    }
+
+    fn rest(&mut self, key: &TaskKey, rest: Rest) {
+        match rest {
+            // Whatever happens meanwhile, the last reply makes the task decide again.
+            Rest::Busy => self.wakes.at(key, None),
+            Rest::Again => self.wakes.now(key),
+            Rest::Until(time) => self.wakes.at(key, time),
+        }
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            store: &mut self.store,
+            outbox: &mut self.outbox,
+            counters: &mut self.counters,
+            pruned: &mut self.pruned,
+            slots: &mut self.slots,
+            touched: &mut self.touched,
+            options: &self.options,
+            deciders: &self.deciders,
+            now: self.now,
+        }
+    }
+
+    /// Takes the reply to a request. Replies to requests that nobody waits for any more are dropped.
+    pub fn reply(&mut self, id: RequestId, reply: Reply, now: Timestamp) {
+        self.now = now;
+        match self.outbox.addressee(id) {
+            Some(Addressee::Task(key, errand)) => self.task_reply(id, &key, errand, reply),
+            Some(Addressee::Fetch { target, seen }) => self.fetched(&target, &seen, reply),
+            Some(Addressee::Nobody) | None => {}
+        }
+        self.wake_touched();
+    }
+
+    fn task_reply(&mut self, id: RequestId, key: &TaskKey, errand: Errand, reply: Reply) {
+        if matches!(errand, Errand::Measure { .. }) {
+            for waiting in self.slots.release() {
+                self.wakes.now(&waiting);
+            }
+        }
+        let rest = match key {
+            TaskKey::Rollout(name) => {
+                let Some(mut task) = self.rollouts.remove(name) else { return };
+                let rest = if task.in_flight.contains(&id) {
+                    task.reply(id, errand, reply, &mut self.context())
+                } else {
+                    Rest::Busy
+                };
+                self.rollouts.insert(name.clone(), task);
+                rest
+            }
+            TaskKey::Run(name) => {
+                let Some(mut task) = self.runs.remove(name) else { return };
+                let rest = if task.in_flight.contains(&id) {
+                    task.reply(id, errand, reply, &mut self.context())
+                } else {
+                    Rest::Busy
+                };
+                self.runs.insert(name.clone(), task);
+                rest
+            }
+        };
+        if rest != Rest::Busy {
+            self.rest(key, rest);
+        }
+    }
+
+    /// Reads live what some Rollout names and no list has shown.
+    fn send_fetches(&mut self) {
+        let now = self.now;
+        for (target, fetch) in &mut self.fetches {
+            if fetch.in_flight || fetch.retry_at.is_some_and(|retry_at| now < retry_at) {
+                continue;
+            }
+            fetch.in_flight = true;
+            let seen = self.store.get(target).map(object::resource_version).unwrap_or_default().to_owned();
+            let to = Addressee::Fetch { target: target.clone(), seen };
+            let owner = format!("{}/{}", target.namespace, target.name);
+            self.counters.requests += 1;
+            self.outbox.send(to, owner, Call::Get(target.clone()));
+        }
+    }
+
+    fn fetched(&mut self, target: &ObjectRef, seen: &str, reply: Reply) {
+        let now = self.now;
+        let outcome = self.context().looked(target, seen, reply);
+        let is_answer = match &outcome {
+            Outcome::Done(_) => true,
+            Outcome::Refused(refusal) => refusal.class == FailureClass::NotFound,
+            Outcome::Unclear(_) => false,
+        };
+        let is_wanted = self.references.rollouts(target).next().is_some() || self.store.get(target).is_some();
+        if is_answer || !is_wanted {
+            self.fetches.remove(target);
+            return;
+        }
+        if let Some(fetch) = self.fetches.get_mut(target) {
+            fetch.in_flight = false;
+            fetch.attempts = fetch.attempts.saturating_add(1);
+            let seconds = 1_i64 << fetch.attempts.min(6);
+            fetch.retry_at = now.checked_add(SignedDuration::from_secs(seconds.min(60))).ok();
+        }
+    }
+
+    /// The earliest time at which [`Driver::poll`] would do something by itself. A time that has passed means
+    /// at once; `None` means only after an observation or a reply.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        if !self.outbox.requests.is_empty() {
+            return Some(self.now);
+        }
+        if self.role == Role::Standby || !self.is_synced() {
+            return None;
+        }
+        if self.wakes.is_any_due() {
+            return Some(self.now);
+        }
+        let waiting = self.fetches.values().filter(|fetch| !fetch.in_flight);
+        let fetches = waiting.map(|fetch| fetch.retry_at.unwrap_or(self.now)).min();
+        fetches.into_iter().chain(self.wakes.next()).min()
+    }
+
+    /// True once every kind that decisions rest on is known as a whole.
+    pub fn is_synced(&self) -> bool {
+        self.unsynced().is_empty()
+    }
+
+    /// The kinds that are not known as a whole yet: for readiness, and for messages about what is missing.
+    pub fn unsynced(&self) -> Vec<Resource> {
+        let watches = watches().into_iter().filter(|watch| watch.required);
+        watches.map(|watch| watch.resource).filter(|resource| !self.store.is_synced(*resource)).collect()
+    }
+
+    /// What is known now, for metrics.
+    pub fn facts(&self) -> Facts {
+        let rollouts = self.rollouts.values().filter_map(|task| {
+            let rollout = self.store.get(&task.reference)?;
+            let routers = named(rollout, &self.store).routers;
+            let with_weights = routers.iter().find(|config| {
+                headgate_traffic::router(config.router).is_some_and(|router| router.capabilities().weights)
+            });
+            Some(rollout_facts(rollout, with_weights.map_or("", |config| config.router)))
+        });
+        let mut analysis_runs = BTreeMap::new();
+        for (reference, run) in self.store.all(ANALYSIS_RUNS).filter(|(_, run)| self.is_ours(run)) {
+            let phase = run.pointer("/status/phase").and_then(Value::as_str).unwrap_or("Pending");
+            *analysis_runs.entry((reference.namespace.clone(), phase.to_owned())).or_insert(0) += 1;
+        }
+        Facts {
+            rollouts: rollouts.collect(),
+            analysis_runs,
+            objects: self.store.sizes(),
+            measurements_in_flight: self.slots.taken(),
+        }
+    }
+
+    /// What was done since the driver was made, for metrics.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}

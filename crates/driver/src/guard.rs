@@ -1,0 +1,196 @@
+//! From effects to calls that cannot do harm when the world has moved on (R2, R9): every call names the uid
+//! of its object, and the state that it was decided on where that matters.
+
+use crate::io::{Call, ObjectRef, Patch, Resource};
+use crate::object;
+use crate::outcome::Refusal;
+use crate::references::Name;
+use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, of_key};
+use crate::store::Store;
+use crate::view::router_objects;
+use headgate_model::{Effect, FailureClass, RouterProblem};
+use serde_json::{Map, Value, json};
+
+/// The object that an effect changes; two effects on one object go out one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// An object by kind and name, in the Rollout's namespace.
+    Object(ObjectRef),
+    /// All objects of a router.
+    Router(&'static str),
+}
+
+/// What an effect changes.
+pub(crate) fn subject(effect: &Effect, (namespace, rollout): &Name) -> Subject {
+    let of = |resource: Resource, name: &str| {
+        Subject::Object(ObjectRef { resource, namespace: namespace.clone(), name: name.to_owned() })
+    };
+    match effect {
+        Effect::PatchRollout { .. } => of(ROLLOUTS, rollout),
+        Effect::CreateReplicaSet { manifest } => of(REPLICA_SETS, object::meta(manifest, "name")),
+        Effect::CreateAnalysisRun { manifest } => of(ANALYSIS_RUNS, object::meta(manifest, "name")),
+        Effect::Scale { name, .. }
+        | Effect::PatchReplicaSet { name, .. }
+        | Effect::DeleteReplicaSet { name, .. } => of(REPLICA_SETS, name),
+        Effect::TerminateAnalysisRun { name, .. } | Effect::DeleteAnalysisRun { name, .. } => {
+            of(ANALYSIS_RUNS, name)
+        }
+        Effect::Route { config, .. } => Subject::Router(config.router),
+    }
+}
+
+/// The calls of one effect; none when everything is as it should be. `fence` is the Rollout's resourceVersion
+/// that the decision rests on.
+///
+/// # Errors
+/// When the effect does not fit what is known: the decision is stale, or it touches what is not ours.
+pub(crate) fn calls(
+    effect: &Effect,
+    rollout: &Value,
+    fence: &str,
+    store: &Store,
+) -> Result<Vec<Call>, Refusal> {
+    let name = crate::view::name_of(rollout);
+    let target = match subject(effect, &name) {
+        Subject::Object(target) => target,
+        Subject::Router(_) => return route(effect, store),
+    };
+    let call = match effect {
+        Effect::Route { .. } => return route(effect, store),
+        Effect::CreateReplicaSet { manifest } | Effect::CreateAnalysisRun { manifest } => {
+            Call::Create { target, body: manifest.clone() }
+        }
+        Effect::PatchRollout { annotations, replicas } => {
+            let mut body = json!({ "metadata": {
+                "uid": object::uid(rollout),
+                "resourceVersion": fence,
+                "annotations": annotations,
+            }});
+            if let (Some(replicas), Value::Object(fields)) = (replicas, &mut body) {
+                fields.insert("spec".to_owned(), json!({ "replicas": replicas }));
+            }
+            merge(target, body)
+        }
+        Effect::Scale { uid, from, to, .. } => {
+            is_ours(&target, uid, rollout, store)?;
+            let operations = json!([
+                { "op": "test", "path": "/metadata/uid", "value": uid },
+                { "op": "test", "path": "/spec/replicas", "value": from },
+                { "op": "replace", "path": "/spec/replicas", "value": to },
+            ]);
+            Call::Patch { target, status: false, patch: Patch::Json(operations) }
+        }
+        Effect::PatchReplicaSet { uid, resource_version, annotations, min_ready_seconds, .. } => {
+            is_ours(&target, uid, rollout, store)?;
+            let mut body = Map::new();
+            let metadata =
+                json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
+            body.insert("metadata".to_owned(), metadata);
+            if let Some(seconds) = min_ready_seconds {
+                body.insert("spec".to_owned(), json!({ "minReadySeconds": seconds }));
+            }
+            merge(target, Value::Object(body))
+        }
+        Effect::TerminateAnalysisRun { uid, .. } => {
+            is_ours(&target, uid, rollout, store)?;
+            merge(target, json!({ "metadata": { "uid": uid }, "spec": { "terminate": true } }))
+        }
+        Effect::DeleteAnalysisRun { uid, .. } | Effect::DeleteReplicaSet { uid, .. } => {
+            is_ours(&target, uid, rollout, store)?;
+            Call::Delete { target, uid: uid.clone() }
+        }
+    };
+    Ok(vec![call])
+}
+
+fn merge(target: ObjectRef, body: Value) -> Call {
+    Call::Patch { target, status: false, patch: Patch::Merge(body) }
+}
+
+/// Children are changed only when they are the object that was decided on, and the Rollout owns them.
+fn is_ours(target: &ObjectRef, uid: &str, rollout: &Value, store: &Store) -> Result<(), Refusal> {
+    let kind = target.resource.kind;
+    let name = &target.name;
+    let Some(stored) = store.get(target).filter(|stored| object::uid(stored) == uid) else {
+        return Err(Refusal::new(
+            FailureClass::Conflict,
+            &format!("{kind} {name:?} is not the one that was looked at any more"),
+        ));
+    };
+    if object::controller_uid(stored) == Some(object::uid(rollout)) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        FailureClass::Bug,
+        &format!("{kind} {name:?} is not owned by this Rollout and must not be touched: please report this"),
+    ))
+}
+
+fn route(effect: &Effect, store: &Store) -> Result<Vec<Call>, Refusal> {
+    let Effect::Route { config, intent, .. } = effect else { return Ok(Vec::new()) };
+    let Some(router) = headgate_traffic::router(config.router) else {
+        return Err(Refusal::new(FailureClass::Bug, &format!("there is no router {:?}", config.router)));
+    };
+    let planned = router_objects(config, store).and_then(|objects| router.plan(config, intent, &objects));
+    let patches = planned.map_err(|problem| refusal(&problem))?;
+    Ok(patches.into_iter().map(|patch| merge(of_key(&patch.target), patch.merge)).collect())
+}
+
+fn refusal(problem: &RouterProblem) -> Refusal {
+    let class = match problem {
+        RouterProblem::Unknown(_) => FailureClass::Transient,
+        RouterProblem::Missing { .. } => FailureClass::NotFound,
+        RouterProblem::Invalid { .. } => FailureClass::Invalid,
+    };
+    Refusal::new(class, &problem.to_string())
+}
+
+/// What an object that stands in the way of a create means (R5).
+pub(crate) enum InTheWay {
+    /// It is ours: somebody, perhaps we before a crash, has created it.
+    Ours,
+    /// It goes away by itself: being deleted, or its owner is gone.
+    Leaving(Refusal),
+    /// It belongs to somebody else, for good.
+    Foreign(Refusal),
+}
+
+/// Judges the object that already has the name that we want.
+pub(crate) fn in_the_way(existing: &Value, rollout: &Value, store: &Store) -> InTheWay {
+    let kind = existing.get("kind").and_then(Value::as_str).unwrap_or("object");
+    let name = object::meta(existing, "name");
+    let leaving = |why: &str| {
+        InTheWay::Leaving(Refusal::new(
+            FailureClass::Transient,
+            &format!("{kind} {name:?} is in the way: {why}; it is created again once that one is gone"),
+        ))
+    };
+    if object::is_deleting(existing) {
+        return leaving("it is being deleted");
+    }
+    match object::controller(existing) {
+        Some(owner) if owner.get("uid").and_then(Value::as_str) == Some(object::uid(rollout)) => {
+            InTheWay::Ours
+        }
+        Some(owner) if owner_is_gone(owner, rollout, store) => {
+            leaving("the Rollout that owned it is gone and it awaits garbage collection")
+        }
+        _ => InTheWay::Foreign(Refusal::new(
+            FailureClass::AlreadyExists,
+            &format!("{kind} {name:?} exists and does not belong to this Rollout"),
+        )),
+    }
+}
+
+/// An owner of our kind that no longer exists under its uid.
+fn owner_is_gone(owner: &Value, rollout: &Value, store: &Store) -> bool {
+    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+    let reference = ObjectRef {
+        resource: ROLLOUTS,
+        namespace: object::meta(rollout, "namespace").to_owned(),
+        name: text("name").to_owned(),
+    };
+    text("kind") == ROLLOUTS.kind
+        && store.is_synced(ROLLOUTS)
+        && store.get(&reference).is_none_or(|other| object::uid(other) != text("uid"))
+}

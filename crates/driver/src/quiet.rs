@@ -1,0 +1,135 @@
+//! How much is written (R10): numbers of pods at most once a second, and a breaker for a rollout that writes
+//! and writes without getting anywhere.
+
+use crate::backoff::fingerprint;
+use crate::record::Weight;
+use headgate_model::{Effect, Timestamp};
+use jiff::SignedDuration;
+use std::collections::VecDeque;
+
+/// More writes than this in a minute, without a change of phase, step or weight, trip the breaker.
+const WRITES_PER_MINUTE_MAX: usize = 10;
+
+/// This often in a minute the same routing may be set; then somebody else writes the same paths.
+const REVERTS_MAX: usize = 3;
+
+/// The breaker holds a rollout at least so long; it doubles up to a minute while it trips again.
+const HOLD_SECONDS_MIN: i64 = 5;
+const HOLD_SECONDS_MAX: i64 = 60;
+
+/// What one rollout has written lately.
+#[derive(Debug, Default)]
+pub(crate) struct Quiet {
+    record_written_at: Option<Timestamp>,
+    /// Writes of the last minute that got nothing further.
+    idle_writes: VecDeque<Timestamp>,
+    /// Effects of the last minute, by fingerprint.
+    effects: VecDeque<(Timestamp, u64)>,
+    held_until: Option<Timestamp>,
+    hold_seconds: i64,
+}
+
+/// Whether a write may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// Now.
+    Go,
+    /// Not before this time.
+    NotBefore(Timestamp),
+}
+
+impl Quiet {
+    /// Whether a record of this weight may be written.
+    pub(crate) fn record(&self, weight: Weight, now: Timestamp) -> Permit {
+        if weight == Weight::Progress {
+            return Permit::Go;
+        }
+        if let Permit::NotBefore(until) = self.hold(now) {
+            return Permit::NotBefore(until);
+        }
+        match self.record_written_at {
+            Some(at) if weight == Weight::Counters && now < later(at, 1) => Permit::NotBefore(later(at, 1)),
+            _ => Permit::Go,
+        }
+    }
+
+    /// Whether the breaker lets anything out.
+    pub(crate) fn hold(&self, now: Timestamp) -> Permit {
+        match self.held_until {
+            Some(until) if now < until => Permit::NotBefore(until),
+            _ => Permit::Go,
+        }
+    }
+
+    /// A record was sent. `moves_pods`: numbers of pods differ, so something is on its way.
+    pub(crate) fn record_sent(&mut self, weight: Weight, moves_pods: MovesPods, now: Timestamp) -> Breaker {
+        self.record_written_at = Some(now);
+        match (weight, moves_pods) {
+            (Weight::Progress, _) => {
+                self.idle_writes.clear();
+                self.hold_seconds = 0;
+                self.held_until = None;
+                Breaker::Closed
+            }
+            (Weight::Change, MovesPods::No) => self.idle_write(now),
+            (Weight::Change, MovesPods::Yes) | (Weight::Counters | Weight::Unchanged, _) => Breaker::Closed,
+        }
+    }
+
+    /// An effect was carried out; the same one again within a minute is a write that gets nothing further.
+    pub(crate) fn effect_done(&mut self, effect: &Effect, now: Timestamp) -> Breaker {
+        let repeated = self.times_done(effect, now) > 0;
+        self.effects.push_back((now, fingerprint(&format!("{effect:?}"))));
+        if repeated { self.idle_write(now) } else { Breaker::Closed }
+    }
+
+    /// Whether the same routing has been set so often that somebody must be reverting it.
+    pub(crate) fn is_reverted(&mut self, effect: &Effect, now: Timestamp) -> bool {
+        self.times_done(effect, now) >= REVERTS_MAX
+    }
+
+    fn times_done(&mut self, effect: &Effect, now: Timestamp) -> usize {
+        while self.effects.front().is_some_and(|(at, _)| is_old(*at, now)) {
+            self.effects.pop_front();
+        }
+        let wanted = fingerprint(&format!("{effect:?}"));
+        self.effects.iter().filter(|(_, sent)| *sent == wanted).count()
+    }
+
+    fn idle_write(&mut self, now: Timestamp) -> Breaker {
+        while self.idle_writes.front().is_some_and(|at| is_old(*at, now)) {
+            self.idle_writes.pop_front();
+        }
+        self.idle_writes.push_back(now);
+        if self.idle_writes.len() <= WRITES_PER_MINUTE_MAX {
+            return Breaker::Closed;
+        }
+        self.idle_writes.clear();
+        self.hold_seconds = (self.hold_seconds * 2).clamp(HOLD_SECONDS_MIN, HOLD_SECONDS_MAX);
+        self.held_until = Some(later(now, self.hold_seconds));
+        Breaker::Tripped
+    }
+}
+
+/// Whether a record changes numbers of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MovesPods {
+    Yes,
+    No,
+}
+
+/// The state of the breaker after a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Breaker {
+    Closed,
+    /// Just now.
+    Tripped,
+}
+
+fn is_old(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at) >= SignedDuration::from_secs(60)
+}
+
+fn later(at: Timestamp, seconds: i64) -> Timestamp {
+    at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
+}

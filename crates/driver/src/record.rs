@@ -1,0 +1,299 @@
+//! What of a status is to be written (R1, R10): the difference between the stored JSON and the record.
+
+use crate::io::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// Fields of a status that count pods. They move all the time, so they are written at most once a second.
+const COUNTERS: [&str; 5] =
+    ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "HPAReplicas"];
+
+/// A merge patch of a status.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RecordPatch {
+    /// The fields to write; `null` removes one.
+    pub(crate) status: Map<String, Value>,
+    /// What kind of change this is.
+    pub(crate) weight: Weight,
+}
+
+/// How much a change of the status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// Nothing differs.
+    Unchanged,
+    /// Only numbers of pods, or the times at which conditions were looked at.
+    Counters,
+    /// Something else.
+    Change,
+    /// The phase, the step, the weights or the version.
+    Progress,
+}
+
+/// The patch that makes `stored` say what `record` says. What our type `T` does not know survives, inside
+/// lists as long as the list itself stays the same.
+pub(crate) fn patch<T: Serialize + DeserializeOwned + Default>(
+    resource: Resource,
+    stored: Option<&Value>,
+    record: &T,
+    pruned: &Pruned,
+) -> RecordPatch {
+    let empty = Value::Object(Map::new());
+    let stored = stored.filter(|stored| stored.is_object()).unwrap_or(&empty);
+    let mut known = json(&T::deserialize(stored).unwrap_or_default());
+    let mut wanted = json(record);
+    pruned.strip(resource, &mut known);
+    pruned.strip(resource, &mut wanted);
+    let status = difference(stored, &known, &wanted);
+    let weight = weigh(&status, &known, &wanted);
+    RecordPatch { status, weight }
+}
+
+/// Statuses are plain data with text keys: they always have a JSON form.
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Object(Map::new()))
+}
+
+/// `known` is what our types understand of `stored`. Equal there means equal, however it is spelled.
+fn difference(stored: &Value, known: &Value, wanted: &Value) -> Map<String, Value> {
+    let mut patch = Map::new();
+    let (Value::Object(known), Value::Object(wanted)) = (known, wanted) else { return patch };
+    let none = Value::Object(Map::new());
+    for (field, want) in wanted {
+        let have = known.get(field);
+        if have == Some(want) {
+            continue;
+        }
+        match stored.get(field) {
+            Some(inside @ Value::Object(_)) if want.is_object() => {
+                let inner = difference(inside, have.unwrap_or(&none), want);
+                if !inner.is_empty() {
+                    patch.insert(field.clone(), Value::Object(inner));
+                }
+            }
+            _ => {
+                patch.insert(field.clone(), want.clone());
+            }
+        }
+    }
+    for (field, have) in known.iter().filter(|(field, _)| !wanted.contains_key(*field)) {
+        let inside = stored.get(field).unwrap_or(&Value::Null);
+        match unknown_fields(inside, have) {
+            Unknown::None => {
+                patch.insert(field.clone(), Value::Null);
+            }
+            Unknown::Some => {
+                let inner = difference(inside, have, &none);
+                if !inner.is_empty() {
+                    patch.insert(field.clone(), Value::Object(inner));
+                }
+            }
+        }
+    }
+    patch
+}
+
+/// Whether a stored object has fields that our types don't know.
+enum Unknown {
+    None,
+    Some,
+}
+
+fn unknown_fields(stored: &Value, known: &Value) -> Unknown {
+    let (Value::Object(stored), Value::Object(known)) = (stored, known) else { return Unknown::None };
+    let unknown = |(field, value): (&String, &Value)| match known.get(field) {
+        None => !value.is_null(),
+        Some(inside) => matches!(unknown_fields(value, inside), Unknown::Some),
+    };
+    if stored.iter().any(unknown) { Unknown::Some } else { Unknown::None }
+}
+
+fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
+    const PROGRESS: [&str; 5] =
+        ["/phase", "/currentStepIndex", "/canary/weights", "/currentPodHash", "/stableRS"];
+    if patch.is_empty() {
+        return Weight::Unchanged;
+    }
+    if PROGRESS.into_iter().any(|field| known.pointer(field) != wanted.pointer(field)) {
+        return Weight::Progress;
+    }
+    let is_counter = |field: &String| {
+        COUNTERS.contains(&field.as_str())
+            || (field == "conditions" && without_update_times(known) == without_update_times(wanted))
+    };
+    if patch.keys().all(is_counter) { Weight::Counters } else { Weight::Change }
+}
+
+/// True when the patch moves a number of pods, so that something is on its way.
+pub(crate) fn moves_pods(patch: &RecordPatch) -> bool {
+    patch.status.keys().any(|field| COUNTERS.contains(&field.as_str()))
+}
+
+fn without_update_times(status: &Value) -> Option<Vec<Value>> {
+    let mut conditions = status.get("conditions")?.as_array()?.clone();
+    for condition in &mut conditions {
+        if let Value::Object(fields) = condition {
+            fields.remove("lastUpdateTime");
+        }
+    }
+    Some(conditions)
+}
+
+/// Fields that the API server drops from what we write, because an older CRD is installed. They are left out of
+/// every comparison and write from then on; safety never depends on them. Forgotten when the process restarts.
+#[derive(Debug, Default)]
+pub(crate) struct Pruned {
+    paths: BTreeSet<(Resource, Vec<String>)>,
+}
+
+/// Stands for any element of a list in a path.
+const ELEMENT: &str = "[]";
+
+impl Pruned {
+    /// Compares what was written with the status in the answer; returns the fields newly found missing, as
+    /// paths for people (`status.waiting`).
+    pub(crate) fn learn(
+        &mut self,
+        resource: Resource,
+        written: &Map<String, Value>,
+        answer: &Value,
+    ) -> Vec<String> {
+        let mut lost = Vec::new();
+        lost_fields(written, answer, &mut Vec::new(), &mut lost);
+        let mut new = Vec::new();
+        for path in lost {
+            let name = format!("status.{}", path.join(".").replace(".[]", "[]"));
+            if self.paths.insert((resource, path)) {
+                new.push(name);
+            }
+        }
+        new
+    }
+
+    fn strip(&self, resource: Resource, status: &mut Value) {
+        for (_, path) in self.paths.iter().filter(|(kind, _)| *kind == resource) {
+            remove(status, path);
+        }
+    }
+}
+
+fn lost_fields(
+    written: &Map<String, Value>,
+    answer: &Value,
+    path: &mut Vec<String>,
+    lost: &mut Vec<Vec<String>>,
+) {
+    for (field, value) in written.iter().filter(|(_, value)| !value.is_null()) {
+        path.push(field.clone());
+        match answer.get(field) {
+            None => lost.push(path.clone()),
+            Some(answered) => lost_values(value, answered, path, lost),
+        }
+        path.pop();
+    }
+}
+
+fn lost_values(written: &Value, answer: &Value, path: &mut Vec<String>, lost: &mut Vec<Vec<String>>) {
+    match (written, answer) {
+        (Value::Object(fields), Value::Object(_)) => lost_fields(fields, answer, path, lost),
+        (Value::Array(items), Value::Array(answers)) if items.len() == answers.len() => {
+            path.push(ELEMENT.to_owned());
+            for (item, answered) in items.iter().zip(answers) {
+                lost_values(item, answered, path, lost);
+            }
+            path.pop();
+        }
+        _ => {}
+    }
+}
+
+fn remove(value: &mut Value, path: &[String]) {
+    let [first, rest @ ..] = path else { return };
+    match value {
+        Value::Array(items) if first == ELEMENT => items.iter_mut().for_each(|item| remove(item, rest)),
+        Value::Object(fields) if rest.is_empty() => {
+            fields.remove(first);
+        }
+        Value::Object(fields) => {
+            if let Some(inner) = fields.get_mut(first) {
+                remove(inner, rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::ROLLOUTS;
+    use headgate_api::RolloutStatus;
+    use serde_json::json;
+
+    fn check(stored: Value, record: Value, expected: Value, weight: Weight) {
+        let record: RolloutStatus = serde_json::from_value(record).unwrap();
+        let patch = patch(ROLLOUTS, Some(&stored), &record, &Pruned::default());
+        assert_eq!(Value::Object(patch.status), expected);
+        assert_eq!(patch.weight, weight);
+    }
+
+    #[test]
+    fn a_record_that_says_the_same_is_no_write() {
+        check(
+            json!({"replicas": 0, "phase": "Healthy"}),
+            json!({"phase": "Healthy"}),
+            json!({}),
+            Weight::Unchanged,
+        );
+    }
+
+    #[test]
+    fn fields_of_ours_are_removed_and_unknown_ones_survive() {
+        check(
+            json!({"abort": true, "theirs": 1, "canary": {"currentExperiment": "e", "theirs": 2}}),
+            json!({}),
+            json!({"abort": null, "canary": {"currentExperiment": null}}),
+            Weight::Change,
+        );
+        check(
+            json!({"canary": {"currentExperiment": "e"}}),
+            json!({}),
+            json!({"canary": null}),
+            Weight::Change,
+        );
+    }
+
+    #[test]
+    fn numbers_of_pods_are_counters_and_the_phase_is_progress() {
+        check(json!({"replicas": 1}), json!({"replicas": 2}), json!({"replicas": 2}), Weight::Counters);
+        check(
+            json!({"replicas": 1}),
+            json!({"replicas": 2, "phase": "Paused"}),
+            json!({"replicas": 2, "phase": "Paused"}),
+            Weight::Progress,
+        );
+        check(
+            json!({"conditions": [{"type": "Progressing", "status": "True", "lastUpdateTime": "2026-01-01T00:00:00Z"}]}),
+            json!({"replicas": 2, "conditions": [{"type": "Progressing", "status": "True", "lastUpdateTime": "2026-01-01T00:00:09Z"}]}),
+            json!({"replicas": 2, "conditions": [{"type": "Progressing", "status": "True", "lastUpdateTime": "2026-01-01T00:00:09Z",
+                "lastTransitionTime": null, "message": "", "reason": ""}]}),
+            Weight::Counters,
+        );
+    }
+
+    #[test]
+    fn a_pruned_field_is_named_once_and_left_out_afterwards() {
+        let mut pruned = Pruned::default();
+        let written =
+            json!({"phase": "Healthy", "waiting": {"kind": "x"}, "conditions": [{"type": "a", "more": 1}]});
+        let answer = json!({"phase": "Healthy", "conditions": [{"type": "a"}]});
+        let written = written.as_object().unwrap();
+        assert_eq!(pruned.learn(ROLLOUTS, written, &answer), ["status.conditions[].more", "status.waiting"]);
+        assert!(pruned.learn(ROLLOUTS, written, &answer).is_empty());
+        let mut status = Value::Object(written.clone());
+        pruned.strip(ROLLOUTS, &mut status);
+        assert_eq!(status, answer);
+    }
+}

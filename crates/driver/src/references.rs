@@ -1,0 +1,177 @@
+//! Which objects a Rollout names: Services, the objects of its routers, templates. An event on one of them
+//! wakes just those Rollouts that name it.
+
+use crate::io::ObjectRef;
+use crate::object;
+use crate::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, SERVICES, is_foreign, of_key};
+use crate::store::Store;
+use headgate_model::{RouterConfig, TemplateKey};
+use headgate_traffic::ROUTERS;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespace and name.
+pub(crate) type Name = (String, String);
+
+/// What one Rollout names, read from its raw spec, so that it is known of an invalid one too.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Named {
+    pub(crate) services: BTreeSet<String>,
+    pub(crate) routers: Vec<RouterConfig>,
+    pub(crate) templates: BTreeSet<TemplateKey>,
+    /// All of these, and the routers' objects, as the API server names them.
+    pub(crate) objects: BTreeSet<ObjectRef>,
+}
+
+/// Reads what a Rollout names; nested templates are followed as far as they are known.
+pub(crate) fn named(rollout: &Value, store: &Store) -> Named {
+    let namespace = object::meta(rollout, "namespace");
+    let strategy = rollout.pointer("/spec/strategy").unwrap_or(&Value::Null);
+    let mut named = Named {
+        services: services(strategy),
+        routers: routers(rollout, strategy),
+        templates: templates(strategy, namespace, store),
+        objects: BTreeSet::new(),
+    };
+    named.objects.extend(named.services.iter().map(|name| ObjectRef {
+        resource: SERVICES,
+        namespace: namespace.to_owned(),
+        name: name.clone(),
+    }));
+    named.objects.extend(named.templates.iter().map(|key| template_reference(key, namespace)));
+    for config in &named.routers {
+        if let Some(Ok(keys)) =
+            headgate_traffic::router(config.router).map(|router| router.references(config))
+        {
+            named.objects.extend(keys.iter().map(of_key));
+        }
+    }
+    named
+}
+
+fn services(strategy: &Value) -> BTreeSet<String> {
+    const FIELDS: [&str; 6] = [
+        "/canary/canaryService",
+        "/canary/stableService",
+        "/canary/pingPong/pingService",
+        "/canary/pingPong/pongService",
+        "/blueGreen/activeService",
+        "/blueGreen/previewService",
+    ];
+    FIELDS.into_iter().filter_map(|field| text(strategy, field)).collect()
+}
+
+/// The routers that the spec configures, in the order of the registry.
+fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
+    let canary_service = text(strategy, "/canary/canaryService");
+    let stable_service = text(strategy, "/canary/stableService");
+    let configured = strategy.pointer("/canary/trafficRouting");
+    let config_of = |name: &str| match name {
+        "services" => (canary_service.is_some() || stable_service.is_some()).then_some(Value::Null),
+        _ => configured.and_then(|routing| routing.get(name)).filter(|config| !config.is_null()).cloned(),
+    };
+    let routers = ROUTERS.iter().filter_map(|router| {
+        Some(RouterConfig {
+            router: router.name(),
+            namespace: object::meta(rollout, "namespace").to_owned(),
+            rollout: object::meta(rollout, "name").to_owned(),
+            canary_service: canary_service.clone(),
+            stable_service: stable_service.clone(),
+            config: config_of(router.name())?,
+        })
+    });
+    routers.collect()
+}
+
+/// Every template that is reached, nested ones included.
+fn templates(strategy: &Value, namespace: &str, store: &Store) -> BTreeSet<TemplateKey> {
+    let mut reached = BTreeSet::new();
+    let mut queue = Vec::new();
+    collect_templates(strategy, &mut queue);
+    while let Some(key) = queue.pop() {
+        let reference = template_reference(&key, namespace);
+        if reached.insert(key)
+            && let Some(nested) =
+                store.get(&reference).and_then(|template| template.pointer("/spec/templates"))
+        {
+            collect_templates(nested, &mut queue);
+        }
+    }
+    reached
+}
+
+/// Analyses are written in many places of a strategy, but always as objects with `templateName`.
+fn collect_templates(value: &Value, found: &mut Vec<TemplateKey>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect_templates(item, found)),
+        Value::Object(fields) => {
+            if let Some(Value::String(name)) = fields.get("templateName") {
+                let cluster = fields.get("clusterScope") == Some(&Value::Bool(true));
+                let key = if cluster { TemplateKey::Cluster } else { TemplateKey::Namespaced };
+                found.push(key(name.clone()));
+            }
+            fields.values().for_each(|field| collect_templates(field, found));
+        }
+        _ => {}
+    }
+}
+
+/// A template as the API server names it, seen from a Rollout in `namespace`.
+pub(crate) fn template_reference(key: &TemplateKey, namespace: &str) -> ObjectRef {
+    match key {
+        TemplateKey::Namespaced(name) => {
+            ObjectRef { resource: ANALYSIS_TEMPLATES, namespace: namespace.to_owned(), name: name.clone() }
+        }
+        TemplateKey::Cluster(name) => {
+            ObjectRef { resource: CLUSTER_ANALYSIS_TEMPLATES, namespace: String::new(), name: name.clone() }
+        }
+    }
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Who names what, both ways.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    by_rollout: BTreeMap<Name, BTreeSet<ObjectRef>>,
+    by_object: BTreeMap<ObjectRef, BTreeSet<Name>>,
+}
+
+impl References {
+    /// The Rollouts that name this object.
+    pub(crate) fn rollouts(&self, object: &ObjectRef) -> impl Iterator<Item = &Name> {
+        self.by_object.get(object).into_iter().flatten()
+    }
+
+    /// What this Rollout names from now on; nothing when it is gone. Returns what must be read live.
+    pub(crate) fn update(
+        &mut self,
+        rollout: &Name,
+        objects: BTreeSet<ObjectRef>,
+        store: &mut Store,
+    ) -> Vec<ObjectRef> {
+        let before = self.by_rollout.remove(rollout).unwrap_or_default();
+        for object in before.difference(&objects) {
+            if let Some(rollouts) = self.by_object.get_mut(object) {
+                rollouts.remove(rollout);
+                if rollouts.is_empty() {
+                    self.by_object.remove(object);
+                    store.unwant(object);
+                }
+            }
+        }
+        let mut unread = Vec::new();
+        for object in objects.difference(&before) {
+            self.by_object.entry(object.clone()).or_default().insert(rollout.clone());
+            if is_foreign(object.resource) && store.want(object.clone()) {
+                unread.push(object.clone());
+            }
+        }
+        if !objects.is_empty() {
+            self.by_rollout.insert(rollout.clone(), objects);
+        }
+        unread
+    }
+}

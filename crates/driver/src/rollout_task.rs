@@ -1,0 +1,409 @@
+//! One rollout: decide, write the record, then carry out the effects, one step at a time (R1).
+//!
+//! ```text
+//!          ┌────────────────────────── 409, lost: look ───────────────────────────┐
+//!  Idle ── decide ──> Recording ── stored ──> Acting ── class by class ──> Idle   Looking ──> Idle
+//!            └─ record unchanged, or refused ──> Confirming ── same version ──┘
+//! ```
+
+use crate::acting::{Plan, Scope};
+use crate::backoff::{Failures, whole_seconds};
+use crate::io::{Call, ObjectRef, Reply, RequestId};
+use crate::notices::{self, Told};
+use crate::object;
+use crate::outbox::{Context, Errand, Subresource, TaskKey, fenced_patch};
+use crate::outcome::{Outcome, Refusal, outcome};
+use crate::quiet::{Breaker, MovesPods, Permit, Quiet};
+use crate::record::{self, RecordPatch, Weight};
+use crate::references::{Name, named};
+use crate::resources::ROLLOUTS;
+use crate::view;
+use headgate_api::conditions::{reasons, types};
+use headgate_api::{RolloutCondition, RolloutStatus};
+use headgate_model::{Decision, Effect, EffectKey, FailureClass, Notice, Snapshot, Timestamp};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The state of one rollout between events.
+#[derive(Debug)]
+pub(crate) struct RolloutTask {
+    pub(crate) key: TaskKey,
+    pub(crate) name: Name,
+    pub(crate) reference: ObjectRef,
+    pub(crate) uid: String,
+    pub(crate) stage: Stage,
+    pub(crate) in_flight: BTreeSet<RequestId>,
+    pub(crate) failures: Failures,
+    pub(crate) quiet: Quiet,
+    pub(crate) told: Told,
+    pub(crate) trust: Trust,
+}
+
+/// What the task is doing.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Idle,
+    /// Reading live what may have changed; afterwards decide again.
+    Looking(Proves),
+    /// The record of the plan is being written.
+    Recording(Box<Plan>),
+    /// The Rollout is being read before the effects of the plan go out.
+    Confirming(Box<Plan>),
+    /// Effects of the plan are on their way.
+    Acting(Box<Plan>),
+}
+
+/// Whether the stored objects may be acted on (R3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// We have just taken over: somebody else may have written what our watches have not delivered yet.
+    Unproven,
+    Proven,
+}
+
+/// What a live look proves when nothing goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proves {
+    /// Everything that the rollout's decisions rest on was read.
+    All,
+    /// Only some objects are read, or some could not be.
+    Some,
+}
+
+/// What is to be done with a task after it has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Wait for replies.
+    Busy,
+    /// Step again at once.
+    Again,
+    /// Wait for events, at most until this time.
+    Until(Option<Timestamp>),
+}
+
+/// Live reads, as an act that can fail.
+pub(crate) fn read_key() -> EffectKey {
+    EffectKey { verb: "Read", object: String::new() }
+}
+
+/// Deciding, as an act that can fail: only by a defect of ours.
+fn decide_key() -> EffectKey {
+    EffectKey { verb: "Decide", object: String::new() }
+}
+
+impl RolloutTask {
+    /// A task for a Rollout seen for the first time since we lead. One without a status has never been acted
+    /// for, and its first record is fenced: it needs no live look.
+    pub(crate) fn new(rollout: &Value) -> Self {
+        let name = view::name_of(rollout);
+        let untouched =
+            rollout.get("status").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty);
+        Self {
+            key: TaskKey::Rollout(name.clone()),
+            name,
+            reference: object::reference(ROLLOUTS, rollout),
+            uid: object::uid(rollout).to_owned(),
+            stage: Stage::Idle,
+            in_flight: BTreeSet::new(),
+            failures: Failures::default(),
+            quiet: Quiet::default(),
+            told: Told::default(),
+            trust: if untouched { Trust::Proven } else { Trust::Unproven },
+        }
+    }
+
+    /// Decides, unless replies are awaited.
+    pub(crate) fn step(&mut self, context: &mut Context<'_>) -> Rest {
+        if !self.in_flight.is_empty() {
+            return Rest::Busy;
+        }
+        let Some(rollout) = self.rollout(context) else { return Rest::Until(None) };
+        if object::is_deleting(&rollout) {
+            return Rest::Until(None);
+        }
+        if self.failures.holds(&read_key(), context.now) {
+            return Rest::Until(self.failures.next_retry(context.now));
+        }
+        self.failures.expire(context.now);
+        let mut failures = self.failures.view();
+        if !self.failures.holds(&decide_key(), context.now) {
+            failures.remove(&decide_key());
+        }
+        let named = named(&rollout, context.store);
+        let snapshot = view::snapshot(&rollout, &named, context.store, failures);
+        let decision = self.decided(&snapshot, context);
+        self.proceed(&rollout, &snapshot, decision, context)
+    }
+
+    /// The Rollout, if it is still the same one.
+    pub(crate) fn rollout(&self, context: &Context<'_>) -> Option<Value> {
+        context.store.get(&self.reference).filter(|rollout| object::uid(rollout) == self.uid).cloned()
+    }
+
+    /// The engine's decision. A decision that breaks our rules, or a panic, holds this rollout alone.
+    fn decided(&mut self, snapshot: &Snapshot, context: &mut Context<'_>) -> Decision {
+        context.counters.decisions += 1;
+        let now = whole_seconds(context.now);
+        let decide = std::panic::AssertUnwindSafe(|| (context.deciders.rollout)(snapshot, now));
+        let broken = match std::panic::catch_unwind(decide) {
+            Ok(decision) => match decision.check() {
+                Ok(()) => {
+                    if !self.failures.holds(&decide_key(), context.now) {
+                        self.failures.clear(&decide_key());
+                    }
+                    return decision;
+                }
+                Err(broken) => broken.to_string(),
+            },
+            Err(_) => "the step engine panicked; its log says where".to_owned(),
+        };
+        context.counters.broken_decisions += 1;
+        let message =
+            format!("{broken}. This is a defect of Headgate; please report it with this Rollout's YAML");
+        tracing::error!(rollout = %self.label(), message, "decision refused");
+        let refusal = Refusal::new(FailureClass::Bug, &message);
+        if !self.failures.holds(&decide_key(), context.now) {
+            self.failed(&decide_key(), refusal, context);
+        }
+        let record = internal_error(&snapshot.rollout.status, &message, now);
+        Decision { record, effects: Vec::new(), wake_at: None }
+    }
+
+    fn proceed(
+        &mut self,
+        rollout: &Value,
+        snapshot: &Snapshot,
+        decision: Decision,
+        context: &mut Context<'_>,
+    ) -> Rest {
+        let now = context.now;
+        let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
+        if patch.weight == Weight::Unchanged {
+            self.failures.clear(&EffectKey::record());
+        }
+        let permit = self.quiet.record(patch.weight, now);
+        let refused = self.failures.holds(&EffectKey::record(), now);
+        let writes = patch.weight != Weight::Unchanged && permit == Permit::Go && !refused;
+        let scope = if patch.weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
+            Scope::ToStable
+        } else if patch.weight > Weight::Counters && !writes {
+            Scope::Safe
+        } else {
+            Scope::All
+        };
+        let decided_at = decision.wake_at.map(|time| not_at_once(time, now));
+        let allowed = decision.effects.into_iter().filter(|effect| scope.allows(effect));
+        let told = |effect: Effect| {
+            let notices = (context.deciders.outcome)(snapshot, &effect);
+            (effect, notices)
+        };
+        let plan = Plan::new(rollout, allowed.map(told).collect(), decided_at, now);
+        if !writes && plan.effects.iter().all(|part| self.failures.holds(&part.effect.key(), now)) {
+            let permitted_at = match permit {
+                Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
+                _ => None,
+            };
+            let times = [decided_at, self.failures.next_retry(now), permitted_at];
+            return Rest::Until(times.into_iter().flatten().min());
+        }
+        if self.trust == Trust::Unproven {
+            self.look_at_everything(rollout, context);
+            return Rest::Busy;
+        }
+        if writes {
+            let notices = (context.deciders.notices)(snapshot, &decision.record);
+            self.write_record(rollout, patch, plan.telling(notices), context);
+        } else {
+            self.confirm(plan, context);
+        }
+        Rest::Busy
+    }
+
+    fn write_record(&mut self, rollout: &Value, patch: RecordPatch, plan: Plan, context: &mut Context<'_>) {
+        let moves_pods = if record::moves_pods(&patch) { MovesPods::Yes } else { MovesPods::No };
+        if self.quiet.record_sent(patch.weight, moves_pods, context.now) == Breaker::Tripped {
+            self.breaker_tripped(rollout, context);
+        }
+        let status = Value::Object(patch.status);
+        let call = fenced_patch(self.reference.clone(), rollout, &status, Subresource::Status);
+        let id = context.send(&self.key, Errand::Record { sent_at: context.now }, call);
+        self.in_flight.insert(id);
+        self.stage = Stage::Recording(Box::new(plan.recording(status)));
+    }
+
+    pub(crate) fn breaker_tripped(&mut self, rollout: &Value, context: &mut Context<'_>) {
+        context.counters.breaker_trips += 1;
+        tracing::warn!(rollout = %self.label(), "too many writes without progress: holding back");
+        let message = "more than ten writes in a minute without a change of phase, step or weight: holding back. \
+                       Something may revert what Headgate writes; look at the managedFields of this Rollout and of \
+                       the objects that it names";
+        let notice = Notice::warning(notices::TOO_MANY_WRITES, message);
+        context.tell(ROLLOUTS, rollout, &mut self.told, &notice);
+    }
+
+    /// Reads the Rollout live: the effects of the plan go out only if it is still the one decided on.
+    pub(crate) fn confirm(&mut self, plan: Plan, context: &mut Context<'_>) {
+        let id = context.send(
+            &self.key,
+            Errand::Confirm { sent_at: context.now },
+            Call::Get(self.reference.clone()),
+        );
+        self.in_flight.insert(id);
+        self.stage = Stage::Confirming(Box::new(plan));
+    }
+
+    /// Takes the reply to one of this task's requests.
+    pub(crate) fn reply(
+        &mut self,
+        id: RequestId,
+        errand: Errand,
+        reply: Reply,
+        context: &mut Context<'_>,
+    ) -> Rest {
+        self.in_flight.remove(&id);
+        match errand {
+            Errand::Record { sent_at } => self.recorded(sent_at, reply, context),
+            Errand::Confirm { sent_at } => self.confirmed(sent_at, reply, context),
+            Errand::Act { effect, target } => self.acted(effect, &target, reply, context),
+            Errand::Look { target, seen } => self.looked(&target, &seen, reply, context),
+            Errand::LookAtOccupant { effect, target } => self.occupied(effect, &target, reply, context),
+            Errand::List { resource, labels } => self.listed(resource, &labels, reply, context),
+            Errand::Measure { .. } | Errand::Delete => {}
+        }
+        self.settle(context)
+    }
+
+    /// Goes on when all replies are there.
+    fn settle(&mut self, context: &mut Context<'_>) -> Rest {
+        if !self.in_flight.is_empty() {
+            return Rest::Busy;
+        }
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Acting(plan) => self.send_batch(*plan, context),
+            Stage::Looking(Proves::All) => {
+                self.failures.clear(&read_key());
+                self.trust = Trust::Proven;
+                Rest::Again
+            }
+            Stage::Idle | Stage::Looking(_) | Stage::Recording(_) | Stage::Confirming(_) => Rest::Again,
+        }
+    }
+
+    /// The reply to the write of the record.
+    fn recorded(&mut self, sent_at: Timestamp, reply: Reply, context: &mut Context<'_>) {
+        let Stage::Recording(mut plan) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        let refusal = match outcome(reply) {
+            Outcome::Done(rollout) => {
+                context.counters.effect("Record", "Done");
+                self.failures.clear(&EffectKey::record());
+                self.notice_pruned(&plan, &rollout, context);
+                plan.fence(object::resource_version(&rollout), sent_at);
+                for notice in std::mem::take(&mut plan.notices) {
+                    context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
+                }
+                context.answered(ROLLOUTS, rollout);
+                self.stage = Stage::Acting(plan);
+                return;
+            }
+            Outcome::Refused(refusal) if is_final(refusal.class) => refusal,
+            Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
+                let id = context.look(&self.key, self.reference.clone());
+                self.in_flight.insert(id);
+                self.stage = Stage::Looking(Proves::Some);
+                refusal
+            }
+        };
+        self.failed(&EffectKey::record(), refusal, context);
+    }
+
+    fn notice_pruned(&mut self, plan: &Plan, rollout: &Value, context: &mut Context<'_>) {
+        let Value::Object(written) = &plan.written else { return };
+        let answered = rollout.get("status").unwrap_or(&Value::Null);
+        for field in context.pruned.learn(ROLLOUTS, written, answered) {
+            tracing::warn!(field, "the installed CRD drops this field");
+            let message = format!(
+                "the installed CRD of Rollout drops {field}: what it would say is missing there. \
+                 Install the CRDs of Headgate to have it (kubectl apply -f crds/)"
+            );
+            let notice = Notice::warning(notices::FIELD_PRUNED, message);
+            context.tell(ROLLOUTS, rollout, &mut self.told, &notice);
+        }
+    }
+
+    /// The reply to the live read before effects go out.
+    fn confirmed(&mut self, sent_at: Timestamp, reply: Reply, context: &mut Context<'_>) {
+        let Stage::Confirming(mut plan) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        let seen =
+            context.store.get(&self.reference).map(object::resource_version).unwrap_or_default().to_owned();
+        let reference = self.reference.clone();
+        match context.looked(&reference, &seen, reply) {
+            Outcome::Done(live) => {
+                self.failures.clear(&read_key());
+                if object::resource_version(&live) == plan.fence && object::uid(&live) == self.uid {
+                    plan.fenced_at = sent_at;
+                    self.stage = Stage::Acting(plan);
+                } else {
+                    context.counters.stale_decisions += 1;
+                }
+            }
+            Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
+            Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
+                self.failed(&read_key(), refusal, context);
+            }
+        }
+    }
+
+    /// Remembers a failure, counts it, and tells about it when it is time.
+    pub(crate) fn failed(&mut self, key: &EffectKey, refusal: Refusal, context: &mut Context<'_>) {
+        context.counters.effect(key.verb, refusal.class.as_str());
+        if refusal.class == FailureClass::Conflict {
+            context.counters.conflicts += 1;
+        }
+        tracing::debug!(rollout = %self.label(), verb = key.verb, object = key.object,
+            class = refusal.class.as_str(), message = refusal.message, "failed");
+        let failure = self.failures.add(key.clone(), refusal, &self.uid, context.now);
+        if let (Some(notice), Some(rollout)) = (notices::failed(key, &failure), self.rollout(context)) {
+            context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
+        }
+    }
+
+    pub(crate) fn label(&self) -> String {
+        format!("{}/{}", self.name.0, self.name.1)
+    }
+}
+
+/// Whether a refusal says for sure that nothing was written, and that what we know is not at fault.
+fn is_final(class: FailureClass) -> bool {
+    !matches!(class, FailureClass::Conflict | FailureClass::NotFound)
+}
+
+/// A deadline that has passed already must not make us spin: once a second is enough.
+fn not_at_once(time: Timestamp, now: Timestamp) -> Timestamp {
+    let soon = whole_seconds(now).saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
+    time.max(soon)
+}
+
+/// The stored status with the defect written into it, for a rollout that cannot be decided. The reason stands in
+/// the condition Progressing, where people look and alert.
+fn internal_error(stored: &RolloutStatus, message: &str, now: Timestamp) -> RolloutStatus {
+    let mut record = stored.clone();
+    let message = format!("{}: {message}", reasons::INTERNAL_ERROR);
+    let stands =
+        |condition: &RolloutCondition| condition.type_ == types::PROGRESSING && condition.message == message;
+    if !record.conditions.iter().any(stands) {
+        let time = Some(headgate_api::Time(now));
+        record.conditions.retain(|condition| condition.type_ != types::PROGRESSING);
+        record.conditions.push(RolloutCondition {
+            type_: types::PROGRESSING.to_owned(),
+            status: "False".to_owned(),
+            last_update_time: time.clone(),
+            last_transition_time: time,
+            reason: reasons::INTERNAL_ERROR.to_owned(),
+            message: message.clone(),
+        });
+    }
+    record.phase = Some(headgate_api::RolloutPhase::Degraded);
+    record.message = message;
+    record
+}

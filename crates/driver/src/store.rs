@@ -1,0 +1,324 @@
+//! What is known of the cluster: one entry an object, our own writes laid over what the watches deliver (R3).
+//!
+//! - An answer of the API server (to a write, or to a live read) is never replaced by an older watch event.
+//! - What we created stays, although a list does not hold it yet, until a live read has settled it.
+//! - What we deleted stays away, by uid, until the watch has delivered the deletion.
+//! - Objects of others are kept only while a Rollout names them.
+
+use crate::io::{ObjectRef, Resource};
+use crate::object::{self, Age};
+use crate::resources::{ROLLOUTS, is_foreign};
+use headgate_model::Observed;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where an object comes from, which decides what may replace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A watch or its list: may be old.
+    Watch,
+    /// An answer of the API server to a call of ours: was true when it was given.
+    Answer,
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Present {
+        object: Value,
+        /// Not delivered by the watch yet: it is not known to be gone when a list lacks it.
+        expected: bool,
+    },
+    /// Read live, and not there. Only for objects of others, which we keep no full list of.
+    Absent,
+}
+
+/// Whether a kind is known as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Completeness {
+    #[default]
+    Unknown,
+    Synced,
+    NotInstalled,
+}
+
+#[derive(Debug, Default)]
+struct KindState {
+    completeness: Completeness,
+    /// Names seen in the list in progress.
+    listing: Option<BTreeSet<(String, String)>>,
+}
+
+/// What became of an incoming object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Change {
+    /// Whether anything is different now.
+    pub(crate) changed: bool,
+    /// Controller owners of the object, before and after.
+    pub(crate) owners: BTreeSet<String>,
+}
+
+/// All objects.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    objects: BTreeMap<ObjectRef, Entry>,
+    kinds: BTreeMap<Resource, KindState>,
+    children: BTreeMap<String, BTreeSet<ObjectRef>>,
+    tombstones: BTreeMap<String, ObjectRef>,
+    /// Objects of others that some Rollout names.
+    wanted: BTreeSet<ObjectRef>,
+}
+
+impl Store {
+    pub(crate) fn get(&self, reference: &ObjectRef) -> Option<&Value> {
+        match self.objects.get(reference)? {
+            Entry::Present { object, .. } => Some(object),
+            Entry::Absent => None,
+        }
+    }
+
+    /// What is known of one object.
+    pub(crate) fn observed(&self, reference: &ObjectRef) -> Observed<&Value> {
+        match self.objects.get(reference) {
+            Some(Entry::Present { object, .. }) => Observed::Present(object),
+            Some(Entry::Absent) => Observed::Absent,
+            None => match self.completeness(reference.resource) {
+                Completeness::NotInstalled => Observed::Absent,
+                Completeness::Synced if !is_foreign(reference.resource) => Observed::Absent,
+                Completeness::Synced | Completeness::Unknown => Observed::Unknown,
+            },
+        }
+    }
+
+    /// Objects of a kind whose controller owner has this uid.
+    pub(crate) fn children(&self, owner: &str, resource: Resource) -> impl Iterator<Item = &Value> {
+        let children = self.children.get(owner).into_iter().flatten();
+        children.filter(move |child| child.resource == resource).filter_map(|child| self.get(child))
+    }
+
+    /// All objects of a kind.
+    pub(crate) fn all(&self, resource: Resource) -> impl Iterator<Item = (&ObjectRef, &Value)> {
+        let first = ObjectRef { resource, namespace: String::new(), name: String::new() };
+        self.objects
+            .range(first..)
+            .take_while(move |(reference, _)| reference.resource == resource)
+            .filter_map(|(reference, entry)| match entry {
+                Entry::Present { object, .. } => Some((reference, object)),
+                Entry::Absent => None,
+            })
+    }
+
+    /// True once a whole list of the kind has been seen, or the kind is known not to exist.
+    pub(crate) fn is_synced(&self, resource: Resource) -> bool {
+        self.completeness(resource) != Completeness::Unknown
+    }
+
+    fn completeness(&self, resource: Resource) -> Completeness {
+        self.kinds.get(&resource).map(|state| state.completeness).unwrap_or_default()
+    }
+
+    /// Takes an object in, unless something newer is known.
+    pub(crate) fn put(&mut self, resource: Resource, object: Value, source: Source) -> Change {
+        let reference = object::reference(resource, &object);
+        if let Some(state) = self.kinds.get_mut(&resource)
+            && let (Source::Watch, Some(listing)) = (source, &mut state.listing)
+        {
+            listing.insert((reference.namespace.clone(), reference.name.clone()));
+        }
+        if self.tombstones.contains_key(object::uid(&object)) || !self.is_kept(&reference) {
+            return Change::default();
+        }
+        let expected = match (self.objects.get(&reference), source) {
+            (Some(Entry::Present { object: stored, expected }), _) => {
+                match (
+                    object::age(object::resource_version(&object), object::resource_version(stored)),
+                    source,
+                ) {
+                    (Age::Older, _) => return Change::default(),
+                    (Age::Same, Source::Watch) => {
+                        self.confirm(&reference);
+                        return Change::default();
+                    }
+                    (Age::Same, Source::Answer) => return Change::default(),
+                    // Not comparable: what we were answered holds until the watch delivers just that.
+                    (Age::Unknown, Source::Watch) if *expected => return Change::default(),
+                    (_, source) => source == Source::Answer,
+                }
+            }
+            (_, source) => source == Source::Answer,
+        };
+        let mut change = self.forget(&reference);
+        change.changed = true;
+        let kept = object::projection(resource, object);
+        if let Some(owner) = object::controller_uid(&kept).filter(|_| !is_foreign(resource)) {
+            change.owners.insert(owner.to_owned());
+            self.children.entry(owner.to_owned()).or_default().insert(reference.clone());
+        }
+        self.objects.insert(reference, Entry::Present { object: kept, expected });
+        change
+    }
+
+    /// The watch says that this object is gone.
+    pub(crate) fn deleted(&mut self, resource: Resource, object: &Value) -> Change {
+        let reference = object::reference(resource, object);
+        self.tombstones.remove(object::uid(object));
+        let Some(stored) = self.get(&reference) else { return Change::default() };
+        let same = object::uid(stored) == object::uid(object);
+        let older =
+            object::age(object::resource_version(object), object::resource_version(stored)) == Age::Older;
+        if !same && older {
+            return Change::default();
+        }
+        self.absent(&reference)
+    }
+
+    /// The API server has deleted this object on our demand.
+    pub(crate) fn bury(&mut self, reference: &ObjectRef, uid: &str) -> Change {
+        match self.get(reference) {
+            Some(stored) if object::uid(stored) == uid => {
+                self.tombstones.insert(uid.to_owned(), reference.clone());
+                self.absent(reference)
+            }
+            // The watch was faster.
+            _ => Change::default(),
+        }
+    }
+
+    /// A live read has not found this object.
+    pub(crate) fn absent(&mut self, reference: &ObjectRef) -> Change {
+        let mut change = self.forget(reference);
+        if is_foreign(reference.resource) && self.is_kept(reference) {
+            self.objects.insert(reference.clone(), Entry::Absent);
+        }
+        change.changed = true;
+        change
+    }
+
+    /// A live read was refused: nothing is known of this object.
+    pub(crate) fn unknown(&mut self, reference: &ObjectRef) {
+        self.forget(reference);
+    }
+
+    fn forget(&mut self, reference: &ObjectRef) -> Change {
+        let mut change = Change::default();
+        if let Some(Entry::Present { object, .. }) = self.objects.remove(reference) {
+            change.changed = true;
+            if let Some(owner) = object::controller_uid(&object) {
+                change.owners.insert(owner.to_owned());
+                if let Some(children) = self.children.get_mut(owner) {
+                    children.remove(reference);
+                    if children.is_empty() {
+                        self.children.remove(owner);
+                    }
+                }
+            }
+        }
+        change
+    }
+
+    fn confirm(&mut self, reference: &ObjectRef) {
+        if let Some(Entry::Present { expected, .. }) = self.objects.get_mut(reference) {
+            *expected = false;
+        }
+    }
+
+    pub(crate) fn list_started(&mut self, resource: Resource) {
+        self.kinds.entry(resource).or_default().listing = Some(BTreeSet::new());
+    }
+
+    pub(crate) fn not_installed(&mut self, resource: Resource) -> Synced {
+        let state = self.kinds.entry(resource).or_default();
+        state.listing = Some(BTreeSet::new());
+        let synced = self.synced(resource);
+        self.kinds.entry(resource).or_default().completeness = Completeness::NotInstalled;
+        synced
+    }
+
+    /// A list is complete: what it did not hold is gone, unless we were told otherwise by an answer.
+    pub(crate) fn synced(&mut self, resource: Resource) -> Synced {
+        let state = self.kinds.entry(resource).or_default();
+        state.completeness = Completeness::Synced;
+        let Some(listed) = state.listing.take() else { return Synced::default() };
+        let mut synced = Synced::default();
+        let missing: Vec<(ObjectRef, bool)> = self
+            .objects
+            .iter()
+            .filter(|(reference, _)| reference.resource == resource)
+            .filter(|(reference, _)| !listed.contains(&(reference.namespace.clone(), reference.name.clone())))
+            .filter_map(|(reference, entry)| match entry {
+                Entry::Present { expected, .. } => Some((reference.clone(), *expected)),
+                Entry::Absent => None,
+            })
+            .collect();
+        for (reference, expected) in missing {
+            if expected {
+                synced.doubtful.push(reference);
+            } else {
+                let change = self.absent(&reference);
+                synced.gone.push((reference, change));
+            }
+        }
+        self.tombstones.retain(|_, reference| {
+            reference.resource != resource
+                || listed.contains(&(reference.namespace.clone(), reference.name.clone()))
+        });
+        if resource == ROLLOUTS {
+            self.drop_unwanted();
+        }
+        synced
+    }
+
+    /// Whether an object is kept at all. Before the Rollouts are known, everything is: nobody can say yet
+    /// what they name.
+    fn is_kept(&self, reference: &ObjectRef) -> bool {
+        !is_foreign(reference.resource) || !self.is_synced(ROLLOUTS) || self.wanted.contains(reference)
+    }
+
+    /// Some Rollout names this object of others from now on. True when it must be read live to be known.
+    pub(crate) fn want(&mut self, reference: ObjectRef) -> bool {
+        let missing = !self.objects.contains_key(&reference)
+            && self.completeness(reference.resource) == Completeness::Synced;
+        self.wanted.insert(reference);
+        missing
+    }
+
+    /// No Rollout names this object any more.
+    pub(crate) fn unwant(&mut self, reference: &ObjectRef) {
+        self.wanted.remove(reference);
+        if !self.is_kept(reference) {
+            self.objects.remove(reference);
+        }
+    }
+
+    fn drop_unwanted(&mut self) {
+        let wanted = &self.wanted;
+        self.objects.retain(|reference, _| !is_foreign(reference.resource) || wanted.contains(reference));
+    }
+
+    /// Objects of others that are named but not known although their kind is: to be read live.
+    pub(crate) fn unread(&self, resource: Resource) -> Vec<ObjectRef> {
+        let unread = |reference: &&ObjectRef| {
+            reference.resource == resource
+                && self.completeness(resource) == Completeness::Synced
+                && !self.objects.contains_key(*reference)
+        };
+        self.wanted.iter().filter(unread).cloned().collect()
+    }
+
+    /// How many objects are held, by kind.
+    pub(crate) fn sizes(&self) -> BTreeMap<Resource, usize> {
+        let mut sizes = BTreeMap::new();
+        for reference in self.objects.keys() {
+            *sizes.entry(reference.resource).or_insert(0) += 1;
+        }
+        sizes
+    }
+}
+
+/// What a complete list has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Synced {
+    /// Objects that are gone.
+    pub(crate) gone: Vec<(ObjectRef, Change)>,
+    /// Objects of ours that the list lacks although the API server has confirmed them: to be read live.
+    pub(crate) doubtful: Vec<ObjectRef>,
+}

@@ -1,0 +1,239 @@
+//! From stored JSON to what the engine sees: the one assembler of snapshots. An object that does not parse
+//! never hides another: a wrong Rollout becomes a [`RolloutView`] with a problem instead of a spec.
+
+use crate::io::ObjectRef;
+use crate::object::{self, count, number, texts};
+use crate::references::{Name, Named, template_reference};
+use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, SERVICES, of_key};
+use crate::store::Store;
+use headgate_api::labels::MANAGED_BY_ROLLOUTS;
+use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus};
+use headgate_model::{
+    AnalysisRunView, EffectKey, Failure, FailureClass, Objects, Observed, ReplicaSetView, RolloutView,
+    RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem, TemplateKey, template,
+    validate,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Everything that is known about one Rollout. `failures` are those of its effects.
+pub(crate) fn snapshot(
+    rollout: &Value,
+    named: &Named,
+    store: &Store,
+    mut failures: BTreeMap<EffectKey, Failure>,
+) -> Snapshot {
+    let view = rollout_view(rollout);
+    let namespace = view.namespace.clone();
+    let (templates, unreadable) = template_views(named, &namespace, store);
+    failures.extend(unreadable);
+    Snapshot {
+        replica_sets: children(store, &view.uid, REPLICA_SETS, replica_set_view),
+        analysis_runs: children(store, &view.uid, ANALYSIS_RUNS, analysis_run_view),
+        services: named
+            .services
+            .iter()
+            .map(|name| (name.clone(), service(&namespace, name, store).map(service_view)))
+            .collect(),
+        routers: named.routers.iter().filter_map(|config| router_view(config, store)).collect(),
+        templates,
+        failures,
+        rollout: view,
+    }
+}
+
+fn children<T>(
+    store: &Store,
+    owner: &str,
+    resource: crate::io::Resource,
+    view: impl Fn(&Value) -> T,
+) -> Observed<Vec<T>> {
+    if store.is_synced(resource) {
+        Observed::Present(store.children(owner, resource).map(view).collect())
+    } else {
+        Observed::Unknown
+    }
+}
+
+/// The Rollout itself.
+pub(crate) fn rollout_view(rollout: &Value) -> RolloutView {
+    let spec_raw = rollout.get("spec").cloned().unwrap_or(Value::Null);
+    let status: RolloutStatus = lenient(rollout.get("status"));
+    let pod_template = spec_raw.get("template").filter(|template| !template.is_null());
+    let is_blue_green =
+        spec_raw.pointer("/strategy/blueGreen").is_some_and(|blue_green| !blue_green.is_null());
+    RolloutView {
+        name: object::meta(rollout, "name").to_owned(),
+        namespace: object::meta(rollout, "namespace").to_owned(),
+        uid: object::uid(rollout).to_owned(),
+        resource_version: object::resource_version(rollout).to_owned(),
+        generation: number(rollout, "/metadata/generation"),
+        created_at: object::created_at(rollout),
+        labels: texts(rollout, "/metadata/labels"),
+        annotations: texts(rollout, "/metadata/annotations"),
+        spec: match &spec_raw {
+            Value::Object(_) => validate(&spec_raw),
+            _ => Err(SpecProblem {
+                field: "spec".to_owned(),
+                problem: "Required value: a Rollout needs a spec with selector, template and strategy"
+                    .to_owned(),
+            }),
+        },
+        template_hash: pod_template
+            .map(|pod_template| template::pod_template_hash(pod_template, status.collision_count))
+            .unwrap_or_default(),
+        step_hash: if is_blue_green {
+            String::new()
+        } else {
+            template::steps_hash(spec_raw.pointer("/strategy/canary/steps"))
+        },
+        status,
+        spec_raw,
+    }
+}
+
+/// Reads a type whose fields are all optional; nothing that is stored makes it fail as a whole.
+pub(crate) fn lenient<T: DeserializeOwned + Default>(value: Option<&Value>) -> T {
+    value.and_then(|value| T::deserialize(value).ok()).unwrap_or_default()
+}
+
+fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
+    ReplicaSetView {
+        name: object::meta(replica_set, "name").to_owned(),
+        uid: object::uid(replica_set).to_owned(),
+        resource_version: object::resource_version(replica_set).to_owned(),
+        created_at: object::created_at(replica_set),
+        deleting: object::is_deleting(replica_set),
+        labels: texts(replica_set, "/metadata/labels"),
+        annotations: texts(replica_set, "/metadata/annotations"),
+        generation: number(replica_set, "/metadata/generation"),
+        observed_generation: number(replica_set, "/status/observedGeneration"),
+        // The API server fills in 1 where nothing is written.
+        replicas: replica_set.pointer("/spec/replicas").map_or(1, |_| count(replica_set, "/spec/replicas")),
+        min_ready_seconds: count(replica_set, "/spec/minReadySeconds"),
+        current: count(replica_set, "/status/replicas"),
+        ready: count(replica_set, "/status/readyReplicas"),
+        available_reported: count(replica_set, "/status/availableReplicas"),
+        failure: replica_failure(replica_set),
+        template: replica_set.pointer("/spec/template").cloned().unwrap_or(Value::Null),
+    }
+}
+
+fn replica_failure(replica_set: &Value) -> Option<(String, String)> {
+    let conditions = replica_set.pointer("/status/conditions")?.as_array()?;
+    let text = |condition: &Value, field: &str| {
+        condition.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let failed = conditions.iter().find(|condition| {
+        text(condition, "type") == "ReplicaFailure" && text(condition, "status") == "True"
+    })?;
+    Some((text(failed, "reason"), text(failed, "message")))
+}
+
+fn analysis_run_view(run: &Value) -> AnalysisRunView {
+    let phase = run.pointer("/status/phase").and_then(|phase| AnalysisPhase::deserialize(phase).ok());
+    AnalysisRunView {
+        name: object::meta(run, "name").to_owned(),
+        uid: object::uid(run).to_owned(),
+        resource_version: object::resource_version(run).to_owned(),
+        created_at: object::created_at(run),
+        deleting: object::is_deleting(run),
+        labels: texts(run, "/metadata/labels"),
+        terminate: run.pointer("/spec/terminate") == Some(&Value::Bool(true)),
+        phase: phase.unwrap_or(AnalysisPhase::Pending),
+        message: run.pointer("/status/message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+    }
+}
+
+fn service<'a>(namespace: &str, name: &str, store: &'a Store) -> Observed<&'a Value> {
+    store.observed(&ObjectRef { resource: SERVICES, namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+fn service_view(service: &Value) -> ServiceView {
+    ServiceView {
+        selector: texts(service, "/spec/selector"),
+        managed_by: texts(service, "/metadata/annotations").remove(MANAGED_BY_ROLLOUTS),
+    }
+}
+
+fn router_view(config: &RouterConfig, store: &Store) -> Option<RouterView> {
+    let router = headgate_traffic::router(config.router)?;
+    let state = router_objects(config, store).and_then(|objects| router.observe(config, &objects));
+    Some(RouterView { config: config.clone(), capabilities: router.capabilities(), state })
+}
+
+/// The objects that a router needs, as last seen.
+///
+/// # Errors
+/// When the configuration names none properly.
+pub(crate) fn router_objects(config: &RouterConfig, store: &Store) -> Result<Objects, RouterProblem> {
+    let Some(router) = headgate_traffic::router(config.router) else { return Ok(Objects::new()) };
+    let keys = router.references(config)?;
+    Ok(keys
+        .into_iter()
+        .map(|key| {
+            let observed = store.observed(&of_key(&key)).map(Value::clone);
+            (key, observed)
+        })
+        .collect())
+}
+
+type Templates = BTreeMap<TemplateKey, Observed<AnalysisTemplateSpec>>;
+
+/// Templates, and as failures those that exist but cannot be read: they are Unknown.
+fn template_views(
+    named: &Named,
+    namespace: &str,
+    store: &Store,
+) -> (Templates, BTreeMap<EffectKey, Failure>) {
+    let mut templates = Templates::new();
+    let mut unreadable = BTreeMap::new();
+    for key in &named.templates {
+        let observed = match store.observed(&template_reference(key, namespace)) {
+            Observed::Present(template) => match template_spec(key, template) {
+                Ok(spec) => Observed::Present(spec),
+                Err(failure) => {
+                    unreadable.insert(template_effect(key), failure);
+                    Observed::Unknown
+                }
+            },
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown => Observed::Unknown,
+        };
+        templates.insert(key.clone(), observed);
+    }
+    (templates, unreadable)
+}
+
+fn template_spec(key: &TemplateKey, template: &Value) -> Result<AnalysisTemplateSpec, Failure> {
+    let spec = template.get("spec").unwrap_or(&Value::Null);
+    let parsed = match key {
+        TemplateKey::Namespaced(_) => AnalysisTemplateSpec::deserialize(spec),
+        TemplateKey::Cluster(_) => {
+            ClusterAnalysisTemplateSpec::deserialize(spec).map(|cluster| cluster.template)
+        }
+    };
+    parsed.map_err(|error| Failure {
+        class: FailureClass::Invalid,
+        message: format!(
+            "{} {:?} cannot be read: {error}; correct its spec",
+            template.get("kind").and_then(Value::as_str).unwrap_or("AnalysisTemplate"),
+            object::meta(template, "name"),
+        ),
+        since: object::created_at(template),
+        attempts: 1,
+    })
+}
+
+/// Reading a template, as an effect whose failure is input of the decision.
+fn template_effect(key: &TemplateKey) -> EffectKey {
+    let (TemplateKey::Namespaced(name) | TemplateKey::Cluster(name)) = key;
+    EffectKey { verb: "ReadTemplate", object: name.clone() }
+}
+
+/// Namespace and name of an object.
+pub(crate) fn name_of(object: &Value) -> Name {
+    (object::meta(object, "namespace").to_owned(), object::meta(object, "name").to_owned())
+}
