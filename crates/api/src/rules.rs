@@ -166,6 +166,7 @@ pub(crate) const BOUNDS: &[(&[&str], &str, Bound)] = &[
     ),
     (ROLLOUT, "spec.strategy.canary.steps", Bound::MaxItems(STEPS_MAX)),
     (ROLLOUT, "spec.strategy.canary.steps[].setWeight", Bound::Range(0.0, None)),
+    (ROLLOUT, "spec.strategy.canary.steps[].pause.duration", Bound::Range(0.0, None)),
     (ROLLOUT, "spec.strategy.canary.steps[].pause.duration", Bound::Pattern(PAUSE_DURATION)),
     (ANALYSIS, "spec.metrics[].provider.datadog.interval", Bound::Default("5m")),
     (ANALYSIS, "spec.metrics[].provider.datadog.apiVersion", Bound::Default("v1")),

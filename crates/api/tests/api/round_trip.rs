@@ -122,6 +122,18 @@ fn an_unreadable_field_of_a_status_hides_no_other() {
     );
 }
 
+#[test]
+fn times_are_read_with_fractions_and_offsets_and_written_in_seconds() {
+    let manifest = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "a"},
+        "spec": {"restartAt": "2026-11-21T09:11:17.987+01:00"},
+        "status": {"abortedAt": "2026-11-21T08:11:17.987654Z"},
+    });
+    let through = through_types(&manifest);
+    assert_eq!(through["spec"]["restartAt"], "2026-11-21T08:11:17Z");
+    assert_eq!(through["status"]["abortedAt"], "2026-11-21T08:11:17Z");
+}
+
 fn assert_equal(ours: &Value, wanted: &Value) {
     assert_eq!(differences(ours, wanted, ""), Vec::<String>::new());
 }
@@ -196,6 +208,10 @@ fn collect_paths(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
 fn missing_fields(schema: &Value, path: &str, written: &BTreeSet<String>, missing: &mut Vec<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
+        // Our own additions are in no manifest for Argo Rollouts.
+        if name == "headgate" || name == "waiting" {
+            continue;
+        }
         if !written.contains(&path) {
             missing.push(path.clone());
         }
