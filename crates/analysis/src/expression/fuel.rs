@@ -4,8 +4,8 @@ use super::operations::error;
 use expr::{Result, Value};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Operations and copied values in one evaluation. Judging each of 20,000 series uses a tenth of it.
-const FUEL: usize = 2_000_000;
+/// Operations and copied values in one evaluation. Judging each of 20,000 series uses half of it.
+const FUEL: usize = 500_000;
 /// Longer lists are refused.
 const LIST_MAX: usize = 50_000;
 /// Longer texts are refused, in bytes.

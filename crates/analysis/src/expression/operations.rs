@@ -1,7 +1,7 @@
 //! The operators and functions of conditions that differ from the library's, see [`super::rewrite`].
 
 use super::fuel::{Fuel, STRING_BYTES_MAX};
-use expr::{Environment, Error, Program, Result, Value};
+use expr::{ContextProvider, Environment, Error, Program, Result, Value};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -45,16 +45,16 @@ pub(super) fn add_to<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
     for (name, operator, takes) in OPERATORS {
         environment.add_function(name, move |call| {
             let [left, right] = arguments(call.ident.as_str(), call.args)?;
-            let result = call.ctx.get("result").cloned().unwrap_or_default();
-            let (left, right) = operands(operator, *takes, left, right, &result)?;
+            let context = call.ctx;
+            let (left, right) = operands(operator, *takes, left, right, context)?;
             fuel.measured(library(&format!("a {operator} b"), [left, right])?)
         });
     }
     for (name, program) in [("__negative", "-a"), ("__positive", "+a")] {
         environment.add_function(name, move |call| {
             let [operand] = arguments(call.ident.as_str(), call.args)?;
-            let result = call.ctx.get("result").cloned().unwrap_or_default();
-            library(program, [number(operand, &result)?])
+            let context = call.ctx;
+            library(program, [number(operand, context)?])
         });
     }
     environment.add_function("__measured", move |call| {
@@ -121,9 +121,9 @@ fn add_limited<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
 /// The functions that Argo Rollouts adds to the language.
 fn add_helpers(environment: &mut Environment<'_>) {
     environment.add_function("asInt", |call| {
-        let result = call.ctx.get("result").cloned().unwrap_or_default();
+        let context = call.ctx;
         let [value] = arguments("asInt", call.args)?;
-        match number(value, &result)? {
+        match number(value, context)? {
             Value::Integer(number) => Ok(number.into()),
             #[expect(
                 clippy::cast_possible_truncation,
@@ -138,19 +138,19 @@ fn add_helpers(environment: &mut Environment<'_>) {
         }
     });
     environment.add_function("asFloat", |call| {
-        let result = call.ctx.get("result").cloned().unwrap_or_default();
+        let context = call.ctx;
         let [value] = arguments("asFloat", call.args)?;
-        float("asFloat", number(value, &result)?).map(Value::Float)
+        float("asFloat", number(value, context)?).map(Value::Float)
     });
     environment.add_function("isNaN", |call| {
-        let result = call.ctx.get("result").cloned().unwrap_or_default();
+        let context = call.ctx;
         let [value] = arguments("isNaN", call.args)?;
-        Ok(Value::Bool(only_number("isNaN", number(value, &result)?)?.is_nan()))
+        Ok(Value::Bool(only_number("isNaN", number(value, context)?)?.is_nan()))
     });
     environment.add_function("isInf", |call| {
-        let result = call.ctx.get("result").cloned().unwrap_or_default();
+        let context = call.ctx;
         let [value] = arguments("isInf", call.args)?;
-        Ok(Value::Bool(only_number("isInf", number(value, &result)?)?.is_infinite()))
+        Ok(Value::Bool(only_number("isInf", number(value, context)?)?.is_infinite()))
     });
     environment.add_function("isNil", |call| {
         let [value] = arguments("isNil", call.args)?;
@@ -186,7 +186,7 @@ fn operands(
     takes: Operands,
     left: Value,
     right: Value,
-    result: &Value,
+    context: &dyn ContextProvider,
 ) -> Result<(Value, Value)> {
     let (one, other) = match (&left, &right) {
         (Value::Array(_), Value::Array(_)) => (takes == Operands::Values, takes == Operands::Values),
@@ -194,8 +194,8 @@ fn operands(
         (left, Value::Array(_)) => (false, is_number(left)),
         _ => (false, false),
     };
-    let left = if one { number(left, result)? } else { left };
-    let right = if other { number(right, result)? } else { right };
+    let left = if one { number(left, context)? } else { left };
+    let right = if other { number(right, context)? } else { right };
     let fits = match (&left, &right) {
         // Go refuses to compare them at all; to call them different would judge a release by a slip of the pen.
         (left, Value::String(_)) if is_number(left) => false,
@@ -213,12 +213,16 @@ fn operands(
 }
 
 /// A list of one number as that number; several are an error that says so; anything else as it is.
-fn number(value: Value, result: &Value) -> Result<Value> {
+fn number(value: Value, context: &dyn ContextProvider) -> Result<Value> {
     let Value::Array(mut items) = value else { return Ok(value) };
     match items.len() {
         0 => Err(error("a list without values stands where a number is expected")),
         1 => Ok(items.pop().unwrap_or_default()),
-        many if result.as_array().is_some_and(|result| result.len() == many) => {
+        many if context
+            .get("result")
+            .and_then(Value::as_array)
+            .is_some_and(|result| result.len() == many) =>
+        {
             Err(error(format!("result is a list of {many} series: write result[0] or aggregate")))
         }
         many => Err(error(format!(

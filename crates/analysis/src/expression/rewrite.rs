@@ -54,6 +54,30 @@ struct Part {
     depth: usize,
 }
 
+/// What a member or element of nothing is.
+#[derive(Clone, Copy)]
+enum Missing {
+    Fails,
+    /// Behind `?.`.
+    IsNil,
+}
+
+impl Missing {
+    fn member(self) -> &'static str {
+        match self {
+            Self::Fails => ".",
+            Self::IsNil => "?.",
+        }
+    }
+
+    fn index(self) -> &'static str {
+        match self {
+            Self::Fails => "__at",
+            Self::IsNil => "__at_if_there",
+        }
+    }
+}
+
 /// Variables and the value that is made of them.
 struct Program {
     lets: String,
@@ -232,14 +256,16 @@ impl<'s> Reader<'s> {
     /// Members, indexes and methods behind a value.
     fn followed(&mut self, mut value: Part) -> Result<Part, String> {
         // Once `?.` was there, nothing behind it fails for want of a value.
-        let mut optional = false;
+        let mut missing = Missing::Fails;
         loop {
             let questioned = self.is_mark("?.");
             if questioned || (self.is_mark(".") && !self.is_mark("..")) {
                 self.place += 1;
-                optional |= questioned;
+                if questioned {
+                    missing = Missing::IsNil;
+                }
                 if questioned && self.accept("[") {
-                    value = self.index(value, optional)?;
+                    value = self.index(&value, missing)?;
                     continue;
                 }
                 let name = self.name()?;
@@ -248,13 +274,10 @@ impl<'s> Reader<'s> {
                     let text = format!("{}.{name}({})", value.text, arguments.join(", "));
                     value = Part { text, depth: depth.max(value.depth) + 1 };
                 } else {
-                    value = part(
-                        format!("{}{}{name}", value.text, if optional { "?." } else { "." }),
-                        &[&value],
-                    )?;
+                    value = part(format!("{}{}{name}", value.text, missing.member()), &[&value])?;
                 }
             } else if self.accept("[") {
-                value = self.index(value, optional)?;
+                value = self.index(&value, missing)?;
             } else {
                 return Ok(value);
             }
@@ -262,7 +285,7 @@ impl<'s> Reader<'s> {
     }
 
     /// `[i]`, `[from:to]`, `[from:]`, `[:to]`, behind the opening bracket.
-    fn index(&mut self, value: Part, optional: bool) -> Result<Part, String> {
+    fn index(&mut self, value: &Part, missing: Missing) -> Result<Part, String> {
         let nothing = || Part { text: "nil".to_owned(), depth: 1 };
         let first = if self.is_mark(":") { nothing() } else { self.expression(0)? };
         if self.accept(":") {
@@ -270,12 +293,11 @@ impl<'s> Reader<'s> {
             self.expect("]")?;
             return part(
                 format!("__slice({}, {}, {})", value.text, first.text, last.text),
-                &[&value, &first, &last],
+                &[value, &first, &last],
             );
         }
         self.expect("]")?;
-        let function = if optional { "__at_if_there" } else { "__at" };
-        part(format!("{function}({}, {})", value.text, first.text), &[&value, &first])
+        part(format!("{}({}, {})", missing.index(), value.text, first.text), &[value, &first])
     }
 
     fn list(&mut self) -> Result<Part, String> {
@@ -294,18 +316,15 @@ impl<'s> Reader<'s> {
     fn map(&mut self) -> Result<Part, String> {
         let mut text = String::from("{");
         while !self.accept("}") {
-            let key = match self.next() {
-                Some(Token::Name(key) | Token::Literal(key)) => key,
-                _ => return Err("a key is expected in a map".to_owned()),
+            let Some(Token::Name(key) | Token::Literal(key)) = self.next() else {
+                return Err("a key is expected in a map".to_owned());
             };
             self.expect(":")?;
-            let value = match self.next() {
-                Some(Token::Literal(value) | Token::Name(value @ ("true" | "false" | "nil"))) => value,
-                _ => {
-                    return Err(format!(
-                        "the value of {key} in a map is not a plain number, text or truth value"
-                    ));
-                }
+            let Some(Token::Literal(value) | Token::Name(value @ ("true" | "false" | "nil"))) = self.next()
+            else {
+                return Err(format!(
+                    "the value of {key} in a map is not a plain number, text or truth value"
+                ));
             };
             text.push_str(&format!("{key}: {value}"));
             if !self.is_mark("}") {

@@ -1,1 +1,322 @@
+use super::{condition, instant};
+use crate::provider::MetricValue;
+use headgate_model::Timestamp;
 
+fn now() -> Timestamp {
+    "2026-11-21T09:00:00Z".parse().unwrap()
+}
+
+fn number(number: f64) -> MetricValue {
+    MetricValue::Number(number)
+}
+
+fn list(numbers: &[f64]) -> MetricValue {
+    MetricValue::List(numbers.to_vec())
+}
+
+/// What a row of the table expects.
+enum Expect {
+    True,
+    False,
+    /// An error that contains this.
+    Error(&'static str),
+}
+use Expect::{Error, False, True};
+
+fn check(rows: &[(&str, MetricValue, Expect)]) {
+    for (source, result, expected) in rows {
+        let got = condition(source, result, now());
+        let right = match (&got, expected) {
+            (Ok(truth), True) => *truth,
+            (Ok(truth), False) => !*truth,
+            (Err(message), Error(part)) => message.contains(part),
+            _ => false,
+        };
+        assert!(right, "{source} with {result:?} gave {got:?}");
+    }
+}
+
+#[test]
+fn conditions_mean_what_they_mean_in_argo_rollouts() {
+    check(&[
+        // Index, length, aggregation.
+        ("result[0] >= 0.95", list(&[0.95]), True),
+        ("result[0] >= 0.95", list(&[0.94]), False),
+        ("result[0] >= 0.95 && result[1] < 1", list(&[0.95, 0.5]), True),
+        ("result[-1] == 3", list(&[1.0, 2.0, 3.0]), True),
+        ("result[1] > 0", list(&[1.0]), Error("index out of range: 1 (array length is 1)")),
+        ("result[-2] > 0", list(&[1.0]), Error("index out of range: -2")),
+        ("len(result) == 0", list(&[]), True),
+        ("len(result) == 0 || result[0] < 1", list(&[]), True),
+        ("len(result) > 0 && result[0] < 1", list(&[0.5]), True),
+        ("all(result, # < 5)", list(&[1.0, 4.9]), True),
+        ("all(result, # < 5)", list(&[1.0, 5.0]), False),
+        ("all(result, {# < 5})", list(&[1.0, 2.0]), True),
+        ("any(result, # > 5)", list(&[1.0, 6.0]), True),
+        ("none(result, # > 5)", list(&[1.0, 6.0]), False),
+        ("one(result, # > 5)", list(&[1.0, 6.0]), True),
+        ("count(result, # > 1) == 2", list(&[1.0, 2.0, 3.0]), True),
+        ("sum(result) == 6", list(&[1.0, 2.0, 3.0]), True),
+        ("sum(filter(result, # > 1)) / len(result) > 1.6", list(&[1.0, 2.0, 3.0]), True),
+        ("max(result) - min(result) < 3", list(&[1.0, 2.0, 3.0]), True),
+        ("mean(result) == 2", list(&[1.0, 2.0, 3.0]), True),
+        ("result | filter(# > 1) | len() == 2", list(&[1.0, 2.0, 3.0]), True),
+        ("map(result, # * 2)[2] == 6", list(&[1.0, 2.0, 3.0]), True),
+        ("len(result[1:]) == 2", list(&[1.0, 2.0, 3.0]), True),
+        ("reduce(result, #acc + #, 0) == 6", list(&[1.0, 2.0, 3.0]), True),
+        ("1 in result", list(&[1.0, 2.0]), True),
+        ("3 not in result", list(&[1.0, 2.0]), True),
+        // Numbers: `/` gives a float, `%` takes whole numbers, mixed ones meet as floats.
+        ("result == 1", number(1.0), True),
+        ("result > 0", number(0.5), True),
+        ("7 / 2 == 3.5", number(0.0), True),
+        ("7 % 2 == 1", number(0.0), True),
+        ("result % 2 == 1", number(7.0), Error("%")),
+        ("1 % 0 == 1", number(0.0), Error("divide by zero")),
+        ("2 ** 3 == 8 && -2 ** 2 == -4", number(0.0), True),
+        ("1 + 2 * 3 == 7 && (1 + 2) * 3 == 9", number(0.0), True),
+        ("not (result > 1) and !(result > 2)", number(1.0), True),
+        ("not result > 1", number(1.0), Error("!")),
+        ("10 - 3 - 2 == 5", number(0.0), True),
+        ("result * 100 >= 99.5", number(0.996), True),
+        ("-result < -0.5", number(0.6), True),
+        ("0.1 + 0.2 == 0.3", number(0.0), False),
+        ("1e3 == 1000 && 0x10 == 16 && 1_000 == 1000", number(0.0), True),
+        // Truth values.
+        ("true", number(0.0), True),
+        ("result", number(1.0), Error("expected bool, but got float64")),
+        ("result > 1 ? true : false", number(2.0), True),
+        ("result > 5 || result < 1 && true", number(0.5), True),
+        // Not numbers.
+        ("isNaN(result)", number(f64::NAN), True),
+        ("isNaN(result[0])", list(&[f64::NAN]), True),
+        ("isNaN(result[0]) || result[0] > 0.9", list(&[f64::NAN]), True),
+        ("result > 0.9", number(f64::NAN), False),
+        ("result <= 0.9", number(f64::NAN), False),
+        ("isInf(result) && result > 0", number(f64::INFINITY), True),
+        // Helpers.
+        ("asInt(result) == 3", number(3.9), True),
+        ("asInt(\"42\") == 42 && asFloat(\"0.5\") == 0.5 && asFloat(3) == 3.0", number(0.0), True),
+        ("asInt(\"4.2\") == 4", number(0.0), Error("not a whole number")),
+        ("asFloat(\"x\") == 4", number(0.0), Error("not a number")),
+        ("isNil(nil) && !isNil(result)", number(0.0), True),
+        ("default(result, 0) < 1", number(0.5), True),
+        ("default(nil, 7) == 7 && default(3, 7) == 3", number(0.0), True),
+        // `??` binds tighter than everything else, as in Go.
+        ("nil ?? 5 == 5", number(0.0), True),
+        // Texts and times.
+        ("\"abc\" matches \"^a\" and \"abc\" contains \"b\" and \"abc\" startsWith \"a\"", number(0.0), True),
+        ("result > \"1\"", number(1.0), Error("mismatched types float64 and string")),
+        ("result == \"1\"", number(1.0), Error("mismatched types float64 and string")),
+        ("now() > date(\"2026-11-21T08:59:59Z\")", number(0.0), True),
+        ("now() - duration(\"1h\") == date(\"2026-11-21T08:00:00Z\")", number(0.0), True),
+        ("let limit = 0.5; result > limit", number(0.6), True),
+        ("if result > 1 { true } else { false }", number(2.0), True),
+        ("1..3 == [1, 2, 3]", number(0.0), True),
+        // Mistakes.
+        ("rusult > 1", number(1.0), Error("unknown variable: rusult")),
+        ("result >", number(1.0), Error("missing at the end")),
+        ("result > 1)", number(1.0), Error("unexpected \")\"")),
+        ("result ! 1", number(1.0), Error("unexpected \"!\"")),
+        ("nosuch(result)", number(1.0), Error("Unknown function: nosuch")),
+        ("__ge(result, 1)", number(1.0), Error("reserved")),
+        ("result > 'x", number(1.0), Error("no closing '")),
+    ]);
+}
+
+#[test]
+fn a_list_of_one_number_stands_for_the_number() {
+    check(&[
+        ("result >= 0.99", list(&[0.995]), True),
+        ("result >= 0.99", list(&[0.98]), False),
+        ("0.99 <= result", list(&[0.995]), True),
+        ("(result) >= 0.99", list(&[0.995]), True),
+        ("result == 1", list(&[1.0]), True),
+        ("result != 1", list(&[1.0]), False),
+        ("result * 100 > 99", list(&[0.995]), True),
+        ("1 - result < 0.01", list(&[0.995]), True),
+        ("-result < 0", list(&[0.995]), True),
+        ("result / result == 1", list(&[2.0]), True),
+        ("default(result, 0) < 0.05", list(&[0.01]), True),
+        ("asInt(result) == 3 && asFloat(result) > 3", list(&[3.5]), True),
+        ("isNaN(result)", list(&[f64::NAN]), True),
+        ("let rate = result; rate > 0.5", list(&[0.6]), True),
+        ("(true ? result : 0) > 0.5", list(&[0.6]), True),
+        // A list stays one where a list is asked for.
+        ("len(result) == 1 && result == [0.5] && result != nil", list(&[0.5]), True),
+        // With several, nobody guesses.
+        (
+            "result >= 0.99",
+            list(&[1.0, 1.0]),
+            Error("result is a list of 2 series: write result[0] or aggregate"),
+        ),
+        (
+            "result == 1",
+            list(&[1.0, 1.0, 1.0]),
+            Error("result is a list of 3 series: write result[0] or aggregate"),
+        ),
+        ("-result < 0", list(&[1.0, 1.0]), Error("result is a list of 2 series")),
+        ("asFloat(result) < 0", list(&[1.0, 1.0]), Error("result is a list of 2 series")),
+        (
+            "filter(result, # > 0) > 1",
+            list(&[1.0, 2.0, 0.0]),
+            Error("a list of 2 values stands where a number"),
+        ),
+        ("result != nil", list(&[1.0, 1.0]), True),
+        ("result >= 0.99", list(&[]), Error("a list without values")),
+    ]);
+}
+
+#[test]
+fn no_expression_takes_for_ever() {
+    let deep = format!("{}1{} == 1", "(".repeat(4000), ")".repeat(4000));
+    let long = format!("1 {}> 0", "+ 1 ".repeat(2000));
+    let indexed = format!("result{} > 0", "[result".repeat(40) + &"]".repeat(40));
+    let doubling = format!("let a0 = [1]; {} len(a40) > 0", {
+        let lines: Vec<String> =
+            (1..=40).map(|n| format!("let a{n} = concat(a{}, a{}); ", n - 1, n - 1)).collect();
+        lines.concat()
+    });
+    for (source, part) in [
+        (deep.as_str(), "nests deeper"),
+        (long.as_str(), "nests deeper"),
+        (indexed.as_str(), ""),
+        (doubling.as_str(), "too long"),
+        ("len(1..1000000000) > 0", "too long"),
+        ("all(1..40000, all(1..40000, # > 0))", "takes too long"),
+        ("all(1..40000, all(1..40000, true))", "takes too long"),
+        ("len(repeat(\"x\", 1000000000)) > 0", "longer than"),
+        ("len(replace(repeat(\"x\", 16000), \"x\", repeat(\"y\", 16000))) > 0", "longer than"),
+        ("len(uniq(1..40000)) > 0", "takes too long"),
+        (&"x".repeat(9000), "longer than 8192 bytes"),
+    ] {
+        let got = condition(source, &list(&[1.0]), now());
+        assert!(got.as_ref().is_err_and(|message| message.contains(part)), "{source} gave {got:?}");
+    }
+}
+
+#[test]
+fn instants_come_from_the_argument_and_not_from_a_clock() {
+    let seconds = now().as_second();
+    assert_eq!(instant("now()", now()), Ok(seconds));
+    assert_eq!(instant("now() - duration(\"1h\")", now()), Ok(seconds - 3600));
+    assert_eq!(
+        instant("date(\"2026-11-21 09:00:00\", \"2006-01-02 15:04:05\", \"Local\")", now()),
+        Ok(seconds)
+    );
+    assert_eq!(instant("5", now()), Err("expected time.Time, but got int".to_owned()));
+    assert!(instant("now() - duration(\"??\")", now()).is_err());
+    assert!(instant("", now()).is_err());
+}
+
+#[test]
+fn a_judgement_of_many_series_is_within_the_bounds() {
+    let many = list(&vec![0.5; 20_000]);
+    assert_eq!(condition("all(result, # < 1 && !isNaN(#))", &many, now()), Ok(true));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_an_evaluation_panic(words in proptest::collection::vec(word(), 0..24)) {
+        let source = words.join(" ");
+        let got = condition(&source, &list(&[1.0, 2.0]), now());
+        proptest::prop_assert!(got != Err("evaluation logic panicked".to_owned()), "{}", source);
+    }
+
+    #[test]
+    fn what_is_grouped_by_precedence_is_what_the_language_groups(
+        numbers in proptest::collection::vec(1..4_i64, 5),
+        operators in proptest::collection::vec(
+            proptest::sample::select(vec!["+", "-", "*", "/", "**", "<", "==", "&&", "||"]), 4),
+        signs in proptest::collection::vec(proptest::sample::select(vec!["", "-", "not "]), 5),
+    ) {
+        // The library reads the same text by its own table, and both agree on what is wrong with it.
+        let mut source = format!("{}{}", signs[0], numbers[0]);
+        for ((operator, number), sign) in operators.iter().zip(&numbers[1..]).zip(&signs[1..]) {
+            source.push_str(&format!(" {operator} {sign}{number}"));
+        }
+        let theirs = expr::eval(&source, &expr::Context::default());
+        let ours = super::evaluate(&source, &expr::Context::default(), now());
+        match (theirs, ours) {
+            (Ok(theirs), Ok(ours)) => proptest::prop_assert_eq!(theirs, ours, "{}", source),
+            (Err(_), Err(_)) => {}
+            (theirs, ours) => proptest::prop_assert!(false, "{} gave {:?} and {:?}", source, theirs, ours),
+        }
+    }
+}
+
+fn word() -> impl proptest::strategy::Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "result",
+        "#",
+        "#acc",
+        "1",
+        "0.5",
+        "\"a\"",
+        "'b'",
+        "`c`",
+        "b\"d\"",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        "?",
+        ":",
+        "?.",
+        "??",
+        ".",
+        "..",
+        "|",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "**",
+        "^",
+        "==",
+        "!=",
+        "<",
+        ">=",
+        "&&",
+        "||",
+        "!",
+        "not",
+        "in",
+        "matches",
+        "contains",
+        "let",
+        "x",
+        "=",
+        ";",
+        "if",
+        "else",
+        "nil",
+        "true",
+        "all",
+        "map",
+        "filter",
+        "len",
+        "sum",
+        "now()",
+        "duration",
+        "date",
+        "default",
+        "sortBy",
+        "groupBy",
+        "reduce",
+        ",",
+        "$env",
+        "Year",
+        "split",
+        "round",
+        "get",
+        "concat",
+        "flatten",
+        "uniq",
+        "repeat",
+        "9223372036854775807",
+    ])
+}
