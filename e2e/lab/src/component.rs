@@ -38,8 +38,8 @@ pub struct ComponentStatus {
 }
 
 impl<'a> Component<'a> {
-    pub(crate) fn new(lab: &'a Lab, kind: &'static PartKind) -> Result<Self> {
-        Ok(Self { lab, kind })
+    pub(crate) fn new(lab: &'a Lab, kind: &'static PartKind) -> Self {
+        Self { lab, kind }
     }
 
     pub(crate) fn launch(lab: &Lab, name: &str, program: Program) -> Result<()> {
@@ -79,8 +79,7 @@ impl<'a> Component<'a> {
     /// # Errors
     /// If it does not run, or survives.
     pub fn stop(&self) -> Result<()> {
-        let mut part = self.part()?;
-        part.stopped = true;
+        let part = Part { stopped: true, ..self.part()? };
         store(self.lab, &part)?;
         part.process.signal(Signal::SIGTERM).with_context(|| format!("stop {}", self.kind.name))?;
         if !part.process.ended_within(STOP_LIMIT) {

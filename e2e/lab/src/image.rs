@@ -105,3 +105,26 @@ fn put(header: &mut [u8; BLOCK], at: usize, value: &[u8]) {
 fn finish(tar: &mut Vec<u8>) {
     tar.resize(tar.len() + 2 * BLOCK, 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_files_make_equal_images_with_valid_headers() {
+        let mut tar = Vec::new();
+        append(&mut tar, "dir/file", 0o755, b"content").unwrap();
+        finish(&mut tar);
+        assert_eq!(tar.len(), 4 * BLOCK, "header, content, end");
+        assert_eq!(&tar[..9], b"dir/file\0");
+        assert_eq!(&tar[100..108], b"0000755\0");
+        assert_eq!(&tar[124..136], b"00000000007\0");
+        let sum: u32 = tar[..BLOCK]
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+            .sum();
+        assert_eq!(&tar[148..156], format!("{sum:06o}\0 ").as_bytes());
+        append(&mut tar, &"x".repeat(101), 0o644, b"").unwrap_err();
+    }
+}

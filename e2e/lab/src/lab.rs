@@ -79,7 +79,7 @@ impl Lab {
         let _lock = state.lock()?;
         clean(&state)?;
         fs::remove_dir(&state.root).with_context(|| format!("remove {}", state.root.display()))?;
-        // Of the directory that holds all labs the last one takes the door with it.
+        // The last lab takes the directory of all labs along; while others are in it, it stays.
         if let Some(base) = state.root.parent() {
             let _ = fs::remove_dir(base);
         }
@@ -95,10 +95,12 @@ impl Lab {
             .all(|kind| parts.iter().any(|part| part.name == kind.name));
         let well = complete
             && lab.sandbox.holder.is_alive()
-            && parts.iter().all(|part| part.process.is_alive())
             && parts.iter().all(|part| {
-                lab.component(&part.name)
-                    .is_ok_and(|component| component.wait_ready(STILL_READY_LIMIT).is_ok())
+                lab.component(&part.name).is_ok_and(|component| {
+                    // What was stopped on purpose is no sign of a crash.
+                    (!part.stopped || component.start().is_ok())
+                        && component.wait_ready(STILL_READY_LIMIT).is_ok()
+                })
             });
         well.then_some(lab)
     }
@@ -262,7 +264,7 @@ impl Lab {
     /// # Errors
     /// If the lab has no such part.
     pub fn component(&self, name: &str) -> Result<Component<'_>> {
-        Component::new(self, parts::kind(name)?)
+        Ok(Component::new(self, parts::kind(name)?))
     }
 
     /// All parts that were started.

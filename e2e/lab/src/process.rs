@@ -201,3 +201,19 @@ pub(crate) fn log_tail(log: &Path) -> String {
     let from = lines.len().saturating_sub(LOG_TAIL_LINES);
     lines.iter().skip(from).map(|line| format!("  {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_and_not_by_its_id_alone() {
+        let me = Process::find(std::process::id() as i32).unwrap();
+        assert!(me.is_alive());
+        let other = Process { start_ticks: me.start_ticks + 1, ..me };
+        assert!(!other.is_alive(), "another process with the same id");
+        other.kill();
+        assert!(me.is_alive(), "what is not the recorded process is not killed");
+        assert!(self_and_ancestors().contains(&me.pid));
+    }
+}

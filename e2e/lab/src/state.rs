@@ -122,3 +122,18 @@ pub(crate) fn write(path: &Path, content: &str) -> Result<()> {
     }
     fs::write(path, content).with_context(|| format!("write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_fit_for_paths_and_cgroups() {
+        for good in ["dev", "test-1", "0"] {
+            State::new(good).unwrap();
+        }
+        for bad in ["", "-x", "Dev", "a/b", "..", "a b", "a-name-that-is-too-long"] {
+            State::new(bad).unwrap_err();
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Needs root and the lab's builds: run by path, `cargo test -p headgate-lab --test carries_traffic`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,6 +3,8 @@
 //!
 //! Needs root and the lab's builds: run by path, `cargo test -p headgate-lab --test leaves_nothing_behind`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -137,6 +139,10 @@ fn labs_do_not_meet_heal_and_leave_nothing_behind() {
     assert_eq!(during.interfaces, before.interfaces);
 
     // A running lab is found, not made again.
+    assert_eq!(uid(&up(NAMES[0])), uid_one);
+
+    // A part that is stopped on purpose is started again, and the cluster is the same.
+    one.component("kube-proxy").unwrap().stop().unwrap();
     assert_eq!(uid(&up(NAMES[0])), uid_one);
 
     // A part that is killed comes back alone.
