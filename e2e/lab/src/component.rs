@@ -144,6 +144,9 @@ impl<'a> Component<'a> {
     /// # Errors
     /// If it is not ready.
     pub fn check(&self) -> Result<()> {
+        if !self.process()?.is_alive() {
+            bail!("{} does not run", self.kind.name);
+        }
         self.lab.within(|| (self.kind.ready)(self.lab))
     }
 
@@ -157,12 +160,7 @@ impl<'a> Component<'a> {
         probe::wait_for(
             self.kind.name,
             limit,
-            || {
-                if !process.is_alive() {
-                    bail!("{} has ended", self.kind.name);
-                }
-                self.check()
-            },
+            || self.check(),
             || {
                 if !process.is_alive() {
                     bail!("{} has ended; the end of {}:\n{}", self.kind.name, log.display(), log_tail(&log));

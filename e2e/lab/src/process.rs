@@ -24,14 +24,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The process that has this id now. A zombie is none: it has ended, only its parent did not ask yet.
+    /// The process that has this id now. A zombie is none: it has ended, only its parent did not ask yet;
+    /// unless other threads of it are still at work on ending, and hold its sockets.
     pub(crate) fn find(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in parentheses and may contain anything.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        let state = fields.next()?;
-        let start_ticks = fields.nth(18)?.parse().ok()?;
-        (!matches!(state, "Z" | "X")).then_some(Self { pid, start_ticks })
+        // The second field is the program's name in parentheses and may contain anything; see proc(5).
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let (state, threads, start_ticks) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+        let has_ended = matches!(*state, "Z" | "X") && matches!(*threads, "0" | "1");
+        let start_ticks = start_ticks.parse().ok()?;
+        (!has_ended).then_some(Self { pid, start_ticks })
     }
 
     pub(crate) fn is_alive(self) -> bool {
