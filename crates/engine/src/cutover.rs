@@ -215,6 +215,8 @@ fn weight(
     let stable_available = stable.available();
     let is_current = behind.map(ReplicaSetView::hash) == Some(scene.current_hash.as_str());
     match (behind_available > 0, stable_available > 0) {
+        // Nobody wants pods: weights and selectors follow the release all the same.
+        (false, false) if scene.spec.replicas == 0 && is_current => steps::wish(stage, scene.spec).weight,
         (false, false) => held,
         // A version without any available pod loses its share at once if the other one can take it.
         (false, true) => 0,
@@ -286,10 +288,15 @@ fn stable_selection(scene: &Scene<'_>, versions: &Versions<'_>, stable_hash: &st
 /// them where the Service has served others so far.
 fn selectable(scene: &Scene<'_>, service: &String, set: &ReplicaSetView) -> bool {
     match scene.selected(Some(service)) {
-        Some(selected) => selected == set.hash() || set.available() >= 1,
+        Some(selected) => selected == set.hash() || set.available() >= 1 || no_pods_are_wanted(scene),
         // Not managed yet: its pods may be a Deployment's.
         None => is_full(set),
     }
+}
+
+/// Scaled to zero, and all pods gone: nothing can be lost.
+fn no_pods_are_wanted(scene: &Scene<'_>) -> bool {
+    scene.spec.replicas == 0 && scene.replica_sets.iter().all(|set| set.available() == 0)
 }
 
 fn is_full(set: &ReplicaSetView) -> bool {
@@ -566,7 +573,11 @@ fn scale_basic(
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
     let Some(canary) = versions.current else { return };
     let counts = match versions.stable {
-        None => Counts { canary: scene.spec.replicas, stable: 0 },
+        None => {
+            let wanted = canary.replicas + others.iter().map(|pods| pods.wanted).sum::<i32>();
+            let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);
+            Counts { canary: scene.spec.replicas.min(canary.replicas.saturating_add(budget)), stable: 0 }
+        }
         Some(stable) => replicas::basic(replicas::Basic {
             desired: scene.spec.replicas,
             weight: steps::wish(stage, scene.spec).weight,

@@ -11,12 +11,12 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     let change = Change { snapshot, old: &snapshot.rollout.status, new: record };
     let mut notices = Vec::new();
     change.invalid_spec(&mut notices);
+    change.weights(&mut notices);
     change.version(&mut notices);
     change.dropped_intents(&mut notices);
     change.abort(&mut notices);
     change.steps(&mut notices);
     change.pause(&mut notices);
-    change.weights(&mut notices);
     change.runs(&mut notices);
     change.refusals(&mut notices);
     notices

@@ -1,0 +1,141 @@
+//! Releases without a router: the share of the pods is the share of the traffic.
+
+mod world;
+
+use serde_json::json;
+use world::{World, pod_template, spec};
+
+fn half_way() -> World {
+    World::running(spec(4, json!({"steps": [{"setWeight": 50}, {"pause": {}}]})))
+}
+
+#[test]
+fn a_good_release_replaces_the_pods() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    assert_eq!((world.phase(), world.status().message.as_str()), ("Paused", "CanaryPauseStep"));
+    assert_eq!((world.pods(1), world.pods(2)), (2, 2));
+    world.promote();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 4));
+    assert_eq!(world.condition("Healthy"), ("True".to_owned(), "RolloutHealthy".to_owned()));
+    assert_eq!(world.annotation(1, world::DEADLINE), None);
+}
+
+#[test]
+fn an_abort_brings_the_stable_pods_back() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Degraded", 4, 0));
+    assert_eq!(world.waits_for(), "AfterAbort");
+    world.retry();
+    world.settle();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Paused", 2, 2));
+}
+
+#[test]
+fn undo_in_the_middle_goes_back_without_steps() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    world.release(1);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 4, 0));
+}
+
+#[test]
+fn a_third_version_replaces_the_second() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    world.release(3);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2), world.pods(3)), (2, 0, 2));
+}
+
+#[test]
+fn a_rolling_update_needs_no_steps() {
+    let mut world = World::running(spec(4, json!({})));
+    world.release(2);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 4));
+    assert_eq!(world.status().current_step_index, None);
+}
+
+#[test]
+fn pods_that_never_get_ready_are_told_at_the_deadline_and_better_ones_go_on() {
+    let mut world = half_way();
+    let second = world.hash(2);
+    world.broken.insert(second);
+    world.release(2);
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Degraded");
+    assert_eq!(
+        world.status().message,
+        format!("ProgressDeadlineExceeded: ReplicaSet \"shop-{}\" has timed out progressing.", world.hash(2))
+    );
+    assert_eq!(world.waits_for(), "PodsAvailable");
+    world.broken.clear();
+    world.settle();
+    assert_eq!(world.phase(), "Paused");
+}
+
+#[test]
+fn replicas_left_out_are_written_back_as_one() {
+    let mut left_out = spec(1, json!({}));
+    left_out.as_object_mut().unwrap().remove("replicas");
+    let world = World::running(left_out);
+    assert_eq!(world.snapshot.rollout.spec_raw["replicas"], 1);
+}
+
+#[test]
+fn the_stable_service_is_never_left_without_pods() {
+    let canary =
+        json!({"steps": [{"setWeight": 50}], "canaryService": "shop-canary", "stableService": "shop-stable"});
+    let mut world = World::running(spec(2, canary));
+    world.release(2);
+    for _ in 0..60 {
+        world.step();
+        world.kubelet();
+        let selected = world.selected("shop-stable").unwrap();
+        let set = world.sets().iter().find(|set| set.hash() == selected).unwrap();
+        assert!(set.replicas > 0);
+    }
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 2));
+}
+
+#[test]
+fn changed_steps_start_the_release_over() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    world.edit(|spec| {
+        spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 75}])
+    });
+    world.settle();
+    assert_eq!((world.status().current_step_index, world.pods(1), world.pods(2)), (Some(1), 3, 1));
+}
+
+#[test]
+fn a_name_that_is_taken_leads_to_the_next_hash() {
+    use headgate_model::{EffectKey, Failure, FailureClass};
+    let mut world = half_way();
+    world.release(2);
+    let key = EffectKey { verb: "CreateReplicaSet", object: format!("shop-{}", world.hash(2)) };
+    let failure = Failure {
+        class: FailureClass::AlreadyExists,
+        message: "exists".into(),
+        since: world.now,
+        attempts: 1,
+    };
+    world.snapshot.failures.insert(key, failure);
+    world.settle();
+    assert_eq!(world.status().collision_count, Some(1));
+    assert_eq!((world.phase(), world.sets().len()), ("Paused", 2));
+    let hash = headgate_model::template::pod_template_hash(&pod_template(2), Some(1));
+    assert_eq!(world.status().current_pod_hash, hash);
+}

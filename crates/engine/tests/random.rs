@@ -1,0 +1,182 @@
+//! Releases under whatever users and clusters do, in any order: the invariants hold at every decision, and when the
+//! disturbance is over every rollout comes to rest.
+
+mod world;
+
+use headgate_api::AnalysisPhase;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use world::{World, routed, spec};
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Release(u32),
+    Abort,
+    Retry,
+    Promote,
+    PromoteFull,
+    Pause(bool),
+    Scale(i32),
+    Break(u32),
+    Mend(u32),
+    Kill(u32, i32),
+    Delete(u32),
+    Verdict(AnalysisPhase),
+    Pass(i64),
+    Kubelet,
+    /// One decision of which only so many effects are carried out.
+    Decide(usize),
+    Settle,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => (1..4u32).prop_map(Act::Release),
+        2 => Just(Act::Abort),
+        2 => Just(Act::Retry),
+        4 => Just(Act::Promote),
+        1 => Just(Act::PromoteFull),
+        1 => any::<bool>().prop_map(Act::Pause),
+        2 => (0..7i32).prop_map(Act::Scale),
+        2 => (1..4u32).prop_map(Act::Break),
+        2 => (1..4u32).prop_map(Act::Mend),
+        2 => (1..4u32, 0..3i32).prop_map(|(version, left)| Act::Kill(version, left)),
+        1 => (1..4u32).prop_map(Act::Delete),
+        2 => prop_oneof![
+            Just(AnalysisPhase::Successful), Just(AnalysisPhase::Failed), Just(AnalysisPhase::Inconclusive)
+        ].prop_map(Act::Verdict),
+        3 => (1..40i64).prop_map(Act::Pass),
+        6 => Just(Act::Kubelet),
+        10 => (0..4usize).prop_map(Act::Decide),
+        2 => Just(Act::Settle),
+    ]
+}
+
+fn strategy() -> impl Strategy<Value = Value> {
+    let steps = prop_oneof![
+        Just(json!([])),
+        Just(json!([{"setWeight": 20}, {"pause": {}}, {"setWeight": 60}, {"pause": {"duration": 20}}])),
+        Just(
+            json!([{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "errors"}]}}, {"setWeight": 10}])
+        ),
+        Just(
+            json!([{"pause": {}}, {"setWeight": 34}, {"pause": {"duration": 5}}, {"setWeight": 67}, {"setWeight": 0}])
+        ),
+    ];
+    let plain =
+        (steps.clone(), 0..3i32, 0..3i32, any::<bool>()).prop_map(|(steps, surge, unavailable, services)| {
+            let surge = if unavailable == 0 { surge.max(1) } else { surge };
+            let mut canary = json!({"steps": steps, "maxSurge": surge, "maxUnavailable": unavailable});
+            if services {
+                canary["canaryService"] = json!("shop-canary");
+                canary["stableService"] = json!("shop-stable");
+            }
+            canary
+        });
+    let through_router =
+        (steps, prop_oneof![Just(0), Just(30), Just(50)], prop_oneof![Just(0), Just(10), Just(30)]).prop_map(
+            |(steps, delay, abort_delay)| {
+                let mut canary = routed(steps);
+                canary["scaleDownDelaySeconds"] = json!(delay);
+                canary["abortScaleDownDelaySeconds"] = json!(abort_delay);
+                canary
+            },
+        );
+    prop_oneof![plain, through_router]
+}
+
+fn start(replicas: i32, canary: Value) -> World {
+    let mut world = World::new(spec(replicas, canary));
+    let metric = json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "q"}}});
+    world.add_template("errors", json!({"metrics": [metric]}));
+    world.settle_over_time();
+    world
+}
+
+fn perform(world: &mut World, act: Act) {
+    match act {
+        Act::Release(version) => world.release(version),
+        Act::Abort => world.abort(),
+        Act::Retry => world.retry(),
+        Act::Promote => world.promote(),
+        Act::PromoteFull => world.promote_full(),
+        Act::Pause(paused) => world.pause(paused),
+        Act::Scale(replicas) => world.scale(replicas),
+        Act::Break(version) => {
+            let hash = world.hash(version);
+            world.broken.insert(hash.clone());
+            world.kill_pods(&hash, 0);
+        }
+        Act::Mend(version) => {
+            let hash = world.hash(version);
+            world.broken.remove(&hash);
+        }
+        Act::Kill(version, left) => {
+            let hash = world.hash(version);
+            world.kill_pods(&hash, left);
+        }
+        Act::Delete(version) => {
+            let hash = world.hash(version);
+            world.sets_mut().retain(|set| set.hash() != hash);
+        }
+        Act::Verdict(phase) => {
+            let open = world.runs_mut().iter_mut().filter(|run| !run.phase.is_completed());
+            open.for_each(|run| run.phase = phase);
+        }
+        Act::Pass(seconds) => world.pass(seconds),
+        Act::Kubelet => world.kubelet(),
+        Act::Decide(effects) => {
+            let decision = world.decide();
+            world.carry_out(&decision, effects);
+        }
+        Act::Settle => world.settle(),
+    }
+}
+
+/// All is well again: pods start, nobody pauses, analyses succeed. Whatever happened, the rollout must come to rest.
+fn calm_down(world: &mut World) {
+    world.broken.clear();
+    world.pause(false);
+    for _ in 0..20 {
+        world.settle_over_time();
+        let open = world.runs_mut().iter_mut().filter(|run| !run.phase.is_completed());
+        let mut judged = 0;
+        open.for_each(|run| {
+            run.phase = AnalysisPhase::Successful;
+            judged += 1;
+        });
+        if judged == 0 {
+            break;
+        }
+    }
+    let phase = world.phase();
+    assert!(["Healthy", "Paused", "Degraded"].contains(&phase), "{phase}: {:?}", world.status().waiting);
+    if phase == "Degraded" {
+        assert!(world.status().abort, "{}", world.status().message);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_invariants_hold_and_the_rollout_comes_to_rest(
+        replicas in 1..6i32, canary in strategy(), acts in prop::collection::vec(act(), 1..40),
+    ) {
+        let mut world = start(replicas, canary);
+        for act in acts {
+            perform(&mut world, act);
+        }
+        calm_down(&mut world);
+        // From rest, one more version gets out when every pause is promoted.
+        world.release(9);
+        for _ in 0..12 {
+            calm_down(&mut world);
+            world.promote();
+        }
+        calm_down(&mut world);
+        prop_assert_eq!(world.phase(), "Healthy");
+        let replicas = world.snapshot.rollout.spec.as_ref().unwrap().replicas;
+        prop_assert_eq!(world.pods(9), replicas);
+    }
+}

@@ -1,0 +1,524 @@
+//! A very small cluster: it stores records, carries effects out and makes pods available, and at every decision it
+//! checks what must always hold. No API server, no failures of calls: those are the driver's.
+
+#![allow(dead_code, reason = "each test file uses a part of the world")]
+
+mod invariants;
+
+use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
+use headgate_engine::{decide, notices, outcome};
+use headgate_model::{
+    AnalysisRunView, Capabilities, Decision, Effect, Notice, Observed, ReplicaSetView, RolloutView,
+    RouterConfig, RouterView, ServiceView, Snapshot, TemplateKey, Timestamp, TrafficState, WeightRange,
+    selector, template, validate,
+};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const START: i64 = 1_800_000_000;
+
+pub(crate) struct World {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) now: Timestamp,
+    /// Hashes of versions whose pods never get available.
+    pub(crate) broken: BTreeSet<String>,
+    /// Events so far, as `reason: message`.
+    pub(crate) events: Vec<String>,
+    counter: u64,
+}
+
+/// A spec with this strategy, and version 1 of the template.
+pub(crate) fn spec(replicas: i32, canary: Value) -> Value {
+    json!({
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": "shop"}},
+        "template": pod_template(1),
+        "strategy": {"canary": canary},
+    })
+}
+
+pub(crate) fn pod_template(version: u32) -> Value {
+    json!({
+        "metadata": {"labels": {"app": "shop"}},
+        "spec": {"containers": [{"name": "app", "image": format!("shop:{version}")}]},
+    })
+}
+
+/// A canary with these steps through a router.
+pub(crate) fn routed(steps: Value) -> Value {
+    json!({
+        "canaryService": "shop-canary",
+        "stableService": "shop-stable",
+        "steps": steps,
+        "trafficRouting": {"istio": {"virtualService": {"name": "shop"}}},
+    })
+}
+
+impl World {
+    pub(crate) fn new(spec: Value) -> Self {
+        let now = Timestamp::from_second(START).unwrap();
+        let rollout = RolloutView {
+            name: "shop".into(),
+            namespace: "store".into(),
+            uid: "rollout-uid".into(),
+            resource_version: "1".into(),
+            generation: 1,
+            created_at: now,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            spec: validate(&spec),
+            spec_raw: spec,
+            template_hash: String::new(),
+            step_hash: String::new(),
+            status: RolloutStatus::default(),
+        };
+        let snapshot = Snapshot {
+            rollout,
+            replica_sets: Observed::Present(Vec::new()),
+            services: BTreeMap::new(),
+            routers: Vec::new(),
+            analysis_runs: Observed::Present(Vec::new()),
+            templates: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        };
+        let mut world = Self { snapshot, now, broken: BTreeSet::new(), events: Vec::new(), counter: 1 };
+        world.add_routers();
+        world.read_spec();
+        world
+    }
+
+    /// A world whose first version is out and settled.
+    pub(crate) fn running(spec: Value) -> Self {
+        let mut world = Self::new(spec);
+        world.settle();
+        assert_eq!(world.phase(), "Healthy", "{:?}", world.status().message);
+        world.events.clear();
+        world
+    }
+
+    fn add_routers(&mut self) {
+        let canary = self.snapshot.rollout.spec_raw.pointer("/strategy/canary").cloned().unwrap_or_default();
+        let service = |key: &str| canary.get(key).and_then(Value::as_str).map(str::to_owned);
+        let (canary_service, stable_service) = (service("canaryService"), service("stableService"));
+        for name in [&canary_service, &stable_service].into_iter().flatten() {
+            self.add_service(name);
+        }
+        let config = |router: &'static str| RouterConfig {
+            router,
+            namespace: "store".into(),
+            rollout: "shop".into(),
+            canary_service: canary_service.clone(),
+            stable_service: stable_service.clone(),
+            config: Value::Null,
+        };
+        if canary_service.is_some() || stable_service.is_some() {
+            let selectors = [&canary_service, &stable_service]
+                .into_iter()
+                .flatten()
+                .map(|name| (name.clone(), None))
+                .collect();
+            self.snapshot.routers.push(RouterView {
+                config: config("services"),
+                capabilities: Capabilities::default(),
+                state: Ok(TrafficState { selectors, ..TrafficState::default() }),
+            });
+        }
+        if canary.get("trafficRouting").is_some() {
+            let weights = WeightRange { canary_min: 0, canary_max: 0, total: 100, well_formed: true };
+            self.snapshot.routers.push(RouterView {
+                config: config("istio"),
+                capabilities: Capabilities { weights: true },
+                state: Ok(TrafficState { weights: Some(weights), ..TrafficState::default() }),
+            });
+        }
+    }
+
+    pub(crate) fn add_service(&mut self, name: &str) {
+        let service =
+            ServiceView { selector: BTreeMap::from([("app".into(), "shop".into())]), managed_by: None };
+        self.snapshot.services.insert(name.to_owned(), Observed::Present(service));
+    }
+
+    fn read_spec(&mut self) {
+        let rollout = &mut self.snapshot.rollout;
+        rollout.spec = validate(&rollout.spec_raw);
+        rollout.template_hash =
+            template::pod_template_hash(&rollout.spec_raw["template"], rollout.status.collision_count);
+        rollout.step_hash = template::steps_hash(rollout.spec_raw.pointer("/strategy/canary/steps"));
+    }
+
+    // ---- what users do ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut Value)) {
+        let before = self.snapshot.rollout.spec_raw.clone();
+        edit(&mut self.snapshot.rollout.spec_raw);
+        if before != self.snapshot.rollout.spec_raw {
+            self.snapshot.rollout.generation += 1;
+        }
+        self.read_spec();
+    }
+
+    pub(crate) fn release(&mut self, version: u32) {
+        self.edit(|spec| spec["template"] = pod_template(version));
+    }
+
+    pub(crate) fn scale(&mut self, replicas: i32) {
+        self.edit(|spec| spec["replicas"] = json!(replicas));
+    }
+
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.edit(|spec| spec["paused"] = json!(paused));
+    }
+
+    pub(crate) fn abort(&mut self) {
+        self.snapshot.rollout.status.abort = true;
+    }
+
+    pub(crate) fn retry(&mut self) {
+        self.snapshot.rollout.status.abort = false;
+    }
+
+    /// As the plugin of Argo Rollouts does it.
+    pub(crate) fn promote(&mut self) {
+        let rollout = &mut self.snapshot.rollout;
+        let count = rollout.spec.as_ref().map_or(0, |spec| spec.canary.steps.len());
+        let status = &mut rollout.status;
+        let inconclusive = status.canary.as_ref().is_some_and(|canary| {
+            let run = canary.current_step_analysis_run_status.as_ref();
+            run.is_some_and(|run| run.status == Some(AnalysisPhase::Inconclusive))
+        });
+        let next = status.current_step_index.map(|index| (index + 1).min(i32::try_from(count).unwrap()));
+        if inconclusive && !status.pause_conditions.is_empty() && status.controller_pause {
+            status.controller_pause = false;
+            status.current_step_index = next;
+        } else if status.pause_conditions.is_empty() {
+            status.current_step_index = next;
+        }
+        status.pause_conditions.clear();
+        if rollout.spec_raw.get("paused") == Some(&json!(true)) {
+            self.pause(false);
+        }
+    }
+
+    pub(crate) fn promote_full(&mut self) {
+        let status = &mut self.snapshot.rollout.status;
+        if status.current_pod_hash != status.stable_rs {
+            status.promote_full = true;
+        }
+    }
+
+    // ---- what the cluster does ----------------------------------------------------------------------------------------
+
+    pub(crate) fn sets(&self) -> &[ReplicaSetView] {
+        self.snapshot.replica_sets.present().unwrap()
+    }
+
+    pub(crate) fn sets_mut(&mut self) -> &mut Vec<ReplicaSetView> {
+        let Observed::Present(sets) = &mut self.snapshot.replica_sets else {
+            panic!("the world knows its ReplicaSets")
+        };
+        sets
+    }
+
+    pub(crate) fn runs_mut(&mut self) -> &mut Vec<AnalysisRunView> {
+        let Observed::Present(runs) = &mut self.snapshot.analysis_runs else {
+            panic!("the world knows its runs")
+        };
+        runs
+    }
+
+    /// Pods start and stop, as far as their version lets them.
+    pub(crate) fn kubelet(&mut self) {
+        let broken = self.broken.clone();
+        for set in self.sets_mut() {
+            set.observed_generation = set.generation;
+            set.current = set.replicas;
+            let available = if broken.contains(set.hash()) { 0 } else { set.replicas };
+            set.ready = available;
+            set.available_reported = available;
+        }
+        for run in self.runs_mut() {
+            if run.terminate && !run.phase.is_completed() {
+                run.phase = AnalysisPhase::Successful;
+            }
+        }
+    }
+
+    /// Pods of a version die; the kubelet brings them back unless the version is broken.
+    pub(crate) fn kill_pods(&mut self, hash: &str, left: i32) {
+        for set in self.sets_mut().iter_mut().filter(|set| set.hash() == hash) {
+            set.available_reported = set.available_reported.min(left);
+            set.ready = set.ready.min(left);
+        }
+    }
+
+    pub(crate) fn verdict(&mut self, name: &str, phase: AnalysisPhase, message: &str) {
+        let run = self.runs_mut().iter_mut().find(|run| run.name == name).expect("a run of that name");
+        run.phase = phase;
+        message.clone_into(&mut run.message);
+    }
+
+    pub(crate) fn add_template(&mut self, name: &str, spec: Value) {
+        let spec: AnalysisTemplateSpec = serde_json::from_value(spec).unwrap();
+        self.snapshot.templates.insert(TemplateKey::Namespaced(name.into()), Observed::Present(spec));
+    }
+
+    pub(crate) fn pass(&mut self, seconds: i64) {
+        self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
+    }
+
+    // ---- the controller -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn decide(&mut self) -> Decision {
+        let decision = decide(&self.snapshot, self.now);
+        invariants::check(self, &decision);
+        decision
+    }
+
+    /// Stores the record and carries out at most this many effects.
+    pub(crate) fn carry_out(&mut self, decision: &Decision, most: usize) {
+        let said = notices(&self.snapshot, &decision.record);
+        self.note(said);
+        self.snapshot.rollout.status = stored(&decision.record);
+        self.read_spec();
+        for effect in decision.effects.iter().take(most) {
+            let said = outcome(&self.snapshot, effect);
+            self.note(said);
+            self.apply(effect);
+        }
+    }
+
+    fn note(&mut self, notices: Vec<Notice>) {
+        self.events
+            .extend(notices.into_iter().map(|notice| format!("{}: {}", notice.reason, notice.message)));
+    }
+
+    /// One decision, carried out whole; true when it changed anything.
+    pub(crate) fn step(&mut self) -> bool {
+        let decision = self.decide();
+        let changes =
+            !decision.effects.is_empty() || stored(&decision.record) != self.snapshot.rollout.status;
+        self.carry_out(&decision, usize::MAX);
+        changes
+    }
+
+    /// Decides and lets pods start until nothing changes any more at this instant.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..200 {
+            let changed = self.step();
+            let before = self.snapshot.clone();
+            self.kubelet();
+            if !changed && before == self.snapshot {
+                self.check_settled();
+                return;
+            }
+        }
+        panic!("does not settle: {:#?}", self.decide());
+    }
+
+    /// Settles, and follows every wake-up, until nothing is due any more.
+    pub(crate) fn settle_over_time(&mut self) {
+        for _ in 0..100 {
+            self.settle();
+            match self.decide().wake_at {
+                Some(wake) => {
+                    assert!(wake > self.now);
+                    self.now = wake;
+                }
+                None => return,
+            }
+        }
+        panic!("wakes for ever: {:#?}", self.decide());
+    }
+
+    /// Invariant 6: a settled snapshot gets the stored record and no effects, at every time before the wake-up.
+    pub(crate) fn check_settled(&self) {
+        let first = decide(&self.snapshot, self.now);
+        let until = first.wake_at.map_or(self.now.as_second() + 100_000, |wake| wake.as_second() - 1);
+        for second in [self.now.as_second(), (self.now.as_second() + until) / 2, until] {
+            let decision = decide(&self.snapshot, Timestamp::from_second(second).unwrap());
+            assert_eq!(decision.effects, [], "settled, but still has effects");
+            assert_eq!(
+                stored(&decision.record),
+                self.snapshot.rollout.status,
+                "settled, but changes the record"
+            );
+            assert_eq!(decision.wake_at, first.wake_at);
+        }
+        let status = self.status();
+        let is_settled = self.phase() == "Healthy" && status.waiting.is_none();
+        assert!(
+            is_settled || status.waiting.is_some(),
+            "{} without a reason: {}",
+            self.phase(),
+            status.message
+        );
+    }
+
+    fn apply(&mut self, effect: &Effect) {
+        self.counter += 1;
+        let version = self.counter.to_string();
+        match effect {
+            Effect::PatchRollout { annotations, replicas } => {
+                self.snapshot.rollout.annotations.extend(annotations.clone());
+                if let Some(replicas) = replicas {
+                    self.scale(*replicas);
+                }
+            }
+            Effect::CreateReplicaSet { manifest } => self.create_replica_set(manifest, &version),
+            Effect::Scale { name, uid, from, to } => {
+                let set = self.set_mut(name);
+                if set.uid == *uid && set.replicas == *from {
+                    set.replicas = *to;
+                    set.generation += 1;
+                    set.resource_version = version;
+                }
+            }
+            Effect::PatchReplicaSet { name, resource_version, annotations, min_ready_seconds, .. } => {
+                let set = self.set_mut(name);
+                assert_eq!(
+                    set.resource_version, *resource_version,
+                    "a patch that conflicts with an effect before it"
+                );
+                for (key, value) in annotations {
+                    match value {
+                        Some(value) => set.annotations.insert(key.clone(), value.clone()),
+                        None => set.annotations.remove(key),
+                    };
+                }
+                set.min_ready_seconds = min_ready_seconds.unwrap_or(set.min_ready_seconds);
+                set.resource_version = version;
+            }
+            Effect::Route { config, intent, .. } => {
+                let routers = &mut self.snapshot.routers;
+                let router = routers.iter_mut().find(|router| router.config.router == config.router).unwrap();
+                let state = router.state.as_mut().expect("a route that can be read");
+                if let Some(range) = &mut state.weights {
+                    (range.canary_min, range.canary_max) = (intent.canary_weight, intent.canary_weight);
+                    range.well_formed = true;
+                }
+                for wish in [&intent.stable, &intent.canary] {
+                    if let (Some(service), Some(hash)) = (&wish.service, &wish.hash)
+                        && let Some(selected) = state.selectors.get_mut(service)
+                    {
+                        *selected = Some(hash.clone());
+                    }
+                }
+            }
+            Effect::CreateAnalysisRun { manifest } => self.create_run(manifest, &version),
+            Effect::TerminateAnalysisRun { name, .. } => {
+                self.runs_mut()
+                    .iter_mut()
+                    .filter(|run| run.name == *name)
+                    .for_each(|run| run.terminate = true);
+            }
+            Effect::DeleteAnalysisRun { name, .. } => self.runs_mut().retain(|run| run.name != *name),
+            Effect::DeleteReplicaSet { name, .. } => self.sets_mut().retain(|set| set.name != *name),
+        }
+    }
+
+    fn set_mut(&mut self, name: &str) -> &mut ReplicaSetView {
+        self.sets_mut()
+            .iter_mut()
+            .find(|set| set.name == name)
+            .expect("an effect on a ReplicaSet that exists")
+    }
+
+    fn create_replica_set(&mut self, manifest: &Value, version: &str) {
+        let metadata = &manifest["metadata"];
+        let view = ReplicaSetView {
+            name: metadata["name"].as_str().unwrap().into(),
+            uid: format!("uid-{version}"),
+            resource_version: version.into(),
+            created_at: self.now,
+            deleting: false,
+            labels: selector::string_map(metadata.get("labels")),
+            annotations: selector::string_map(metadata.get("annotations")),
+            generation: 1,
+            observed_generation: 0,
+            replicas: i32::try_from(manifest["spec"]["replicas"].as_i64().unwrap()).unwrap(),
+            min_ready_seconds: i32::try_from(manifest["spec"]["minReadySeconds"].as_i64().unwrap()).unwrap(),
+            current: 0,
+            ready: 0,
+            available_reported: 0,
+            failure: None,
+            template: manifest["spec"]["template"].clone(),
+        };
+        assert!(self.sets().iter().all(|set| set.name != view.name), "{} exists", view.name);
+        self.sets_mut().push(view);
+    }
+
+    fn create_run(&mut self, manifest: &Value, version: &str) {
+        let metadata = &manifest["metadata"];
+        let view = AnalysisRunView {
+            name: metadata["name"].as_str().unwrap().into(),
+            uid: format!("uid-{version}"),
+            resource_version: version.into(),
+            created_at: self.now,
+            deleting: false,
+            labels: selector::string_map(metadata.get("labels")),
+            terminate: false,
+            phase: AnalysisPhase::Pending,
+            message: String::new(),
+        };
+        let runs = self.runs_mut();
+        assert!(runs.iter().all(|run| run.name != view.name), "{} exists", view.name);
+        runs.push(view);
+    }
+
+    // ---- what one sees ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn status(&self) -> &RolloutStatus {
+        &self.snapshot.rollout.status
+    }
+
+    pub(crate) fn phase(&self) -> &'static str {
+        self.status().phase.map_or("none", |phase| phase.as_str())
+    }
+
+    pub(crate) fn waits_for(&self) -> &str {
+        self.status().waiting.as_ref().map_or("", |waiting| waiting.kind.as_str())
+    }
+
+    pub(crate) fn weight(&self) -> i32 {
+        self.snapshot
+            .routers
+            .iter()
+            .find_map(|router| router.state.as_ref().ok()?.weights)
+            .unwrap()
+            .canary_max
+    }
+
+    pub(crate) fn selected(&self, service: &str) -> Option<String> {
+        self.snapshot.routers[0].state.as_ref().unwrap().selectors[service].clone()
+    }
+
+    /// Hash of this version of the template.
+    pub(crate) fn hash(&self, version: u32) -> String {
+        template::pod_template_hash(&pod_template(version), None)
+    }
+
+    /// Wanted pods of this version; 0 without a ReplicaSet.
+    pub(crate) fn pods(&self, version: u32) -> i32 {
+        let hash = self.hash(version);
+        self.sets().iter().find(|set| set.hash() == hash).map_or(0, |set| set.replicas)
+    }
+
+    pub(crate) fn condition(&self, type_: &str) -> (String, String) {
+        let condition = self.status().conditions.iter().find(|condition| condition.type_ == type_);
+        condition.map_or_else(Default::default, |known| (known.status.clone(), known.reason.clone()))
+    }
+
+    pub(crate) fn annotation(&self, version: u32, key: &str) -> Option<String> {
+        let hash = self.hash(version);
+        self.sets().iter().find(|set| set.hash() == hash)?.annotations.get(key).cloned()
+    }
+}
+
+/// A status as the API server gives it back.
+fn stored(record: &RolloutStatus) -> RolloutStatus {
+    serde_json::from_value(serde_json::to_value(record).unwrap()).unwrap()
+}
+
+/// The deadline's annotation.
+pub(crate) const DEADLINE: &str = labels::SCALE_DOWN_DEADLINE;
