@@ -1,0 +1,7 @@
+//! The contract with the API server, rule by rule, against a small API server with scripted faults.
+
+mod faults;
+mod house;
+mod rules;
+mod server;
+mod world;

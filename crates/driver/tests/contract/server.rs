@@ -1,0 +1,261 @@
+//! A small API server: objects as JSON, resource versions, preconditions, patches, label selectors, garbage
+//! collection, and a log of everything that changed.
+
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
+use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS};
+use headgate_model::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What a watch would deliver.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    Applied(Resource, Value),
+    Deleted(Resource, Value),
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    Driver,
+    /// A user, or another controller.
+    Other,
+}
+
+/// A write that was carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) call: Call,
+    pub(crate) before: Value,
+    pub(crate) after: Value,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    pub(crate) objects: BTreeMap<ObjectRef, Value>,
+    version: u64,
+    pub(crate) events: Vec<Event>,
+    pub(crate) writes: Vec<Written>,
+    /// Top-level status fields that the "installed CRD" drops.
+    pub(crate) pruned: Vec<&'static str>,
+    /// Refusals, by test: the first whose predicate holds answers.
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) author_of_last_change: BTreeMap<ObjectRef, Author>,
+}
+
+pub(crate) struct Refusal {
+    pub(crate) when: Box<dyn Fn(&Call) -> bool>,
+    pub(crate) reply: Reply,
+}
+
+impl std::fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.reply)
+    }
+}
+
+pub(crate) fn refused(code: u16, reason: &str) -> Reply {
+    Reply::Refused { code, reason: reason.to_owned(), message: format!("{reason} by the test's server") }
+}
+
+impl Server {
+    pub(crate) fn call(&mut self, call: &Call, author: Author, now: Timestamp) -> Reply {
+        if author == Author::Driver
+            && let Some(refusal) = self.refusals.iter().find(|refusal| (refusal.when)(call))
+        {
+            return refusal.reply.clone();
+        }
+        match call {
+            Call::Get(target) => self.get(target),
+            Call::List { resource, namespace, labels } => self.list(*resource, namespace, labels),
+            Call::Create { target, body } => self.create(call, target, body, author, now),
+            Call::Patch { target, status, patch } => self.patch(call, target, *status, patch, author),
+            Call::Delete { target, uid } => self.delete(call, target, uid),
+            Call::Measure { .. } => Reply::Lost("the test answers measurements itself".to_owned()),
+        }
+    }
+
+    fn get(&self, target: &ObjectRef) -> Reply {
+        self.objects.get(target).map_or_else(|| refused(404, "NotFound"), |object| Reply::Object(object.clone()))
+    }
+
+    fn list(&self, resource: Resource, namespace: &str, labels: &str) -> Reply {
+        let matches = |object: &Value| {
+            labels.split(',').filter(|term| !term.is_empty()).all(|term| {
+                let has = &object["metadata"]["labels"];
+                match term.split_once('=') {
+                    Some((key, value)) => has[key] == json!(value),
+                    None => has.get(term).is_some(),
+                }
+            })
+        };
+        let listed = self.objects.iter().filter(|(reference, object)| {
+            reference.resource == resource && reference.namespace == namespace && matches(object)
+        });
+        Reply::Objects(listed.map(|(_, object)| object.clone()).collect())
+    }
+
+    fn create(&mut self, call: &Call, target: &ObjectRef, body: &Value, author: Author, now: Timestamp) -> Reply {
+        if self.objects.contains_key(target) {
+            return refused(409, "AlreadyExists");
+        }
+        let mut object = body.clone();
+        let uid = format!("uid-{}", self.version + 1);
+        let created = Timestamp::from_second(now.as_second()).unwrap().to_string();
+        merge(
+            &mut object,
+            &json!({"metadata": {"uid": uid, "generation": 1, "creationTimestamp": created, "namespace": target.namespace}}),
+        );
+        if has_status_subresource(target.resource) {
+            object.as_object_mut().unwrap().remove("status");
+        }
+        self.store(call, target, Value::Null, object, author)
+    }
+
+    fn patch(&mut self, call: &Call, target: &ObjectRef, status: bool, patch: &Patch, author: Author) -> Reply {
+        let Some(before) = self.objects.get(target).cloned() else { return refused(404, "NotFound") };
+        let mut after = before.clone();
+        match patch {
+            Patch::Merge(body) => merge(&mut after, body),
+            Patch::Json(operations) => {
+                if !apply(&mut after, operations) {
+                    return refused(422, "Invalid");
+                }
+            }
+        }
+        for field in ["uid", "resourceVersion"] {
+            if after["metadata"][field] != before["metadata"][field] {
+                return refused(409, "Conflict");
+            }
+        }
+        // The subresource takes the status alone; the object itself takes everything else.
+        let whole = if status { &before } else { &after };
+        let mut stored = whole.clone();
+        if has_status_subresource(target.resource) {
+            let from = if status { &after } else { &before };
+            stored["status"] = from.get("status").cloned().unwrap_or(json!({}));
+        }
+        for field in &self.pruned {
+            if let Some(fields) = stored["status"].as_object_mut() {
+                fields.remove(*field);
+            }
+        }
+        if stored == before {
+            return Reply::Object(before);
+        }
+        if stored["spec"] != before["spec"] {
+            stored["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap() + 1);
+        }
+        self.store(call, target, before, stored, author)
+    }
+
+    fn store(
+        &mut self,
+        call: &Call,
+        target: &ObjectRef,
+        before: Value,
+        mut after: Value,
+        author: Author,
+    ) -> Reply {
+        self.version += 1;
+        after["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        after["kind"] = json!(target.resource.kind);
+        self.objects.insert(target.clone(), after.clone());
+        self.author_of_last_change.insert(target.clone(), author);
+        if target.resource != EVENTS {
+            self.events.push(Event::Applied(target.resource, after.clone()));
+        }
+        if author == Author::Driver {
+            self.writes.push(Written { call: call.clone(), before, after: after.clone() });
+        }
+        Reply::Object(after)
+    }
+
+    fn delete(&mut self, call: &Call, target: &ObjectRef, uid: &str) -> Reply {
+        let Some(before) = self.objects.get(target).cloned() else { return refused(404, "NotFound") };
+        if before["metadata"]["uid"] != json!(uid) {
+            return refused(409, "Conflict");
+        }
+        self.remove(target);
+        self.writes.push(Written { call: call.clone(), before: before.clone(), after: Value::Null });
+        Reply::Object(before)
+    }
+
+    /// Removes an object, and everything that it owns.
+    pub(crate) fn remove(&mut self, target: &ObjectRef) {
+        let Some(mut object) = self.objects.remove(target) else { return };
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let uid = object["metadata"]["uid"].clone();
+        self.events.push(Event::Deleted(target.resource, object));
+        let owned: Vec<ObjectRef> = self
+            .objects
+            .iter()
+            .filter(|(_, child)| child["metadata"]["ownerReferences"][0]["uid"] == uid)
+            .map(|(reference, _)| reference.clone())
+            .collect();
+        for child in owned {
+            self.remove(&child);
+        }
+    }
+
+    /// Pods come up at once: every ReplicaSet has as many available pods as it wants.
+    pub(crate) fn kubelet(&mut self, now: Timestamp) {
+        let sets: Vec<ObjectRef> =
+            self.objects.keys().filter(|reference| reference.resource == REPLICA_SETS).cloned().collect();
+        for target in sets {
+            let set = &self.objects[&target];
+            let replicas = set["spec"]["replicas"].clone();
+            let status = json!({
+                "replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
+                "observedGeneration": set["metadata"]["generation"],
+            });
+            let patch = Patch::Merge(json!({ "status": status }));
+            self.call(&Call::Patch { target, status: true, patch }, Author::Other, now);
+        }
+    }
+
+    pub(crate) fn version_of(&self, target: &ObjectRef) -> String {
+        self.objects.get(target).map_or(String::new(), |object| {
+            object["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+        })
+    }
+}
+
+fn has_status_subresource(resource: Resource) -> bool {
+    resource == ROLLOUTS || resource == REPLICA_SETS || (resource != ANALYSIS_RUNS && resource.kind == "Service")
+}
+
+/// RFC 7386.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let object = target.as_object_mut().unwrap();
+    for (field, value) in fields {
+        if value.is_null() {
+            object.remove(field);
+        } else {
+            merge(object.entry(field.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// RFC 6902: `test` and `replace`, all that is used. False when a test fails.
+fn apply(target: &mut Value, operations: &Value) -> bool {
+    operations.as_array().unwrap().iter().all(|operation| {
+        let Some(place) = target.pointer_mut(operation["path"].as_str().unwrap()) else { return false };
+        match operation["op"].as_str().unwrap() {
+            "test" => *place == operation["value"],
+            "replace" => {
+                *place = operation["value"].clone();
+                true
+            }
+            other => panic!("{other} is not used by the driver"),
+        }
+    })
+}
