@@ -1,0 +1,57 @@
+//! `kubectl headgate`: what people type to look at releases and to steer them.
+//!
+//! A verb reads the Rollout, decides purely ([`intent`], [`phase`], [`view`]), and sends one or two narrow patches
+//! ([`send`]). It keeps nothing, starts nothing, and polls nothing: what changes arrives through watches.
+//!
+//! Invariants:
+//! - A patch that steers a release carries the resourceVersion of what was read, and is repeated only while the release
+//!   is still the one that was read.
+//! - What is shown is a function of (objects, now). Only [`output`] writes to the terminal.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+mod args;
+mod cluster;
+mod connect;
+mod explain;
+pub mod intent;
+mod live;
+mod output;
+pub mod phase;
+mod program;
+mod send;
+mod target;
+mod verbs;
+pub mod view;
+
+pub use cluster::Cluster;
+pub use send::{Bound, carry_out};
+
+/// How a command ended that did what it was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All is well.
+    Done,
+    /// The answer was given, and it is bad news: scripts must notice.
+    Unwell,
+}
+
+/// Runs the command that `arguments` (with the program's path first) ask for.
+///
+/// Exit codes: 0 done; 1 it failed, or the Rollout is Degraded or not Healthy in time; 2 wrong usage.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Two providers may be in the graph; rustls wants to be told. An error means that one is installed already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let (command, program) = args::parse(arguments);
+    let output = output::Output::new(&command.global);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.fail(&error.into()),
+    };
+    match runtime.block_on(verbs::run(command, program, &output)) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Unwell) => ExitCode::FAILURE,
+        Err(error) => output.fail(&error),
+    }
+}

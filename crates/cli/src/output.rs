@@ -1,0 +1,69 @@
+//! The only place that writes to the terminal.
+
+use crate::args::Global;
+use crate::view::Palette;
+use anyhow::{Error, Result};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Where a command's words go.
+pub(crate) struct Output {
+    /// How to colour what is printed.
+    pub(crate) palette: Palette,
+    /// Whether somebody watches it as it comes.
+    pub(crate) is_terminal: bool,
+}
+
+impl Output {
+    /// Colours only for people: on a terminal, unless `--no-color`, `NO_COLOR` or a dumb terminal says otherwise.
+    pub(crate) fn new(global: &Global) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colours = is_terminal && !global.no_color && !is_set("NO_COLOR") && !is_dumb;
+        let palette = if colours { Palette::Ansi } else { Palette::Plain };
+        Self { palette, is_terminal: is_terminal && !is_dumb }
+    }
+
+    /// Prints a line.
+    pub(crate) fn line(&self, text: &str) -> Result<()> {
+        self.block(&format!("{text}\n"))
+    }
+
+    /// Prints text as it is.
+    pub(crate) fn block(&self, text: &str) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        match written {
+            // `… | head` has seen enough: that is no failure.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            written => Ok(written?),
+        }
+    }
+
+    /// Replaces the screen with text. Lines are overwritten in place, so that nothing flickers.
+    pub(crate) fn screen(&self, text: &str) -> Result<()> {
+        const HOME: &str = "\x1b[H";
+        const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";
+        const CLEAR_BELOW: &str = "\x1b[J";
+        let lines: String = text.lines().map(|line| format!("{line}{CLEAR_TO_END_OF_LINE}\r\n")).collect();
+        self.block(&format!("{HOME}{lines}{CLEAR_BELOW}"))
+    }
+
+    /// Makes room for [`Output::screen`].
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.block("\x1b[2J")
+    }
+
+    /// Says something beside the answer, on standard error.
+    pub(crate) fn note(&self, text: &str) {
+        // Nothing can be done when even this can't be written.
+        writeln!(io::stderr(), "{text}").ok();
+    }
+
+    /// Says why a command failed.
+    pub(crate) fn fail(&self, error: &Error) -> ExitCode {
+        self.note(&format!("Error: {error:#}"));
+        ExitCode::FAILURE
+    }
+}
