@@ -80,6 +80,11 @@ impl MetricProvider for Prometheus {
                     excerpt(body)
                 ));
             }
+            Err(_) if body.is_empty() => {
+                return Err(format!(
+                    "Prometheus answered HTTP {status} without a reason: is the address right?"
+                ));
+            }
             Err(_) => return Err(format!("Prometheus answered HTTP {status}: {:?}", excerpt(body))),
         };
         match (answer.status.as_str(), answer.data) {

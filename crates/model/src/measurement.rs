@@ -33,7 +33,8 @@ pub struct HttpQuery {
     /// True only when the user wrote `insecure: true`: the server's certificate is not verified.
     pub insecure: bool,
     /// Placeholders found in the fields above (for example `\u{1}secret:0\u{1}`) and where their values are. The
-    /// shell reads them live just before sending and never stores them; values are masked in errors.
+    /// shell reads them live just before sending and never stores them; values are masked in errors. One that begins
+    /// with `%` stands in a URL: its value is filled in percent-encoded ([`crate::analysis::percent_encoded`]).
     pub secrets: BTreeMap<String, SecretRef>,
 }
 

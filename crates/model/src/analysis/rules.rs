@@ -56,10 +56,12 @@ fn matching<'a>(
     expression: &str,
     metrics: &'a [Metric],
 ) -> Result<Vec<&'a str>, String> {
-    let regex = RegexBuilder::new(expression)
-        .size_limit(REGEX_SIZE_MAX)
-        .build()
-        .map_err(|error| format!("{list}[{index}].metricName is no regular expression: {error}"))?;
+    let regex = RegexBuilder::new(expression).size_limit(REGEX_SIZE_MAX).build().map_err(|error| {
+        // The library draws the expression over several lines; the last one says what is wrong.
+        let why = error.to_string();
+        let why = why.lines().last().unwrap_or_default();
+        format!("{list}[{index}].metricName {expression:?} is no regular expression: {why}")
+    })?;
     let names: Vec<&str> =
         metrics.iter().map(|metric| metric.name.as_str()).filter(|name| regex.is_match(name)).collect();
     if names.is_empty() {
