@@ -59,6 +59,9 @@ pub(crate) enum Stage {
 pub(crate) enum Trust {
     /// We have just taken over: somebody else may have written what our watches have not delivered yet.
     Unproven,
+    /// The Rollout has no status: nobody has acted for it, and its first record is fenced. Once a status shows
+    /// up that is not ours, nothing is proven.
+    Untouched,
     Proven,
 }
 
@@ -93,12 +96,9 @@ fn decide_key() -> EffectKey {
 }
 
 impl RolloutTask {
-    /// A task for a Rollout seen for the first time since we lead. One without a status has never been acted
-    /// for, and its first record is fenced: it needs no live look.
+    /// A task for a Rollout seen for the first time.
     pub(crate) fn new(rollout: &Value) -> Self {
         let name = view::name_of(rollout);
-        let untouched =
-            rollout.get("status").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty);
         Self {
             key: TaskKey::Rollout(name.clone()),
             name,
@@ -109,7 +109,7 @@ impl RolloutTask {
             failures: Failures::default(),
             quiet: Quiet::default(),
             told: Told::default(),
-            trust: if untouched { Trust::Proven } else { Trust::Unproven },
+            trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
         }
     }
 
@@ -124,6 +124,9 @@ impl RolloutTask {
         }
         if self.failures.holds(&read_key(), context.now) {
             return Rest::Until(self.failures.next_retry(context.now));
+        }
+        if self.trust == Trust::Untouched && !is_untouched(&rollout) {
+            self.trust = Trust::Unproven;
         }
         self.failures.expire(context.now);
         let mut failures = self.failures.view();
@@ -296,6 +299,9 @@ impl RolloutTask {
         let refusal = match outcome(reply) {
             Outcome::Done(rollout) => {
                 context.counters.effect("Record", "Done");
+                if self.trust == Trust::Untouched {
+                    self.trust = Trust::Proven;
+                }
                 self.failures.clear(&EffectKey::record());
                 self.notice_pruned(&plan, &rollout, context);
                 plan.fence(object::resource_version(&rollout), sent_at);
@@ -371,6 +377,10 @@ impl RolloutTask {
     pub(crate) fn label(&self) -> String {
         format!("{}/{}", self.name.0, self.name.1)
     }
+}
+
+fn is_untouched(rollout: &Value) -> bool {
+    rollout.get("status").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
 }
 
 /// Whether a refusal says for sure that nothing was written, and that what we know is not at fault.

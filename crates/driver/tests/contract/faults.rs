@@ -10,6 +10,7 @@ fn release_completes(world: &mut World) {
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
     world.run(600);
     world.fault = Box::new(|_| Fault::None);
+    world.list_lag = 0;
     world.run(300);
     let status = &world.rollout()["status"];
     assert_eq!(status["phase"], "Healthy", "{status:#}");
@@ -41,7 +42,8 @@ fn a_release_completes_when_the_process_dies_at_any_one_request() {
         for victim in 1..=requests {
             let mut world = released();
             let first = world.requests;
-            world.fault = Box::new(move |request| if request == first + victim { crash } else { Fault::None });
+            world.fault =
+                Box::new(move |request| if request == first + victim { crash } else { Fault::None });
             release_completes(&mut world);
         }
     }
@@ -65,9 +67,11 @@ proptest! {
     fn a_release_completes_under_any_faults_and_never_writes_from_a_stale_snapshot(
         faults in proptest::collection::vec(fault(), 1..60),
         delay in 0..8_i64,
+        lag in 0..30_usize,
     ) {
         let mut world = released();
         world.watch_delay = SignedDuration::from_secs(delay);
+        world.list_lag = lag;
         let first = world.requests;
         world.fault = Box::new(move |request| {
             let index = usize::try_from(request - first).unwrap();

@@ -35,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) objects: BTreeMap<ObjectRef, Value>,
     version: u64,
     pub(crate) events: Vec<Event>,
+    /// All events ever: what a list from a lagging cache is made of.
+    history: Vec<Event>,
     pub(crate) writes: Vec<Written>,
     /// Top-level status fields that the "installed CRD" drops.
     pub(crate) pruned: Vec<&'static str>,
@@ -76,7 +78,9 @@ impl Server {
     }
 
     fn get(&self, target: &ObjectRef) -> Reply {
-        self.objects.get(target).map_or_else(|| refused(404, "NotFound"), |object| Reply::Object(object.clone()))
+        self.objects
+            .get(target)
+            .map_or_else(|| refused(404, "NotFound"), |object| Reply::Object(object.clone()))
     }
 
     fn list(&self, resource: Resource, namespace: &str, labels: &str) -> Reply {
@@ -95,7 +99,14 @@ impl Server {
         Reply::Objects(listed.map(|(_, object)| object.clone()).collect())
     }
 
-    fn create(&mut self, call: &Call, target: &ObjectRef, body: &Value, author: Author, now: Timestamp) -> Reply {
+    fn create(
+        &mut self,
+        call: &Call,
+        target: &ObjectRef,
+        body: &Value,
+        author: Author,
+        now: Timestamp,
+    ) -> Reply {
         if self.objects.contains_key(target) {
             return refused(409, "AlreadyExists");
         }
@@ -112,7 +123,14 @@ impl Server {
         self.store(call, target, Value::Null, object, author)
     }
 
-    fn patch(&mut self, call: &Call, target: &ObjectRef, status: bool, patch: &Patch, author: Author) -> Reply {
+    fn patch(
+        &mut self,
+        call: &Call,
+        target: &ObjectRef,
+        status: bool,
+        patch: &Patch,
+        author: Author,
+    ) -> Reply {
         let Some(before) = self.objects.get(target).cloned() else { return refused(404, "NotFound") };
         let mut after = before.clone();
         match patch {
@@ -163,7 +181,7 @@ impl Server {
         self.objects.insert(target.clone(), after.clone());
         self.author_of_last_change.insert(target.clone(), author);
         if target.resource != EVENTS {
-            self.events.push(Event::Applied(target.resource, after.clone()));
+            self.publish(Event::Applied(target.resource, after.clone()));
         }
         if author == Author::Driver {
             self.writes.push(Written { call: call.clone(), before, after: after.clone() });
@@ -181,13 +199,33 @@ impl Server {
         Reply::Object(before)
     }
 
+    fn publish(&mut self, event: Event) {
+        self.history.push(event.clone());
+        self.events.push(event);
+    }
+
+    /// The objects as they were `lag` events ago, and the events since then.
+    pub(crate) fn lagging(&self, lag: usize) -> (Vec<(Resource, Value)>, Vec<Event>) {
+        let (past, since) = self.history.split_at(self.history.len().saturating_sub(lag));
+        let mut objects: BTreeMap<String, (Resource, Value)> = BTreeMap::new();
+        for event in past {
+            match event {
+                Event::Applied(resource, object) => {
+                    objects.insert(object["metadata"]["uid"].to_string(), (*resource, object.clone()))
+                }
+                Event::Deleted(_, object) => objects.remove(&object["metadata"]["uid"].to_string()),
+            };
+        }
+        (objects.into_values().collect(), since.to_vec())
+    }
+
     /// Removes an object, and everything that it owns.
     pub(crate) fn remove(&mut self, target: &ObjectRef) {
         let Some(mut object) = self.objects.remove(target) else { return };
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let uid = object["metadata"]["uid"].clone();
-        self.events.push(Event::Deleted(target.resource, object));
+        self.publish(Event::Deleted(target.resource, object));
         let owned: Vec<ObjectRef> = self
             .objects
             .iter()
@@ -223,7 +261,9 @@ impl Server {
 }
 
 fn has_status_subresource(resource: Resource) -> bool {
-    resource == ROLLOUTS || resource == REPLICA_SETS || (resource != ANALYSIS_RUNS && resource.kind == "Service")
+    resource == ROLLOUTS
+        || resource == REPLICA_SETS
+        || (resource != ANALYSIS_RUNS && resource.kind == "Service")
 }
 
 /// RFC 7386.

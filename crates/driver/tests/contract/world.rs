@@ -29,12 +29,14 @@ pub(crate) enum Fault {
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) driver: Driver,
-    deciders: fn() -> Deciders,
+    deciders: Box<dyn Fn() -> Deciders>,
     pub(crate) now: Timestamp,
     /// Watch events on their way, per kind in order, with the time from which they are delivered.
     watch: BTreeMap<Resource, VecDeque<(Timestamp, Event)>>,
     /// How long events take.
     pub(crate) watch_delay: SignedDuration,
+    /// How many events a list lags behind when a process starts.
+    pub(crate) list_lag: usize,
     /// Whether pods come up.
     pub(crate) pods_start: bool,
     /// Requests sent so far, by any driver.
@@ -56,14 +58,15 @@ impl World {
     }
 
     /// With a scripted engine.
-    pub(crate) fn deciding(deciders: fn() -> Deciders) -> Self {
+    pub(crate) fn deciding(deciders: impl Fn() -> Deciders + 'static) -> Self {
         let mut world = Self {
             server: Server::default(),
             driver: Driver::with_deciders(Options::default(), deciders()),
-            deciders,
+            deciders: Box::new(deciders),
             now: Timestamp::from_second(START).unwrap(),
             watch: BTreeMap::new(),
             watch_delay: SignedDuration::ZERO,
+            list_lag: 0,
             pods_start: true,
             requests: 0,
             log: Vec::new(),
@@ -83,14 +86,14 @@ impl World {
     /// Another process that has listed everything and does not lead yet.
     pub(crate) fn standby(&mut self) -> Driver {
         let mut driver = Driver::with_deciders(Options::default(), (self.deciders)());
-        self.take_events();
+        let (objects, since) = self.server.lagging(self.list_lag);
         self.watch.clear();
+        self.server.events = since;
+        self.take_events();
         for watch in driver.watches() {
             driver.observe(Observation::ListStarted(watch.resource), self.now);
-            for (reference, object) in &self.server.objects {
-                if reference.resource == watch.resource {
-                    driver.observe(Observation::Listed(watch.resource, object.clone()), self.now);
-                }
+            for (_, object) in objects.iter().filter(|(resource, _)| *resource == watch.resource) {
+                driver.observe(Observation::Listed(watch.resource, object.clone()), self.now);
             }
             driver.observe(Observation::Synced(watch.resource), self.now);
         }
@@ -261,7 +264,11 @@ impl World {
     }
 
     pub(crate) fn events(&self, reason: &str) -> usize {
-        self.server.objects.iter().filter(|(key, event)| key.resource == EVENTS && event["reason"] == reason).count()
+        self.server
+            .objects
+            .iter()
+            .filter(|(key, event)| key.resource == EVENTS && event["reason"] == reason)
+            .count()
     }
 }
 
