@@ -17,6 +17,8 @@ use crate::state::State;
 use crate::{Addon, DEFAULT_NAME, Options};
 
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
+/// Of the reason why a part is not ready, in a line of `status`; `-o json` has all of it.
+const REASON_CHARS_MAX: usize = 120;
 /// Between two looks at a log that is followed.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -178,7 +180,8 @@ fn status(lab: &Lab, output: Format) -> Result<()> {
     let mut text = format!("lab {} in {}\n", lab.name(), lab.state_dir().display());
     for part in &parts {
         let pid = part.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        let ready = part.reason.as_deref().unwrap_or("ready");
+        let ready: String =
+            part.reason.as_deref().unwrap_or("ready").chars().take(REASON_CHARS_MAX).collect();
         text += &format!("{:<24} {pid:>7}  {:<32} {ready}\n", part.name, part.address);
     }
     print(&text)?;

@@ -69,7 +69,7 @@ spec:
       - name: app
         image: lab.local/app:1
         args: [VERSION]
-        ports: [{ containerPort: 8080 }]
+        ports: [{ containerPort: 8080, hostPort: HOSTPORT }]
         readinessProbe: { httpGet: { path: /, port: 8080 }, periodSeconds: 1 }
 ---
 apiVersion: v1
@@ -175,7 +175,8 @@ fn a_lab_carries_traffic_and_measures_it() {
     let _down = Down;
     let dir = lab.state_dir().join("test");
     lab.load_image(&build_app(&dir)).unwrap();
-    let objects = OBJECTS.replace("VERSION", "stable") + &OBJECTS.replace("VERSION", "canary") + ROUTE;
+    let version = |name, host_port| OBJECTS.replace("VERSION", name).replace("HOSTPORT", host_port);
+    let objects = version("stable", "8081") + &version("canary", "8082") + ROUTE;
     lab.kubectl_input(&["apply", "-f", "-"], &objects).unwrap();
     lab.kubectl(&["rollout", "status", "deployment/stable", "deployment/canary", "--timeout=30s"]).unwrap();
 
@@ -185,6 +186,9 @@ fn a_lab_carries_traffic_and_measures_it() {
     assert!(lab.kubectl(&["logs", "job/fails"]).unwrap().contains("no such name"));
     let code = "jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}";
     assert_eq!(lab.kubectl(&["get", "pod", "-l", "job-name=fails", "-o", code]).unwrap(), "3");
+
+    let at_host_port = lab.within(|| Ok(get("http://198.18.0.1:8082/"))).unwrap().unwrap();
+    assert!(at_host_port.contains("version=canary"));
 
     let gateway = format!("{}/", lab.gateway_url());
     let asked = 200;

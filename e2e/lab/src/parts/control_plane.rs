@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{kubeconfig, pki_file};
+use super::{SOON, kubeconfig, pki_file};
 use crate::Lab;
 use crate::probe;
 use crate::process::Program;
@@ -97,6 +97,7 @@ pub(super) fn controller_manager(lab: &Lab) -> Result<Program> {
 pub(super) fn controller_manager_ready(lab: &Lab) -> Result<()> {
     probe::connects("127.0.0.1:10257")?;
     lab.kubectl(&[
+        SOON,
         "get",
         "serviceaccount/default",
         "configmap/kube-root-ca.crt",

@@ -30,6 +30,9 @@ pub(crate) struct PartKind {
     pub(crate) addon: Option<Addon>,
 }
 
+/// For kubectl in a look for readiness: an API server that hangs is not ready.
+const SOON: &str = "--request-timeout=3s";
+
 pub(crate) const PARTS: [PartKind; 11] = [
     PartKind {
         name: "etcd",
@@ -42,7 +45,7 @@ pub(crate) const PARTS: [PartKind; 11] = [
         name: "kube-apiserver",
         address: "198.18.0.1:6443",
         prepare: control_plane::apiserver,
-        ready: |lab| match lab.kubectl(&["get", "--raw", "/readyz"])?.as_str() {
+        ready: |lab| match lab.kubectl(&[SOON, "get", "--raw", "/readyz"])?.as_str() {
             "ok" => Ok(()),
             other => bail!("/readyz says {other}"),
         },

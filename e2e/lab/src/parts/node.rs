@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result, bail};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
-use super::{file, kubeconfig, pki_file};
+use super::{SOON, file, kubeconfig, pki_file};
 use crate::Lab;
 use crate::image::{ImageConfig, docker_archive};
 use crate::pki::NODE_NAME;
@@ -143,7 +143,7 @@ eventRecordQPS: 0
 pub(super) fn kubelet_ready(lab: &Lab) -> Result<()> {
     probe::http_ok("127.0.0.1:10248", "/healthz")?;
     let condition = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-    match lab.kubectl(&["get", "node", NODE_NAME, "-o", condition])?.as_str() {
+    match lab.kubectl(&[SOON, "get", "node", NODE_NAME, "-o", condition])?.as_str() {
         "True" => Ok(()),
         other => bail!("the node's condition Ready is {other:?}"),
     }
