@@ -208,12 +208,16 @@ fn weight(
     let Some(stable) = versions.stable else {
         return promoted_weight(scene, versions, range, held);
     };
-    // Whose pods the canary's share goes to: the canary's, or still those of a version that it has replaced.
-    let service = scene.spec.canary.canary_service.as_ref();
-    let behind = scene.selected(service).map_or(versions.current, |hash| versions.with_hash(hash));
-    let behind_available = behind.map_or(0, ReplicaSetView::available);
-    let stable_available = stable.available();
-    let is_current = behind.map(ReplicaSetView::hash) == Some(scene.current_hash.as_str());
+    // Whose pods the shares go to: those that the Services lead to now, which may be versions since replaced.
+    let canary = &scene.spec.canary;
+    let behind = |service: Option<&String>, role| {
+        scene.selected(service).map_or(role, |hash| versions.with_hash(hash))
+    };
+    let behind_canary = behind(canary.canary_service.as_ref(), versions.current);
+    let behind_available = behind_canary.map_or(0, ReplicaSetView::available);
+    let behind_stable = behind(canary.stable_service.as_ref(), Some(stable));
+    let stable_available = behind_stable.map_or(0, ReplicaSetView::available);
+    let is_current = behind_canary.map(ReplicaSetView::hash) == Some(scene.current_hash.as_str());
     match (behind_available > 0, stable_available > 0) {
         // Nobody wants pods: weights and selectors follow the release all the same.
         (false, false) if scene.spec.replicas == 0 && is_current => steps::wish(stage, scene.spec).weight,
@@ -438,13 +442,12 @@ fn scale_routed(
         return;
     }
     forget_deadline(canary, plan);
-    let user_scaling = is_user_scaling(scene, versions);
-    if target.canary >= canary.replicas
-        || user_scaling
-        || versions
+    let may_shrink = |plan: &mut Plan| {
+        versions
             .stable
             .is_none_or(|stable| may_shrink_canary(scene, record, stage, target.canary, stable, plan))
-    {
+    };
+    if target.canary >= canary.replicas || may_shrink(plan) {
         settle_size(scene, canary, target.canary, frozen, plan);
     }
 }
@@ -475,8 +478,11 @@ fn may_shrink_canary(
     } else {
         replicas::share(scene.spec.replicas, shown, routing.total)
     };
-    let drained = lowered_at(record).map(|lowered| after(lowered, routing.scale_down_delay_seconds));
-    let stays_available = stable.available() + to >= scene.spec.replicas - scene.max_unavailable();
+    // A user's scaling does not wait: the weight, and with it the share of the pods, is what it was.
+    let lowered = lowered_at(record).filter(|_| !is_user_scaling(scene, &scene.versions(&record.stable_rs)));
+    let drained = lowered.map(|lowered| after(lowered, routing.scale_down_delay_seconds));
+    let left = stable.available().min(scene.spec.replicas) + to;
+    let stays_available = left >= scene.spec.replicas - scene.max_unavailable();
     to >= needed && stays_available && passed(scene, drained, plan)
 }
 
