@@ -70,6 +70,11 @@ pub(super) fn add_to<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
     environment.add_function("__slice", |call| slice(arguments("slice", call.args)?));
     add_limited(environment, fuel);
     add_helpers(environment);
+    for name in ["fromJSON", "toJSON", "fromBase64", "toBase64"] {
+        environment.add_function(name, move |_| {
+            Err(error(format!("{name}() is not supported by this version of Headgate yet")))
+        });
+    }
 }
 
 /// Functions of the library whose result may be much larger than what goes in.

@@ -119,6 +119,11 @@ fn conditions_mean_what_they_mean_in_argo_rollouts() {
         ("result > 1)", number(1.0), Error("unexpected \")\"")),
         ("result ! 1", number(1.0), Error("unexpected \"!\"")),
         ("nosuch(result)", number(1.0), Error("Unknown function: nosuch")),
+        (
+            "fromJSON(\"1\") == 1",
+            number(1.0),
+            Error("fromJSON() is not supported by this version of Headgate yet"),
+        ),
         ("__ge(result, 1)", number(1.0), Error("reserved")),
         ("result > 'x", number(1.0), Error("no closing '")),
     ]);
@@ -193,6 +198,39 @@ fn no_expression_takes_for_ever() {
         let got = condition(source, &list(&[1.0]), now());
         assert!(got.as_ref().is_err_and(|message| message.contains(part)), "{source} gave {got:?}");
     }
+}
+
+#[test]
+fn the_deepest_expression_fits_on_half_the_stack_of_a_worker() {
+    let nested =
+        |open: &str, close: &str, count: usize| format!("{}0{}", open.repeat(count), close.repeat(count));
+    let check = move || {
+        for (open, close) in [
+            ("(", ")"),
+            ("abs(", ")"),
+            ("[", "][0]"),
+            ("-", ""),
+            ("1 + (", ")"),
+            ("sum(result, ", ")"),
+            ("not (1 > ", ")"),
+            ("true ? ", " : 1"),
+            ("result[", "]"),
+            ("if true { ", " } else { 1 }"),
+            ("nil ?? (", ")"),
+            ("0 | max(", ")"),
+        ] {
+            let refused = (1..60).find(|count| {
+                let got = super::evaluate(&nested(open, close, *count), &context(&[0.5]), now());
+                got.is_err_and(|message| message.contains("nests deeper"))
+            });
+            assert!(refused.is_some_and(|count| count > 7), "{open} was refused at {refused:?}");
+        }
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(check).unwrap().join().unwrap();
+}
+
+fn context(numbers: &[f64]) -> expr::Context {
+    expr::Context::from_iter([("result", super::value(&list(numbers)))])
 }
 
 #[test]

@@ -81,6 +81,8 @@ fn live(
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn a_stored_decision_decides_nothing_new((run, brings) in histories()) {
         live(run, &brings, |run, second| {
