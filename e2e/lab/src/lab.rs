@@ -22,6 +22,7 @@ use crate::{Addon, Options};
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// A lab that is already there must be ready soon, else it is made anew.
 const STILL_READY_LIMIT: Duration = Duration::from_secs(5);
+const RETURN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A lab: a cluster, and the network that it is in.
 #[derive(Debug)]
@@ -93,15 +94,18 @@ impl Lab {
             .iter()
             .filter(|kind| kind.addon.is_none())
             .all(|kind| parts.iter().any(|part| part.name == kind.name));
-        let well = complete
-            && lab.sandbox.holder.is_alive()
-            && parts.iter().all(|part| {
-                lab.component(&part.name).is_ok_and(|component| {
-                    // What was stopped on purpose is no sign of a crash.
-                    (!part.stopped || component.start().is_ok())
-                        && component.wait_ready(STILL_READY_LIMIT).is_ok()
-                })
-            });
+        if !complete || !lab.sandbox.holder.is_alive() {
+            return None;
+        }
+        // What was stopped on purpose is no sign of a crash; the others get time to notice its return.
+        let mut limit = STILL_READY_LIMIT;
+        for part in parts.iter().filter(|part| part.stopped) {
+            lab.component(&part.name).ok()?.start().ok()?;
+            limit = RETURN_LIMIT;
+        }
+        let well = parts
+            .iter()
+            .all(|part| lab.component(&part.name).is_ok_and(|component| component.wait_ready(limit).is_ok()));
         well.then_some(lab)
     }
 
