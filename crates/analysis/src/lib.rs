@@ -1,6 +1,6 @@
 //! Decides AnalysisRuns: which measurements to take, what they mean, and when the run has its verdict.
 //!
-//! [`decide`] is a function of what is observed ([`RunSnapshot`]) and of now. It takes no measurement itself: a
+//! [`decide()`] is a function of what is observed ([`RunSnapshot`]) and of now. It takes no measurement itself: a
 //! provider turns a metric into a [`headgate_model::Query`], which is data, and what came back into a value. Retry,
 //! limits, history and the end of a run exist once, here.
 //!
