@@ -1,0 +1,193 @@
+//! Asks metric providers: one HTTP exchange with a time limit, a cap on its answer, and its secrets.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+use futures::StreamExt;
+use headgate_model::{HttpQuery, Method, Query, Reply};
+use reqwest::{Certificate, Client, Url, redirect};
+use tokio::time::timeout;
+
+use crate::{
+    execute::with_causes,
+    places::Places,
+    secrets::{Secrets, Values},
+};
+
+/// More of an answer is not read.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Measurements at a time.
+const MEASUREMENTS_MAX: usize = 100;
+/// Measurements at a time with one provider.
+const MEASUREMENTS_PER_HOST_MAX: usize = 20;
+/// Redirects to follow in one exchange.
+const REDIRECTS_MAX: usize = 5;
+/// No connection within this time is no connection.
+const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// Takes measurements.
+pub struct Measurer {
+    verifying: Client,
+    /// For metrics whose user wrote `insecure: true`.
+    insecure: Client,
+    secrets: Secrets,
+    places: Places,
+}
+
+/// Which server certificates are good.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Verify,
+    AcceptAny,
+}
+
+impl Measurer {
+    /// `ca_file`: PEM file with certificate authorities to trust besides Mozilla's.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no certificates.
+    pub fn new(secrets: Secrets, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let authorities = authorities(ca_file)?;
+        Ok(Self {
+            verifying: client(&authorities, Trust::Verify)?,
+            insecure: client(&authorities, Trust::AcceptAny)?,
+            secrets,
+            places: Places::new(MEASUREMENTS_MAX, MEASUREMENTS_PER_HOST_MAX),
+        })
+    }
+
+    /// Asks. The secrets that the query names are read in `namespace`.
+    pub async fn measure(&self, namespace: &str, query: &Query) -> Reply {
+        match query {
+            Query::Http(query) => self.http(namespace, query).await.unwrap_or_else(Reply::Failed),
+        }
+    }
+
+    async fn http(&self, namespace: &str, query: &HttpQuery) -> Result<Reply, String> {
+        let limit = Duration::from_secs(query.timeout_seconds.max(1).into());
+        let values = self.secrets.read(namespace, &query.secrets).await?;
+        let url = http_url(&values.fill_in(&query.url)).map_err(|error| values.mask(&error))?;
+        let place = values.mask(&place(&url));
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let Ok(_place) = timeout(limit, self.places.take(&host)).await else {
+            return Err(format!(
+                "{place}: not asked: {MEASUREMENTS_PER_HOST_MAX} earlier queries to this host have no answer yet"
+            ));
+        };
+        match timeout(limit, self.exchange(url, query, &values)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(values.mask(&format!("{place}: {error}"))),
+            Err(_elapsed) => Err(format!(
+                "{place}: no answer within {limit:?}: make the query cheaper, or raise the provider's timeout in the AnalysisTemplate"
+            )),
+        }
+    }
+
+    async fn exchange(&self, url: Url, query: &HttpQuery, values: &Values) -> Result<Reply, String> {
+        let method = match query.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let client = if query.insecure { &self.insecure } else { &self.verifying };
+        let mut request = client.request(method, url);
+        for (name, value) in &query.headers {
+            request = request.header(name, values.fill_in(value));
+        }
+        if let Some(body) = &query.body {
+            request = request.body(values.fill_in(body));
+        }
+        let response = request.send().await.map_err(explain)?;
+        let status = response.status();
+        let (body, truncated) = read(response).await.map_err(explain)?;
+        // The body of a refusal goes into messages and may quote what we sent.
+        let body = if status.is_success() { body } else { values.mask(&body) };
+        Ok(Reply::Http { status: status.as_u16(), body, truncated })
+    }
+}
+
+/// The body up to the cap, and whether there is more.
+async fn read(response: reqwest::Response) -> Result<(String, bool), reqwest::Error> {
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    let mut truncated = false;
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk?);
+        if body.len() > BODY_BYTES_MAX {
+            body.truncate(BODY_BYTES_MAX);
+            truncated = true;
+            break;
+        }
+    }
+    Ok((String::from_utf8_lossy(&body).into_owned(), truncated))
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    let wrong = |why: &str| {
+        format!(
+            "{text:?} is no address of a metric provider ({why}): write one such as http://prometheus.monitoring:9090"
+        )
+    };
+    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(wrong(&format!("it begins with {other}:, not with http:// or https://"))),
+    }
+}
+
+/// Scheme, host, port and path: the query string is long and the user knows it.
+fn place(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+/// What went wrong, without the URL that reqwest repeats, and the usual reason for it.
+fn explain(error: reqwest::Error) -> String {
+    let hint = if error.is_connect() {
+        ": is the address right, and may the controller's pod reach it?"
+    } else {
+        ""
+    };
+    let text = with_causes(&error.without_url());
+    format!("{text}{hint}")
+}
+
+fn client(authorities: &[Certificate], trust: Trust) -> anyhow::Result<Client> {
+    let builder = Client::builder()
+        .user_agent(concat!("headgate/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIME_LIMIT)
+        .redirect(redirect::Policy::custom(follow))
+        .tls_certs_only(authorities.iter().cloned())
+        .tls_danger_accept_invalid_certs(trust == Trust::AcceptAny);
+    builder.build().context("the HTTP client for metric providers")
+}
+
+/// Follows a redirect on the same host only: one to elsewhere would carry secrets there, and is most
+/// often the way to a login page whose text is no measurement.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let from = attempt.previous().last();
+    let same_host = from.is_some_and(|from| from.host() == attempt.url().host());
+    let downgrade = from.is_some_and(|from| from.scheme() == "https") && attempt.url().scheme() != "https";
+    if same_host && !downgrade && attempt.previous().len() <= REDIRECTS_MAX {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+/// Mozilla's certificate authorities and those of the file.
+fn authorities(ca_file: Option<&Path>) -> anyhow::Result<Vec<Certificate>> {
+    let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|der| Certificate::from_der(der))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()))?;
+        let own = Certificate::from_pem_bundle(&pem)
+            .with_context(|| format!("--ca-file {}: not a PEM file with certificates", path.display()))?;
+        all.extend(own);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;

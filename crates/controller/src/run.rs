@@ -1,0 +1,203 @@
+//! Puts the parts together and takes them apart in the right order.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use headgate_driver::{Driver, Options, io::Observation};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    args::{Args, Scope},
+    elect::{self, Election, Lost, Standing},
+    event_loop::{Connections, EventLoop},
+    execute::Executor,
+    fleet::{Fleet, FleetSeries},
+    health::{self, Health},
+    lease::Rules,
+    measure::Measurer,
+    metrics::Metrics,
+    secrets::Secrets,
+    watch as watches,
+};
+
+/// Observations that may wait. A full queue slows down the watches, not the loop.
+const OBSERVATIONS_QUEUED_MAX: usize = 1024;
+/// No connection to the API server within this time is no connection.
+const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Where a pod finds its namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// The reference controller's namespace where nothing says another.
+const NAMESPACE_DEFAULT: &str = "argo-rollouts";
+
+/// Runs the controller until it is told to stop.
+///
+/// # Errors
+/// It cannot start, or must not go on: the lease is lost, a port is taken, a part of it has died.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    args.check()?;
+    let stop_deciding = stop_on_signal()?;
+    let config = config(&args).await?;
+    let namespace = own_namespace(&args).await;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), server = %config.cluster_url, namespace, "starting");
+    let fleet = Arc::new(Fleet::default());
+    let metrics = Arc::new(Metrics::default().with_collector(Box::new(FleetSeries(Arc::clone(&fleet)))));
+    let health = Arc::new(Health::starting());
+    let mut servers = serve(&args, &metrics, &health).await?;
+
+    let client = Client::try_from(config.clone())?;
+    let measurer = Measurer::new(Secrets::new(client.clone()), args.ca_file.as_deref())?;
+    let executor = Executor::new(client, measurer, Arc::clone(&metrics), Arc::clone(&fleet));
+    let driver = Driver::new(options(&args));
+    let (mut feeds, observations) = feed(&driver, &config, &args.scope(&namespace), &metrics)?;
+    let (mut election, standing, stop_leading) = stand(&args, &config, &namespace)?;
+    let connections = Connections {
+        observations,
+        standing,
+        stop: stop_deciding,
+        executor: Arc::new(executor),
+        metrics,
+        fleet,
+        health,
+    };
+
+    tokio::select! {
+        () = EventLoop::new(driver, connections).run() => {}
+        ended = &mut election => return Err(lost(ended)),
+        Some(ended) = servers.join_next() => anyhow::bail!("a server has ended: {ended:?}"),
+        Some(ended) = feeds.join_next() => anyhow::bail!("a watch has ended: {ended:?}"),
+    }
+    // Only now: while requests were in flight the lease had to be ours.
+    stop_leading.send_replace(true);
+    election.await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn options(args: &Args) -> Options {
+    let prometheus_address = Some(args.prometheus_address.clone()).filter(|address| !address.is_empty());
+    Options { instance_id: args.instance_id.clone(), prometheus_address, ..Options::default() }
+}
+
+/// Turns true at SIGTERM or SIGINT. Without handlers, process 1 of a container ignores both.
+fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (tell, told) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        tell.send_replace(true);
+    });
+    Ok(told)
+}
+
+/// How to reach the API server. The driver retries, so no client does.
+async fn config(args: &Args) -> anyhow::Result<Config> {
+    let mut config = match (&args.kubeconfig, &args.context) {
+        (None, None) => Config::infer().await.context("no kubeconfig and no service account")?,
+        (file, context) => {
+            let kubeconfig = match file {
+                Some(path) => {
+                    Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?
+                }
+                None => Kubeconfig::read().context("kubeconfig")?,
+            };
+            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.context("kubeconfig")?
+        }
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_TIME_LIMIT);
+    Ok(config)
+}
+
+async fn own_namespace(args: &Args) -> String {
+    if let Some(namespace) = args.namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
+        return namespace.to_owned();
+    }
+    let file = tokio::fs::read_to_string(Path::new(NAMESPACE_FILE)).await.unwrap_or_default();
+    match file.trim() {
+        "" => NAMESPACE_DEFAULT.to_owned(),
+        namespace => namespace.to_owned(),
+    }
+}
+
+async fn serve(
+    args: &Args,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+) -> anyhow::Result<JoinSet<io::Result<()>>> {
+    let mut servers = JoinSet::new();
+    let probes = health::probes(Arc::clone(health));
+    servers.spawn(health::serve("/healthz and /readyz", args.healthz_port, probes).await?);
+    let scrapes = health::scrapes(Arc::clone(metrics));
+    servers.spawn(health::serve("/metrics", args.metrics_port, scrapes).await?);
+    Ok(servers)
+}
+
+/// Starts a watch for each kind that the driver asks for. They have a client of their own: their
+/// connections stay open and must not take those of calls.
+fn feed(
+    driver: &Driver,
+    config: &Config,
+    scope: &Scope,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(JoinSet<()>, mpsc::Receiver<Observation>)> {
+    let client = Client::try_from(config.clone())?;
+    let (send, receive) = mpsc::channel(OBSERVATIONS_QUEUED_MAX);
+    let mut feeds = JoinSet::new();
+    for watch in driver.watches() {
+        feeds.spawn(watches::run(client.clone(), watch, scope.clone(), send.clone(), Arc::clone(metrics)));
+    }
+    Ok((feeds, receive))
+}
+
+type Standings = (JoinHandle<Result<(), Lost>>, watch::Receiver<Standing>, watch::Sender<bool>);
+
+/// Stands for election, or leads at once where there is none.
+fn stand(args: &Args, config: &Config, namespace: &str) -> anyhow::Result<Standings> {
+    let (stop, mut stopped) = watch::channel(false);
+    let (tell, mut standing) = watch::channel(Standing::Waiting);
+    if !args.leader_elect {
+        tell.send_replace(Standing::Leading);
+        standing.mark_changed();
+        let for_ever = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            drop(tell);
+            Ok(())
+        };
+        return Ok((tokio::spawn(for_ever), standing, stop));
+    }
+    let rules = Rules {
+        lease_duration: args.leader_election_lease_duration,
+        renew_deadline: args.leader_election_renew_deadline,
+        retry_period: args.leader_election_retry_period,
+    };
+    let mut config = config.clone();
+    config.read_timeout = Some(elect::call_time_limit(&rules));
+    config.write_timeout = config.read_timeout;
+    config.reset_reader_on_write = true;
+    let namespace = args.leader_election_namespace.as_deref().unwrap_or(namespace);
+    let name = args.lease_name();
+    let election = Election::new(Client::try_from(config)?, namespace, &name, elect::identity(), rules);
+    Ok((tokio::spawn(election.run(tell, stopped)), standing, stop))
+}
+
+fn lost(ended: Result<Result<(), Lost>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("leader election ended before it was told to"),
+        Ok(Err(lost)) => lost.into(),
+        Err(panicked) => panicked.into(),
+    }
+}

@@ -1,0 +1,331 @@
+//! Feeds the driver: one watch for each kind that it asks for, in its words.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use headgate_driver::io::{Observation, Watch};
+use kube::{
+    Api, Client,
+    runtime::watcher::{self, Config, Event, watcher},
+};
+use tokio::{sync::mpsc::Sender, time::sleep};
+
+use crate::{
+    args::Scope,
+    execute::explain,
+    metrics::Metrics,
+    object::{Object, api_resource},
+};
+
+/// The server ends a watch after so many seconds and it is begun again where it ended. A connection
+/// that died without a word is noticed as late as that, and 5 seconds.
+const WATCH_SECONDS: u32 = 120;
+/// Objects in one page of a list.
+const PAGE_SIZE: u32 = 500;
+/// The first pause after an error; it doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause after an error; a CRD that is installed later is noticed as late as that.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Watches one kind until nobody listens any more.
+pub async fn run(
+    client: Client,
+    watch: Watch,
+    scope: Scope,
+    out: Sender<Observation>,
+    metrics: Arc<Metrics>,
+) {
+    let kind = watch.resource.kind;
+    let resource = api_resource(&watch.resource);
+    let api: Api<Object> = match scope {
+        Scope::Cluster => Api::all_with(client, &resource),
+        Scope::Namespace(namespace) if watch.resource.namespaced => {
+            Api::namespaced_with(client, &namespace, &resource)
+        }
+        Scope::Namespace(namespace) => {
+            tracing::info!(kind, namespace, "cluster-scoped kinds are not watched: --namespaced");
+            let _ = out.send(Observation::NotInstalled(watch.resource)).await;
+            return out.closed().await;
+        }
+    };
+    let mut config = Config::default().page_size(PAGE_SIZE).timeout(WATCH_SECONDS);
+    if !watch.labels.is_empty() {
+        config = config.labels(watch.labels);
+    }
+    Feed::new(watch, out, metrics).follow(watcher(api, config)).await;
+}
+
+/// Turns one watch's events into observations.
+struct Feed {
+    watch: Watch,
+    out: Sender<Observation>,
+    metrics: Arc<Metrics>,
+    /// kube announces a list before it asks for it; we pass that on once the list has an answer, so
+    /// that a server that refuses does not make a known kind unknown again and again.
+    announced: bool,
+    pause: Duration,
+    /// The last error, to log each once and not at every attempt.
+    failing: Option<String>,
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+impl Feed {
+    fn new(watch: Watch, out: Sender<Observation>, metrics: Arc<Metrics>) -> Self {
+        Self { watch, out, metrics, announced: false, pause: PAUSE_MIN, failing: None }
+    }
+
+    async fn follow(mut self, events: impl Stream<Item = watcher::Result<Event<Object>>>) {
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            let passed_on = match event {
+                Ok(event) => self.pass_on(event).await,
+                Err(error) => self.wait_after(error).await,
+            };
+            if passed_on.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, event: Event<Object>) -> Result<(), Closed> {
+        let resource = self.watch.resource;
+        let observation = match event {
+            Event::Init => {
+                self.announced = false;
+                return Ok(());
+            }
+            Event::InitApply(object) => {
+                self.announce().await?;
+                Observation::Listed(resource, object.into_json(&resource))
+            }
+            Event::InitDone => {
+                self.announce().await?;
+                self.recovered();
+                Observation::Synced(resource)
+            }
+            Event::Apply(object) => {
+                self.recovered();
+                Observation::Applied(resource, object.into_json(&resource))
+            }
+            Event::Delete(object) => {
+                self.recovered();
+                Observation::Deleted(resource, object.into_json(&resource))
+            }
+        };
+        self.send(observation).await
+    }
+
+    async fn announce(&mut self) -> Result<(), Closed> {
+        if self.announced {
+            return Ok(());
+        }
+        self.announced = true;
+        self.send(Observation::ListStarted(self.watch.resource)).await
+    }
+
+    fn recovered(&mut self) {
+        let kind = self.watch.resource.kind;
+        self.pause = PAUSE_MIN;
+        if self.failing.take().is_some() {
+            tracing::info!(kind, "the watch works");
+            self.metrics.watch_works(kind);
+        }
+    }
+
+    async fn wait_after(&mut self, error: watcher::Error) -> Result<(), Closed> {
+        let kind = self.watch.resource.kind;
+        if not_installed(&error) {
+            self.send(Observation::NotInstalled(self.watch.resource)).await?;
+        }
+        let why = self.explain(&error);
+        if self.failing.as_ref() != Some(&why) {
+            if not_installed(&error) && !self.watch.required {
+                tracing::info!(kind, why, "not watched");
+            } else {
+                tracing::warn!(kind, why, "the watch fails");
+            }
+            self.failing = Some(why);
+        }
+        self.metrics.watch_failed(kind);
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Ok(())
+    }
+
+    fn explain(&self, error: &watcher::Error) -> String {
+        let resource = &self.watch.resource;
+        if not_installed(error) {
+            let hint = if self.watch.required {
+                ": install Headgate's CRDs"
+            } else {
+                "; it is watched once it is installed"
+            };
+            return format!(
+                "{}.{} {} is not installed{hint}",
+                resource.plural, resource.group, resource.version
+            );
+        }
+        match error {
+            watcher::Error::InitialListFailed(error) => format!("list: {}", explain(error)),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                format!("watch: {}", explain(error))
+            }
+            watcher::Error::WatchError(status) => format!("watch: {} ({})", status.message, status.code),
+            error @ watcher::Error::NoResourceVersion => error.to_string(),
+        }
+    }
+
+    async fn send(&self, observation: Observation) -> Result<(), Closed> {
+        self.out.send(observation).await.map_err(|_closed| Closed)
+    }
+}
+
+/// A list of a kind that does not exist is answered with 404.
+fn not_installed(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use headgate_driver::io::{Observation, Watch};
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc;
+
+    use super::run;
+    use crate::{
+        args::Scope,
+        execute::tests::{REPLICA_SET, api_server},
+        metrics::Metrics,
+    };
+
+    const WATCH: Watch = Watch { resource: REPLICA_SET, labels: "app=web", required: false };
+
+    fn list(names: &[&str]) -> (u16, Value) {
+        let item = |name: &&str| json!({"metadata": {"name": name, "resourceVersion": "5"}});
+        (
+            200,
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "9"},
+                     "items": names.iter().map(item).collect::<Vec<_>>()}),
+        )
+    }
+
+    fn refuse(code: u16) -> (u16, Value) {
+        (code, json!({"kind": "Status", "status": "Failure", "code": code, "message": "no", "reason": "No"}))
+    }
+
+    fn described(observation: &Observation) -> String {
+        let name = |value: &Value| value["metadata"]["name"].as_str().unwrap().to_owned();
+        match observation {
+            Observation::ListStarted(_) => "list".into(),
+            Observation::Listed(_, value) => format!("listed {}", name(value)),
+            Observation::Synced(_) => "synced".into(),
+            Observation::Applied(_, value) => format!("applied {}", name(value)),
+            Observation::Deleted(_, value) => format!("deleted {}", name(value)),
+            Observation::NotInstalled(_) => "not installed".into(),
+        }
+    }
+
+    /// Runs a watch against a scripted server until it has delivered so many observations. Where the
+    /// script has no answer, the server has nothing to tell yet.
+    async fn observe(
+        scope: Scope,
+        count: usize,
+        answer: impl Fn(u32, &str) -> Option<(u16, Value)> + Copy + Send + Sync + 'static,
+    ) -> Vec<String> {
+        let calls = Arc::new(AtomicU32::new(0));
+        let client = api_server(move |seen| {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match answer(call, &seen) {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let (send, mut receive) = mpsc::channel(1);
+        let task = tokio::spawn(run(client, WATCH, scope, send, Arc::new(Metrics::default())));
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            seen.push(described(&receive.recv().await.unwrap()));
+        }
+        task.abort();
+        seen
+    }
+
+    fn is_watch(request: &str) -> bool {
+        request.contains("watch=true")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_then_changes() {
+        let seen = observe(Scope::Cluster, 6, |_, request| {
+            assert!(request.contains("/apis/apps/v1/replicasets?"), "{request}");
+            assert!(request.contains("labelSelector=app%3Dweb"), "{request}");
+            if !is_watch(request) {
+                return Some(list(&["a", "b"]));
+            }
+            let (kind, version) = if request.contains("resourceVersion=9") {
+                ("MODIFIED", "11")
+            } else if request.contains("resourceVersion=11") {
+                ("DELETED", "12")
+            } else {
+                return None;
+            };
+            let object = json!({"metadata": {"name": "b", "resourceVersion": version}});
+            Some((200, json!({"type": kind, "object": object})))
+        })
+        .await;
+        assert_eq!(seen, ["list", "listed a", "listed b", "synced", "applied b", "deleted b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_installed_later_is_then_watched() {
+        let seen = observe(Scope::Cluster, 6, |call, request| match call {
+            0..3 => Some(refuse(404)),
+            _ => (!is_watch(request)).then(|| list(&["a"])),
+        })
+        .await;
+        let not = "not installed";
+        assert_eq!(seen, [not, not, not, "list", "listed a", "synced"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_list_says_nothing_about_the_objects() {
+        let seen = observe(Scope::Cluster, 3, |call, request| match call {
+            0..9 => Some(refuse(403)),
+            _ => (!is_watch(request)).then(|| list(&["a"])),
+        })
+        .await;
+        assert_eq!(seen, ["list", "listed a", "synced"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expired_watch_lists_again() {
+        let seen = observe(Scope::Cluster, 6, |_, request| {
+            if !is_watch(request) {
+                return Some(list(&["a"]));
+            }
+            let status = json!({"code": 410, "reason": "Expired", "message": "too old", "status": "Failure"});
+            Some((200, json!({"type": "ERROR", "object": status})))
+        })
+        .await;
+        assert_eq!(seen, ["list", "listed a", "synced", "list", "listed a", "synced"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_namespace_is_watched_when_told_so() {
+        let seen = observe(Scope::Namespace("shop".into()), 3, |_, request| {
+            assert!(request.contains("/apis/apps/v1/namespaces/shop/replicasets?"), "{request}");
+            (!is_watch(request)).then(|| list(&["a"]))
+        })
+        .await;
+        assert_eq!(seen, ["list", "listed a", "synced"]);
+    }
+}
