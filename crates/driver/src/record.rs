@@ -232,10 +232,10 @@ mod tests {
     use headgate_api::RolloutStatus;
     use serde_json::json;
 
-    fn check(stored: Value, record: Value, expected: Value, weight: Weight) {
-        let record: RolloutStatus = serde_json::from_value(record).unwrap();
-        let patch = patch(ROLLOUTS, Some(&stored), &record, &Pruned::default());
-        assert_eq!(Value::Object(patch.status), expected);
+    fn check(stored: impl Into<Value>, record: impl Into<Value>, expected: impl Into<Value>, weight: Weight) {
+        let record: RolloutStatus = serde_json::from_value(record.into()).unwrap();
+        let patch = patch(ROLLOUTS, Some(&stored.into()), &record, &Pruned::default());
+        assert_eq!(Value::Object(patch.status), expected.into());
         assert_eq!(patch.weight, weight);
     }
 

@@ -2,6 +2,8 @@
 
 mod faults;
 mod house;
+mod quiet;
 mod rules;
+mod runs;
 mod server;
 mod world;

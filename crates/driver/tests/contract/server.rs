@@ -22,14 +22,6 @@ pub(crate) enum Author {
     Other,
 }
 
-/// A write that was carried out.
-#[derive(Clone, Debug)]
-pub(crate) struct Written {
-    pub(crate) call: Call,
-    pub(crate) before: Value,
-    pub(crate) after: Value,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     pub(crate) objects: BTreeMap<ObjectRef, Value>,
@@ -37,7 +29,8 @@ pub(crate) struct Server {
     pub(crate) events: Vec<Event>,
     /// All events ever: what a list from a lagging cache is made of.
     history: Vec<Event>,
-    pub(crate) writes: Vec<Written>,
+    /// The driver's writes that were carried out.
+    pub(crate) writes: Vec<Call>,
     /// Top-level status fields that the "installed CRD" drops.
     pub(crate) pruned: Vec<&'static str>,
     /// Refusals, by test: the first whose predicate holds answers.
@@ -120,7 +113,7 @@ impl Server {
         if has_status_subresource(target.resource) {
             object.as_object_mut().unwrap().remove("status");
         }
-        self.store(call, target, Value::Null, object, author)
+        self.store(call, target, object, author)
     }
 
     fn patch(
@@ -164,17 +157,10 @@ impl Server {
         if stored["spec"] != before["spec"] {
             stored["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap() + 1);
         }
-        self.store(call, target, before, stored, author)
+        self.store(call, target, stored, author)
     }
 
-    fn store(
-        &mut self,
-        call: &Call,
-        target: &ObjectRef,
-        before: Value,
-        mut after: Value,
-        author: Author,
-    ) -> Reply {
+    fn store(&mut self, call: &Call, target: &ObjectRef, mut after: Value, author: Author) -> Reply {
         self.version += 1;
         after["metadata"]["resourceVersion"] = json!(self.version.to_string());
         after["kind"] = json!(target.resource.kind);
@@ -184,7 +170,7 @@ impl Server {
             self.publish(Event::Applied(target.resource, after.clone()));
         }
         if author == Author::Driver {
-            self.writes.push(Written { call: call.clone(), before, after: after.clone() });
+            self.writes.push(call.clone());
         }
         Reply::Object(after)
     }
@@ -195,7 +181,7 @@ impl Server {
             return refused(409, "Conflict");
         }
         self.remove(target);
-        self.writes.push(Written { call: call.clone(), before: before.clone(), after: Value::Null });
+        self.writes.push(call.clone());
         Reply::Object(before)
     }
 

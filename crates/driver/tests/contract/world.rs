@@ -4,7 +4,7 @@ use crate::server::{Author, Event, Refusal, Server};
 use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_driver::{Deciders, Driver, Options};
-use headgate_model::{Decision, Timestamp};
+use headgate_model::{Decision, HttpQuery, Query, Reply as Measured, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) requests: u64,
     pub(crate) log: Vec<Call>,
     pub(crate) fault: Box<dyn FnMut(u64) -> Fault>,
+    /// What metric providers answer; `None`: nothing, for ever.
+    pub(crate) provider: Box<dyn FnMut(&HttpQuery) -> Option<Measured>>,
     /// The Rollout's resourceVersion that the driver has last been answered.
     proven: BTreeMap<ObjectRef, String>,
 }
@@ -71,6 +73,7 @@ impl World {
             requests: 0,
             log: Vec::new(),
             fault: Box::new(|_| Fault::None),
+            provider: Box::new(|_| None),
             proven: BTreeMap::new(),
         };
         world.restart();
@@ -146,6 +149,13 @@ impl World {
 
     /// Carries out one request; false when the process has died of it.
     pub(crate) fn carry_out(&mut self, request: Request) -> bool {
+        if let Call::Measure { query: Query::Http(query), .. } = &request.call {
+            self.log.push(request.call.clone());
+            if let Some(reply) = (self.provider)(query) {
+                self.driver.reply(request.id, Reply::Measured(reply), self.now);
+            }
+            return true;
+        }
         self.requests += 1;
         let fault = (self.fault)(self.requests);
         let arrives = matches!(fault, Fault::None | Fault::AnswerLost | Fault::CrashAfter);
@@ -259,7 +269,7 @@ impl World {
             Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
             Call::Get(_) | Call::List { .. } | Call::Measure { .. } => "read".to_owned(),
         };
-        let written = self.server.writes.iter().map(|written| name(&written.call));
+        let written = self.server.writes.iter().map(name);
         written.filter(|name| name != "create Event").collect()
     }
 

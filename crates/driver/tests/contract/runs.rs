@@ -1,0 +1,184 @@
+//! AnalysisRuns: measurements, replies, and the status (R9, R12).
+
+use crate::server::refused;
+use crate::world::{World, at};
+use headgate_driver::io::{Call, Reply};
+use headgate_driver::resources::ANALYSIS_RUNS;
+use headgate_model::{Query, Reply as Measured};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+fn run(name: &str, metrics: usize) -> Value {
+    let metric = |number: usize| {
+        json!({
+            "name": format!("m{number}"), "count": 3, "interval": "5s", "successCondition": "result[0] > 0.9",
+            "provider": { "prometheus": { "address": format!("http://{name}"), "query": "up" } },
+        })
+    };
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+        "metadata": { "name": name, "namespace": "shop" },
+        "spec": { "metrics": (0..metrics).map(metric).collect::<Vec<_>>() },
+    })
+}
+
+fn good() -> Measured {
+    let body = json!({ "status": "success",
+        "data": { "resultType": "vector", "result": [{ "metric": {}, "value": [0, "0.99"] }] } });
+    Measured::Http { status: 200, body: body.to_string(), truncated: false }
+}
+
+fn world_with(runs: &[Value]) -> World {
+    let mut world = World::new();
+    for run in runs {
+        world.create(ANALYSIS_RUNS, run.clone());
+    }
+    world
+}
+
+fn phase<'a>(world: &'a World, name: &str) -> &'a str {
+    world.get(&at(ANALYSIS_RUNS, name))["status"]["phase"].as_str().unwrap_or_default()
+}
+
+fn measured(world: &World, address: &str) -> usize {
+    let of_address = |call: &&Call| match call {
+        Call::Measure { query: Query::Http(query), .. } => query.url.contains(address),
+        _ => false,
+    };
+    world.log.iter().filter(of_address).count()
+}
+
+#[test]
+fn r9_each_measurement_is_taken_once_and_the_run_comes_to_its_verdict() {
+    let mut world = world_with(&[run("a", 2)]);
+    world.provider = Box::new(|_| Some(good()));
+    world.run(60);
+    assert_eq!(phase(&world, "a"), "Successful", "{:#}", world.get(&at(ANALYSIS_RUNS, "a")));
+    assert_eq!(measured(&world, "//a"), 6);
+}
+
+#[test]
+fn r9_a_provider_that_never_answers_does_not_delay_another_run() {
+    let mut world = world_with(&[run("slow", 8), run("b", 1)]);
+    world.provider = Box::new(|query| (!query.url.contains("//slow")).then(good));
+    world.run(60);
+    assert_eq!(phase(&world, "b"), "Successful");
+    assert_eq!(phase(&world, "slow"), "Running");
+    assert_eq!(measured(&world, "//slow"), 8, "asked once each, not again and again");
+}
+
+#[test]
+fn r9_measurements_on_their_way_have_a_limit_and_the_rest_follows() {
+    let runs: Vec<Value> = (0..12).map(|number| run(&format!("r{number:02}"), 8)).collect();
+    let mut world = world_with(&runs);
+    world.settle();
+    assert_eq!(world.driver.facts().measurements_in_flight, 64);
+    let mut world = world_with(&runs);
+    world.provider = Box::new(|_| Some(good()));
+    world.run(60);
+    for number in 0..12 {
+        assert_eq!(phase(&world, &format!("r{number:02}")), "Successful");
+    }
+}
+
+#[test]
+fn r9_a_reply_is_kept_until_the_status_has_it() {
+    let mut world = world_with(&[run("a", 1)]);
+    world.provider = Box::new(|_| Some(good()));
+    world.run(3);
+    world.refuse(|call| matches!(call, Call::Patch { .. }), refused(500, "InternalError"));
+    world.run(7);
+    assert_eq!(measured(&world, "//a"), 2);
+    world.server.refusals.clear();
+    world.run(120);
+    assert_eq!(phase(&world, "a"), "Successful");
+    assert_eq!(measured(&world, "//a"), 3, "no measurement is taken again");
+}
+
+#[test]
+fn r9_a_restart_takes_up_where_the_status_stands() {
+    let mut world = world_with(&[run("a", 1)]);
+    world.provider = Box::new(|_| Some(good()));
+    world.run(6);
+    world.restart();
+    world.run(60);
+    assert_eq!(phase(&world, "a"), "Successful");
+    assert_eq!(measured(&world, "//a"), 3);
+}
+
+#[test]
+fn r12_the_status_of_a_run_is_written_on_the_object_itself_with_its_version() {
+    let mut world = world_with(&[run("a", 1)]);
+    let version = world.server.version_of(&at(ANALYSIS_RUNS, "a"));
+    world.settle();
+    let Some(Call::Patch { status, patch: headgate_driver::io::Patch::Merge(body), .. }) =
+        world.log.iter().find(|call| matches!(call, Call::Patch { .. }))
+    else {
+        panic!("{:?}", world.log);
+    };
+    assert!(!status, "AnalysisRuns have no status subresource");
+    assert_eq!(body["metadata"]["resourceVersion"], json!(version));
+    assert!(body.get("spec").is_none());
+}
+
+#[test]
+fn a_conflict_on_a_run_is_followed_by_a_live_look() {
+    let mut world = world_with(&[run("a", 1)]);
+    world.deliver();
+    let requests = world.driver.poll(world.now);
+    world.edit(at(ANALYSIS_RUNS, "a"), json!({ "spec": { "terminate": true } }));
+    for request in requests {
+        world.carry_out(request);
+    }
+    let next = world.driver.poll(world.now);
+    assert_eq!(
+        next.iter().map(|request| &request.call).collect::<Vec<_>>(),
+        [&Call::Get(at(ANALYSIS_RUNS, "a"))]
+    );
+    for request in next {
+        world.carry_out(request);
+    }
+    world.run(10);
+    assert_eq!(phase(&world, "a"), "Successful");
+    assert_eq!(measured(&world, "//a"), 0);
+}
+
+#[test]
+fn a_run_is_deleted_when_its_time_to_live_is_over() {
+    let mut ended = run("a", 1);
+    ended["spec"]["ttlStrategy"] = json!({ "secondsAfterCompletion": 30 });
+    let mut world = world_with(&[ended]);
+    world.provider = Box::new(|_| Some(good()));
+    world.run(20);
+    assert_eq!(phase(&world, "a"), "Successful");
+    world.run(60);
+    assert!(!world.server.objects.contains_key(&at(ANALYSIS_RUNS, "a")));
+    assert_eq!(world.driver.facts().analysis_runs.len(), 0);
+}
+
+#[test]
+fn a_measurement_that_ends_after_its_run_is_gone_frees_its_place() {
+    let mut world = world_with(&[run("a", 1)]);
+    world.settle();
+    world.deliver();
+    let mut asked = Vec::new();
+    world.server.remove(&at(ANALYSIS_RUNS, "a"));
+    world.create(ANALYSIS_RUNS, run("a", 1));
+    world.deliver();
+    for _ in 0..4 {
+        for request in world.driver.poll(world.now) {
+            if matches!(request.call, Call::Measure { .. }) {
+                asked.push(request.id);
+            } else {
+                world.carry_out(request);
+            }
+        }
+        world.now += SignedDuration::from_secs(1);
+    }
+    assert_eq!(asked.len(), 1);
+    assert_eq!(world.driver.facts().measurements_in_flight, 2);
+    for id in asked {
+        world.driver.reply(id, Reply::Measured(good()), world.now);
+    }
+    assert_eq!(world.driver.facts().measurements_in_flight, 1);
+}
