@@ -5,6 +5,7 @@
 //! So an expression is read here, by the rules of the language, and written again with a call for every operator and
 //! index (`a >= b` becomes `__ge(a, b)`, see [`super::operations`]). Everything else is written as it was.
 
+use super::time;
 use super::tokens::{Token, tokens};
 
 /// Longer expressions are refused, in bytes.
@@ -271,6 +272,7 @@ impl<'s> Reader<'s> {
                 let name = self.name()?;
                 if self.is_mark("(") {
                     let (arguments, depth) = self.arguments()?;
+                    let name = time::method(name);
                     let text = format!("{}.{name}({})", value.text, arguments.join(", "));
                     value = Part { text, depth: depth.max(value.depth) + 1 };
                 } else {

@@ -242,6 +242,10 @@ fn instants_come_from_the_argument_and_not_from_a_clock() {
         instant("date(\"2026-11-21 09:00:00\", \"2006-01-02 15:04:05\", \"Local\")", now()),
         Ok(seconds)
     );
+    check(&[
+        ("now().Local().Hour() == 9 && now().Local().Location().String() == \"UTC\"", number(0.0), True),
+        ("timezone(\"Local\") == timezone(\"UTC\")", number(0.0), True),
+    ]);
     assert_eq!(instant("5", now()), Err("expected time.Time, but got int".to_owned()));
     assert!(instant("now() - duration(\"??\")", now()).is_err());
     assert!(instant("", now()).is_err());

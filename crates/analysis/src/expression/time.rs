@@ -7,6 +7,11 @@ use headgate_model::Timestamp;
 /// The zone that Go calls `Local` is the controller's: UTC in every container.
 const LOCAL: &str = "Local";
 
+/// The method that stands for `name`: to go to the local time is to go to UTC.
+pub(super) fn method(name: &str) -> &str {
+    if name == LOCAL { "UTC" } else { name }
+}
+
 /// Makes `now()` the argument, and `Local` UTC.
 pub(super) fn add_to(environment: &mut Environment<'_>, now: Timestamp) {
     environment.add_function("now", move |call| match call.args.len() {
