@@ -218,9 +218,11 @@ fn weight(
     let behind_stable = behind(canary.stable_service.as_ref(), Some(stable));
     let stable_available = behind_stable.map_or(0, ReplicaSetView::available);
     let is_current = behind_canary.map(ReplicaSetView::hash) == Some(scene.current_hash.as_str());
-    match (behind_available > 0, stable_available > 0) {
+    if scene.spec.replicas == 0 {
         // Nobody wants pods: weights and selectors follow the release all the same.
-        (false, false) if scene.spec.replicas == 0 && is_current => steps::wish(stage, scene.spec).weight,
+        return if is_current { steps::wish(stage, scene.spec).weight } else { 0 };
+    }
+    match (behind_available > 0, stable_available > 0) {
         (false, false) => held,
         // A version without any available pod loses its share at once if the other one can take it.
         (false, true) => 0,
@@ -292,15 +294,10 @@ fn stable_selection(scene: &Scene<'_>, versions: &Versions<'_>, stable_hash: &st
 /// them where the Service has served others so far.
 fn selectable(scene: &Scene<'_>, service: &String, set: &ReplicaSetView) -> bool {
     match scene.selected(Some(service)) {
-        Some(selected) => selected == set.hash() || set.available() >= 1 || no_pods_are_wanted(scene),
+        Some(selected) => selected == set.hash() || set.available() >= 1 || scene.spec.replicas == 0,
         // Not managed yet: its pods may be a Deployment's.
         None => is_full(set),
     }
-}
-
-/// Scaled to zero, and all pods gone: nothing can be lost.
-fn no_pods_are_wanted(scene: &Scene<'_>) -> bool {
-    scene.spec.replicas == 0 && scene.replica_sets.iter().all(|set| set.available() == 0)
 }
 
 fn is_full(set: &ReplicaSetView) -> bool {

@@ -2,7 +2,9 @@
 
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
-use crate::{analysis, cutover, history, intent, phase, progress, references, release, revision, waiting};
+use crate::{
+    analysis, conditions, cutover, history, intent, phase, progress, references, release, revision, waiting,
+};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
 use headgate_model::spec::RolloutSpec;
@@ -57,6 +59,7 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     analysis::observe(scene, &mut record);
     progress::abort_if_overdue(scene, &mut record);
     release::advance(scene, &mut record);
+    conditions::remove(&mut record, types::INVALID_SPEC);
     let mut effects = Vec::new();
     analysis::plan(scene, &mut record, &mut effects);
     revision::plan(scene, &mut effects);
@@ -165,8 +168,8 @@ fn tidy(scene: &Scene<'_>, record: &mut RolloutStatus) {
 fn internal_error(snapshot: &Snapshot, broken: &RuleBroken, now: Timestamp) -> Decision {
     let mut record = snapshot.rollout.status.clone();
     let message = format!("{}: {broken}; please report this", reasons::INTERNAL_ERROR);
-    let is = crate::conditions::Is::False;
-    crate::conditions::set(&mut record, types::PROGRESSING, is, reasons::INTERNAL_ERROR, &message, now);
+    let is = conditions::Is::False;
+    conditions::set(&mut record, types::PROGRESSING, is, reasons::INTERNAL_ERROR, &message, now);
     record.phase = Some(RolloutPhase::Degraded);
     record.message = message;
     Decision { record, effects: Vec::new(), wake_at: None }

@@ -23,7 +23,6 @@ pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 
 /// Sets all conditions but InvalidSpec, then phase and message.
 pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus) {
-    remove(record, types::INVALID_SPEC);
     health(scene, record);
     progressing(scene, record);
     let available = record.available_replicas >= scene.spec.replicas;

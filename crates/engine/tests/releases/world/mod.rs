@@ -1,8 +1,6 @@
 //! A very small cluster: it stores records, carries effects out and makes pods available, and at every decision it
 //! checks what must always hold. No API server, no failures of calls: those are the driver's.
 
-#![allow(dead_code, reason = "each test file uses a part of the world")]
-
 mod invariants;
 
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};

@@ -28,7 +28,7 @@ pub(super) fn check(world: &World, decision: &Decision) {
                     let (Some(service), Some(hash)) = (&wish.service, &wish.hash) else { continue };
                     if state.selectors.get(service).is_some_and(|selected| selected.as_ref() != Some(hash)) {
                         assert!(
-                            available(world, hash) >= 1 || before == 0 && desired == 0,
+                            available(world, hash) >= 1 || desired == 0,
                             "{service} is pointed at {hash}, which has no available pod"
                         );
                     }
@@ -79,7 +79,7 @@ fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &Traff
     let Some(canary) = selected(world, intent.canary.service.as_ref()) else { return };
     let Some(stable) = selected(world, intent.stable.service.as_ref()) else { return };
     let only_version = canary == stable || status.stable_rs == status.current_pod_hash;
-    if only_version || (spec.replicas == 0 && world.sets().iter().all(|set| set.available() == 0)) {
+    if only_version || spec.replicas == 0 {
         return;
     }
     let (canary_pods, stable_pods) = (available(world, canary), available(world, stable));

@@ -1,12 +1,10 @@
 //! Releases under whatever users and clusters do, in any order: the invariants hold at every decision, and when the
 //! disturbance is over every rollout comes to rest.
 
-mod world;
-
+use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use world::{World, routed, spec};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {

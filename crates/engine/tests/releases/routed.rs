@@ -1,10 +1,8 @@
 //! Releases through a router.
 
-mod world;
-
+use crate::world::{DEADLINE, World, pod_template, routed, spec};
 use headgate_api::AnalysisPhase;
 use serde_json::json;
-use world::{DEADLINE, World, pod_template, routed, spec};
 
 fn two_steps() -> World {
     World::running(spec(

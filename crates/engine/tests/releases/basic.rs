@@ -1,9 +1,7 @@
 //! Releases without a router: the share of the pods is the share of the traffic.
 
-mod world;
-
+use crate::world::{World, pod_template, spec};
 use serde_json::json;
-use world::{World, pod_template, spec};
 
 fn half_way() -> World {
     World::running(spec(4, json!({"steps": [{"setWeight": 50}, {"pause": {}}]})))
@@ -20,7 +18,7 @@ fn a_good_release_replaces_the_pods() {
     world.settle_over_time();
     assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 4));
     assert_eq!(world.condition("Healthy"), ("True".to_owned(), "RolloutHealthy".to_owned()));
-    assert_eq!(world.annotation(1, world::DEADLINE), None);
+    assert_eq!(world.annotation(1, crate::world::DEADLINE), None);
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Specs that can't be carried out: nothing moves, it is said what to mend, and it heals by itself.
+
+use crate::world::{World, routed, spec};
+use headgate_model::{Observed, RouterProblem, TemplateKey};
+use serde_json::json;
+
+fn running() -> World {
+    World::running(spec(4, routed(json!([{"setWeight": 25}, {"pause": {}}]))))
+}
+
+fn invalid(world: &World) -> &str {
+    assert_eq!((world.phase(), world.waits_for()), ("Degraded", "MendSpec"));
+    assert_eq!(world.condition("InvalidSpec"), ("True".to_owned(), "InvalidSpec".to_owned()));
+    assert_eq!(world.status().observed_generation, world.snapshot.rollout.generation.to_string());
+    &world.status().message
+}
+
+#[test]
+fn a_wrong_spec_is_told_and_heals_when_mended() {
+    let mut world = running();
+    world.release(2);
+    world.edit(|spec| spec["strategy"]["canary"]["steps"][0]["setWeight"] = json!(150));
+    world.settle();
+    assert_eq!(
+        invalid(&world),
+        "InvalidSpec: The Rollout \"shop\" is invalid: spec.strategy.canary.steps[0].setWeight: Invalid value: 150: \
+         SetWeight needs to be between 0 and 100"
+    );
+    assert!(world.events.iter().any(|event| event.starts_with("InvalidSpec: ")));
+    assert_eq!(world.sets().len(), 1, "nothing moves");
+    world.edit(|spec| spec["strategy"]["canary"]["steps"][0]["setWeight"] = json!(25));
+    world.settle();
+    assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Paused", 25, 1));
+    assert_eq!(world.condition("InvalidSpec"), Default::default());
+}
+
+#[test]
+fn a_missing_service_is_named_and_the_release_goes_on_when_it_is_there() {
+    let mut world = running();
+    world.snapshot.services.insert("shop-canary".into(), Observed::Absent);
+    world.release(2);
+    world.settle();
+    assert!(
+        invalid(&world)
+            .contains("spec.strategy.canary.canaryService: Invalid value: \"shop-canary\": service")
+    );
+    // The template that came with the invalid spec is not lost, although its generation counts as observed.
+    world.add_service("shop-canary");
+    world.settle();
+    assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Paused", 25, 1));
+}
+
+#[test]
+fn a_missing_template_is_named_and_an_unknown_one_is_waited_for() {
+    let steps = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}]);
+    let mut world = World::new(spec(2, routed(steps)));
+    let key = TemplateKey::Namespaced("errors".into());
+    world.snapshot.templates.insert(key.clone(), Observed::Unknown);
+    world.settle();
+    assert_eq!(world.phase(), "Healthy");
+    world.snapshot.templates.insert(key, Observed::Absent);
+    world.settle();
+    assert!(invalid(&world).contains("\"errors\""), "{}", world.status().message);
+    assert!(invalid(&world).contains("spec.strategy.canary.steps[1].analysis.templates"));
+    let metric = json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "q"}}});
+    world.add_template("errors", json!({"metrics": [metric]}));
+    world.settle();
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
+fn a_service_must_select_the_pods_and_belong_to_nobody_else() {
+    let mut world = running();
+    let service = |world: &mut World, key: &str, value: &str, manager: Option<&str>| {
+        world.add_service("shop-stable");
+        let Some(Observed::Present(service)) = world.snapshot.services.get_mut("shop-stable") else {
+            panic!("added")
+        };
+        service.selector.insert(key.into(), value.into());
+        service.managed_by = manager.map(str::to_owned);
+    };
+    service(&mut world, "tier", "web", None);
+    world.settle();
+    assert!(invalid(&world).contains("asks for tier=web, the pods have no such label"));
+    service(&mut world, "app", "shop", Some("other"));
+    world.settle();
+    assert!(invalid(&world).contains("already managed by another Rollout \"other\""));
+    service(&mut world, "app", "shop", Some("shop"));
+    world.settle();
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
+fn an_abort_works_although_the_spec_is_invalid() {
+    let mut world = running();
+    world.release(2);
+    world.settle();
+    assert_eq!(world.weight(), 25);
+    // A later template and wrong steps at once: the abort is about the version that is out.
+    world.release(3);
+    world.edit(|spec| spec["strategy"]["canary"]["steps"][0] = json!({}));
+    world.abort();
+    world.settle_over_time();
+    assert!(invalid(&world).contains("Step must have exactly one of the following set"));
+    assert_eq!((world.weight(), world.pods(1), world.pods(2), world.pods(3)), (0, 4, 0, 0));
+    world.edit(|spec| spec["strategy"]["canary"]["steps"][0] = json!({"setWeight": 50}));
+    world.settle();
+    assert_eq!((world.phase(), world.weight(), world.pods(3)), ("Paused", 50, 2));
+}
+
+#[test]
+fn a_broken_router_is_named_and_a_route_that_is_not_read_yet_is_waited_for() {
+    let mut world = running();
+    world.release(2);
+    world.settle();
+    let good = world.snapshot.routers[1].state.clone();
+    world.snapshot.routers[1].state = Err(RouterProblem::Invalid {
+        field: "spec.strategy.canary.trafficRouting.istio.virtualService".into(),
+        message: "VirtualService shop has no route".into(),
+    });
+    world.settle();
+    assert!(invalid(&world).ends_with("VirtualService shop has no route"));
+    let kind = headgate_model::Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+    let object = headgate_model::ObjectKey { kind, namespace: "store".into(), name: "shop".into() };
+    world.snapshot.routers[1].state = Err(RouterProblem::Unknown(object));
+    world.promote();
+    world.settle();
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "RouteConfirmed"));
+    assert!(world.status().stable_rs != world.status().current_pod_hash, "nobody knows what the route gives");
+    world.snapshot.routers[1].state = good;
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.weight()), ("Healthy", 0));
+}
+
+#[test]
+fn what_was_not_looked_at_changes_nothing() {
+    let mut world = running();
+    let before = world.status().clone();
+    world.release(2);
+    let sets = std::mem::take(&mut world.snapshot.replica_sets);
+    let decision = world.snapshot.clone();
+    let decision = headgate_engine::decide(&decision, world.now);
+    assert_eq!((decision.record, decision.effects, decision.wake_at), (before, vec![], None));
+    world.snapshot.replica_sets = sets;
+    world.settle();
+    assert_eq!(world.phase(), "Paused");
+}
+
+#[test]
+fn features_that_are_not_carried_out_yet_are_refused_and_touch_nothing() {
+    let mut world = running();
+    let before = world.sets().to_vec();
+    for (pointer, value) in [
+        ("/strategy/canary/dynamicStableScale", json!(true)),
+        ("/strategy/canary/pingPong", json!({"pingService": "a", "pongService": "b"})),
+        ("/strategy/canary/trafficRouting/nginx", json!({"stableIngress": "shop"})),
+        ("/strategy/canary/steps/0", json!({"setHeaderRoute": {"name": "x"}})),
+        ("/workloadRef", json!({"name": "shop"})),
+    ] {
+        let original = world.snapshot.rollout.spec_raw.clone();
+        world.edit(|spec| {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let parent = spec.pointer_mut(parent).unwrap();
+            match parent {
+                serde_json::Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+                other => other[key] = value,
+            }
+        });
+        world.settle();
+        assert!(invalid(&world).contains("Forbidden: not supported by this version of Headgate yet: remove"));
+        world.edit(|spec| *spec = original);
+        world.settle();
+        assert_eq!((world.phase(), world.sets()), ("Healthy", before.as_slice()), "{pointer}");
+    }
+}
