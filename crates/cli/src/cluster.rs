@@ -75,17 +75,14 @@ impl Cluster {
         name: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T> {
-        match self.timed(call).await? {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(failed(error, verb, kind, name)),
-        }
+        self.timed(call).await.map_err(|error| failed(error, verb, kind, name))
     }
 
-    async fn timed<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<kube::Result<T>> {
-        let Some(timeout) = self.request_timeout else { return Ok(call.await) };
-        tokio::time::timeout(timeout, call)
-            .await
-            .map_err(|_| anyhow!("the API server did not answer within {timeout:?} (see --request-timeout)"))
+    async fn timed<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+        let Some(timeout) = self.request_timeout else { return call.await };
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+            Err(kube::Error::Service(format!("none within {timeout:?} (see --request-timeout)").into()))
+        })
     }
 
     /// A Rollout by its name.
@@ -98,7 +95,7 @@ impl Cluster {
     pub(crate) async fn object(&self, target: &Target) -> Result<Value> {
         let api = self.raw(target.kind, Some(&self.namespace));
         let Target { kind, name } = target;
-        match self.timed(api.get(name)).await? {
+        match self.timed(api.get(name)).await {
             Ok(object) => Ok(serde_json::to_value(object)?),
             Err(kube::Error::Api(status)) if status.is_not_found() => Err(self.not_found(*kind, name).await),
             Err(error) => Err(failed(error, "get", kind.word(), name)),
@@ -112,8 +109,8 @@ impl Cluster {
         let here = self.raw(kind, Some(&self.namespace));
         let parameters = ListParams::default();
         let listed = match self.timed(here.list_metadata(&parameters)).await {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
+            Ok(listed) => listed,
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
                 return anyhow!(
                     "this cluster does not know {}.{}: install the custom resource definitions first",
                     kind.plural(),
@@ -124,7 +121,7 @@ impl Cluster {
         };
         let mut names: Vec<String> = listed.items.into_iter().filter_map(|item| item.metadata.name).collect();
         names.sort();
-        if let Ok(Ok(elsewhere)) = self.timed(self.raw(kind, None).list_metadata(&parameters)).await {
+        if let Ok(elsewhere) = self.timed(self.raw(kind, None).list_metadata(&parameters)).await {
             let namespaces: Vec<String> = elsewhere
                 .items
                 .into_iter()
@@ -161,10 +158,7 @@ impl Cluster {
     pub(crate) async fn merge(&self, name: &str, part: Part, body: &Value) -> kube::Result<Rollout> {
         let api: Api<Rollout> = self.api();
         let parameters = writer();
-        match self.timed(send(&api, name, part, &parameters, body)).await {
-            Ok(answer) => answer,
-            Err(timeout) => Err(kube::Error::Service(timeout.into())),
-        }
+        self.timed(send(&api, name, part, &parameters, body)).await
     }
 
     /// Sends a merge patch to an object of any of our kinds.
@@ -172,7 +166,7 @@ impl Cluster {
         let api = self.raw(target.kind, Some(&self.namespace));
         let parameters = writer();
         let body = Patch::Merge(body);
-        match self.timed(api.patch(&target.name, &parameters, &body)).await? {
+        match self.timed(api.patch(&target.name, &parameters, &body)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => {
                 Err(self.not_found(target.kind, &target.name).await)
@@ -185,7 +179,7 @@ impl Cluster {
     pub(crate) async fn json_patch(&self, on: &Holder, operations: &Value) -> Result<Raced> {
         let api = self.holder_api(on);
         let patch: Patch<()> = Patch::Json(serde_json::from_value(operations.clone())?);
-        match self.timed(api.patch(&on.name, &writer(), &patch)).await? {
+        match self.timed(api.patch(&on.name, &writer(), &patch)).await {
             Ok(_) => Ok(Raced::Won),
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Raced::Lost),
             // A failed test and a refused object share a code; only the words differ.

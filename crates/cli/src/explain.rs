@@ -19,20 +19,30 @@ pub(crate) fn failed(error: kube::Error, verb: &str, kind: &str, name: &str) -> 
                 _ => anyhow!("can't {verb} {object}: {message}"),
             }
         }
-        error => anyhow!("can't reach the API server: {}", chain(&error)),
+        error => {
+            // Reading again costs nothing; of a write nobody knows whether it has arrived.
+            let unknown = match verb {
+                "patch" => ". It is unknown whether the change was made: look before you repeat it",
+                _ => "",
+            };
+            anyhow!("no answer from the API server: {}{unknown}", chain(&error))
+        }
     }
 }
 
-/// An error and its sources, each said once.
+/// An error and its sources, each said once. kube's own words for its layers ("ServiceError") tell users nothing.
 pub(crate) fn chain(error: &kube::Error) -> String {
-    let mut said = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
+    let mut said: Vec<String> = vec![];
+    let mut next: Option<&dyn std::error::Error> = match error {
+        kube::Error::Service(_) | kube::Error::HyperError(_) => error.source(),
+        error => Some(error),
+    };
+    while let Some(error) = next {
         let text = error.to_string();
         if !said.iter().any(|earlier| earlier.contains(&text)) {
             said.push(text);
         }
-        source = error.source();
+        next = error.source();
     }
     said.join(": ")
 }

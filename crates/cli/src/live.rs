@@ -79,6 +79,7 @@ impl<K: Resource + Clone> Shelf<K> {
 }
 
 /// What a watch says.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is stored at once")]
 enum Change {
     Rollout(Event<Rollout>),
     ReplicaSet(Event<ReplicaSet>),

@@ -41,13 +41,24 @@ impl Output {
         }
     }
 
-    /// Replaces the screen with text. Lines are overwritten in place, so that nothing flickers.
+    /// Replaces the screen with text, as much of it as fits. Lines are overwritten in place, so that nothing flickers,
+    /// and cut at the edge, so that none takes two.
     pub(crate) fn screen(&self, text: &str) -> Result<()> {
         const HOME: &str = "\x1b[H";
         const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";
         const CLEAR_BELOW: &str = "\x1b[J";
-        let lines: String = text.lines().map(|line| format!("{line}{CLEAR_TO_END_OF_LINE}\r\n")).collect();
-        self.block(&format!("{HOME}{lines}{CLEAR_BELOW}"))
+        const CUT_LONG_LINES: &str = "\x1b[?7l";
+        const WRAP_LONG_LINES: &str = "\x1b[?7h";
+        let height = terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| usize::from(height.0));
+        let mut lines: Vec<&str> = text.lines().collect();
+        let hidden = (lines.len() + 1).saturating_sub(height);
+        let more = format!("… {} more lines", hidden + 1);
+        if hidden > 0 {
+            lines.truncate(height.saturating_sub(2));
+            lines.push(&more);
+        }
+        let lines: String = lines.iter().map(|line| format!("{line}{CLEAR_TO_END_OF_LINE}\r\n")).collect();
+        self.block(&format!("{CUT_LONG_LINES}{HOME}{lines}{CLEAR_BELOW}{WRAP_LONG_LINES}"))
     }
 
     /// Makes room for [`Output::screen`].

@@ -86,6 +86,7 @@ fn workload_is_observed(rollout: &Rollout, status: &RolloutStatus) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of JSON read better without references")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

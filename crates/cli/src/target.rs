@@ -104,7 +104,7 @@ fn allowed(kind: TargetKind, word: &str, kinds: &[TargetKind]) -> Result<TargetK
     if kinds.contains(&kind) {
         return Ok(kind);
     }
-    bail!("'{word}': this command does not work on a {}; {}", kind.word(), usage(kinds))
+    bail!("'{word}': this command does not take the kind {}; {}", kind.word(), usage(kinds))
 }
 
 fn usage(kinds: &[TargetKind]) -> String {
@@ -156,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             read("experiment/shop", kinds),
-            "'experiment/shop': this command does not work on a experiment; write NAME or rollout/NAME"
+            "'experiment/shop': this command does not take the kind experiment; write NAME or rollout/NAME"
         );
         assert_eq!(read("rollout/", kinds), "'rollout/' does not name an object; write NAME or rollout/NAME");
     }

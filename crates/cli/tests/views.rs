@@ -1,4 +1,5 @@
 //! What people see of Rollouts that Argo Rollouts has left on a real cluster.
+#![cfg(test)]
 
 use headgate_api::{Rollout, Waiting};
 use headgate_cli::view::{Palette, Scene, list, rollout, waiting};

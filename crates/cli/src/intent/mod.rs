@@ -105,13 +105,15 @@ fn step_promotion(rollout: &Rollout, status: &RolloutStatus) -> Result<Value, St
     let canary = canary(rollout);
     let step = canary.and_then(|canary| current_step(canary, status));
     let pauses = !status.pause_conditions.is_empty();
-    if pauses && status.controller_pause && step_analysis_is_inconclusive(status) {
-        if let Some(step) = step {
-            // All three: with the pause alone the same inconclusive analysis would pause again.
-            return Ok(json!({ "status": {
-                "pauseConditions": null, "controllerPause": false, "currentStepIndex": step.next()
-            } }));
-        }
+    if let Some(step) = step
+        && pauses
+        && status.controller_pause
+        && step_analysis_is_inconclusive(status)
+    {
+        // All three: with the pause alone the same inconclusive analysis would pause again.
+        return Ok(json!({ "status": {
+            "pauseConditions": null, "controllerPause": false, "currentStepIndex": step.next()
+        } }));
     }
     if pauses {
         return Ok(json!({ "status": { "pauseConditions": null } }));

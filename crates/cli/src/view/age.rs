@@ -22,9 +22,8 @@ pub fn human(seconds: i64) -> String {
     };
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let (days, years) = (hours / 24, hours / 24 / 365);
-    match seconds {
-        ..=0 => "0s".to_owned(),
-        ..120 => format!("{seconds}s"),
+    match seconds.max(0) {
+        seconds @ ..120 => format!("{seconds}s"),
         _ if minutes < 10 => two(minutes, "m", seconds % 60, "s"),
         _ if minutes < 180 => format!("{minutes}m"),
         _ if hours < 8 => two(hours, "h", minutes % 60, "m"),

@@ -120,6 +120,7 @@ fn icon(word: &str) -> Icon {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of JSON read better without references")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -4,7 +4,9 @@ use super::age::human;
 use crate::intent::{canary, current_step};
 use crate::phase::{Observed, is_resumed, observed, standing};
 use headgate_api::conditions::{reasons, types};
-use headgate_api::{PauseCondition, Rollout, RolloutPhase, RolloutStatus, Time, Waiting};
+use headgate_api::{
+    AnalysisPhase, PauseCondition, Rollout, RolloutCondition, RolloutPhase, RolloutStatus, Time, Waiting,
+};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::tz::TimeZone;
 
@@ -80,7 +82,7 @@ fn subject(kind: &str) -> String {
         "ScaleDownDelay" => "before it scales down",
         "OldPodsGone" => "for old pods to be gone",
         "MendSpec" => "for its spec to be mended",
-        "AfterAbort" => "for what comes after the abort",
+        "AfterAbort" => "for a retry, an undo or another version",
         "ApiServer" => "for the API server",
         "ObjectInTheWay" => "for an object to get out of the way",
         other => return format!("for {other}"),
@@ -95,41 +97,65 @@ fn clock(time: &Time, now: Timestamp) -> String {
     time.0.to_zoned(TimeZone::UTC).strftime(format).to_string()
 }
 
-/// What the fields of every controller of this API tell, for the waits that a user can end.
-fn told(rollout: &Rollout, command: &str) -> Option<Waiting> {
+/// What the fields of every controller of this API tell about waits.
+fn told(rollout: &Rollout, program: &str) -> Option<Waiting> {
     let status = rollout.status.as_ref()?;
-    let name = rollout.metadata.name.as_deref().unwrap_or_default();
     if observed(rollout) != Observed::Latest || is_resumed(status) {
         return None;
     }
-    let wait = |kind: &str, message: String, since: Option<&Time>, ends_with: String| Waiting {
+    let name = rollout.metadata.name.as_deref().unwrap_or_default();
+    let namespace = rollout.metadata.namespace.as_deref().unwrap_or_default();
+    let command = |verb: &str| format!("{program} {verb} {name} -n {namespace}");
+    let promote = command("promote");
+    let condition = |chosen: fn(&RolloutCondition) -> bool| status.conditions.iter().find(|one| chosen(one));
+    if let Some(invalid) = condition(|one| one.type_ == types::INVALID_SPEC) {
+        let since = invalid.last_transition_time.as_ref();
+        return Some(wait("MendSpec", &invalid.message, since, "a spec without this fault".to_owned()));
+    }
+    if let Some(aborted) = condition(|one| one.reason == reasons::ROLLOUT_ABORTED) {
+        let since = status.aborted_at.as_ref().or(aborted.last_transition_time.as_ref());
+        let ends_with = format!("{}, or {}, or another version", command("retry"), command("undo"));
+        return Some(wait("AfterAbort", &aborted.message, since, ends_with));
+    }
+    if let Some(late) = condition(|one| one.reason == reasons::PROGRESS_DEADLINE_EXCEEDED) {
+        let since = late.last_transition_time.as_ref();
+        let ends_with = format!("available pods, or {}, or another version", command("abort"));
+        return Some(wait("PodsAvailable", &late.message, since, ends_with));
+    }
+    if rollout.spec.paused == Some(true) {
+        return Some(wait("UserUnpause", "spec.paused is set", None, promote));
+    }
+    match status.pause_conditions.first() {
+        Some(pause) => Some(told_pause(rollout, status, pause, &promote)),
+        None => told_step(rollout, status, &promote),
+    }
+}
+
+fn wait(kind: &str, message: &str, since: Option<&Time>, ends_with: String) -> Waiting {
+    Waiting {
         kind: kind.to_owned(),
-        message,
+        message: message.to_owned(),
         since: since.cloned(),
         until: None,
         ends_with,
+    }
+}
+
+/// A step that runs an analysis or an Experiment.
+fn told_step(rollout: &Rollout, status: &RolloutStatus, promote: &str) -> Option<Waiting> {
+    let step = current_step(canary(rollout)?, status)?;
+    let canary = status.canary.as_ref()?;
+    let position = format!("step {}/{}", step.index + 1, step.count);
+    let run = canary.current_step_analysis_run_status.as_ref();
+    let is_running = |phase: Option<AnalysisPhase>| phase.is_none_or(|phase| !phase.is_completed());
+    let message = match run.filter(|run| is_running(run.status)) {
+        Some(run) => format!("{position} is the AnalysisRun {}", run.name),
+        None if !canary.current_experiment.is_empty() => {
+            format!("{position} is the Experiment {}", canary.current_experiment)
+        }
+        None => return None,
     };
-    if let Some(invalid) = status.conditions.iter().find(|one| one.type_ == types::INVALID_SPEC) {
-        let since = invalid.last_transition_time.as_ref();
-        return Some(wait(
-            "MendSpec",
-            invalid.message.clone(),
-            since,
-            "a spec without this fault".to_owned(),
-        ));
-    }
-    let aborted = status.conditions.iter().find(|one| one.reason == reasons::ROLLOUT_ABORTED);
-    if let Some(aborted) = aborted.filter(|_| status.abort) {
-        let since = status.aborted_at.as_ref().or(aborted.last_transition_time.as_ref());
-        let ends = format!("{command} retry {name}, or {command} undo {name}, or a new version");
-        return Some(wait("AfterAbort", aborted.message.clone(), since, ends));
-    }
-    if rollout.spec.paused == Some(true) {
-        let message = "spec.paused is set".to_owned();
-        return Some(wait("UserUnpause", message, None, format!("{command} promote {name}")));
-    }
-    let pause = status.pause_conditions.first()?;
-    Some(told_pause(rollout, status, pause, &format!("{command} promote {name}")))
+    Some(wait("Analysis", &message, None, format!("its verdict, or {promote}, which skips it")))
 }
 
 fn told_pause(rollout: &Rollout, status: &RolloutStatus, pause: &PauseCondition, promote: &str) -> Waiting {
