@@ -57,6 +57,8 @@ pub struct EventLoop {
     tasks: JoinSet<(RequestId, Reply)>,
     in_flight: HashMap<Id, RequestId>,
     is_leading: bool,
+    /// Something has happened since facts were published.
+    has_news: bool,
     published: Option<Instant>,
 }
 
@@ -85,6 +87,7 @@ impl EventLoop {
             tasks: JoinSet::new(),
             in_flight: HashMap::new(),
             is_leading: false,
+            has_news: true,
             published: None,
         }
     }
@@ -129,10 +132,11 @@ impl EventLoop {
                 self.driver.lead(now);
             }
             // The lease is never given up and taken again: losing it ends the process.
-            Happened::Standing(_) | Happened::Time => {}
+            Happened::Standing(_) | Happened::Time => return Next::Go,
             Happened::Reply(id, reply) => self.driver.reply(id, reply, now),
             Happened::Observation(observation) => self.driver.observe(observation, now),
         }
+        self.has_news = true;
         Next::Go
     }
 
@@ -165,7 +169,9 @@ impl EventLoop {
             is_synced: missing.is_empty(),
         });
         self.connections.health.turned(missing.iter().map(|resource| resource.kind.to_owned()).collect());
-        if self.published.is_none_or(|published| published.elapsed() >= PUBLISH_EVERY) {
+        let is_time = self.published.is_none_or(|published| published.elapsed() >= PUBLISH_EVERY);
+        if self.has_news && is_time {
+            self.has_news = false;
             self.connections.fleet.publish(self.driver.facts(), self.driver.counters().clone());
             self.published = Some(Instant::now());
         }

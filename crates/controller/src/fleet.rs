@@ -143,10 +143,25 @@ fn rollouts(encoder: &mut DescriptorEncoder<'_>, rollouts: &[RolloutFacts]) -> f
 }
 
 fn analysis_runs(encoder: &mut DescriptorEncoder<'_>, facts: &Facts) -> fmt::Result {
-    let runs = facts.analysis_runs.iter().map(|((namespace, phase), count)| {
-        ([("namespace", namespace.as_str()), ("phase", phase.as_str())], number(*count))
+    let runs = facts.analysis_runs.iter();
+    let info = runs.clone().map(|run| {
+        let labels = [("namespace", run.namespace.as_str()), ("name", &run.name), ("phase", &run.phase)];
+        (labels, 1)
     });
-    gauges(encoder, "headgate_analysis_runs", "AnalysisRuns by phase", runs)?;
+    gauges(encoder, "analysis_run_info", "An AnalysisRun and its phase", info)?;
+    let metrics = runs.flat_map(|run| run.metrics.iter().map(move |metric| (run, metric)));
+    let phases = metrics.map(|(run, metric)| {
+        let labels = [
+            ("namespace", run.namespace.as_str()),
+            ("name", &run.name),
+            ("metric", &metric.name),
+            ("type", provider_type(&metric.provider)),
+            ("dry_run", if metric.is_dry_run { "true" } else { "false" }),
+            ("phase", &metric.phase),
+        ];
+        (labels, 1)
+    });
+    gauges(encoder, "analysis_run_metric_phase", "A metric of an AnalysisRun and its phase", phases)?;
     let objects =
         facts.objects.iter().map(|(resource, count)| ([("kind", resource.kind)], number(*count as u64)));
     gauges(encoder, "headgate_objects", "Objects held in memory", objects)?;
@@ -196,6 +211,20 @@ fn done(encoder: &mut DescriptorEncoder<'_>, done: &Counters) -> fmt::Result {
 
 fn named(rollout: &RolloutFacts) -> [(&'static str, &str); 2] {
     [("namespace", &rollout.namespace), ("name", &rollout.name)]
+}
+
+/// Dashboards know providers by the words of the reference controller.
+fn provider_type(provider: &str) -> &str {
+    match provider {
+        "prometheus" => "Prometheus",
+        "web" => "WebMetric",
+        "job" => "Job",
+        "datadog" => "Datadog",
+        "newRelic" => "NewRelic",
+        "wavefront" => "WavefrontMetric",
+        "cloudWatch" => "CloudWatch",
+        other => other,
+    }
 }
 
 /// Dashboards know routers by the words of the reference controller.
@@ -248,7 +277,7 @@ mod tests {
     use std::sync::Arc;
 
     use headgate_driver::{
-        Counters, Facts, RolloutFacts,
+        Counters, Facts, MetricFacts, RolloutFacts, RunFacts,
         io::{Call, ObjectRef, Reply, Resource},
     };
     use serde_json::{Value, json};
@@ -299,7 +328,17 @@ mod tests {
         };
         let facts = Facts {
             rollouts: vec![rollout("web")],
-            analysis_runs: [(("shop".into(), "Running".into()), 2)].into(),
+            analysis_runs: vec![RunFacts {
+                namespace: "shop".into(),
+                name: "web-1-2".into(),
+                phase: "Running".into(),
+                metrics: vec![MetricFacts {
+                    name: "success-rate".into(),
+                    provider: "prometheus".into(),
+                    phase: "Error".into(),
+                    is_dry_run: false,
+                }],
+            }],
             measurements_in_flight: 3,
             ..Facts::default()
         };

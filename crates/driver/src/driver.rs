@@ -1,6 +1,6 @@
 //! The driver: one plain value that a shell feeds and polls.
 
-use crate::facts::{Counters, Facts, rollout_facts};
+use crate::facts::{Counters, Facts, rollout_facts, run_facts};
 use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resource, Watch};
 use crate::object;
 use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
@@ -480,14 +480,10 @@ impl Driver {
             });
             Some(rollout_facts(rollout, with_weights.map_or("", |config| config.router)))
         });
-        let mut analysis_runs = BTreeMap::new();
-        for (reference, run) in self.store.all(ANALYSIS_RUNS).filter(|(_, run)| self.is_ours(run)) {
-            let phase = run.pointer("/status/phase").and_then(Value::as_str).unwrap_or("Pending");
-            *analysis_runs.entry((reference.namespace.clone(), phase.to_owned())).or_insert(0) += 1;
-        }
+        let runs = self.store.all(ANALYSIS_RUNS).filter(|(_, run)| self.is_ours(run));
         Facts {
             rollouts: rollouts.collect(),
-            analysis_runs,
+            analysis_runs: runs.map(|(_, run)| run_facts(run)).collect(),
             objects: self.store.sizes(),
             measurements_in_flight: self.slots.taken(),
         }

@@ -48,8 +48,8 @@ impl Counters {
 pub struct Facts {
     /// Every Rollout that we look after, in the order of namespace and name.
     pub rollouts: Vec<RolloutFacts>,
-    /// Numbers of AnalysisRuns that we look after, by namespace and phase.
-    pub analysis_runs: BTreeMap<(String, String), u64>,
+    /// Every AnalysisRun that we look after.
+    pub analysis_runs: Vec<RunFacts>,
     /// Objects held in memory, by kind.
     pub objects: BTreeMap<Resource, usize>,
     /// Measurements on their way.
@@ -85,6 +85,60 @@ pub struct RolloutFacts {
     pub step: Option<i64>,
     /// What is waited for (`status.waiting.kind`); empty when nothing is.
     pub waiting: String,
+}
+
+/// What is known of one AnalysisRun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFacts {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `status.phase`; `Pending` before the first decision.
+    pub phase: String,
+    /// The metrics that have a result, in its order.
+    pub metrics: Vec<MetricFacts>,
+}
+
+/// What is known of one metric of an AnalysisRun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricFacts {
+    /// Its name.
+    pub name: String,
+    /// The provider as the manifest spells it, such as `prometheus`.
+    pub provider: String,
+    /// `phase` of its result.
+    pub phase: String,
+    /// Whether its result counts in the run's.
+    pub is_dry_run: bool,
+}
+
+/// Reads the facts of one AnalysisRun.
+pub(crate) fn run_facts(run: &Value) -> RunFacts {
+    let text = |pointer: &str| run.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let list = |pointer: &str| run.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let field =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let provider = |name: &str| {
+        let metric = list("/spec/metrics").iter().find(|metric| field(metric, "name") == name);
+        let provider = metric.and_then(|metric| metric.get("provider")?.as_object()?.keys().next());
+        provider.cloned().unwrap_or_default()
+    };
+    let metrics = list("/status/metricResults").iter().map(|result| {
+        let name = field(result, "name");
+        MetricFacts {
+            provider: provider(&name),
+            phase: field(result, "phase"),
+            is_dry_run: result.get("dryRun").and_then(Value::as_bool).unwrap_or(false),
+            name,
+        }
+    });
+    RunFacts {
+        namespace: text("/metadata/namespace").unwrap_or_default(),
+        name: text("/metadata/name").unwrap_or_default(),
+        phase: text("/status/phase").unwrap_or_else(|| "Pending".to_owned()),
+        metrics: metrics.collect(),
+    }
 }
 
 /// Reads the facts of one Rollout.

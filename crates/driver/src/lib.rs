@@ -39,4 +39,4 @@ mod view;
 mod wake;
 
 pub use driver::{Deciders, Driver, Limits, Options};
-pub use facts::{Counters, Facts, RolloutFacts};
+pub use facts::{Counters, Facts, MetricFacts, RolloutFacts, RunFacts};
