@@ -155,12 +155,10 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
     if !plan.shift.is_empty() || !cutover::route_reached(scene, Stage::Aborted, &versions) {
         return route(scene, plan, 0);
     }
-    if let Some(until) = plan.delayed_until {
-        return old_pods(until);
-    }
+    let pods = plan.delayed_until.map_or_else(String::new, |until| format!("; its pods stay until {until}"));
     Wait {
         on: WaitFor::AfterAbort,
-        message: format!("the release of {} was aborted; the stable version serves", of_revision(scene)),
+        message: format!("the release of {} was aborted; the stable version serves{pods}", of_revision(scene)),
         until: None,
         ends_with: format!("`{}`, or a new or the old pod template", command(scene, "retry rollout")),
     }

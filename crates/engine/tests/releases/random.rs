@@ -3,6 +3,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
+use headgate_model::Observed;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -20,6 +21,16 @@ enum Act {
     Kill(u32, i32),
     Delete(u32),
     Verdict(AnalysisPhase),
+    /// Somebody else edits the route: smallest and largest share of the canary.
+    Drift(i32, i32),
+    /// The route can't be read, or can be again.
+    Hide(bool),
+    /// The data plane says that it follows the route, or that it does not.
+    Confirm(Option<bool>),
+    /// A Service is there, or is not.
+    Service(bool),
+    /// The steps are wrong, or right.
+    Mistake(bool),
     Pass(i64),
     Kubelet,
     /// One decision of which only so many effects are carried out.
@@ -43,6 +54,11 @@ fn act() -> impl Strategy<Value = Act> {
         2 => prop_oneof![
             Just(AnalysisPhase::Successful), Just(AnalysisPhase::Failed), Just(AnalysisPhase::Inconclusive)
         ].prop_map(Act::Verdict),
+        1 => (0..=100i32, 0..=100i32).prop_map(|(one, other)| Act::Drift(one.min(other), one.max(other))),
+        1 => any::<bool>().prop_map(Act::Hide),
+        1 => any::<Option<bool>>().prop_map(Act::Confirm),
+        1 => any::<bool>().prop_map(Act::Service),
+        1 => any::<bool>().prop_map(Act::Mistake),
         3 => (1..40i64).prop_map(Act::Pass),
         6 => Just(Act::Kubelet),
         10 => (0..4usize).prop_map(Act::Decide),
@@ -121,6 +137,15 @@ fn perform(world: &mut World, act: Act) {
             let open = world.runs_mut().iter_mut().filter(|run| !run.phase.is_completed());
             open.for_each(|run| run.phase = phase);
         }
+        Act::Drift(least, most) => world.drift(least, most),
+        Act::Hide(hidden) => world.hide_route(hidden),
+        Act::Confirm(word) => world.confirm(word),
+        Act::Service(present) if world.snapshot.services.contains_key("shop-canary") => match present {
+            true => world.add_service("shop-canary"),
+            false => drop(world.snapshot.services.insert("shop-canary".into(), Observed::Absent)),
+        },
+        Act::Service(_) => {}
+        Act::Mistake(wrong) => world.edit(|spec| spec["minReadySeconds"] = json!(if wrong { -1 } else { 0 })),
         Act::Pass(seconds) => world.pass(seconds),
         Act::Kubelet => world.kubelet(),
         Act::Decide(effects) => {
@@ -134,7 +159,11 @@ fn perform(world: &mut World, act: Act) {
 /// All is well again: pods start, nobody pauses, analyses succeed. Whatever happened, the rollout must come to rest.
 fn calm_down(world: &mut World) {
     world.broken.clear();
-    world.pause(false);
+    for act in
+        [Act::Pause(false), Act::Hide(false), Act::Confirm(None), Act::Service(true), Act::Mistake(false)]
+    {
+        perform(world, act);
+    }
     for _ in 0..20 {
         world.settle_over_time();
         let open = world.runs_mut().iter_mut().filter(|run| !run.phase.is_completed());
@@ -155,7 +184,7 @@ fn calm_down(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_invariants_hold_and_the_rollout_comes_to_rest(

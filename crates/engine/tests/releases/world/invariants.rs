@@ -111,7 +111,11 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     }
     let noted = set.annotations.get(headgate_api::labels::DESIRED_REPLICAS);
     let by_user = noted.is_some_and(|noted| *noted != desired.to_string());
-    let range = world.snapshot.routers.iter().find_map(|router| router.state.as_ref().ok()?.weights).unwrap();
+    let range = world.snapshot.routers.iter().find_map(|router| router.state.as_ref().ok()?.weights);
+    let Some(range) = range else {
+        assert!(by_user, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
+        return;
+    };
     let canary = selected(world, spec.canary.canary_service.as_ref());
     let stable = selected(world, spec.canary.stable_service.as_ref());
     let given = i32::from(canary == Some(set.hash())) * range.canary_max

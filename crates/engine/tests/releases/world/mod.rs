@@ -6,9 +6,9 @@ mod invariants;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
 use headgate_model::{
-    AnalysisRunView, Capabilities, Decision, Effect, Notice, Observed, ReplicaSetView, RolloutView,
-    RouterConfig, RouterView, ServiceView, Snapshot, TemplateKey, Timestamp, TrafficState, WeightRange,
-    selector, template, validate,
+    AnalysisRunView, Capabilities, Decision, Effect, Kind, Notice, ObjectKey, Observed, ReplicaSetView,
+    RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, TemplateKey, Timestamp,
+    TrafficState, WeightRange, selector, template, validate,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub(crate) broken: BTreeSet<String>,
     /// Events so far, as `reason: message`.
     pub(crate) events: Vec<String>,
+    hidden_route: Option<TrafficState>,
     counter: u64,
 }
 
@@ -79,7 +80,14 @@ impl World {
             templates: BTreeMap::new(),
             failures: BTreeMap::new(),
         };
-        let mut world = Self { snapshot, now, broken: BTreeSet::new(), events: Vec::new(), counter: 1 };
+        let mut world = Self {
+            snapshot,
+            now,
+            broken: BTreeSet::new(),
+            events: Vec::new(),
+            hidden_route: None,
+            counter: 1,
+        };
         world.add_routers();
         world.read_spec();
         world
@@ -259,6 +267,40 @@ impl World {
     pub(crate) fn add_template(&mut self, name: &str, spec: Value) {
         let spec: AnalysisTemplateSpec = serde_json::from_value(spec).unwrap();
         self.snapshot.templates.insert(TemplateKey::Namespaced(name.into()), Observed::Present(spec));
+    }
+
+    fn route_mut(&mut self) -> Option<&mut RouterView> {
+        self.snapshot.routers.iter_mut().find(|router| router.capabilities.weights)
+    }
+
+    /// Somebody else changes the weights of the route.
+    pub(crate) fn drift(&mut self, least: i32, most: i32) {
+        if let Some(RouterView { state: Ok(TrafficState { weights: Some(range), .. }), .. }) =
+            self.route_mut()
+        {
+            (range.canary_min, range.canary_max) = (least, most);
+        }
+    }
+
+    /// What the data plane says of the route.
+    pub(crate) fn confirm(&mut self, word: Option<bool>) {
+        if let Some(RouterView { state: Ok(state), .. }) = self.route_mut() {
+            state.confirmed = word;
+        }
+    }
+
+    /// Makes the route unreadable, or readable again as it was.
+    pub(crate) fn hide_route(&mut self, hide: bool) {
+        let hidden = self.hidden_route.take();
+        let Some(route) = self.route_mut() else { return };
+        if hide {
+            let kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+            let object = ObjectKey { kind, namespace: "store".into(), name: "shop".into() };
+            let shown = std::mem::replace(&mut route.state, Err(RouterProblem::Unknown(object)));
+            self.hidden_route = hidden.or(shown.ok());
+        } else if let Some(state) = hidden {
+            route.state = Ok(state);
+        }
     }
 
     pub(crate) fn pass(&mut self, seconds: i64) {
