@@ -188,6 +188,20 @@ impl Shop {
         route["spec"]["http"][0]["route"][1]["weight"].as_i64().context("no weight in the VirtualService")
     }
 
+    /// Waits until the VirtualService gives the canary this weight.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub async fn await_weight(&self, weight: i64) -> anyhow::Result<()> {
+        let shown = |route: &Value| route["spec"]["http"][0]["route"][1]["weight"] == weight;
+        let limit = Duration::from_secs(60);
+        let what = format!("weight {weight} for the canary");
+        self.cluster
+            .await_object("VirtualService", &self.namespace, NAME, limit, &what, shown)
+            .await
+            .map(|_| ())
+    }
+
     /// Messages of the Rollout's events with this reason.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ async fn a_release_whose_analysis_succeeds_is_promoted() -> anyhow::Result<()> {
     let status = shop.await_phase("Healthy").await?;
     assert_ne!(status["stableRS"], first["stableRS"]);
     assert_eq!(status["stableRS"], status["currentPodHash"]);
-    assert_eq!(shop.routed_weight().await?, 0, "stable has it all after the promotion");
+    shop.await_weight(0).await?;
 
     let list = cluster.kubectl(&["get", "analysisruns", "-n", &shop.namespace, "-o", "json"]).await?;
     let runs = runs(&list)?;
@@ -75,16 +75,7 @@ async fn a_release_whose_analysis_fails_is_aborted_and_stable_has_everything() -
         message.contains("success-rate") && message.contains("failed (2) > failureLimit (1)"),
         "{message}"
     );
-    shop.cluster
-        .await_object(
-            "VirtualService",
-            &shop.namespace,
-            "shop",
-            std::time::Duration::from_secs(30),
-            "weight 0",
-            |route| route["spec"]["http"][0]["route"][1]["weight"] == 0,
-        )
-        .await?;
+    shop.await_weight(0).await?;
     assert!(!shop.events("RolloutAborted").await?.is_empty());
     let why = shop.plugin(&["why", "shop"]).await?;
     assert!(why.out.contains("retry") || why.out.contains("undo"), "why names a way out: {}", why.out);

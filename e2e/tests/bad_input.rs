@@ -50,7 +50,7 @@ async fn a_rollout_without_selector_and_labels_is_told_the_lines_to_add() -> any
         rollout["spec"]["template"]["metadata"]["labels"] = Value::Null;
     });
     let shop = Shop::apply(&cluster, "e2e-no-selector", &manifests).await?;
-    assert_invalid(&shop, &["spec.selector", "matchLabels", "app: shop"]).await?;
+    assert_invalid(&shop, &["spec.selector", "matchLabels", "app: app"]).await?;
 
     let mended = Manifests::plain("e2e-no-selector", &json!([{ "setWeight": 50 }]))?;
     cluster.apply(&shop.namespace, &mended.0).await?;
@@ -64,7 +64,8 @@ async fn a_missing_service_is_named_and_the_rollout_heals_when_it_appears() -> a
     let mut manifests = Manifests::example("e2e-no-service")?;
     let services = manifests.take("Service");
     let shop = Shop::apply(&cluster, "e2e-no-service", &manifests).await?;
-    assert_invalid(&shop, &["shop-stable", "does not exist"]).await?;
+    assert_invalid(&shop, &["spec.strategy.canary.canaryService", "shop-canary", "not found: create it"])
+        .await?;
     cluster.apply(&shop.namespace, &services).await?;
     shop.await_phase("Healthy").await?;
     shop.close().await

@@ -21,13 +21,6 @@ fn by_steps(namespace: &str) -> anyhow::Result<Manifests> {
     Ok(manifests)
 }
 
-async fn await_weight(shop: &Shop, weight: i64) -> anyhow::Result<()> {
-    let limit = Duration::from_secs(60);
-    let what = format!("weight {weight}");
-    let seen = |route: &Value| route["spec"]["http"][0]["route"][1]["weight"] == weight;
-    shop.cluster.await_object("VirtualService", &shop.namespace, "shop", limit, &what, seen).await.map(|_| ())
-}
-
 async fn await_pods(shop: &Shop, hash: &str, pods: i64) -> anyhow::Result<()> {
     let name = format!("shop-{hash}");
     let what = format!("{pods} pods");
@@ -49,7 +42,7 @@ async fn promote_goes_on_from_each_pause_to_the_end() -> anyhow::Result<()> {
     assert!(why.contains("promote shop"), "{why}");
 
     shop.plugin(&["promote", "shop"]).await?;
-    await_weight(&shop, 60).await?;
+    shop.await_weight(60).await?;
     shop.await_status("paused at step 3", |status| {
         status["phase"] == "Paused" && status["currentStepIndex"] == 3
     })
@@ -57,7 +50,7 @@ async fn promote_goes_on_from_each_pause_to_the_end() -> anyhow::Result<()> {
     shop.plugin(&["promote", "rollout/shop"]).await?;
     let end = shop.await_phase("Healthy").await?;
     assert_eq!(end["stableRS"], end["currentPodHash"]);
-    await_weight(&shop, 0).await?;
+    shop.await_weight(0).await?;
     shop.close().await
 }
 
@@ -85,7 +78,7 @@ async fn abort_gives_stable_everything_and_retry_begins_again() -> anyhow::Resul
     shop.plugin(&["abort", "shop"]).await?;
     let aborted = shop.await_phase("Degraded").await?;
     assert_eq!(aborted["abort"], true);
-    await_weight(&shop, 0).await?;
+    shop.await_weight(0).await?;
     await_pods(&shop, &canary, 0).await?;
     let status =
         headgate_e2e::plugin::plugin(&cluster, &shop.namespace, &["status", "shop", "--watch=false"]).await?;
@@ -94,7 +87,7 @@ async fn abort_gives_stable_everything_and_retry_begins_again() -> anyhow::Resul
 
     shop.plugin(&["retry", "rollout", "shop"]).await?;
     shop.await_phase("Paused").await?;
-    await_weight(&shop, 20).await?;
+    shop.await_weight(20).await?;
     shop.close().await
 }
 
@@ -109,7 +102,7 @@ async fn undo_in_the_middle_leads_back_to_stable_without_steps() -> anyhow::Resu
     shop.plugin(&["undo", "shop"]).await?;
     let end = shop.await_phase("Healthy").await?;
     assert_eq!(end["currentPodHash"], first["stableRS"], "the very same ReplicaSet, not a new one");
-    await_weight(&shop, 0).await?;
+    shop.await_weight(0).await?;
     await_pods(&shop, &canary, 0).await?;
     shop.close().await
 }
@@ -124,7 +117,7 @@ async fn a_third_revision_in_the_middle_takes_over_and_the_second_is_drained() -
     shop.release("v3", &[]).await?;
     let third = shop.await_phase("Paused").await?;
     assert_ne!(third["currentPodHash"], second.as_str());
-    await_weight(&shop, 20).await?;
+    shop.await_weight(20).await?;
     await_pods(&shop, &second, 0).await?;
     shop.close().await
 }
