@@ -90,7 +90,7 @@ fn r1_after_a_conflict_nothing_else_happens_but_a_live_look() {
     world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "by": "user" } } }));
     let start = world.log.len();
     for request in requests {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     let requests = world.driver.poll(world.now);
     assert_eq!(calls_since(&world, start), ["record web"]);
@@ -132,7 +132,7 @@ fn r1_a_decision_on_a_rollout_that_has_changed_is_dropped() {
     let requests = world.driver.poll(world.now);
     world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "stay": "" } } }));
     for request in requests {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     world.settle();
     assert_eq!(world.driver.counters().stale_decisions, 1);
@@ -244,12 +244,12 @@ fn r2_a_size_that_somebody_else_has_changed_is_not_overwritten() {
     assert!(confirm.is_empty(), "nothing is known yet");
     world.deliver();
     for request in world.driver.poll(world.now) {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     let patch = world.driver.poll(world.now);
     world.edit(at(REPLICA_SETS, "a"), json!({ "spec": { "replicas": 7 } }));
     for request in patch {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     assert_eq!(world.get(&at(REPLICA_SETS, "a"))["spec"]["replicas"], 7);
     let look = world.driver.poll(world.now);
@@ -258,6 +258,26 @@ fn r2_a_size_that_somebody_else_has_changed_is_not_overwritten() {
         [&Call::Get(at(REPLICA_SETS, "a"))]
     );
     assert_eq!(world.driver.counters().effects.get(&("Scale", "Conflict")), Some(&1));
+}
+
+#[test]
+fn r2_after_a_conflict_the_rest_of_the_decision_is_dropped() {
+    let mut world = scripted_world(|snapshot| {
+        let effects = [scale(snapshot, "a", 3), scale(snapshot, "b", 1)];
+        unchanged(snapshot, effects.into_iter().flatten().collect())
+    });
+    world.deliver();
+    for request in world.driver.poll(world.now) {
+        world.carry_out(&request);
+    }
+    world.edit(at(REPLICA_SETS, "a"), json!({ "spec": { "replicas": 7 } }));
+    for request in world.driver.poll(world.now) {
+        world.carry_out(&request);
+    }
+    for request in world.driver.poll(world.now) {
+        world.carry_out(&request);
+    }
+    assert_eq!(world.written(), Vec::<String>::new(), "the shrink of b rested on the size of a");
 }
 
 #[test]
@@ -279,7 +299,7 @@ fn r2_an_edit_of_a_route_at_the_same_time_survives_and_the_weights_follow() {
                 http[0]["timeout"] = json!("7s");
                 world.edit(at(VIRTUAL_SERVICES, "web"), json!({ "spec": { "http": http } }));
             }
-            world.carry_out(request);
+            world.carry_out(&request);
         }
         world.now += SignedDuration::from_secs(1);
     }
@@ -333,8 +353,9 @@ fn r3_what_was_deleted_stays_away_when_an_older_event_comes_late() {
     world.watch_delay = SignedDuration::from_secs(30);
     // An event of the time before the deletion is under way when it happens.
     world.server.kubelet(world.now);
-    world.run(20);
-    world.run(120);
+    world.deliver();
+    world.now += SignedDuration::from_secs(5);
+    world.run(150);
     assert_eq!(world.written(), ["delete ReplicaSet b"]);
     assert_eq!(world.driver.counters().effects.get(&("DeleteReplicaSet", "Done")), Some(&1));
 }
@@ -523,7 +544,7 @@ fn a_lost_answer_is_looked_at_before_anything_else_is_decided() {
         scripted_world(|snapshot| unchanged(snapshot, scale(snapshot, "a", 3).into_iter().collect()));
     world.deliver();
     for request in world.driver.poll(world.now) {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     for request in world.driver.poll(world.now) {
         world.execute(&request.call);
@@ -535,7 +556,7 @@ fn a_lost_answer_is_looked_at_before_anything_else_is_decided() {
         [&Call::Get(at(REPLICA_SETS, "a"))]
     );
     for request in next {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     world.run(60);
     assert_eq!(world.written(), ["patch ReplicaSet a"]);

@@ -128,7 +128,7 @@ fn a_conflict_on_a_run_is_followed_by_a_live_look() {
     let requests = world.driver.poll(world.now);
     world.edit(at(ANALYSIS_RUNS, "a"), json!({ "spec": { "terminate": true } }));
     for request in requests {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     let next = world.driver.poll(world.now);
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_conflict_on_a_run_is_followed_by_a_live_look() {
         [&Call::Get(at(ANALYSIS_RUNS, "a"))]
     );
     for request in next {
-        world.carry_out(request);
+        world.carry_out(&request);
     }
     world.run(10);
     assert_eq!(phase(&world, "a"), "Successful");
@@ -170,7 +170,7 @@ fn a_measurement_that_ends_after_its_run_is_gone_frees_its_place() {
             if matches!(request.call, Call::Measure { .. }) {
                 asked.push(request.id);
             } else {
-                world.carry_out(request);
+                world.carry_out(&request);
             }
         }
         world.now += SignedDuration::from_secs(1);

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     CrashAfter,
 }
 
+type Provider = Box<dyn FnMut(&HttpQuery) -> Option<Measured>>;
+
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) driver: Driver,
@@ -44,7 +46,7 @@ pub(crate) struct World {
     pub(crate) log: Vec<Call>,
     pub(crate) fault: Box<dyn FnMut(u64) -> Fault>,
     /// What metric providers answer; `None`: nothing, for ever.
-    pub(crate) provider: Box<dyn FnMut(&HttpQuery) -> Option<Measured>>,
+    pub(crate) provider: Provider,
     /// The Rollout's resourceVersion that the driver has last been answered.
     proven: BTreeMap<ObjectRef, String>,
 }
@@ -139,7 +141,7 @@ impl World {
         let requests = self.driver.poll(self.now);
         let any = !requests.is_empty();
         for request in requests {
-            if !self.carry_out(request) {
+            if !self.carry_out(&request) {
                 self.restart();
                 return true;
             }
@@ -148,7 +150,7 @@ impl World {
     }
 
     /// Carries out one request; false when the process has died of it.
-    pub(crate) fn carry_out(&mut self, request: Request) -> bool {
+    pub(crate) fn carry_out(&mut self, request: &Request) -> bool {
         if let Call::Measure { query: Query::Http(query), .. } = &request.call {
             self.log.push(request.call.clone());
             if let Some(reply) = (self.provider)(query) {
