@@ -17,7 +17,7 @@ pub struct Args {
 
     /// The namespace of the controller, which with --namespaced is the one that is watched.
     /// Default: that of its service account; outside a cluster, argo-rollouts.
-    #[arg(long, short, env = "POD_NAMESPACE", help_heading = "Scope")]
+    #[arg(long, short, env = "POD_NAMESPACE", hide_env_values = true, help_heading = "Scope")]
     pub namespace: Option<String>,
 
     /// Handle only objects whose label argo-rollouts.argoproj.io/controller-instance-id has this
@@ -60,6 +60,7 @@ pub struct Args {
     #[arg(
         long,
         env = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS",
+        hide_env_values = true,
         default_value = "",
         hide_default_value = true,
         value_name = "URL",
@@ -68,7 +69,13 @@ pub struct Args {
     pub prometheus_address: String,
 
     /// PEM file with certificate authorities to trust for metric providers, besides the built-in ones.
-    #[arg(long, env = "SSL_CERT_FILE", value_name = "FILE", help_heading = "Analysis")]
+    #[arg(
+        long,
+        env = "SSL_CERT_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Analysis"
+    )]
     pub ca_file: Option<PathBuf>,
 
     /// Port of /metrics.

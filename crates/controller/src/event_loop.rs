@@ -25,6 +25,9 @@ use crate::{
 /// The loop turns at least so often, whatever happens: it shows that it lives, and notices when the
 /// wall clock was set.
 const TURN_MAX: Duration = Duration::from_secs(1);
+/// The loop rests at least so long, even when the driver wants to be polled at once: should it ever want
+/// that for ever, the process does not burn.
+const REST_MIN: Duration = Duration::from_millis(2);
 /// Facts for scrapes are gathered at most so often.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Observations taken in before the driver decides: a long list must not hold up replies.
@@ -111,7 +114,7 @@ impl EventLoop {
     }
 
     async fn wait(&mut self) -> Happened {
-        let wake_in = self.driver.wake_at().map_or(TURN_MAX, until).min(TURN_MAX);
+        let wake_in = self.driver.wake_at().map_or(TURN_MAX, until).clamp(REST_MIN, TURN_MAX);
         let Self { connections, tasks, in_flight, .. } = self;
         tokio::select! {
             biased;
@@ -215,3 +218,6 @@ fn replied(
 fn until(time: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
 }
+
+#[cfg(test)]
+mod tests;

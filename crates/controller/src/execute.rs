@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
 use kube::{Client, core::params::ListParams};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -298,6 +298,10 @@ fn log(owner: &str, call: &Call, reply: &Reply) {
         Reply::Lost(message) => tracing::warn!(owner, verb, kind, name, message, "no answer"),
         Reply::Measured(headgate_model::Reply::Failed(message)) => {
             tracing::debug!(owner, verb, message, "measurement failed");
+        }
+        Reply::Object(event) if kind == "Event" => {
+            let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default();
+            tracing::info!(owner, reason = text("reason"), "{}", text("message"));
         }
         Reply::Object(_) | Reply::Objects(_) | Reply::Measured(_) => {
             tracing::debug!(owner, verb, kind, name, "done");

@@ -26,8 +26,8 @@ pub struct Fleet {
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    facts: Facts,
+pub(crate) struct Known {
+    pub(crate) facts: Facts,
     counters: Counters,
 }
 
@@ -67,7 +67,7 @@ impl Fleet {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    pub(crate) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

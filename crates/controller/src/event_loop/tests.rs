@@ -1,0 +1,140 @@
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use headgate_driver::{
+    Driver, Options,
+    io::{Observation, Watch},
+};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{Connections, DRAIN_TIME_LIMIT, EventLoop};
+use crate::{
+    elect::Standing,
+    execute::{Executor, tests::api_server},
+    fleet::Fleet,
+    health::Health,
+    measure::Measurer,
+    metrics::Metrics,
+    secrets::Secrets,
+};
+
+/// A loop whose watches have delivered one Rollout and nothing else.
+struct Running {
+    task: JoinHandle<()>,
+    standing: watch::Sender<Standing>,
+    stop: watch::Sender<bool>,
+    fleet: Arc<Fleet>,
+    metrics: Arc<Metrics>,
+    _observations: mpsc::Sender<Observation>,
+}
+
+fn rollout() -> Value {
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "strategy": {"canary": {}},
+                 "template": {"metadata": {"labels": {"app": "web"}},
+                              "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}
+    })
+}
+
+impl Running {
+    async fn start(client: Client) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let driver = Driver::new(Options::default());
+        let (observations, observed) = mpsc::channel(64);
+        for Watch { resource, .. } in driver.watches() {
+            observations.send(Observation::ListStarted(resource)).await.unwrap();
+            if resource.kind == "Rollout" {
+                observations.send(Observation::Listed(resource, rollout())).await.unwrap();
+            }
+            observations.send(Observation::Synced(resource)).await.unwrap();
+        }
+        let (standing, stands) = watch::channel(Standing::Waiting);
+        let (stop, stopped) = watch::channel(false);
+        let (metrics, fleet) = (Arc::new(Metrics::default()), Arc::new(Fleet::default()));
+        let measurer = Measurer::new(Secrets::new(client.clone()), None).unwrap();
+        let connections = Connections {
+            observations: observed,
+            standing: stands,
+            stop: stopped,
+            executor: Arc::new(Executor::new(client, measurer, metrics.clone(), fleet.clone())),
+            metrics: metrics.clone(),
+            fleet: fleet.clone(),
+            health: Arc::new(Health::starting()),
+        };
+        let task = tokio::spawn(EventLoop::new(driver, connections).run());
+        Self { task, standing, stop, fleet, metrics, _observations: observations }
+    }
+
+    /// How long it takes to end.
+    async fn stop(self) -> Duration {
+        let started = Instant::now();
+        self.stop.send(true).unwrap();
+        self.task.await.unwrap();
+        started.elapsed()
+    }
+}
+
+/// A server that notes what it gets and never answers.
+fn silent_server() -> (Client, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&seen);
+    let client = api_server(move |request| {
+        notes.lock().unwrap().push(request);
+        std::future::pending()
+    });
+    (client, seen)
+}
+
+/// Time passes until the server has got something.
+async fn something(seen: &Mutex<Vec<String>>) -> String {
+    loop {
+        if let Some(request) = seen.lock().unwrap().first() {
+            return request.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_waits_knows_everything_and_asks_for_nothing() {
+    let (client, seen) = silent_server();
+    let running = Running::start(client).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let text = running.metrics.text().unwrap();
+    assert!(text.contains("headgate_synced 1\n") && text.contains("headgate_leader 0\n"), "{text}");
+    assert_eq!(*seen.lock().unwrap(), [""; 0]);
+    assert_eq!(running.fleet.known().facts.rollouts.len(), 1);
+    assert!(running.stop().await < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_acts_as_soon_as_it_leads_and_its_first_call_is_about_the_rollout_it_knows() {
+    let (client, seen) = silent_server();
+    let running = Running::start(client).await;
+    running.standing.send(Standing::Leading).unwrap();
+    let first = something(&seen).await;
+    assert!(first.contains(" /apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web"), "{first}");
+    // Read live, or written under the resourceVersion that the watch has delivered.
+    assert!(first.starts_with("GET ") || first.contains("\"resourceVersion\":\"5\""), "{first}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_requests_in_flight_get_a_bounded_time() {
+    let (client, seen) = silent_server();
+    let running = Running::start(client).await;
+    running.standing.send(Standing::Leading).unwrap();
+    something(&seen).await;
+    let sent = seen.lock().unwrap().len();
+    assert!(running.stop().await <= DRAIN_TIME_LIMIT);
+    assert_eq!(seen.lock().unwrap().len(), sent, "nothing was decided any more");
+}
