@@ -41,7 +41,7 @@ fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
         }
         Err(problem) => match salvage(&snapshot.rollout.spec_raw) {
             Some(spec) => hold(snapshot, &spec, sets, runs, problem, now),
-            None => stand_still(snapshot, problem, now),
+            None => stand_still(snapshot, sets, problem, now),
         },
     }
 }
@@ -100,8 +100,15 @@ fn hold(
 }
 
 /// A spec of which nothing can be read: only what was seen is recorded.
-fn stand_still(snapshot: &Snapshot, problem: &SpecProblem, now: Timestamp) -> Decision {
+fn stand_still(
+    snapshot: &Snapshot,
+    sets: &[ReplicaSetView],
+    problem: &SpecProblem,
+    now: Timestamp,
+) -> Decision {
     let mut record = snapshot.rollout.status.clone();
+    let alive: Vec<&ReplicaSetView> = sets.iter().filter(|set| !set.deleting).collect();
+    revision::count_pods(&alive, &snapshot.rollout.status.current_pod_hash, &mut record);
     record.observed_generation = snapshot.rollout.generation.to_string();
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(snapshot.rollout.status.waiting.as_ref(), now));

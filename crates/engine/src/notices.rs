@@ -4,7 +4,7 @@ use crate::conditions::{get, has_reason};
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
-use headgate_model::{Effect, EffectKey, Notice, Snapshot};
+use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot};
 
 /// The events of a decision: send them once `record` is stored.
 pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
@@ -50,7 +50,8 @@ impl Change<'_> {
         if self.old.current_pod_hash != self.new.current_pod_hash {
             let message = format!("Rollout updated to revision {}", self.revision());
             notices.push(Notice::normal(events::ROLLOUT_UPDATED, message));
-            if has_reason(self.new, types::PROGRESSING, reasons::NEW_REPLICA_SET_CREATED) {
+            let mut sets = self.snapshot.replica_sets.present().into_iter().flatten();
+            if sets.all(|set| set.hash() != self.new.current_pod_hash) {
                 let message = format!(
                     "Created ReplicaSet {}-{} (revision {})",
                     self.snapshot.rollout.name,
@@ -247,7 +248,7 @@ pub fn outcome(snapshot: &Snapshot, effect: &Effect) -> Vec<Notice> {
         Effect::Scale { name, from, to, .. } => {
             let sets = snapshot.replica_sets.present();
             let revision =
-                sets.into_iter().flatten().find(|set| set.name == *name).map_or(0, |set| set.revision());
+                sets.into_iter().flatten().find(|set| set.name == *name).map_or(0, ReplicaSetView::revision);
             let direction = if to > from { "up" } else { "down" };
             let message =
                 format!("Scaled {direction} ReplicaSet {name} (revision {revision}) from {from} to {to}");

@@ -106,6 +106,15 @@ fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str) {
     if is_healthy(scene, record) {
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
         set(record, types::PROGRESSING, Is::True, reasons::NEW_REPLICA_SET_AVAILABLE, &message, now);
+    } else if was_healthy && record.stable_rs == record.current_pod_hash {
+        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_NOT_AVAILABLE, NOT_AVAILABLE, now);
+        marks = Marks::Restart;
+    } else if !is_new && (progress::is_made(scene, record) || get(record, types::PROGRESSING).is_none()) {
+        let message = format!("ReplicaSet \"{name}\" is progressing.");
+        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);
+    } else if progress::is_overdue(scene, record) {
+        let message = progress::overdue_message(scene);
+        set(record, types::PROGRESSING, Is::False, reasons::PROGRESS_DEADLINE_EXCEEDED, &message, now);
     } else if let Some(failure) = created {
         // The clock of the deadline goes on: its start stays.
         let last = get(record, types::PROGRESSING).and_then(|condition| condition.last_update_time.clone());
@@ -116,15 +125,6 @@ fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str) {
         {
             condition.last_update_time = Some(last);
         }
-    } else if was_healthy && record.stable_rs == record.current_pod_hash {
-        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_NOT_AVAILABLE, NOT_AVAILABLE, now);
-        marks = Marks::Restart;
-    } else if !is_new && (progress::is_made(scene, record) || get(record, types::PROGRESSING).is_none()) {
-        let message = format!("ReplicaSet \"{name}\" is progressing.");
-        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);
-    } else if progress::is_overdue(scene, record) {
-        let message = progress::overdue_message(scene);
-        set(record, types::PROGRESSING, Is::False, reasons::PROGRESS_DEADLINE_EXCEEDED, &message, now);
     }
     progress::note(scene, record, marks);
 }

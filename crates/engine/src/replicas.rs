@@ -144,16 +144,12 @@ fn shrink(input: Basic, target: Counts, grown: Counts) -> Counts {
     if surplus <= 0 {
         return grown;
     }
-    let floor = if increasing { target.stable } else { target.canary };
-    let drained_to = floor.max(drained.wanted - surplus).min(drained.wanted);
-    let kept_to = if increasing { grown.canary } else { grown.stable };
-    let drained_to = if drained.wanted > floor {
-        drained_to
-    } else if increasing {
-        grown.stable
+    let (floor, kept_to, grown_to) = if increasing {
+        (target.stable, grown.canary, grown.stable)
     } else {
-        grown.canary
+        (target.canary, grown.stable, grown.canary)
     };
+    let drained_to = if drained.wanted > floor { floor.max(drained.wanted - surplus) } else { grown_to };
     let kept_to = within_surge(input, kept, kept_to, drained, drained_to);
     if increasing {
         Counts { canary: kept_to, stable: drained_to }

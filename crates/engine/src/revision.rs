@@ -144,17 +144,22 @@ fn refresh(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<Effect> {
     })
 }
 
-/// Enters the numbers of pods.
+/// Enters the numbers of pods, and the generation that this is about.
 pub(crate) fn count(scene: &Scene<'_>, record: &mut RolloutStatus) {
-    let sum =
-        |number: fn(&ReplicaSetView) -> i32| scene.replica_sets.iter().map(|set| number(set)).sum::<i32>();
+    count_pods(&scene.replica_sets, &scene.current_hash, record);
+    record.selector = selector::to_text(&scene.spec.selector);
+    record.observed_generation = scene.rollout.generation.to_string();
+}
+
+/// Enters the numbers of pods.
+pub(crate) fn count_pods(sets: &[&ReplicaSetView], current_hash: &str, record: &mut RolloutStatus) {
+    let sum = |number: fn(&ReplicaSetView) -> i32| sets.iter().map(|set| number(set)).sum::<i32>();
     record.replicas = sum(|set| set.current);
     record.hpa_replicas = record.replicas;
     record.ready_replicas = sum(|set| set.ready);
     record.available_replicas = sum(|set| set.available_reported);
-    record.updated_replicas = scene.current.map_or(0, |current| current.current);
-    record.selector = selector::to_text(&scene.spec.selector);
-    record.observed_generation = scene.rollout.generation.to_string();
+    let updated = sets.iter().filter(|set| !current_hash.is_empty() && set.hash() == current_hash);
+    record.updated_replicas = updated.map(|set| set.current).sum();
 }
 
 /// The failure that a ReplicaSet reports, that of the newest first, as (reason, message).

@@ -158,7 +158,10 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
     let pods = plan.delayed_until.map_or_else(String::new, |until| format!("; its pods stay until {until}"));
     Wait {
         on: WaitFor::AfterAbort,
-        message: format!("the release of {} was aborted; the stable version serves{pods}", of_revision(scene)),
+        message: format!(
+            "the release of {} was aborted; the stable version serves{pods}",
+            of_revision(scene)
+        ),
         until: None,
         ends_with: format!("`{}`, or a new or the old pod template", command(scene, "retry rollout")),
     }

@@ -112,7 +112,7 @@ fn changed_steps_start_the_release_over() {
     world.release(2);
     world.settle();
     world.edit(|spec| {
-        spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 75}])
+        spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 75}]);
     });
     world.settle();
     assert_eq!((world.status().current_step_index, world.pods(1), world.pods(2)), (Some(1), 3, 1));

@@ -37,7 +37,7 @@ fn taking_over_from_argo_rollouts_changes_nothing() {
         record.waiting = None;
         record.headgate = None;
         assert_eq!(record, snapshot.rollout.status, "{name}");
-        let is_healthy = decision.record.phase.map(|phase| phase.as_str()) == Some("Healthy");
+        let is_healthy = decision.record.phase == Some(headgate_api::RolloutPhase::Healthy);
         assert_eq!(decision.record.waiting.is_none(), is_healthy, "{name}: {:?}", decision.record.waiting);
     }
 }

@@ -371,7 +371,7 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
         world.settle();
         let name = format!("shop-{}-2-1", world.hash(2));
         assert_eq!(world.waits_for(), "Analysis");
-        assert_eq!(world.runs_mut().iter().map(|run| run.name.clone()).collect::<Vec<_>>(), [name.clone()]);
+        assert!(world.runs_mut().iter().map(|run| &run.name).eq([&name]));
         world.verdict(&name, verdict, message);
         world.settle();
         (world, name)

@@ -1,0 +1,274 @@
+//! Grow and Shrink: how many pods each version gets now, and when old ones may go.
+
+use super::{
+    Plan, is_selected, is_user_scaling, lowered_at, observed_canary_max, passed, routes_are_known, target,
+};
+use crate::replicas::{self, Counts, Pods};
+use crate::scene::{Scene, Versions, after};
+use crate::steps::{self, Stage};
+use headgate_api::{RolloutStatus, labels};
+use headgate_model::spec::Routing;
+use headgate_model::{Effect, ReplicaSetView, Timestamp};
+use std::collections::BTreeMap;
+
+/// Sizes the versions for a stage.
+pub(super) fn scale(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    versions: &Versions<'_>,
+    plan: &mut Plan,
+) {
+    match &scene.spec.canary.routing {
+        Some(routing) => {
+            scale_routed(scene, record, stage, versions, routing, plan);
+            retire_others(scene, versions, routing, plan);
+        }
+        None => scale_basic(scene, record, stage, versions, plan),
+    }
+}
+
+/// Whether the sizes of a release may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sizes {
+    Move,
+    /// Held by the user or by an analysis without a verdict.
+    Held,
+}
+
+fn sizes(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, versions: &Versions<'_>) -> Sizes {
+    let held = steps::is_held(record, scene.spec) && !is_user_scaling(scene, versions);
+    if held && stage != Stage::Aborted { Sizes::Held } else { Sizes::Move }
+}
+
+fn resize(set: &ReplicaSetView, to: i32, plan: &mut Plan) {
+    let effect = Effect::Scale { name: set.name.clone(), uid: set.uid.clone(), from: set.replicas, to };
+    match to.cmp(&set.replicas) {
+        std::cmp::Ordering::Greater => plan.grow.push(effect),
+        std::cmp::Ordering::Less => plan.shrink.push(effect),
+        std::cmp::Ordering::Equal => {}
+    }
+}
+
+/// Notes `spec.replicas` on a ReplicaSet that has its size; this tells a user's scaling from a release's.
+fn note_desired(scene: &Scene<'_>, set: &ReplicaSetView, plan: &mut Plan) {
+    let desired = scene.spec.replicas.to_string();
+    if set.annotations.get(labels::DESIRED_REPLICAS) != Some(&desired) {
+        annotate(set, labels::DESIRED_REPLICAS, Some(desired), plan);
+    }
+}
+
+fn annotate(set: &ReplicaSetView, key: &str, value: Option<String>, plan: &mut Plan) {
+    let known = plan.grow.iter_mut().find_map(|effect| match effect {
+        Effect::PatchReplicaSet { name, annotations, .. } if *name == set.name => Some(annotations),
+        _ => None,
+    });
+    match known {
+        Some(annotations) => {
+            annotations.insert(key.to_owned(), value);
+        }
+        None => plan.grow.push(Effect::PatchReplicaSet {
+            name: set.name.clone(),
+            uid: set.uid.clone(),
+            resource_version: set.resource_version.clone(),
+            annotations: BTreeMap::from([(key.to_owned(), value)]),
+            min_ready_seconds: None,
+        }),
+    }
+}
+
+fn forget_deadline(set: &ReplicaSetView, plan: &mut Plan) {
+    if set.annotations.contains_key(labels::SCALE_DOWN_DEADLINE) {
+        annotate(set, labels::SCALE_DOWN_DEADLINE, None, plan);
+    }
+}
+
+fn scale_routed(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    versions: &Versions<'_>,
+    routing: &Routing,
+    plan: &mut Plan,
+) {
+    let sizes = sizes(scene, record, stage, versions);
+    let target = target(scene, stage, versions);
+    if let Some(stable) = versions.stable {
+        forget_deadline(stable, plan);
+        settle_size(scene, stable, target.stable, sizes, plan);
+    }
+    let Some(canary) = versions.current else { return };
+    if stage == Stage::Aborted {
+        retire_aborted(scene, canary, versions, routing, plan);
+        return;
+    }
+    forget_deadline(canary, plan);
+    let may_shrink = |plan: &mut Plan| {
+        versions
+            .stable
+            .is_none_or(|stable| may_shrink_canary(scene, record, stage, target.canary, stable, plan))
+    };
+    if target.canary >= canary.replicas || may_shrink(plan) {
+        settle_size(scene, canary, target.canary, sizes, plan);
+    }
+}
+
+fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, sizes: Sizes, plan: &mut Plan) {
+    if set.replicas == to {
+        note_desired(scene, set, plan);
+    } else if sizes == Sizes::Move {
+        resize(set, to, plan);
+    }
+}
+
+/// The canary may lose pods when the rest suffices for what the route still gives it, and drain time has passed.
+fn may_shrink_canary(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    to: i32,
+    stable: &ReplicaSetView,
+    plan: &mut Plan,
+) -> bool {
+    let (Some(shown), Some(routing)) = (observed_canary_max(scene), &scene.spec.canary.routing) else {
+        return false;
+    };
+    let scaled = steps::wish(stage, scene.spec).scale.is_some();
+    let needed = if scaled {
+        i32::from(shown > 0)
+    } else {
+        replicas::share(scene.spec.replicas, shown, routing.total)
+    };
+    // A user's scaling does not wait: the weight, and with it the share of the pods, is what it was.
+    let lowered = lowered_at(record).filter(|_| !is_user_scaling(scene, &scene.versions(&record.stable_rs)));
+    let drained = lowered.map(|lowered| after(lowered, routing.scale_down_delay_seconds));
+    let left = stable.available().min(scene.spec.replicas) + to;
+    let stays_available = left >= scene.spec.replicas - scene.max_unavailable();
+    to >= needed && stays_available && passed(scene, drained, plan)
+}
+
+/// After an abort: once stable has everything the canary gets a deadline, and at the deadline it goes, unless a Service
+/// still leads to it. Without a delay in the spec it stays.
+fn retire_aborted(
+    scene: &Scene<'_>,
+    canary: &ReplicaSetView,
+    versions: &Versions<'_>,
+    routing: &Routing,
+    plan: &mut Plan,
+) {
+    let Some(delay) = routing.abort_scale_down_delay_seconds else { return };
+    let stable_bears_all = versions
+        .stable
+        .is_some_and(|stable| stable.available() >= scene.spec.replicas - scene.max_unavailable());
+    let gets_nothing = routes_are_known(scene) && observed_canary_max(scene) == Some(0);
+    if canary.replicas == 0 || !stable_bears_all || !gets_nothing {
+        return;
+    }
+    match deadline(canary) {
+        None => {
+            annotate(canary, labels::SCALE_DOWN_DEADLINE, Some(text(after(scene.now, delay))), plan);
+            plan.delayed_until = plan.delayed_until.max(Some(after(scene.now, delay)));
+        }
+        Some(deadline) if passed(scene, Some(deadline), plan) && !is_selected(scene, canary) => {
+            resize(canary, 0, plan);
+        }
+        Some(_) => {}
+    }
+}
+
+/// Versions that are neither current nor stable: their pods go after a delay that begins when no Service leads to them.
+fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, plan: &mut Plan) {
+    let delay = routing.scale_down_delay_seconds;
+    let mut waiting = 0;
+    for old in versions.others.iter().filter(|old| old.replicas > 0) {
+        if is_selected(scene, old) || !routes_are_known(scene) || !others_can_be_missed(scene, versions) {
+            continue;
+        }
+        let deadline = match deadline(old) {
+            Some(deadline) => deadline,
+            None if delay == 0 => scene.now,
+            None => {
+                let deadline = after(scene.now, delay);
+                annotate(old, labels::SCALE_DOWN_DEADLINE, Some(text(deadline)), plan);
+                deadline
+            }
+        };
+        waiting += 1;
+        let too_many = routing.scale_down_delay_revision_limit.is_some_and(|limit| waiting > limit);
+        if too_many || passed(scene, Some(deadline), plan) {
+            resize(old, 0, plan);
+        }
+    }
+}
+
+/// Old pods may go only while enough of those that are meant to serve are available.
+fn others_can_be_missed(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
+    let serving = [versions.current, versions.stable].into_iter().flatten().map(ReplicaSetView::available);
+    serving.sum::<i32>() >= scene.spec.replicas - scene.max_unavailable()
+}
+
+/// The time at which the pods of a ReplicaSet may go, as annotated.
+pub(crate) fn deadline(set: &ReplicaSetView) -> Option<Timestamp> {
+    set.annotations.get(labels::SCALE_DOWN_DEADLINE)?.parse().ok()
+}
+
+fn text(time: Timestamp) -> String {
+    time.to_string()
+}
+
+fn scale_basic(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    versions: &Versions<'_>,
+    plan: &mut Plan,
+) {
+    let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
+    let sizes = sizes(scene, record, stage, versions);
+    let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
+    let Some(canary) = versions.current else { return };
+    let counts = match versions.stable {
+        None => {
+            let wanted = canary.replicas + others.iter().map(|pods| pods.wanted).sum::<i32>();
+            let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);
+            Counts { canary: scene.spec.replicas.min(canary.replicas.saturating_add(budget)), stable: 0 }
+        }
+        Some(stable) => replicas::basic(replicas::Basic {
+            desired: scene.spec.replicas,
+            weight: steps::wish(stage, scene.spec).weight,
+            total: steps::total(scene.spec),
+            surge: scene.max_surge(),
+            unavailable: scene.max_unavailable(),
+            canary: pods(canary),
+            stable: pods(stable),
+            others: others.iter().map(|pods| pods.wanted).sum(),
+        }),
+    };
+    forget_deadline(canary, plan);
+    settle_size(scene, canary, counts.canary, sizes, plan);
+    if let Some(stable) = versions.stable {
+        forget_deadline(stable, plan);
+        settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes, plan);
+    }
+    retire_basic_others(scene, versions, &others, plan);
+}
+
+/// The stable Service leads to the stable version until the new one is promoted: one pod stays for it where there may be
+/// one more.
+fn keep_one_for_service(scene: &Scene<'_>, stable: &ReplicaSetView, to: i32) -> i32 {
+    if scene.max_surge() > 0 && scene.spec.replicas > 0 && is_selected(scene, stable) {
+        to.max(stable.replicas.min(1))
+    } else {
+        to
+    }
+}
+
+fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pods], plan: &mut Plan) {
+    let serving =
+        [versions.current, versions.stable].into_iter().flatten().map(ReplicaSetView::available).sum::<i32>();
+    let available = serving + others.iter().map(|pods| pods.available).sum::<i32>();
+    let spare = available - (scene.spec.replicas - scene.max_unavailable());
+    for (old, to) in versions.others.iter().zip(replicas::basic_others(others, spare)) {
+        resize(old, to, plan);
+    }
+}

@@ -1,0 +1,215 @@
+//! Shift: which version each Service leads to, and which share each route gives to the canary.
+
+use super::{Plan, lowered_at, observed_canary_max, passed};
+use crate::replicas;
+use crate::scene::{Scene, Versions, after};
+use crate::steps::{self, Stage, Wish};
+use headgate_api::RolloutStatus;
+use headgate_model::{Destination, Direction, Effect, ReplicaSetView, TrafficIntent, WeightRange};
+
+/// Seconds that proxies are given to follow a route before the Service behind it is pointed elsewhere.
+const ROUTE_SETTLES_SECONDS: i32 = 5;
+
+pub(super) fn shift(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    versions: &Versions<'_>,
+    plan: &mut Plan,
+) {
+    let canary = &scene.spec.canary;
+    let total = steps::total(scene.spec);
+    let stable = Destination {
+        service: canary.stable_service.clone(),
+        hash: stable_selection(scene, versions, &record.stable_rs),
+    };
+    let canary = Destination {
+        service: canary.canary_service.clone(),
+        hash: canary_selection(scene, record, stage, versions, plan),
+    };
+    for router in &scene.snapshot.routers {
+        let Ok(state) = &router.state else { continue };
+        let (weight, direction) = match (router.capabilities.weights, state.weights) {
+            (true, Some(range)) => {
+                let weight = weight(scene, stage, versions, record, range);
+                let back = weight < range.canary_max || matches!(stage, Stage::Aborted | Stage::Promoted);
+                (weight, if back { Direction::TowardsStable } else { Direction::TowardsCanary })
+            }
+            _ => (0, services_direction(stage)),
+        };
+        let intent =
+            TrafficIntent { stable: stable.clone(), canary: canary.clone(), canary_weight: weight, total };
+        if !state.satisfies(&intent) {
+            plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
+        }
+    }
+}
+
+fn services_direction(stage: Stage) -> Direction {
+    match stage {
+        Stage::Aborted => Direction::TowardsStable,
+        Stage::Promoted | Stage::Step(_) | Stage::Finishing => Direction::TowardsCanary,
+    }
+}
+
+/// The share of the canary that this route shall show now: the wish, as far as pods allow it.
+fn weight(
+    scene: &Scene<'_>,
+    stage: Stage,
+    versions: &Versions<'_>,
+    record: &RolloutStatus,
+    range: WeightRange,
+) -> i32 {
+    let total = steps::total(scene.spec);
+    let sent = record
+        .canary
+        .as_ref()
+        .and_then(|canary| canary.weights.as_ref())
+        .map_or(0, |weights| weights.canary.weight);
+    let held = sent.clamp(range.canary_min.min(range.canary_max), range.canary_max).clamp(0, total);
+    if !services_are_known(scene) && stage != Stage::Aborted {
+        return held;
+    }
+    // Whose pods the shares go to: those that the Services lead to now, which may be versions since replaced.
+    let canary = &scene.spec.canary;
+    let behind = |service: Option<&String>, role| {
+        scene.selected(service).map_or(role, |hash| versions.with_hash(hash))
+    };
+    let canary_side = behind(canary.canary_service.as_ref(), versions.current);
+    let stable_side = behind(canary.stable_service.as_ref(), versions.stable.or(versions.current));
+    let is_current = |side: Option<&ReplicaSetView>| {
+        side.is_some_and(|side| versions.current.is_some_and(|current| current.name == side.name))
+    };
+    if stage == Stage::Promoted && is_current(canary_side) {
+        // The stable route gets everything back once its Service leads to the new version; before that no more than it
+        // has, because the version behind it may have no pods.
+        return if is_current(stable_side) || range.canary_max == 0 { 0 } else { held };
+    }
+    if scene.spec.replicas == 0 {
+        // Nobody wants pods: the weights follow the release all the same.
+        return if is_current(canary_side) { steps::wish(stage, scene.spec).weight } else { 0 };
+    }
+    let available = |side: Option<&ReplicaSetView>| side.map_or(0, ReplicaSetView::available);
+    let (for_canary, for_stable) = (available(canary_side), available(stable_side));
+    let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
+    match (for_canary > 0, for_stable > 0) {
+        (false, false) => held,
+        // A version without any available pod loses its share at once if the other one can take it.
+        (false, true) => 0,
+        (true, false) if is_current(canary_side) => total,
+        (true, false) => held,
+        (true, true) if goes_back => returned_weight(scene, held, total, for_stable),
+        (true, true) => released_weight(scene, stage, range, held, for_canary, for_stable),
+    }
+}
+
+/// True when the selectors of all named Services can be read.
+fn services_are_known(scene: &Scene<'_>) -> bool {
+    scene.services().is_some()
+        || scene.snapshot.routers.iter().all(|router| router.config.router != "services")
+}
+
+/// After an abort, and for a version that was replaced: everything to stable as soon as it can bear it; before that in
+/// proportion, and never back again.
+fn returned_weight(scene: &Scene<'_>, held: i32, total: i32, stable_available: i32) -> i32 {
+    let desired = scene.spec.replicas;
+    if stable_available >= desired - scene.max_unavailable() {
+        return 0;
+    }
+    let bearable = i64::from(total) * i64::from(stable_available) / i64::from(desired.max(1));
+    held.min(total - i32::try_from(bearable).unwrap_or(total).min(total))
+}
+
+fn released_weight(
+    scene: &Scene<'_>,
+    stage: Stage,
+    range: WeightRange,
+    held: i32,
+    canary_available: i32,
+    stable_available: i32,
+) -> i32 {
+    let desired = scene.spec.replicas;
+    let total = steps::total(scene.spec);
+    let Wish { weight, scale } = steps::wish(stage, scene.spec);
+    let threshold = scene.spec.canary.progress_threshold;
+    let enough = |available: i32, needed: i32| {
+        available >= 1 && replicas::enough_available(available, needed, threshold)
+    };
+    if weight > range.canary_min {
+        let needed = replicas::routed_canary(desired, weight, total, scale, None);
+        if !enough(canary_available, needed) {
+            return held;
+        }
+    }
+    if weight < range.canary_max {
+        let needed = replicas::share(desired, total - weight, total);
+        if !enough(stable_available, needed) {
+            return held;
+        }
+    }
+    weight
+}
+
+/// What the stable Service shall select; `None` leaves it alone.
+fn stable_selection(scene: &Scene<'_>, versions: &Versions<'_>, stable_hash: &str) -> Option<String> {
+    let service = scene.spec.canary.stable_service.as_ref()?;
+    let set = versions.with_hash(stable_hash)?;
+    selectable(scene, service, set).then(|| stable_hash.to_owned())
+}
+
+/// True when this Service selects the ReplicaSet already, or may be pointed at it: it has an available pod, and all of
+/// them where the Service has served others so far.
+fn selectable(scene: &Scene<'_>, service: &String, set: &ReplicaSetView) -> bool {
+    match scene.selected(Some(service)) {
+        Some(selected) => selected == set.hash() || set.available() >= 1 || scene.spec.replicas == 0,
+        // Not managed yet: its pods may be a Deployment's.
+        None => is_full(set),
+    }
+}
+
+fn is_full(set: &ReplicaSetView) -> bool {
+    set.replicas > 0 && set.available() >= set.replicas
+}
+
+/// What the canary Service shall select; `None` leaves it alone. It is moved only while the route gives it nothing, or
+/// while what it selects has no pods anyway.
+fn canary_selection(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    versions: &Versions<'_>,
+    plan: &mut Plan,
+) -> Option<String> {
+    let service = scene.spec.canary.canary_service.as_ref()?;
+    let selected = scene.selected(Some(service));
+    let current = versions.current.filter(|set| selectable(scene, service, set));
+    let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));
+    let wanted = match stage {
+        Stage::Promoted => current,
+        Stage::Aborted => stable,
+        // While the canary is not ready the Service must not lead to a version that is about to go.
+        Stage::Step(_) | Stage::Finishing => {
+            let is_known =
+                selected == Some(record.stable_rs.as_str()) || selected == Some(scene.current_hash.as_str());
+            current.or(stable.filter(|_| selected.is_some() && !is_known))
+        }
+    }?;
+    if selected == Some(wanted.hash()) || selected.is_none() {
+        return Some(wanted.hash().to_owned());
+    }
+    let serves = selected.and_then(|hash| versions.with_hash(hash)).is_some_and(|set| set.available() > 0);
+    let movable = !serves || route_has_left(scene, record, plan);
+    movable.then(|| wanted.hash().to_owned())
+}
+
+/// True when no route gives the canary Service anything and the proxies have had time to follow.
+fn route_has_left(scene: &Scene<'_>, record: &RolloutStatus, plan: &mut Plan) -> bool {
+    if scene.spec.canary.routing.is_none() {
+        return true;
+    }
+    if observed_canary_max(scene) != Some(0) {
+        return false;
+    }
+    let settled = lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS));
+    passed(scene, settled, plan)
+}
