@@ -8,6 +8,7 @@ mod installation;
 mod leader;
 mod live_traffic;
 mod outage;
+mod recovery;
 mod user_routes;
 
 use headgate_e2e::{Cluster, install};
