@@ -181,7 +181,9 @@ pub enum RuleBroken {
         later: EffectClass,
     },
     /// A shift and a shrink of pods in one decision: the shrink must look at the observed route.
-    #[error("a shift of traffic and a scale-down of {replica_set} in one decision: the scale-down must see the route first")]
+    #[error(
+        "a shift of traffic and a scale-down of {replica_set} in one decision: the scale-down must see the route first"
+    )]
     ShiftAndShrink {
         /// The ReplicaSet that would shrink.
         replica_set: String,

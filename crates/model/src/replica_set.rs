@@ -59,9 +59,6 @@ impl ReplicaSetView {
 
     /// The revision in annotation `rollout.argoproj.io/revision`; 0 when absent or not a number.
     pub fn revision(&self) -> i64 {
-        self.annotations
-            .get(headgate_api::labels::REVISION)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0)
+        self.annotations.get(headgate_api::labels::REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 }

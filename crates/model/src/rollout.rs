@@ -1,6 +1,6 @@
+use crate::Timestamp;
 use crate::spec::RolloutSpec;
 use crate::validate::SpecProblem;
-use crate::Timestamp;
 use headgate_api::RolloutStatus;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 use crate::{
-    Capabilities, EffectKey, Failure, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, Timestamp,
-    TrafficState,
+    Capabilities, EffectKey, Failure, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem,
+    Timestamp, TrafficState,
 };
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec};
 use std::collections::BTreeMap;

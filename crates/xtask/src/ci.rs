@@ -108,6 +108,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     });
     if !args.no_e2e {
         tally.part("e2e", 18, |tally| {
+            tally.tests(&mut cargo(&["test", "--package", "headgate-lab"]));
             if let Err(error) = tally.e2e(&[]) {
                 tally.fail("the lab comes up", &error);
             }

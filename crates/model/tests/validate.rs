@@ -1,0 +1,123 @@
+//! What a Rollout's spec may be, and what is said of one that can't be carried out.
+
+use headgate_model::spec::{Count, PauseEnd, Step};
+use headgate_model::{salvage, validate};
+use serde_json::{Value, json};
+
+fn spec(canary: &Value) -> Value {
+    json!({
+        "selector": {"matchLabels": {"app": "shop"}},
+        "template": {
+            "metadata": {"labels": {"app": "shop"}},
+            "spec": {"containers": [{"name": "app", "image": "shop:1"}]},
+        },
+        "strategy": {"canary": canary},
+    })
+}
+
+fn routed(more: &Value) -> Value {
+    let mut canary = json!({
+        "canaryService": "shop-canary",
+        "stableService": "shop-stable",
+        "trafficRouting": {"istio": {"virtualService": {"name": "shop"}}},
+    });
+    canary.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    canary
+}
+
+/// The spec with the value at this pointer replaced.
+fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    spec.pointer_mut(parent).unwrap()[key] = value;
+    spec
+}
+
+#[test]
+fn defaults_are_those_of_argo_rollouts() {
+    let spec = validate(&spec(&json!({}))).unwrap();
+    assert_eq!((spec.replicas, spec.replicas_unset, spec.revision_history_limit), (1, true, 10));
+    assert_eq!((spec.progress_deadline_seconds, spec.progress_deadline_abort), (600, false));
+    assert_eq!((spec.canary.max_surge, spec.canary.max_unavailable), (Count::Percent(25), Count::Percent(25)));
+    assert_eq!((spec.successful_runs_kept, spec.unsuccessful_runs_kept), (5, 5));
+    let routed = validate(&self::spec(&routed(&json!({})))).unwrap().canary.routing.unwrap();
+    assert_eq!((routed.total, routed.scale_down_delay_seconds), (100, 30));
+    assert_eq!(routed.abort_scale_down_delay_seconds, Some(30));
+    let never = validate(&self::spec(&self::routed(&json!({"abortScaleDownDelaySeconds": 0})))).unwrap();
+    assert_eq!(never.canary.routing.unwrap().abort_scale_down_delay_seconds, None);
+}
+
+#[test]
+fn steps_are_read_in_all_their_forms() {
+    let steps = json!([{"setWeight": 5}, {"pause": {}}, {"pause": {"duration": 30}}, {"pause": {"duration": "1m"}},
+        {"pause": {"duration": "15"}}]);
+    let seconds = |step: &Step| match step {
+        Step::Pause(PauseEnd::After(duration)) => Some(duration.as_secs()),
+        _ => None,
+    };
+    let steps = validate(&spec(&json!({"steps": steps}))).unwrap().canary.steps;
+    assert_eq!(steps[..2], [Step::SetWeight(5), Step::Pause(PauseEnd::Promotion)]);
+    assert_eq!(steps.iter().filter_map(seconds).collect::<Vec<_>>(), [30, 60, 15]);
+}
+
+#[test]
+fn every_mistake_gets_its_field_and_how_to_mend_it() {
+    let plain = || spec(&json!({"steps": [{"setWeight": 5}]}));
+    let mut answers = Vec::new();
+    for broken in [
+        with(plain(), "/replicas", json!(-1)),
+        with(plain(), "/replicas", json!("many")),
+        with(plain(), "/selector", Value::Null),
+        with(with(plain(), "/selector", Value::Null), "/template/metadata", json!({})),
+        with(plain(), "/selector", json!({})),
+        with(plain(), "/selector", json!({"matchLabels": {"app": "other"}})),
+        with(plain(), "/template", Value::Null),
+        with(plain(), "/template/spec/containers", json!([])),
+        with(plain(), "/template/spec/containers", json!([{"name": "app"}])),
+        with(plain(), "/template/spec/restartPolicy", json!("Never")),
+        with(plain(), "/minReadySeconds", json!(-5)),
+        with(plain(), "/progressDeadlineSeconds", json!(0)),
+        with(plain(), "/revisionHistoryLimit", json!(-1)),
+        with(plain(), "/strategy", json!({})),
+        with(plain(), "/strategy/blueGreen", json!({"activeService": "a"})),
+        with(plain(), "/strategy", json!({"blueGreen": {"activeService": "a"}})),
+        with(plain(), "/workloadRef", json!({"name": "shop"})),
+        spec(&json!({"maxSurge": 0, "maxUnavailable": "0%"})),
+        spec(&json!({"maxUnavailable": "120%"})),
+        spec(&json!({"maxSurge": "lots"})),
+        spec(&json!({"canaryService": "a", "stableService": "a"})),
+        spec(&json!({"scaleDownDelaySeconds": 30})),
+        spec(&json!({"trafficRouting": {"istio": {"virtualService": {"name": "shop"}}}})),
+        spec(&routed(&json!({"trafficRouting": {}}))),
+        spec(&routed(&json!({"trafficRouting": {"nginx": {"stableIngress": "shop"}}}))),
+        spec(&routed(&json!({"trafficRouting": {"istio": {"destinationRule": {"name": "shop"}}}}))),
+        spec(&routed(&json!({"dynamicStableScale": true}))),
+        spec(&json!({"steps": [{"setWeight": 101}]})),
+        spec(&json!({"steps": [{"setWeight": "5"}]})),
+        spec(&json!({"steps": [{}]})),
+        spec(&json!({"steps": [{"setWeight": 5, "pause": {}}]})),
+        spec(&json!({"steps": [{"pause": {"duration": "5 minutes"}}]})),
+        spec(&json!({"steps": [{"pause": {"duration": -1}}]})),
+        spec(&json!({"steps": [{"setCanaryScale": {"replicas": 1}}]})),
+        spec(&routed(&json!({"steps": [{"setCanaryScale": {}}]}))),
+        spec(&routed(&json!({"steps": [{"setCanaryScale": {"weight": 5, "replicas": 1}}]}))),
+        spec(&json!({"steps": [{"setHeaderRoute": {"name": "x"}}]})),
+        spec(&json!({"steps": [{"analysis": {}}]})),
+        spec(&json!({"steps": [{"analysis": {"templates": [{}]}}]})),
+        spec(&json!({"analysis": {"templates": [{"templateName": "x"}], "startingStep": 3}})),
+        spec(&json!({"replicaProgressThreshold": {"type": "Percent", "value": 0}})),
+        spec(&json!({"replicaProgressThreshold": {"type": "Share", "value": 1}})),
+    ] {
+        answers.push(validate(&broken).unwrap_err().to_string());
+    }
+    insta::assert_snapshot!(answers.join("\n\n"));
+}
+
+#[test]
+fn what_an_abort_needs_is_read_from_an_invalid_spec() {
+    let broken = spec(&routed(&json!({"steps": [{"setWeight": 500}], "abortScaleDownDelaySeconds": 7})));
+    let salvaged = salvage(&with(broken, "/replicas", json!(6))).unwrap();
+    assert_eq!((salvaged.replicas, salvaged.canary.steps.len()), (6, 0));
+    assert_eq!(salvaged.canary.canary_service.as_deref(), Some("shop-canary"));
+    assert_eq!(salvaged.canary.routing.unwrap().abort_scale_down_delay_seconds, Some(7));
+    assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}})), None);
+}
