@@ -132,6 +132,7 @@ pub struct Driver {
     pruned: Pruned,
     counters: Counters,
     touched: Vec<(ObjectRef, BTreeSet<String>)>,
+    unread: Vec<ObjectRef>,
     now: Timestamp,
 }
 
@@ -159,6 +160,7 @@ impl Driver {
             pruned: Pruned::default(),
             counters: Counters::default(),
             touched: Vec::new(),
+            unread: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
         }
     }
@@ -230,6 +232,11 @@ impl Driver {
 
     /// Wakes those whom changed objects concern.
     fn wake_touched(&mut self) {
+        for target in self.unread.drain(..) {
+            // Just refused: not at once again.
+            let retry_at = self.now.checked_add(SignedDuration::from_secs(1)).ok();
+            self.fetches.entry(target).or_insert(Fetch { retry_at, ..Fetch::default() });
+        }
         while let Some((reference, owners)) = self.touched.pop() {
             for owner in &owners {
                 if let Some(name) = self.names_by_uid.get(owner) {
@@ -355,6 +362,7 @@ impl Driver {
             pruned: &mut self.pruned,
             slots: &mut self.slots,
             touched: &mut self.touched,
+            unread: &mut self.unread,
             options: &self.options,
             deciders: &self.deciders,
             now: self.now,

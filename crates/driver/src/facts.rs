@@ -14,7 +14,7 @@ pub struct Counters {
     pub broken_decisions: u64,
     /// Decisions dropped because the Rollout had changed when it was read live.
     pub stale_decisions: u64,
-    /// Requests sent, events left out.
+    /// Requests sent; those that create events are not counted.
     pub requests: u64,
     /// Measurements asked for.
     pub measurements: u64,

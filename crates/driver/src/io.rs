@@ -64,6 +64,9 @@ pub enum Observation {
 pub struct RequestId(pub u64);
 
 /// One call to make. Calls are independent of each other: the driver holds back what must wait.
+///
+/// Each gets exactly one reply, in any order; when no answer comes in time it is [`Reply::Lost`]. A request without
+/// a reply leaves its owner waiting for ever.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// To be given back with the reply.

@@ -40,7 +40,10 @@ impl RolloutTask {
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
             // We may not read it, so our watch cannot either: it is unknown, and the others go on.
-            Outcome::Refused(_) if is_foreign(target.resource) => context.store.unknown(target),
+            Outcome::Refused(_) if is_foreign(target.resource) => {
+                context.store.unknown(target);
+                context.unread.push(target.clone());
+            }
             Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
                 self.look_failed(target, refusal, context);
             }

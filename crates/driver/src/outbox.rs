@@ -85,6 +85,8 @@ pub(crate) struct Context<'a> {
     pub(crate) slots: &'a mut Slots,
     /// Objects that changed by an answer; those whom it concerns are woken afterwards.
     pub(crate) touched: &'a mut Vec<(ObjectRef, BTreeSet<String>)>,
+    /// Objects of others that are to be read again.
+    pub(crate) unread: &'a mut Vec<ObjectRef>,
     pub(crate) options: &'a Options,
     pub(crate) deciders: &'a Deciders,
     pub(crate) now: Timestamp,

@@ -10,6 +10,10 @@ use std::collections::VecDeque;
 /// More writes than this in a minute, without a change of phase, step or weight, trip the breaker.
 const WRITES_PER_MINUTE_MAX: usize = 10;
 
+/// Even writes that change phase, step or weight are no more than this in a minute: far above what any list of
+/// steps needs, far below what a decision that never settles would do.
+const PROGRESS_PER_MINUTE_MAX: usize = 120;
+
 /// This often in a minute the same routing may be set; then somebody else writes the same paths.
 const REVERTS_MAX: usize = 3;
 
@@ -23,6 +27,8 @@ pub(crate) struct Quiet {
     record_written_at: Option<Timestamp>,
     /// Writes of the last minute that got nothing further.
     idle_writes: VecDeque<Timestamp>,
+    /// Writes of the last minute that changed phase, step or weight.
+    progress_writes: VecDeque<Timestamp>,
     /// Effects of the last minute, by fingerprint.
     effects: VecDeque<(Timestamp, u64)>,
     held_until: Option<Timestamp>,
@@ -42,7 +48,10 @@ impl Quiet {
     /// Whether a record of this weight may be written.
     pub(crate) fn record(&self, weight: Weight, now: Timestamp) -> Permit {
         if weight == Weight::Progress {
-            return Permit::Go;
+            let excess = self.progress_writes.len().checked_sub(PROGRESS_PER_MINUTE_MAX);
+            let oldest =
+                excess.and_then(|excess| self.progress_writes.get(excess)).filter(|at| !is_old(**at, now));
+            return oldest.map_or(Permit::Go, |at| Permit::NotBefore(later(*at, 60)));
         }
         if let Permit::NotBefore(until) = self.hold(now) {
             return Permit::NotBefore(until);
@@ -66,6 +75,10 @@ impl Quiet {
         self.record_written_at = Some(now);
         match (weight, moves_pods) {
             (Weight::Progress, _) => {
+                while self.progress_writes.front().is_some_and(|at| is_old(*at, now)) {
+                    self.progress_writes.pop_front();
+                }
+                self.progress_writes.push_back(now);
                 self.idle_writes.clear();
                 self.hold_seconds = 0;
                 self.held_until = None;

@@ -1,73 +1,110 @@
-//! Everything that can go wrong, at every request; the release completes all the same.
+//! Everything that can go wrong, at every request; what was begun completes all the same.
 
-use crate::world::{Fault, World, at, released, template};
+use crate::world::{Fault, VIRTUAL_SERVICES, World, at, released, taken_over, template};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-fn release_completes(world: &mut World) {
+/// What the user does to version 1, healthy.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Release,
+    /// A release that is aborted while it waits at 25 %.
+    Abort,
+}
+
+/// Lets the faults happen for a while, then none, and looks at the end.
+fn completes(world: &mut World, act: Act) {
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
-    world.run(600);
+    if let Act::Abort = act {
+        until_paused(world);
+        world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    }
+    world.run(200);
     world.fault = Box::new(|_| Fault::None);
     world.list_lag = 0;
-    world.run(300);
-    let status = &world.rollout()["status"];
-    assert_eq!(status["phase"], "Healthy", "{status:#}");
-    assert_eq!(status["stableRS"], status["currentPodHash"], "{status:#}");
-    let image = world
-        .server
-        .objects
-        .values()
-        .filter(|object| object["kind"] == "ReplicaSet" && object["spec"]["replicas"] != 0)
-        .map(|set| set["spec"]["template"]["spec"]["containers"][0]["image"].clone())
-        .collect::<Vec<_>>();
-    assert_eq!(image, [json!("web:2")]);
+    world.run(200);
+    let status = world.rollout()["status"].clone();
+    let (phase, version) = match act {
+        Act::Release => ("Healthy", "web:2"),
+        Act::Abort => ("Degraded", "web:1"),
+    };
+    assert_eq!(status["phase"], phase, "{status:#}");
+    assert_eq!(running(world), [version], "{status:#}");
+    let route = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"];
+    assert_eq!(route[1]["weight"], 0, "{route:#}");
+    let start = world.log.len();
+    world.run(3600);
+    assert_eq!(world.log[start..], [], "what is settled costs nothing");
+}
+
+/// An abort means the version that the user sees on its way: before that there is nothing to abort.
+fn until_paused(world: &mut World) {
+    let is_paused = |world: &World| world.rollout()["status"]["currentStepIndex"] == 1;
+    for _ in 0..200 {
+        if is_paused(world) {
+            return;
+        }
+        world.run(1);
+    }
+    panic!("the release has not begun: {:#}", world.rollout()["status"]);
+}
+
+/// Images of the ReplicaSets that want pods.
+fn running(world: &World) -> Vec<Value> {
+    let sets = world.server.objects.values().filter(|object| object["kind"] == "ReplicaSet");
+    let wanted = sets.filter(|set| set["spec"]["replicas"] != 0);
+    wanted.map(|set| set["spec"]["template"]["spec"]["containers"][0]["image"].clone()).collect()
 }
 
 #[test]
-fn a_release_completes_without_faults() {
-    let mut world = released();
-    release_completes(&mut world);
+fn a_release_and_an_abort_complete_without_faults() {
+    completes(&mut released(), Act::Release);
+    completes(&mut released(), Act::Abort);
 }
 
 #[test]
-fn a_release_completes_when_the_process_dies_at_any_one_request() {
-    let mut world = released();
-    let before = world.requests;
-    release_completes(&mut world);
-    let requests = world.requests - before;
+fn a_release_completes_when_any_one_request_goes_wrong() {
+    let healthy = released();
+    let mut world = taken_over(&healthy);
+    completes(&mut world, Act::Release);
+    let requests = world.requests;
     assert!(requests > 10);
-    for crash in [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost, Fault::RequestLost] {
+    for wrong in FAULTS {
         for victim in 1..=requests {
-            let mut world = released();
-            let first = world.requests;
-            world.fault =
-                Box::new(move |request| if request == first + victim { crash } else { Fault::None });
-            release_completes(&mut world);
+            let mut world = taken_over(&healthy);
+            world.fault = Box::new(move |request| if request == victim { wrong } else { Fault::None });
+            completes(&mut world, Act::Release);
         }
     }
 }
 
+const FAULTS: [Fault; 8] = [
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::AnswerLost,
+    Fault::RequestLost,
+    Fault::Refused(403, "Forbidden"),
+    Fault::Refused(409, "Conflict"),
+    Fault::Refused(422, "Invalid"),
+    Fault::Refused(500, "InternalError"),
+];
+
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![
-        6 => Just(Fault::None),
-        1 => Just(Fault::AnswerLost),
-        1 => Just(Fault::RequestLost),
-        1 => Just(Fault::CrashBefore),
-        1 => Just(Fault::CrashAfter),
-    ]
+    prop_oneof![8 => Just(Fault::None), 8 => proptest::sample::select(FAULTS.to_vec())]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// The fence is checked by the world at every write.
+    /// The world checks at every write that it does not rest on a stale snapshot.
     #[test]
-    fn a_release_completes_under_any_faults_and_never_writes_from_a_stale_snapshot(
+    fn what_was_begun_completes_under_any_faults_and_nothing_is_written_from_a_stale_snapshot(
         faults in proptest::collection::vec(fault(), 1..60),
         delay in 0..8_i64,
         lag in 0..30_usize,
+        act in prop_oneof![Just(Act::Release), Just(Act::Abort)],
     ) {
         let mut world = released();
         world.watch_delay = SignedDuration::from_secs(delay);
@@ -77,6 +114,6 @@ proptest! {
             let index = usize::try_from(request - first).unwrap();
             faults.get(index).copied().unwrap_or(Fault::None)
         });
-        release_completes(&mut world);
+        completes(&mut world, act);
     }
 }

@@ -110,6 +110,16 @@ fn r10_writing_without_progress_trips_a_breaker_and_progress_passes_it() {
 }
 
 #[test]
+fn r10_even_progress_that_never_settles_is_held_back() {
+    let mut world = recording(|_, _, decision| {
+        decision.record.current_step_index = Some(decision.record.current_step_index.unwrap_or(0) + 1);
+    });
+    world.run(300);
+    let written = records(&world);
+    assert!((500..=720).contains(&written), "{written} writes in 300 s");
+}
+
+#[test]
 fn r10_a_settled_rollout_costs_nothing() {
     let mut world = released();
     let start = world.log.len();

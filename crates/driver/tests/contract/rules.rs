@@ -398,6 +398,20 @@ fn r3_a_list_from_before_the_first_record_proves_nothing() {
 }
 
 #[test]
+fn r3_what_may_not_be_read_live_is_unknown_and_read_again() {
+    let mut world = released();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    let is_service = |call: &Call| matches!(call, Call::Get(target) if target.name == "web-canary");
+    world.refuse(is_service, refused(403, "Forbidden"));
+    world.restart();
+    world.run(60);
+    assert_ne!(world.phase(), "Healthy");
+    world.server.refusals.clear();
+    world.run(200);
+    assert_eq!(world.phase(), "Healthy", "{:#}", world.rollout()["status"]);
+}
+
+#[test]
 fn r3_a_standby_sends_nothing() {
     let mut world = released();
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));

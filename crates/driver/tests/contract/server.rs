@@ -223,6 +223,17 @@ impl Server {
         }
     }
 
+    /// Another server in the same state.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            version: self.version,
+            history: self.history.clone(),
+            author_of_last_change: self.author_of_last_change.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Pods come up at once: every ReplicaSet has as many available pods as it wants.
     pub(crate) fn kubelet(&mut self, now: Timestamp) {
         let sets: Vec<ObjectRef> =

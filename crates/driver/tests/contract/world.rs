@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     CrashBefore,
     /// It is carried out, and the process dies.
     CrashAfter,
+    /// The server refuses it with this code and reason.
+    Refused(u16, &'static str),
 }
 
 type Provider = Box<dyn FnMut(&HttpQuery) -> Option<Measured>>;
@@ -168,6 +170,9 @@ impl World {
                 self.driver.reply(request.id, Reply::Lost("no answer".to_owned()), self.now);
             }
             Fault::CrashBefore | Fault::CrashAfter => return false,
+            Fault::Refused(code, reason) => {
+                self.driver.reply(request.id, crate::server::refused(code, reason), self.now);
+            }
         }
         if self.pods_start {
             self.server.kubelet(self.now);
@@ -360,6 +365,15 @@ pub(crate) fn released() -> World {
     world.create(ROLLOUTS, routed());
     world.run(60);
     assert_eq!(world.phase(), "Healthy", "{:#}", world.rollout());
+    world
+}
+
+/// The same, taken over by a new process.
+pub(crate) fn taken_over(before: &World) -> World {
+    let mut world = World::new();
+    world.now = before.now;
+    world.server = before.server.copy();
+    world.restart();
     world
 }
 
