@@ -36,12 +36,12 @@ fn step_need<'a>(record: &RolloutStatus, spec: &'a RolloutSpec) -> Option<Need<'
     }
 }
 
-fn background_need<'a>(record: &RolloutStatus, spec: &'a RolloutSpec) -> Option<Need<'a>> {
-    let background = spec.canary.background.as_ref()?;
-    let started = match steps::stage(record, spec) {
+fn background_need<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> Option<Need<'a>> {
+    let background = scene.spec.canary.background.as_ref()?;
+    let started = match steps::stage(record, scene.spec) {
         Stage::Promoted | Stage::Aborted => false,
         Stage::Step(index) => index >= background.starting_step,
-        Stage::Finishing => !record.promote_full,
+        Stage::Finishing => !record.promote_full && !scene.is_recent_rollback(&record.stable_rs),
     };
     started.then_some(Need { role: Role::Background, analysis: &background.analysis })
 }
@@ -74,7 +74,7 @@ fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<RolloutAnalysis
 /// Takes up what the runs say: a bad verdict aborts, no verdict pauses, and a user who resumed after that gets a new run.
 pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let resumed = record.controller_pause && record.pause_conditions.is_empty();
-    let needs = [step_need(record, scene.spec), background_need(record, scene.spec)];
+    let needs = [step_need(record, scene.spec), background_need(scene, record)];
     let [step, background] = needs.map(|need| need.map(|need| need.role));
     if step.is_none() {
         canary(record).current_step_analysis_run_status = None;
@@ -144,7 +144,7 @@ pub(crate) fn pause(scene: &Scene<'_>, record: &mut RolloutStatus, reason: &str)
 
 /// Names the runs that are needed now and creates those that are not there; ends those that nothing needs.
 pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, effects: &mut Vec<Effect>) {
-    for need in [step_need(record, scene.spec), background_need(record, scene.spec)].into_iter().flatten() {
+    for need in [step_need(record, scene.spec), background_need(scene, record)].into_iter().flatten() {
         if status(record, need.role).is_none() && !scene.spec.paused {
             let name = free_name(scene, &base_name(scene, need.role));
             let phase = find(scene, &name).map_or(AnalysisPhase::Pending, |run| run.phase);

@@ -34,7 +34,8 @@ fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus) {
     clear_runs(record);
     record.promote_full = false;
     memory(record).promote_hash = None;
-    record.current_step_index = steps::start(scene.spec);
+    let skips_steps = scene.is_recent_rollback(&record.stable_rs);
+    record.current_step_index = if skips_steps { steps::end(scene.spec) } else { steps::start(scene.spec) };
 }
 
 /// Nothing is being released: what would hold or abort a release is void.

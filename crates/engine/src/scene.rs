@@ -95,6 +95,19 @@ impl<'a> Scene<'a> {
                 || self.replica_sets.iter().any(|set| set.hash() == stable_hash))
     }
 
+    /// True when the newest version is an older one than the stable one, and so recent that going back to it needs no
+    /// steps (Argo Rollouts: fewer than `rollbackWindow.revisions` ReplicaSets were created between the two).
+    pub(crate) fn is_recent_rollback(&self, stable_hash: &str) -> bool {
+        let versions = self.versions(stable_hash);
+        let (Some(current), Some(stable)) = (versions.current, versions.stable) else { return false };
+        let between = |set: &&&ReplicaSetView| {
+            current.created_at < set.created_at && set.created_at < stable.created_at
+        };
+        let number = versions.others.iter().filter(between).count();
+        current.created_at < stable.created_at
+            && i32::try_from(number).is_ok_and(|number| number < self.spec.rollback_window)
+    }
+
     /// The routers that split traffic by weights.
     pub(crate) fn weight_routers(&self) -> impl Iterator<Item = &'a RouterView> + use<'a> {
         self.snapshot.routers.iter().filter(|router| router.capabilities.weights)

@@ -28,6 +28,8 @@ pub struct RolloutSpec {
     pub progress_deadline_seconds: i32,
     /// True: the deadline also aborts. Default false.
     pub progress_deadline_abort: bool,
+    /// Number of latest revisions to which a rollback takes no steps. Default 0: all rollbacks take them.
+    pub rollback_window: i32,
     /// Pods created before this are to be restarted.
     pub restart_at: Option<Timestamp>,
     /// Successful AnalysisRuns that are kept. Default 5.

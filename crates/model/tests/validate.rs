@@ -1,5 +1,7 @@
 //! What a Rollout's spec may be, and what is said of one that can't be carried out.
 
+#![expect(clippy::unwrap_used, reason = "the specs of these tests have the fields that they change")]
+
 use headgate_model::spec::{Count, PauseEnd, Step};
 use headgate_model::{salvage, validate};
 use serde_json::{Value, json};
@@ -37,7 +39,10 @@ fn defaults_are_those_of_argo_rollouts() {
     let spec = validate(&spec(&json!({}))).unwrap();
     assert_eq!((spec.replicas, spec.replicas_unset, spec.revision_history_limit), (1, true, 10));
     assert_eq!((spec.progress_deadline_seconds, spec.progress_deadline_abort), (600, false));
-    assert_eq!((spec.canary.max_surge, spec.canary.max_unavailable), (Count::Percent(25), Count::Percent(25)));
+    assert_eq!(
+        (spec.canary.max_surge, spec.canary.max_unavailable),
+        (Count::Percent(25), Count::Percent(25))
+    );
     assert_eq!((spec.successful_runs_kept, spec.unsuccessful_runs_kept), (5, 5));
     let routed = validate(&self::spec(&routed(&json!({})))).unwrap().canary.routing.unwrap();
     assert_eq!((routed.total, routed.scale_down_delay_seconds), (100, 30));

@@ -137,3 +137,20 @@ fn a_name_that_is_taken_leads_to_the_next_hash() {
     let hash = headgate_model::template::pod_template_hash(&pod_template(2), Some(1));
     assert_eq!(world.status().current_pod_hash, hash);
 }
+
+#[test]
+fn a_rollback_within_the_window_takes_no_steps_and_one_beyond_does() {
+    for (window, phase) in [(1, "Healthy"), (0, "Paused")] {
+        let mut world = half_way();
+        world.edit(|spec| spec["rollbackWindow"] = json!({"revisions": window}));
+        world.pass(10);
+        world.release(2);
+        world.settle();
+        world.promote();
+        world.settle_over_time();
+        assert_eq!(world.phase(), "Healthy");
+        world.release(1);
+        world.settle_over_time();
+        assert_eq!(world.phase(), phase, "window {window}");
+    }
+}

@@ -24,6 +24,7 @@ const RECORDED: &[(&str, &str)] = &[
     ("specpaused", include_str!("recorded/specpaused.json")),
     ("steady", include_str!("recorded/steady.json")),
     ("timedpause", include_str!("recorded/timedpause.json")),
+    ("window", include_str!("recorded/window.json")),
 ];
 
 #[test]

@@ -159,30 +159,24 @@ fn progress_threshold(canary: &Value) -> Result<Option<Count>, SpecProblem> {
 fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
     let path = format!("{PATH}.trafficRouting");
     let Some(written) = canary.get("trafficRouting").filter(|value| !value.is_null()) else {
-        for key in ["scaleDownDelaySeconds", "abortScaleDownDelaySeconds", "minPodsPerReplicaSet"] {
-            // Argo Rollouts refuses the first and passes over the others.
-            if key == "scaleDownDelaySeconds" && optional::<i32>(canary, PATH, key)?.is_some() {
-                let problem = "Canary scaleDownDelaySeconds can only be used with traffic routing: remove it or add trafficRouting";
-                return Err(invalid(
-                    &format!("{PATH}.{key}"),
-                    canary.get(key).unwrap_or(&Value::Null),
-                    problem,
-                ));
-            }
+        // Argo Rollouts refuses this one and passes over the other settings of routed releases.
+        if let Some(seconds) = optional::<i32>(canary, PATH, "scaleDownDelaySeconds")? {
+            let problem = "Canary scaleDownDelaySeconds can only be used with traffic routing: remove it or add trafficRouting";
+            return Err(invalid(&format!("{PATH}.scaleDownDelaySeconds"), seconds, problem));
         }
         return Ok(None);
     };
     let routers = routers(written, &path)?;
-    let abort_delay = delay(canary, "abortScaleDownDelaySeconds")?;
+    let abort_delay = not_negative(canary, "abortScaleDownDelaySeconds")?;
     Ok(Some(Routing {
         routers,
         total: 100,
-        scale_down_delay_seconds: delay(canary, "scaleDownDelaySeconds")?.unwrap_or(30),
+        scale_down_delay_seconds: not_negative(canary, "scaleDownDelaySeconds")?.unwrap_or(30),
         abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
         abort_scale_down_delay_set: abort_delay.is_some(),
-        scale_down_delay_revision_limit: delay(canary, "scaleDownDelayRevisionLimit")?,
+        scale_down_delay_revision_limit: not_negative(canary, "scaleDownDelayRevisionLimit")?,
         dynamic_stable_scale: false,
-        min_pods_per_replica_set: delay(canary, "minPodsPerReplicaSet")?,
+        min_pods_per_replica_set: not_negative(canary, "minPodsPerReplicaSet")?,
     }))
 }
 
@@ -235,7 +229,7 @@ fn is_empty_list(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty)
 }
 
-fn delay(canary: &Value, key: &str) -> Result<Option<i32>, SpecProblem> {
+fn not_negative(canary: &Value, key: &str) -> Result<Option<i32>, SpecProblem> {
     let value = optional::<i32>(canary, PATH, key)?;
     match value {
         Some(negative) if negative < 0 => {

@@ -10,7 +10,7 @@ mod steps;
 mod template;
 
 use crate::spec::RolloutSpec;
-use headgate_api::AnalysisRunStrategy;
+use headgate_api::{AnalysisRunStrategy, RollbackWindowSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use read::{forbidden, invalid, optional, required};
 use serde_json::Value;
@@ -49,6 +49,8 @@ pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
             format!("must be greater than minReadySeconds ({min_ready_seconds})"),
         ));
     }
+    let window: RollbackWindowSpec = optional(spec, "spec", "rollbackWindow")?.unwrap_or_default();
+    not_negative("spec.rollbackWindow.revisions", window.revisions)?;
     let kept: AnalysisRunStrategy = optional(spec, "spec", "analysis")?.unwrap_or_default();
     Ok(RolloutSpec {
         replicas: replicas.unwrap_or(1),
@@ -60,6 +62,7 @@ pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
         paused: optional(spec, "spec", "paused")?.unwrap_or(false),
         progress_deadline_seconds,
         progress_deadline_abort: optional(spec, "spec", "progressDeadlineAbort")?.unwrap_or(false),
+        rollback_window: window.revisions.unwrap_or(0),
         restart_at: optional::<Time>(spec, "spec", "restartAt")?.map(|time| time.0),
         successful_runs_kept: kept.successful_run_history_limit.unwrap_or(5),
         unsuccessful_runs_kept: kept.unsuccessful_run_history_limit.unwrap_or(5),
@@ -89,15 +92,12 @@ fn strategy(spec: &Value) -> Result<crate::spec::Canary, SpecProblem> {
 }
 
 fn refuse_unsupported(spec: &Value) -> Result<(), SpecProblem> {
-    for (key, how) in [
-        ("workloadRef", "remove it and write selector and template into the Rollout"),
-        ("rollbackWindow", "remove it; a rollback then takes the steps, and can be promoted in full"),
-    ] {
-        if spec.get(key).is_some_and(|value| !value.is_null()) {
-            return Err(forbidden(&format!("spec.{key}"), how));
+    match spec.get("workloadRef") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => {
+            Err(forbidden("spec.workloadRef", "remove it and write selector and template into the Rollout"))
         }
     }
-    Ok(())
 }
 
 fn not_negative(field: &str, value: Option<i32>) -> Result<(), SpecProblem> {

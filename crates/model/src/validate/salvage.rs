@@ -26,6 +26,7 @@ pub fn salvage(spec: &Value) -> Option<RolloutSpec> {
         paused: false,
         progress_deadline_seconds: i32::MAX,
         progress_deadline_abort: false,
+        rollback_window: 0,
         restart_at: None,
         successful_runs_kept: i32::MAX,
         unsuccessful_runs_kept: i32::MAX,
