@@ -38,11 +38,11 @@ pub(crate) struct CommandLine {
 /// Flags of every verb.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// Print without colours (as do $NO_COLOR and output that is not a terminal)
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
     // The stock plugin's log flags: this program logs nothing, and scripts that pass them shall go on working.
     #[arg(short = 'v', long = "kloglevel", global = true, hide = true)]
     kloglevel: Option<String>,

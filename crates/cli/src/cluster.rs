@@ -110,7 +110,7 @@ impl Cluster {
         let parameters = ListParams::default();
         let listed = match self.timed(here.list_metadata(&parameters)).await {
             Ok(listed) => listed,
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
                 return anyhow!(
                     "this cluster does not know {}.{}: install the custom resource definitions first",
                     kind.plural(),

@@ -74,7 +74,7 @@ impl Output {
 
     /// Says why a command failed.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
-        self.note(&format!("Error: {error:#}"));
+        self.note(&format!("Error: {}", crate::explain::causes(error)));
         ExitCode::FAILURE
     }
 }
