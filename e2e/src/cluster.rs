@@ -1,53 +1,84 @@
-//! One real cluster: the lab, or the one that KUBECONFIG names.
+//! One real cluster: a lab, or a context of the user's kubeconfig.
 
 use anyhow::{Context, anyhow, bail};
 use futures::{StreamExt, TryStreamExt};
 use headgate_lab::Lab;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Config, config::KubeConfigOptions};
+use kube::{Api, Client, Config};
 use serde_json::Value;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Command;
+
+/// Which cluster: a lab, or one that exists.
+#[derive(Clone, Debug)]
+pub enum Where {
+    /// The lab of this name. The caller is in its network already.
+    Lab(String),
+    /// A cluster that exists. Named on purpose: a KUBECONFIG in somebody's environment is no wish to have tests run there.
+    Existing(Existing),
+}
+
+/// A cluster that exists, with Istio, and with the images of the tests in its reach.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Existing {
+    /// Use the cluster of this context of your kubeconfig instead of a lab
+    #[arg(long, env = "HEADGATE_CONTEXT")]
+    pub context: Option<String>,
+    /// With --context: where its Istio gateway is reached, such as http://10.0.0.7
+    #[arg(long, env = "HEADGATE_GATEWAY", requires = "context")]
+    pub gateway: Option<String>,
+    /// With --context: where its Prometheus is reached, such as http://10.0.0.8:9090
+    #[arg(long, env = "HEADGATE_PROMETHEUS", requires = "context")]
+    pub prometheus: Option<String>,
+}
 
 /// A cluster that can be reached, and the tools to handle it.
 #[derive(Clone)]
 pub struct Cluster {
     /// The client, with a timeout on each call.
     pub client: Client,
-    kubeconfig: Option<PathBuf>,
-    lab: Option<String>,
+    kubeconfig: PathBuf,
+    place: Where,
 }
 
 impl Cluster {
-    /// Connects to the lab that `HEADGATE_LAB` names, or else to the cluster of `KUBECONFIG`.
+    /// Connects to the lab that `HEADGATE_LAB` names, or else to the cluster of the context `HEADGATE_CONTEXT`.
     ///
     /// # Errors
-    /// When there is no such lab, or no such configuration.
+    /// When neither is set, or what is named does not exist.
     pub async fn connect() -> anyhow::Result<Self> {
-        Self::connect_to(std::env::var("HEADGATE_LAB").ok()).await
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let place = match variable("HEADGATE_LAB") {
+            Some(lab) => Where::Lab(lab),
+            None => Where::Existing(Existing {
+                context: Some(variable("HEADGATE_CONTEXT").context("set HEADGATE_LAB or HEADGATE_CONTEXT")?),
+                gateway: variable("HEADGATE_GATEWAY"),
+                prometheus: variable("HEADGATE_PROMETHEUS"),
+            }),
+        };
+        Self::connect_to(place).await
     }
 
-    /// Connects to that lab, or to the cluster of `KUBECONFIG`. The caller is in the lab's network already.
+    /// Connects to that cluster.
     ///
     /// # Errors
-    /// As [`Cluster::connect`].
-    pub async fn connect_to(lab: Option<String>) -> anyhow::Result<Self> {
+    /// When there is no such lab or context.
+    pub async fn connect_to(place: Where) -> anyhow::Result<Self> {
         // A second call finds it installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig =
-            lab.as_deref().map(|name| Lab::attach(name).map(|lab| lab.kubeconfig())).transpose()?;
-        let mut config = match &kubeconfig {
-            Some(path) => {
-                let file = kube::config::Kubeconfig::read_from(path)?;
-                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
-            }
-            None => Config::infer().await.context("set HEADGATE_LAB to the name of a lab, or KUBECONFIG")?,
+        let kubeconfig = match &place {
+            Where::Lab(name) => Lab::attach(name)?.kubeconfig(),
+            Where::Existing(existing) => kubeconfig_of(existing.context.as_deref().unwrap_or_default())?,
         };
+        let file = Kubeconfig::read_from(&kubeconfig)?;
+        let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
         config.read_timeout = Some(Duration::from_secs(300));
         let client = Client::try_from(config)?;
-        Ok(Self { client, kubeconfig, lab })
+        Ok(Self { client, kubeconfig, place })
     }
 
     /// The lab, when this cluster is one.
@@ -55,7 +86,36 @@ impl Cluster {
     /// # Errors
     /// When the lab is gone.
     pub fn lab(&self) -> anyhow::Result<Option<Lab>> {
-        self.lab.as_deref().map(Lab::attach).transpose()
+        match &self.place {
+            Where::Lab(name) => Lab::attach(name).map(Some),
+            Where::Existing(_) => Ok(None),
+        }
+    }
+
+    /// Where the Istio gateway is reached.
+    ///
+    /// # Errors
+    /// When nobody said so.
+    pub fn gateway_url(&self) -> anyhow::Result<String> {
+        match &self.place {
+            Where::Lab(name) => Ok(Lab::attach(name)?.gateway_url()),
+            Where::Existing(existing) => {
+                existing.gateway.clone().context("say where the gateway is: HEADGATE_GATEWAY")
+            }
+        }
+    }
+
+    /// Where Prometheus is reached.
+    ///
+    /// # Errors
+    /// When nobody said so.
+    pub fn prometheus_url(&self) -> anyhow::Result<String> {
+        match &self.place {
+            Where::Lab(name) => Ok(Lab::attach(name)?.prometheus_url()),
+            Where::Existing(existing) => {
+                existing.prometheus.clone().context("say where Prometheus is: HEADGATE_PROMETHEUS")
+            }
+        }
     }
 
     /// A command with this cluster's kubeconfig in its environment. `name` is a tool of the lab's, where it has one.
@@ -63,16 +123,16 @@ impl Cluster {
     /// # Errors
     /// When the lab has no such tool.
     pub fn command(&self, name: &str) -> anyhow::Result<Command> {
-        let program = if self.lab.is_some() { headgate_lab::tool(name)? } else { PathBuf::from(name) };
+        let program = match &self.place {
+            Where::Lab(_) => headgate_lab::tool(name)?,
+            Where::Existing(_) => PathBuf::from(name),
+        };
         Ok(self.with_kubeconfig(Command::new(program)))
     }
 
     /// `command` with this cluster's kubeconfig in its environment.
     pub fn with_kubeconfig(&self, mut command: Command) -> Command {
-        if let Some(path) = &self.kubeconfig {
-            command.env("KUBECONFIG", path);
-        }
-        command.kill_on_drop(true);
+        command.env("KUBECONFIG", &self.kubeconfig).kill_on_drop(true);
         command
     }
 
@@ -165,6 +225,22 @@ impl Cluster {
     pub async fn remove_namespace(&self, name: &str) -> anyhow::Result<()> {
         self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=false"]).await.map(|_| ())
     }
+}
+
+/// The user's kubeconfig with this context as its current one, in a file of its own for all tools.
+fn kubeconfig_of(context: &str) -> anyhow::Result<PathBuf> {
+    let mut config =
+        Kubeconfig::read().context("cannot read the kubeconfig (KUBECONFIG, or ~/.kube/config)")?;
+    anyhow::ensure!(
+        config.contexts.iter().any(|known| known.name == context),
+        "the kubeconfig has no context {context:?}"
+    );
+    config.current_context = Some(context.to_owned());
+    let path = std::env::temp_dir().join(format!("headgate-kubeconfig-{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    serde_json::to_writer(file, &config).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 /// The kinds that tests touch.

@@ -8,7 +8,7 @@ use crate::install;
 use crate::load::{Load, LoadOptions};
 use crate::prometheus::Prometheus;
 use crate::shop::{Manifests, Shop};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use screen::{Moment, Screen};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -46,12 +46,11 @@ pub async fn run(cluster: &Cluster) -> anyhow::Result<Verdict> {
 
     screen.act("docs/examples/canary-istio is applied: a Rollout, two Services, a VirtualService, two AnalysisTemplates");
     let shop = Shop::open(cluster, NAMESPACE, &Manifests::example(NAMESPACE)?).await?;
-    let lab = cluster.lab()?.context("the demo needs the lab")?;
     let load = start_traffic(&shop).await?;
     screen.note(&format!("steady traffic through the gateway: {RATE} requests a second"));
 
     let mut stage =
-        Stage { shop, load, prometheus: Prometheus::of(&lab), screen, verdict: Verdict::default() };
+        Stage { shop, load, prometheus: Prometheus::of(cluster)?, screen, verdict: Verdict::default() };
     let outcome = stage.acts().await;
     let Stage { load, mut verdict, .. } = stage;
     verdict.count(&load.stop().await);

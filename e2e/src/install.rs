@@ -32,7 +32,7 @@ pub async fn headgate(cluster: &Cluster) -> anyhow::Result<()> {
         let target = lab.prometheus_rules_dir().join("headgate.rules.yaml");
         std::fs::copy(&rules, &target)
             .with_context(|| format!("cannot copy the alerts to {}", target.display()))?;
-        crate::prometheus::Prometheus::of(&lab).reload().await?;
+        lab.reload_prometheus()?;
     }
     let mut helm = cluster.command("helm")?;
     helm.args(["upgrade", "--install", "headgate"]).arg(root().join("charts/headgate"));

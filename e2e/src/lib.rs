@@ -1,7 +1,7 @@
 //! The harness of everything that runs on a real cluster: tests, demo, benchmarks.
 //!
-//! A cluster is the lab (`HEADGATE_LAB=name`), or any other (`KUBECONFIG`). Conditions are awaited by
-//! watching, never by sleeping.
+//! A cluster is the lab (`HEADGATE_LAB=name`), or a context of your kubeconfig (`HEADGATE_CONTEXT=name`, with
+//! `HEADGATE_GATEWAY` and `HEADGATE_PROMETHEUS`). Conditions are awaited by watching, never by sleeping.
 
 pub mod cluster;
 pub mod demo;

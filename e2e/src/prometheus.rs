@@ -1,7 +1,7 @@
-//! Asking the lab's Prometheus.
+//! Asking the cluster's Prometheus.
 
+use crate::cluster::Cluster;
 use anyhow::Context;
-use headgate_lab::Lab;
 use serde_json::Value;
 
 /// A Prometheus server.
@@ -12,21 +12,13 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// That of a lab.
-    pub fn of(lab: &Lab) -> Self {
-        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(5)).build();
-        Self { url: lab.prometheus_url(), client: client.unwrap_or_default() }
-    }
-
-    /// Makes it read its rule files again.
+    /// That of a cluster.
     ///
     /// # Errors
-    /// When it does not accept them.
-    pub async fn reload(&self) -> anyhow::Result<()> {
-        let reply = self.client.post(format!("{}/-/reload", self.url)).send().await?;
-        let status = reply.status();
-        anyhow::ensure!(status.is_success(), "Prometheus refuses to reload: {}", reply.text().await?);
-        Ok(())
+    /// When nobody said where it is.
+    pub fn of(cluster: &Cluster) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(5)).build()?;
+        Ok(Self { url: cluster.prometheus_url()?, client })
     }
 
     /// The value of the first series of an instant query; `None` without data or for NaN.

@@ -214,12 +214,11 @@ impl Shop {
         Ok(items.iter().filter_map(|event| event["message"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Where clients find the shop: the lab's gateway, with the shop's host.
+    /// Where clients find the shop: the gateway, with the shop's host.
     ///
     /// # Errors
-    /// When the cluster is no lab.
+    /// When nobody said where the gateway is.
     pub fn target(&self) -> anyhow::Result<Target> {
-        let lab = self.cluster.lab()?.context("traffic needs the lab's gateway")?;
-        Target::from_url(&lab.gateway_url())?.with_host(&host(&self.namespace))
+        Target::from_url(&self.cluster.gateway_url()?)?.with_host(&host(&self.namespace))
     }
 }

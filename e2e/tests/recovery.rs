@@ -11,7 +11,8 @@ use tokio::process::Command;
 /// The shell blocks of the page, after the one that sets the names.
 fn commands() -> anyhow::Result<String> {
     let page = std::fs::read_to_string(root().join("docs/recovery.md"))?;
-    let blocks: Vec<&str> = page.split("```sh\n").skip(2).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<&str> =
+        page.split("```sh\n").skip(2).filter_map(|rest| rest.split("```").next()).collect();
     anyhow::ensure!(blocks.len() == 5, "the page has {} blocks of commands", blocks.len());
     Ok(blocks.concat())
 }

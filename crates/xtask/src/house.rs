@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "headgate-driver",
         &["headgate-api", "headgate-model", "headgate-engine", "headgate-traffic", "headgate-analysis"],
     ),
+    ("headgate-sim", &["headgate-api", "headgate-model", "headgate-driver"]),
     ("headgate-controller", &["headgate-api", "headgate-model", "headgate-driver"]),
     ("headgate-cli", &["headgate-api", "headgate-model"]),
     ("headgate-lab", &[]),

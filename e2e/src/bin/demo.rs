@@ -2,7 +2,9 @@
 #![expect(clippy::print_stdout, reason = "a command line tool speaks to its user")]
 
 use clap::Parser;
-use headgate_e2e::{Cluster, demo};
+use headgate_e2e::Cluster;
+use headgate_e2e::cluster::{Existing, Where};
+use headgate_e2e::demo::{self, Verdict};
 use headgate_lab::{Addon, Lab, Options};
 use std::process::ExitCode;
 
@@ -14,31 +16,42 @@ struct Args {
     #[arg(long)]
     keep: bool,
     /// The name of the lab that is used
-    #[arg(long, default_value = "demo")]
+    #[arg(long, default_value = "demo", conflicts_with = "context")]
     name: String,
+    #[command(flatten)]
+    existing: Existing,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    let verdict =
+        if args.existing.context.is_some() { show(Where::Existing(args.existing))? } else { in_lab(&args)? };
+    println!("{verdict}");
+    Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn in_lab(args: &Args) -> anyhow::Result<Verdict> {
     let lab = Lab::up(&Options { name: args.name.clone(), addons: vec![Addon::Prometheus, Addon::Istio] })?;
     // Before the runtime has threads: they all shall be in the lab's network.
     lab.enter_netns()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let verdict = runtime.block_on(async {
-        let cluster = Cluster::connect_to(Some(args.name.clone())).await?;
-        tokio::select! {
-            verdict = demo::run(&cluster) => verdict,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        }
-    });
+    let verdict = show(Where::Lab(args.name.clone()));
     if args.keep {
         look_around(&args.name);
     } else {
         Lab::down(&args.name)?;
     }
-    let verdict = verdict?;
-    println!("{verdict}");
-    Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    verdict
+}
+
+fn show(place: Where) -> anyhow::Result<Verdict> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let cluster = Cluster::connect_to(place).await?;
+        tokio::select! {
+            verdict = demo::run(&cluster) => verdict,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        }
+    })
 }
 
 fn look_around(name: &str) {
