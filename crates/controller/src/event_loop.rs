@@ -175,7 +175,13 @@ impl EventLoop {
         let is_time = self.published.is_none_or(|published| published.elapsed() >= PUBLISH_EVERY);
         if self.has_news && is_time {
             self.has_news = false;
-            self.connections.fleet.publish(self.driver.facts(), self.driver.counters().clone());
+            let mut facts = self.driver.facts();
+            if !self.is_leading {
+                // The leader reports them: sums over replicas count each object once.
+                facts.rollouts.clear();
+                facts.analysis_runs.clear();
+            }
+            self.connections.fleet.publish(facts, self.driver.counters().clone());
             self.published = Some(Instant::now());
         }
     }

@@ -105,7 +105,7 @@ impl Metrics {
         registry.register("headgate_watch_errors", "Errors of watches", self.watch_errors.clone());
         registry.register(
             "headgate_watch_failing",
-            "1 while a watch fails: what is known of this kind grows old",
+            "Whether a watch fails now: what is known of its kind grows old",
             self.watch_failing.clone(),
         );
         registry.register(
@@ -123,8 +123,8 @@ impl Metrics {
             "Observations that wait to be taken in",
             self.queued.clone(),
         );
-        registry.register("headgate_leader", "1 while this process leads", self.leader.clone());
-        registry.register("headgate_synced", "1 when every watched kind is known", self.synced.clone());
+        registry.register("headgate_leader", "Whether this process leads", self.leader.clone());
+        registry.register("headgate_synced", "Whether every watched kind is known", self.synced.clone());
         self
     }
 

@@ -52,7 +52,8 @@ pub async fn run(
     if !watch.labels.is_empty() {
         config = config.labels(watch.labels);
     }
-    Feed::new(watch, out, metrics).follow(watcher(api, config)).await;
+    let mut feed = Feed::new(watch, out, metrics);
+    while let Ended::NotInstalled = feed.follow(watcher(api.clone(), config.clone())).await {}
 }
 
 /// Turns one watch's events into observations.
@@ -71,22 +72,36 @@ struct Feed {
 /// Nobody listens any more.
 struct Closed;
 
+/// Why following a watch has ended.
+enum Ended {
+    /// The kind does not exist: what the watch remembers is worth nothing, a new one must list.
+    NotInstalled,
+    Closed,
+}
+
 impl Feed {
     fn new(watch: Watch, out: Sender<Observation>, metrics: Arc<Metrics>) -> Self {
         Self { watch, out, metrics, announced: false, pause: PAUSE_MIN, failing: None }
     }
 
-    async fn follow(mut self, events: impl Stream<Item = watcher::Result<Event<Object>>>) {
+    async fn follow(&mut self, events: impl Stream<Item = watcher::Result<Event<Object>>>) -> Ended {
         let mut events = pin!(events);
         while let Some(event) = events.next().await {
             let passed_on = match event {
                 Ok(event) => self.pass_on(event).await,
+                Err(error) if not_installed(&error) => {
+                    return match self.wait_after(error).await {
+                        Ok(()) => Ended::NotInstalled,
+                        Err(Closed) => Ended::Closed,
+                    };
+                }
                 Err(error) => self.wait_after(error).await,
             };
             if passed_on.is_err() {
-                return;
+                break;
             }
         }
+        Ended::Closed
     }
 
     async fn pass_on(&mut self, event: Event<Object>) -> Result<(), Closed> {
@@ -182,9 +197,12 @@ impl Feed {
     }
 }
 
-/// A list of a kind that does not exist is answered with 404.
+/// A list or watch of a kind that does not exist is answered with 404.
 fn not_installed(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
+        return false;
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 #[cfg(test)]
@@ -294,6 +312,21 @@ mod tests {
         .await;
         let not = "not installed";
         assert_eq!(seen, [not, not, not, "list", "listed a", "synced"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_uninstalled_is_listed_anew_when_it_comes_back() {
+        let seen = observe(Scope::Cluster, 7, |call, request| match (call, is_watch(request)) {
+            (1 | 2, _) => Some(refuse(404)),
+            (3, true) => panic!("a watch that remembers what is gone: {request}"),
+            (_, true) => None,
+            (_, false) => Some(list(&["a"])),
+        })
+        .await;
+        assert_eq!(
+            seen,
+            ["list", "listed a", "synced", "not installed", "not installed", "list", "listed a"]
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -106,15 +106,18 @@ async fn something(seen: &Mutex<Vec<String>>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_waits_knows_everything_and_asks_for_nothing() {
+async fn a_replica_that_waits_knows_everything_but_asks_for_nothing_and_reports_no_rollout() {
     let (client, seen) = silent_server();
     let running = Running::start(client).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let text = running.metrics.text().unwrap();
     assert!(text.contains("headgate_synced 1\n") && text.contains("headgate_leader 0\n"), "{text}");
     assert_eq!(*seen.lock().unwrap(), [""; 0]);
+    assert_eq!(running.fleet.known().facts.rollouts, [], "the leader reports them");
+    running.standing.send(Standing::Leading).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(running.fleet.known().facts.rollouts.len(), 1);
-    assert!(running.stop().await < Duration::from_secs(1));
+    assert!(running.stop().await <= DRAIN_TIME_LIMIT);
 }
 
 #[tokio::test(start_paused = true)]
