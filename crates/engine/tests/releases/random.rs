@@ -35,6 +35,8 @@ enum Act {
     Kubelet,
     /// One decision of which only so many effects are carried out.
     Decide(usize),
+    /// One decision whose record could not be written.
+    Refuse,
     Settle,
 }
 
@@ -62,6 +64,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1..40i64).prop_map(Act::Pass),
         6 => Just(Act::Kubelet),
         10 => (0..4usize).prop_map(Act::Decide),
+        2 => Just(Act::Refuse),
         2 => Just(Act::Settle),
     ]
 }
@@ -152,6 +155,10 @@ fn perform(world: &mut World, act: Act) {
             let decision = world.decide();
             world.carry_out(&decision, effects);
         }
+        Act::Refuse => {
+            let decision = world.decide();
+            world.carry_out_without_record(&decision);
+        }
         Act::Settle => world.settle(),
     }
 }
@@ -184,7 +191,7 @@ fn calm_down(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_invariants_hold_and_the_rollout_comes_to_rest(

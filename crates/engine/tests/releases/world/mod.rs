@@ -6,9 +6,9 @@ mod invariants;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
 use headgate_model::{
-    AnalysisRunView, Capabilities, Decision, Effect, Kind, Notice, ObjectKey, Observed, ReplicaSetView,
-    RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, TemplateKey, Timestamp,
-    TrafficState, WeightRange, selector, template, validate,
+    AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Kind, Notice, ObjectKey,
+    Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot,
+    TemplateKey, Timestamp, TrafficState, WeightRange, selector, template, validate,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -325,6 +325,16 @@ impl World {
             let said = outcome(&self.snapshot, effect);
             self.note(said);
             self.apply(effect);
+        }
+    }
+
+    /// The record could not be written: only what adds pods or leads back to stable goes out (R1).
+    pub(crate) fn carry_out_without_record(&mut self, decision: &Decision) {
+        for effect in &decision.effects {
+            let back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
+            if back || effect.class() == EffectClass::Grow {
+                self.apply(effect);
+            }
         }
     }
 
