@@ -1,6 +1,7 @@
 //! Carrying out the effects of one decision: class by class, two effects on one object never at the same
 //! time, and nothing more of it once the world turns out to be another (R2, R6).
 
+use crate::backoff::is_recent;
 use crate::guard::{self, InTheWay, Subject};
 use crate::io::{Call, ObjectRef, Reply};
 use crate::object;
@@ -10,7 +11,6 @@ use crate::quiet::Breaker;
 use crate::resources::ROLLOUTS;
 use crate::rollout_task::{Rest, RolloutTask, Stage};
 use headgate_model::{Direction, Effect, EffectClass, FailureClass, Notice, Timestamp};
-use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -151,7 +151,7 @@ impl RolloutTask {
                 let times = [plan.wake_at, self.failures.next_retry(context.now)];
                 return Rest::Until(times.into_iter().flatten().min());
             }
-            if context.now.duration_since(plan.fenced_at) > SignedDuration::from_secs(FENCE_SECONDS) {
+            if !is_recent(plan.fenced_at, FENCE_SECONDS, context.now) {
                 self.confirm(plan, context);
                 return Rest::Busy;
             }

@@ -49,7 +49,7 @@ impl Failures {
 
     /// Whether the act must wait for its next attempt.
     pub(crate) fn holds(&self, key: &EffectKey, now: Timestamp) -> bool {
-        self.tried.get(key).is_some_and(|tried| now < tried.retry_at)
+        self.tried.get(key).is_some_and(|tried| is_ahead(tried.retry_at, i64::from(BACKOFF_SECONDS_MAX), now))
     }
 
     /// The failures as input of a decision.
@@ -59,7 +59,8 @@ impl Failures {
 
     /// The next time at which an act may be tried again.
     pub(crate) fn next_retry(&self, now: Timestamp) -> Option<Timestamp> {
-        self.tried.values().map(|tried| tried.retry_at).filter(|retry_at| *retry_at > now).min()
+        let retries = self.tried.values().map(|tried| tried.retry_at);
+        retries.filter(|retry_at| is_ahead(*retry_at, i64::from(BACKOFF_SECONDS_MAX), now)).min()
     }
 
     /// Forgets failures of acts that are no longer tried.
@@ -82,6 +83,18 @@ fn delay(failure: &Failure, seed: &str) -> SignedDuration {
     let milliseconds = u64::from(seconds) * (750 + share);
     let capped = milliseconds.min(u64::from(BACKOFF_SECONDS_MAX) * 1000);
     SignedDuration::from_millis(i64::try_from(capped).unwrap_or(i64::MAX))
+}
+
+/// Whether a time is in the past, by at most so many seconds. A time in the future is none of ours: the clock was
+/// set back since.
+pub(crate) fn is_recent(at: Timestamp, seconds: i64, now: Timestamp) -> bool {
+    (SignedDuration::ZERO..=SignedDuration::from_secs(seconds)).contains(&now.duration_since(at))
+}
+
+/// Whether a time that was set at most so many seconds ahead is still to come. One that is further away was set
+/// before the clock was set back, and does not count.
+pub(crate) fn is_ahead(at: Timestamp, seconds: i64, now: Timestamp) -> bool {
+    at > now && at.duration_since(now) <= SignedDuration::from_secs(seconds)
 }
 
 /// Cut to whole seconds, as Kubernetes stores times.
@@ -126,6 +139,15 @@ mod tests {
         assert!(!failures.holds(&EffectKey::record(), now));
         let (failures, now) = failed(FailureClass::Conflict, 2);
         assert!(failures.holds(&EffectKey::record(), now));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_lets_nothing_wait_for_hours() {
+        let (failures, now) = failed(FailureClass::Forbidden, 5);
+        let before = now - SignedDuration::from_hours(1);
+        assert!(failures.holds(&EffectKey::record(), now));
+        assert!(!failures.holds(&EffectKey::record(), before));
+        assert_eq!(failures.next_retry(before), None);
     }
 
     #[test]

@@ -20,6 +20,9 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Smaller corrections of the clock than this need no attention.
+const CLOCK_STEP_SECONDS: i64 = 2;
+
 /// How the driver is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -172,7 +175,7 @@ impl Driver {
 
     /// Takes in what a watch has delivered.
     pub fn observe(&mut self, observation: Observation, now: Timestamp) {
-        self.now = now;
+        self.tick(now);
         match observation {
             Observation::Applied(resource, object) | Observation::Listed(resource, object) => {
                 self.applied(resource, object);
@@ -218,9 +221,21 @@ impl Driver {
     /// From now on this process holds the lease: it may write. What its watches have delivered may be older
     /// than what the leader before it has written, so each rollout is read live before it is first acted for.
     pub fn lead(&mut self, now: Timestamp) {
-        self.now = now;
+        self.tick(now);
         self.role = Role::Leader;
         self.wake_all();
+    }
+
+    /// Takes in the time. When the clock was set back, what was planned by it is planned again.
+    fn tick(&mut self, now: Timestamp) {
+        let is_set_back = self.now.duration_since(now) > SignedDuration::from_secs(CLOCK_STEP_SECONDS);
+        self.now = now;
+        if is_set_back {
+            for fetch in self.fetches.values_mut() {
+                fetch.retry_at = None;
+            }
+            self.wake_all();
+        }
     }
 
     fn wake_all(&mut self) {
@@ -315,7 +330,7 @@ impl Driver {
 
     /// Decides what is due and returns the requests to send now. Their replies go to [`Driver::reply`].
     pub fn poll(&mut self, now: Timestamp) -> Vec<Request> {
-        self.now = now;
+        self.tick(now);
         if self.role == Role::Leader && self.is_synced() {
             self.send_fetches();
             for _ in 0..self.options.limits.decisions_per_poll {
@@ -371,7 +386,7 @@ impl Driver {
 
     /// Takes the reply to a request. Replies to requests that nobody waits for any more are dropped.
     pub fn reply(&mut self, id: RequestId, reply: Reply, now: Timestamp) {
-        self.now = now;
+        self.tick(now);
         match self.outbox.addressee(id) {
             Some(Addressee::Task(key, errand)) => self.task_reply(id, &key, errand, reply),
             Some(Addressee::Fetch { target, seen }) => self.fetched(&target, &seen, reply),

@@ -131,7 +131,12 @@ fn route(effect: &Effect, store: &Store) -> Result<Vec<Call>, Refusal> {
     let Some(router) = headgate_traffic::router(config.router) else {
         return Err(Refusal::new(FailureClass::Bug, &format!("there is no router {:?}", config.router)));
     };
-    let planned = router_objects(config, store).and_then(|objects| router.plan(config, intent, &objects));
+    let plan = || router_objects(config, store).and_then(|objects| router.plan(config, intent, &objects));
+    let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(plan)).map_err(|_| {
+        let message =
+            format!("router {:?} panicked: this is a defect of Headgate, please report it", config.router);
+        Refusal::new(FailureClass::Bug, &message)
+    })?;
     let patches = planned.map_err(|problem| refusal(&problem))?;
     Ok(patches.into_iter().map(|patch| merge(of_key(&patch.target), patch.merge)).collect())
 }

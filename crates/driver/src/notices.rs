@@ -1,13 +1,12 @@
 //! Kubernetes events (R11): functions of records and outcomes, sent after the record is stored. An event that
 //! cannot be sent never holds anything up.
 
-use crate::backoff::fingerprint;
+use crate::backoff::{fingerprint, is_recent};
 use crate::io::{Call, ObjectRef, Resource};
 use crate::object;
 use crate::resources::EVENTS;
 use headgate_api::events;
 use headgate_model::{EffectKey, Failure, FailureClass, Notice, NoticeKind, Timestamp};
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
@@ -113,8 +112,7 @@ pub(crate) struct Told {
 impl Told {
     /// Whether one more event fits into this minute.
     pub(crate) fn permits(&mut self, per_minute_max: usize, now: Timestamp) -> bool {
-        let minute = SignedDuration::from_secs(60);
-        while self.sent.front().is_some_and(|at| now.duration_since(*at) >= minute) {
+        while self.sent.front().is_some_and(|at| !is_recent(*at, 59, now)) {
             self.sent.pop_front();
         }
         let fits = self.sent.len() < per_minute_max;

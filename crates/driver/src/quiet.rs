@@ -1,7 +1,7 @@
 //! How much is written (R10): numbers of pods at most once a second, and a breaker for a rollout that writes
 //! and writes without getting anywhere.
 
-use crate::backoff::fingerprint;
+use crate::backoff::{fingerprint, is_ahead, is_recent};
 use crate::record::Weight;
 use headgate_model::{Effect, Timestamp};
 use jiff::SignedDuration;
@@ -57,7 +57,9 @@ impl Quiet {
             return Permit::NotBefore(until);
         }
         match self.record_written_at {
-            Some(at) if weight == Weight::Counters && now < later(at, 1) => Permit::NotBefore(later(at, 1)),
+            Some(at) if weight == Weight::Counters && is_ahead(later(at, 1), 1, now) => {
+                Permit::NotBefore(later(at, 1))
+            }
             _ => Permit::Go,
         }
     }
@@ -65,7 +67,7 @@ impl Quiet {
     /// Whether the breaker lets anything out.
     pub(crate) fn hold(&self, now: Timestamp) -> Permit {
         match self.held_until {
-            Some(until) if now < until => Permit::NotBefore(until),
+            Some(until) if is_ahead(until, HOLD_SECONDS_MAX, now) => Permit::NotBefore(until),
             _ => Permit::Go,
         }
     }
@@ -140,7 +142,7 @@ pub(crate) enum Breaker {
 }
 
 fn is_old(at: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(at) >= SignedDuration::from_secs(60)
+    !is_recent(at, 59, now)
 }
 
 fn later(at: Timestamp, seconds: i64) -> Timestamp {

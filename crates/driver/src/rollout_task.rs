@@ -6,6 +6,7 @@
 //!            └─ record unchanged, or refused ──> Confirming ── same version ──┘
 //! ```
 
+use crate::Deciders;
 use crate::acting::{Plan, Scope};
 use crate::backoff::{Failures, whole_seconds};
 use crate::io::{Call, ObjectRef, Reply, RequestId};
@@ -17,13 +18,14 @@ use crate::quiet::{Breaker, MovesPods, Permit, Quiet};
 use crate::record::{self, RecordPatch, Weight};
 use crate::references::{Name, named};
 use crate::resources::ROLLOUTS;
-use crate::view;
+use crate::store::Store;
+use crate::view::{self, lenient};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutCondition, RolloutStatus};
-use headgate_model::{Decision, Effect, EffectKey, FailureClass, Notice, Snapshot, Timestamp};
+use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one rollout between events.
 #[derive(Debug)]
@@ -85,6 +87,31 @@ pub(crate) enum Rest {
     Until(Option<Timestamp>),
 }
 
+/// A decision, and what is told of it.
+struct Decided {
+    decision: Decision,
+    /// Told once the record is stored.
+    notices: Vec<Notice>,
+    /// For each effect, what is told once it was carried out.
+    told: Vec<Vec<Notice>>,
+}
+
+impl Decided {
+    fn new(
+        rollout: &Value,
+        failures: BTreeMap<EffectKey, Failure>,
+        store: &Store,
+        deciders: &Deciders,
+        now: Timestamp,
+    ) -> Self {
+        let snapshot = view::snapshot(rollout, &named(rollout, store), store, failures);
+        let decision = (deciders.rollout)(&snapshot, now);
+        let notices = (deciders.notices)(&snapshot, &decision.record);
+        let told = decision.effects.iter().map(|effect| (deciders.outcome)(&snapshot, effect)).collect();
+        Self { decision, notices, told }
+    }
+}
+
 /// Live reads, as an act that can fail.
 pub(crate) fn read_key() -> EffectKey {
     EffectKey { verb: "Read", object: String::new() }
@@ -133,10 +160,8 @@ impl RolloutTask {
         if !self.failures.holds(&decide_key(), context.now) {
             failures.remove(&decide_key());
         }
-        let named = named(&rollout, context.store);
-        let snapshot = view::snapshot(&rollout, &named, context.store, failures);
-        let decision = self.decided(&snapshot, context);
-        self.proceed(&rollout, &snapshot, decision, context)
+        let decided = self.decided(&rollout, failures, context);
+        self.proceed(&rollout, decided, context)
     }
 
     /// The Rollout, if it is still the same one.
@@ -145,17 +170,23 @@ impl RolloutTask {
     }
 
     /// The engine's decision. A decision that breaks our rules, or a panic, holds this rollout alone.
-    fn decided(&mut self, snapshot: &Snapshot, context: &mut Context<'_>) -> Decision {
+    fn decided(
+        &mut self,
+        rollout: &Value,
+        failures: BTreeMap<EffectKey, Failure>,
+        context: &mut Context<'_>,
+    ) -> Decided {
         context.counters.decisions += 1;
         let now = whole_seconds(context.now);
-        let decide = std::panic::AssertUnwindSafe(|| (context.deciders.rollout)(snapshot, now));
+        let (store, deciders) = (&*context.store, context.deciders);
+        let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, store, deciders, now));
         let broken = match std::panic::catch_unwind(decide) {
-            Ok(decision) => match decision.check() {
+            Ok(decided) => match decided.decision.check() {
                 Ok(()) => {
                     if !self.failures.holds(&decide_key(), context.now) {
                         self.failures.clear(&decide_key());
                     }
-                    return decision;
+                    return decided;
                 }
                 Err(broken) => broken.to_string(),
             },
@@ -169,18 +200,14 @@ impl RolloutTask {
         if !self.failures.holds(&decide_key(), context.now) {
             self.failed(&decide_key(), refusal, context);
         }
-        let record = internal_error(&snapshot.rollout.status, &message, now);
-        Decision { record, effects: Vec::new(), wake_at: None }
+        let record = internal_error(lenient(rollout.get("status")), &message, now);
+        let decision = Decision { record, effects: Vec::new(), wake_at: None };
+        Decided { decision, notices: Vec::new(), told: Vec::new() }
     }
 
-    fn proceed(
-        &mut self,
-        rollout: &Value,
-        snapshot: &Snapshot,
-        decision: Decision,
-        context: &mut Context<'_>,
-    ) -> Rest {
+    fn proceed(&mut self, rollout: &Value, decided: Decided, context: &mut Context<'_>) -> Rest {
         let now = context.now;
+        let Decided { decision, notices, told } = decided;
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
@@ -196,12 +223,8 @@ impl RolloutTask {
             Scope::All
         };
         let decided_at = decision.wake_at.map(|time| not_at_once(time, now));
-        let allowed = decision.effects.into_iter().filter(|effect| scope.allows(effect));
-        let told = |effect: Effect| {
-            let notices = (context.deciders.outcome)(snapshot, &effect);
-            (effect, notices)
-        };
-        let plan = Plan::new(rollout, allowed.map(told).collect(), decided_at, now);
+        let allowed = decision.effects.into_iter().zip(told).filter(|(effect, _)| scope.allows(effect));
+        let plan = Plan::new(rollout, allowed.collect(), decided_at, now);
         if !writes && plan.effects.iter().all(|part| self.failures.holds(&part.effect.key(), now)) {
             let permitted_at = match permit {
                 Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
@@ -215,7 +238,6 @@ impl RolloutTask {
             return Rest::Busy;
         }
         if writes {
-            let notices = (context.deciders.notices)(snapshot, &decision.record);
             self.write_record(rollout, patch, plan.telling(notices), context);
         } else {
             self.confirm(plan, context);
@@ -396,8 +418,8 @@ fn not_at_once(time: Timestamp, now: Timestamp) -> Timestamp {
 
 /// The stored status with the defect written into it, for a rollout that cannot be decided. The reason stands in
 /// the condition Progressing, where people look and alert.
-fn internal_error(stored: &RolloutStatus, message: &str, now: Timestamp) -> RolloutStatus {
-    let mut record = stored.clone();
+fn internal_error(stored: RolloutStatus, message: &str, now: Timestamp) -> RolloutStatus {
+    let mut record = stored;
     let message = format!("{}: {message}", reasons::INTERNAL_ERROR);
     let stands =
         |condition: &RolloutCondition| condition.type_ == types::PROGRESSING && condition.message == message;

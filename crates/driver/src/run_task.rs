@@ -1,6 +1,6 @@
 //! One AnalysisRun: take measurements, keep the replies until they are in the status, write the status (R9).
 
-use crate::backoff::{Failures, whole_seconds};
+use crate::backoff::{Failures, is_ahead, whole_seconds};
 use crate::io::{Call, ObjectRef, Reply, RequestId};
 use crate::notices::{self, Told};
 use crate::object;
@@ -177,7 +177,7 @@ impl RunTask {
         let patch = record::patch(ANALYSIS_RUNS, run.get("status"), &decision.record, context.pruned);
         if patch.weight != Weight::Unchanged {
             let earliest = self.written_at.and_then(|at| at.checked_add(SignedDuration::from_secs(1)).ok());
-            if let Some(earliest) = earliest.filter(|earliest| *earliest > now) {
+            if let Some(earliest) = earliest.filter(|earliest| is_ahead(*earliest, 1, now)) {
                 return Rest::Until(Some(earliest));
             }
             if self.failures.holds(&EffectKey::record(), now) {

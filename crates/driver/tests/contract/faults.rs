@@ -91,6 +91,22 @@ const FAULTS: [Fault; 8] = [
     Fault::Refused(500, "InternalError"),
 ];
 
+#[test]
+fn a_release_completes_when_the_clock_is_set_back() {
+    let mut world = released();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.fault =
+        Box::new(|request| if request % 2 == 0 { Fault::Refused(500, "InternalError") } else { Fault::None });
+    world.run(8);
+    world.now -= SignedDuration::from_hours(2);
+    world.run(30);
+    world.fault = Box::new(|_| Fault::None);
+    // Pauses and delays are in the stored status as times of the old clock: they end by it.
+    world.now += SignedDuration::from_hours(2);
+    world.run(300);
+    assert_eq!(world.phase(), "Healthy", "{:#}", world.rollout()["status"]);
+}
+
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![8 => Just(Fault::None), 8 => proptest::sample::select(FAULTS.to_vec())]
 }

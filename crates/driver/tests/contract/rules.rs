@@ -217,6 +217,23 @@ fn r1_a_leader_that_was_frozen_after_its_record_reads_the_rollout_again_before_i
 }
 
 #[test]
+fn r1_effects_wait_when_the_watch_shows_a_newer_rollout_than_the_record() {
+    let mut world = scripted_world(|snapshot| {
+        let mut record = snapshot.rollout.status.clone();
+        record.message = "m".to_owned();
+        Decision { record, effects: scale(snapshot, "a", 3).into_iter().collect(), wake_at: None }
+    });
+    world.deliver();
+    let record = world.driver.poll(world.now).remove(0);
+    let reply = world.execute(&record.call);
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    world.deliver();
+    world.driver.reply(record.id, reply, world.now);
+    let next: Vec<Call> = world.driver.poll(world.now).into_iter().map(|request| request.call).collect();
+    assert_eq!(next, [Call::Get(at(ROLLOUTS, "web"))], "it is decided again, with the abort");
+}
+
+#[test]
 fn r1_an_ex_leader_that_thaws_moves_nothing_once_another_has_written() {
     let mut world = released();
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
