@@ -23,8 +23,8 @@ enum Act {
     Verdict(AnalysisPhase),
     /// Somebody else edits the route: smallest and largest share of the canary.
     Drift(i32, i32),
-    /// The route can't be read, or can be again.
-    Hide(bool),
+    /// A router's objects can't be read, or can be again.
+    Hide(usize, bool),
     /// The data plane says that it follows the route, or that it does not.
     Confirm(Option<bool>),
     /// A Service is there, or is not.
@@ -57,7 +57,7 @@ fn act() -> impl Strategy<Value = Act> {
             Just(AnalysisPhase::Successful), Just(AnalysisPhase::Failed), Just(AnalysisPhase::Inconclusive)
         ].prop_map(Act::Verdict),
         1 => (0..=100i32, 0..=100i32).prop_map(|(one, other)| Act::Drift(one.min(other), one.max(other))),
-        1 => any::<bool>().prop_map(Act::Hide),
+        1 => (0..2usize, any::<bool>()).prop_map(|(index, hidden)| Act::Hide(index, hidden)),
         1 => any::<Option<bool>>().prop_map(Act::Confirm),
         1 => any::<bool>().prop_map(Act::Service),
         1 => any::<bool>().prop_map(Act::Mistake),
@@ -141,7 +141,7 @@ fn perform(world: &mut World, act: Act) {
             open.for_each(|run| run.phase = phase);
         }
         Act::Drift(least, most) => world.drift(least, most),
-        Act::Hide(hidden) => world.hide_route(hidden),
+        Act::Hide(index, hidden) => world.hide_route(index, hidden),
         Act::Confirm(word) => world.confirm(word),
         Act::Service(present) if world.snapshot.services.contains_key("shop-canary") => match present {
             true => world.add_service("shop-canary"),
@@ -166,9 +166,14 @@ fn perform(world: &mut World, act: Act) {
 /// All is well again: pods start, nobody pauses, analyses succeed. Whatever happened, the rollout must come to rest.
 fn calm_down(world: &mut World) {
     world.broken.clear();
-    for act in
-        [Act::Pause(false), Act::Hide(false), Act::Confirm(None), Act::Service(true), Act::Mistake(false)]
-    {
+    for act in [
+        Act::Pause(false),
+        Act::Hide(0, false),
+        Act::Hide(1, false),
+        Act::Confirm(None),
+        Act::Service(true),
+        Act::Mistake(false),
+    ] {
         perform(world, act);
     }
     for _ in 0..20 {

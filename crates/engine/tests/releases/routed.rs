@@ -303,6 +303,24 @@ fn setting_a_lower_weight_keeps_the_pods_until_they_have_drained() {
 }
 
 #[test]
+fn a_canary_keeps_the_pods_for_the_share_that_stable_cannot_take_back_yet() {
+    let steps = json!([{"setWeight": 75}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    let first = world.hash(1);
+    world.kill_pods(&first, 2);
+    world.promote();
+    world.pass(60);
+    for _ in 0..5 {
+        world.step();
+    }
+    assert_eq!((world.weight(), world.pods(2)), (75, 3), "two stable pods can't bear three quarters");
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(2)), (25, 1));
+}
+
+#[test]
 fn a_canary_scale_sizes_the_canary_apart_from_its_weight() {
     let steps = json!([{"setCanaryScale": {"replicas": 3}}, {"setWeight": 25}, {"pause": {}},
         {"setCanaryScale": {"matchTrafficWeight": true}}, {"pause": {}}]);

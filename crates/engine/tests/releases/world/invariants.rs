@@ -106,16 +106,12 @@ fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &Traff
 /// Invariant 2: what is left bears what the observed routes still give.
 fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     let spec = world.snapshot.rollout.spec.as_ref().unwrap();
-    if spec.canary.routing.is_none() {
-        return;
-    }
     let noted = set.annotations.get(headgate_api::labels::DESIRED_REPLICAS);
     let by_user = noted.is_some_and(|noted| *noted != desired.to_string());
+    let is_known = world.snapshot.routers.iter().all(|router| router.state.is_ok());
+    assert!(by_user || is_known, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
     let range = world.snapshot.routers.iter().find_map(|router| router.state.as_ref().ok()?.weights);
-    let Some(range) = range else {
-        assert!(by_user, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
-        return;
-    };
+    let Some(range) = range else { return };
     let canary = selected(world, spec.canary.canary_service.as_ref());
     let stable = selected(world, spec.canary.stable_service.as_ref());
     let given = i32::from(canary == Some(set.hash())) * range.canary_max
@@ -128,4 +124,10 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     };
     assert!(by_user || to >= needed, "invariant 2: {} shrinks to {to} while it gets {given}", set.name);
     assert!(to > 0 || given == 0 || desired == 0, "invariant 2: {} goes while it gets {given}", set.name);
+    let is_selected = [canary, stable].contains(&Some(set.hash()));
+    assert!(
+        to > 0 || desired == 0 || !is_selected,
+        "invariant 2: {} goes while a Service leads to it",
+        set.name
+    );
 }

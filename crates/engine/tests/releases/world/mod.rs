@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) broken: BTreeSet<String>,
     /// Events so far, as `reason: message`.
     pub(crate) events: Vec<String>,
-    hidden_route: Option<TrafficState>,
+    hidden_routes: BTreeMap<usize, TrafficState>,
     counter: u64,
 }
 
@@ -85,7 +85,7 @@ impl World {
             now,
             broken: BTreeSet::new(),
             events: Vec::new(),
-            hidden_route: None,
+            hidden_routes: BTreeMap::new(),
             counter: 1,
         };
         world.add_routers();
@@ -289,16 +289,16 @@ impl World {
         }
     }
 
-    /// Makes the route unreadable, or readable again as it was.
-    pub(crate) fn hide_route(&mut self, hide: bool) {
-        let hidden = self.hidden_route.take();
-        let Some(route) = self.route_mut() else { return };
+    /// Makes a router's objects unreadable, or readable again as they were.
+    pub(crate) fn hide_route(&mut self, index: usize, hide: bool) {
+        let Some(route) = self.snapshot.routers.get_mut(index) else { return };
         if hide {
             let kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
             let object = ObjectKey { kind, namespace: "store".into(), name: "shop".into() };
-            let shown = std::mem::replace(&mut route.state, Err(RouterProblem::Unknown(object)));
-            self.hidden_route = hidden.or(shown.ok());
-        } else if let Some(state) = hidden {
+            if let Ok(shown) = std::mem::replace(&mut route.state, Err(RouterProblem::Unknown(object))) {
+                self.hidden_routes.insert(index, shown);
+            }
+        } else if let Some(state) = self.hidden_routes.remove(&index) {
             route.state = Ok(state);
         }
     }
