@@ -7,9 +7,11 @@
 )]
 
 mod faults;
+mod fence;
 mod house;
 mod quiet;
 mod rules;
 mod runs;
+mod script;
 mod server;
 mod world;
