@@ -1,4 +1,5 @@
 //! What every router must hold, and golden files: objects in, patches out.
+#![cfg(test)]
 
 use headgate_model::{
     Destination, Kind, ObjectKey, Objects, Observed, RouterConfig, RouterProblem, TrafficIntent,
