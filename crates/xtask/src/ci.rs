@@ -49,26 +49,29 @@ pub(crate) fn demo(passed: &Passed) -> anyhow::Result<()> {
 
 /// Format, clippy and the rules of the house.
 pub(crate) fn lint() -> anyhow::Result<()> {
-    run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    format()?;
+    clippy()?;
     house::check()
+}
+
+fn format() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> anyhow::Result<()> {
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
 /// Unit and property tests.
 pub(crate) fn unit() -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    tally.tests(&mut cargo(&[
-        "test",
-        "--workspace",
-        "--exclude",
-        "headgate-e2e",
-        "--exclude",
-        "headgate-lab",
-        "--lib",
-        "--bins",
-        "--tests",
-    ]));
+    tally.tests(&mut unit_tests());
     tally.close()
+}
+
+/// Everything that needs no cluster; e2e is run by path.
+fn unit_tests() -> Command {
+    cargo(&["test", "--workspace", "--exclude", "headgate-e2e", "--exclude", "headgate-lab"])
 }
 
 /// The tests on a real cluster.
@@ -84,10 +87,8 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     tally.part("lab builds", 18, |tally| tally.check("the lab's parts are built", setup));
     tally.part("Rust: format, clippy, builds", 14, |tally| {
-        tally.check("the code is formatted", || run(&mut cargo(&["fmt", "--all", "--check"])));
-        tally.check("clippy has nothing to say", || {
-            run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-        });
+        tally.check("the code is formatted", format);
+        tally.check("clippy has nothing to say", clippy);
         tally.check("everything compiles", || run(&mut cargo(&["test", "--workspace", "--no-run"])));
         tally.check("the images are built", || image::build().map(|_| ()));
     });
@@ -97,14 +98,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         tally.check("5,000 random templates hash as in Go", || gotypes::check_hash(5000, 1));
         tally.check("the alerts pass promtool", alerts);
         tally.check("the chart renders", chart);
-        tally.tests(&mut cargo(&[
-            "test",
-            "--workspace",
-            "--exclude",
-            "headgate-e2e",
-            "--exclude",
-            "headgate-lab",
-        ]));
+        tally.tests(&mut unit_tests());
     });
     if !args.no_e2e {
         tally.part("e2e", 18, |tally| {
