@@ -71,7 +71,15 @@ pub(crate) fn unit() -> anyhow::Result<()> {
 
 /// Everything that needs no cluster; e2e is run by path.
 fn unit_tests() -> Command {
-    cargo(&["test", "--workspace", "--exclude", "headgate-e2e", "--exclude", "headgate-lab"])
+    cargo(&[
+        "test",
+        "--no-fail-fast",
+        "--workspace",
+        "--exclude",
+        "headgate-e2e",
+        "--exclude",
+        "headgate-lab",
+    ])
 }
 
 /// The tests on a real cluster.
@@ -102,7 +110,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     });
     if !args.no_e2e {
         tally.part("e2e", 18, |tally| {
-            tally.tests(&mut cargo(&["test", "--package", "headgate-lab"]));
+            tally.tests(&mut cargo(&["test", "--no-fail-fast", "--package", "headgate-lab"]));
             if let Err(error) = tally.e2e(&[]) {
                 tally.fail("the lab comes up", &error);
             }
@@ -168,7 +176,7 @@ impl Tally {
 
     /// Runs cargo's test runner, shows what it prints, and counts from its summary lines.
     fn tests(&mut self, command: &mut Command) {
-        if let Err(error) = self.counted(command.arg("--no-fail-fast")) {
+        if let Err(error) = self.counted(command) {
             self.fail("cargo test", &error);
         }
     }
@@ -197,15 +205,16 @@ impl Tally {
     /// `HEADGATE_CONTEXT` they run in that cluster instead.
     fn e2e(&mut self, filter: &[String]) -> anyhow::Result<()> {
         if std::env::var_os("HEADGATE_CONTEXT").is_some() {
-            self.tests(cargo(&["test", "--package", "headgate-e2e"]).args(filter));
+            self.tests(cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e", "--"]).args(filter));
             return Ok(());
         }
         let start = Instant::now();
         let lab = Lab::up(&Options { name: LAB.to_owned(), addons: vec![Addon::Prometheus, Addon::Istio] })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
         run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;
-        let mut command = cargo(&["test", "--package", "headgate-e2e"]);
-        command.env("HEADGATE_LAB", LAB).args(filter);
+        let mut command = cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e"]);
+        // More than there are cores: they wait most of the time.
+        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=6"]).args(filter);
         lab.within(|| {
             self.tests(&mut command);
             Ok(())

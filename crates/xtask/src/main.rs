@@ -31,7 +31,7 @@ enum Command {
     Lint,
     /// Unit and property tests: no cluster, no network
     Unit,
-    /// The tests on a real cluster (needs root); what follows goes to the tests, for example a filter
+    /// The tests on a real cluster (needs root); what follows goes to the test runner, for example a filter
     E2e(ci::Passed),
     /// CRDs, RBAC, reference pages
     Generate {
