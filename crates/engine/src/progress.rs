@@ -32,10 +32,12 @@ fn furthest(scene: &Scene<'_>) -> ReleaseProgress {
     })
 }
 
-/// True when the release is at another point of its way than the stored record says.
+/// True when the release is at another point of its way than the stored record says. Time that it could not move in,
+/// because its spec was invalid, is not held against it.
 fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let old = scene.old;
-    old.current_pod_hash != record.current_pod_hash
+    crate::conditions::get(old, types::INVALID_SPEC).is_some()
+        || old.current_pod_hash != record.current_pod_hash
         || old.current_step_hash != record.current_step_hash
         || old.current_step_index != record.current_step_index
         || old.stable_rs != record.stable_rs

@@ -26,17 +26,21 @@ pub(crate) fn name(scene: &Scene<'_>) -> String {
     )
 }
 
-/// How creating the ReplicaSet of the newest version failed last.
+fn creation<'a>(scene: &Scene<'a>) -> Option<&'a Failure> {
+    let key = EffectKey { verb: "CreateReplicaSet", object: name(scene) };
+    scene.snapshot.failures.get(&key).filter(|_| scene.current.is_none())
+}
+
+/// How creating the ReplicaSet of the newest version fails, when it does not come right by itself.
 pub(crate) fn create_failure<'a>(scene: &Scene<'a>) -> Option<&'a Failure> {
-    if scene.current.is_some() {
-        return None;
-    }
-    scene.snapshot.failures.get(&EffectKey { verb: "CreateReplicaSet", object: name(scene) })
+    creation(scene).filter(|failure| {
+        matches!(failure.class, FailureClass::Invalid | FailureClass::Forbidden) || failure.attempts >= 3
+    })
 }
 
 /// True when the name of the newest version's ReplicaSet is taken by something else, so that the hash must change.
 pub(crate) fn name_is_taken(scene: &Scene<'_>) -> bool {
-    create_failure(scene).is_some_and(|failure| failure.class == FailureClass::AlreadyExists)
+    creation(scene).is_some_and(|failure| failure.class == FailureClass::AlreadyExists)
 }
 
 /// Creates the ReplicaSet of the newest version, and keeps the bookkeeping of Rollout and ReplicaSet right.

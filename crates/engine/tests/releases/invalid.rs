@@ -173,3 +173,48 @@ fn features_that_are_not_carried_out_yet_are_refused_and_touch_nothing() {
         assert_eq!((world.phase(), world.sets()), ("Healthy", before.as_slice()), "{pointer}");
     }
 }
+
+#[test]
+fn time_with_an_invalid_spec_does_not_count_towards_the_deadline() {
+    let mut world = running();
+    world.edit(|spec| spec["progressDeadlineAbort"] = json!(true));
+    let second = world.hash(2);
+    world.broken.insert(second);
+    world.release(2);
+    world.settle();
+    world.snapshot.services.insert("shop-canary".into(), Observed::Absent);
+    world.settle();
+    world.pass(3_600);
+    world.add_service("shop-canary");
+    world.settle();
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "PodsAvailable"));
+    world.broken.clear();
+    world.settle();
+    assert_eq!(world.phase(), "Paused");
+}
+
+#[test]
+fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
+    use headgate_model::{EffectKey, Failure, FailureClass};
+    let mut world = running();
+    world.release(2);
+    let key = EffectKey { verb: "CreateReplicaSet", object: format!("shop-{}", world.hash(2)) };
+    let message = "exceeded quota: replicasets".to_owned();
+    let failure = Failure { class: FailureClass::Forbidden, message, since: world.now, attempts: 1 };
+    world.snapshot.failures.insert(key.clone(), failure);
+    // The API server refuses: nothing but the record is carried out.
+    for seconds in [0, 1, 600] {
+        world.pass(seconds);
+        let decision = world.decide();
+        world.carry_out(&decision, 0);
+    }
+    assert_eq!((world.phase(), world.waits_for()), ("Degraded", "ApiServer"));
+    assert!(
+        world.events.iter().any(|event| event.starts_with("ReplicaSetCreateError: ")),
+        "{:?}",
+        world.events
+    );
+    world.snapshot.failures.remove(&key);
+    world.settle();
+    assert_eq!(world.phase(), "Paused");
+}

@@ -320,6 +320,51 @@ fn a_canary_keeps_the_pods_for_the_share_that_stable_cannot_take_back_yet() {
     assert_eq!((world.weight(), world.pods(2)), (25, 1));
 }
 
+/// Stable loses all pods but one, and time passes that would take other pods away.
+fn lose_pods_and_wait(world: &mut World, version: u32) {
+    let hash = world.hash(version);
+    world.kill_pods(&hash, 1);
+    world.pass(60);
+    for _ in 0..5 {
+        world.step();
+    }
+}
+
+#[test]
+fn old_pods_stay_while_the_new_ones_die_although_their_delay_has_passed() {
+    let mut world = World::running(spec(4, routed(json!([]))));
+    world.release(2);
+    world.settle();
+    assert_eq!(world.waits_for(), "ScaleDownDelay");
+    lose_pods_and_wait(&mut world, 2);
+    assert_eq!(world.pods(1), 4);
+    world.settle_over_time();
+    assert_eq!(world.pods(1), 0);
+}
+
+#[test]
+fn a_smaller_canary_keeps_its_pods_while_stable_lacks_some() {
+    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    lose_pods_and_wait(&mut world, 1);
+    assert_eq!(world.pods(2), 3);
+}
+
+#[test]
+fn an_aborted_canary_stays_while_stable_lacks_pods_although_its_delay_has_passed() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle();
+    lose_pods_and_wait(&mut world, 1);
+    assert_eq!((world.weight(), world.pods(2)), (0, 1));
+    world.settle_over_time();
+    assert_eq!(world.pods(2), 0);
+}
+
 #[test]
 fn a_canary_scale_sizes_the_canary_apart_from_its_weight() {
     let steps = json!([{"setCanaryScale": {"replicas": 3}}, {"setWeight": 25}, {"pause": {}},
