@@ -1,0 +1,56 @@
+//! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
+//! nothing is written any more.
+
+use super::View;
+use crate::scenario::{ROLLOUT, at};
+use crate::world::server::{Server, text};
+use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use serde_json::Value;
+
+/// What is to be held against the world at its end.
+pub(super) fn check(server: &Server, ready: i64) -> Result<(), String> {
+    let Some(rollout) = server.get(&at(ROLLOUTS, ROLLOUT)) else { return Ok(()) };
+    let phase = text(rollout, "/status/phase");
+    let waiting = text(rollout, "/status/waiting/kind");
+    if phase != "Healthy" && waiting.is_empty() {
+        return Err(format!(
+            "the Rollout is {phase} ({}) and does not say for what it waits",
+            text(rollout, "/status/message")
+        ));
+    }
+    let is_measuring = server.all(ANALYSIS_RUNS).any(|(_, run)| text(run, "/status/phase") == "Running");
+    if !["Healthy", "Paused", "Degraded"].contains(&phase) && !is_measuring {
+        return Err(format!(
+            "the Rollout is {phase} for ever and waits for {waiting}: {}",
+            text(rollout, "/status/waiting/message")
+        ));
+    }
+    let Some(view) = View::of(server) else { return Ok(()) };
+    if phase == "Healthy" && (ready < view.desired || view.available(&view.stable) < view.desired) {
+        return Err(format!("the Rollout is Healthy with {ready} ready pods of {}", view.desired));
+    }
+    if phase == "Healthy" && view.stable != view.current {
+        return Err("the Rollout is Healthy and its newest version is not stable".to_owned());
+    }
+    back_at_stable(&view)
+}
+
+fn back_at_stable(view: &View) -> Result<(), String> {
+    let canary = view.canary_weight.unwrap_or(0);
+    let stable = view.available(&view.stable);
+    let bears = stable >= view.desired - view.max_unavailable;
+    if view.is_aborted && bears && canary > 0 && view.canary_selects != view.stable_selects {
+        return Err(format!(
+            "aborted, stable has {stable} available pods, and the canary still gets {canary}"
+        ));
+    }
+    if view.is_aborted && stable < view.desired - view.max_unavailable {
+        return Err(format!("aborted, and stable has {stable} of {} pods", view.desired));
+    }
+    Ok(())
+}
+
+/// True for a write that a settled world may see: a running analysis goes on measuring.
+pub(super) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
+    resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running")
+}

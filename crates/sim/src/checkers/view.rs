@@ -1,0 +1,137 @@
+//! What the objects at the API server say at an instant, as far as rules are about it.
+
+use crate::scenario::{ROLLOUT, at};
+use crate::world::proxies::{VIRTUAL_SERVICES, selected, weights};
+use crate::world::server::{Server, number, text};
+use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
+use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
+use serde_json::Value;
+
+/// A ReplicaSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub hash: String,
+    /// Desired pods.
+    pub replicas: i64,
+    /// Available pods, at most as many as are desired.
+    pub available: i64,
+    /// `spec.replicas` of the Rollout for which it was sized last, as annotated.
+    pub sized_for: Option<i64>,
+}
+
+/// All that rules look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Desired pods of the Rollout.
+    pub desired: i64,
+    /// Pods that may be missing.
+    pub max_unavailable: i64,
+    /// Pods that may be added.
+    pub max_surge: i64,
+    /// Hundredths of the pods that count as enough.
+    pub threshold_percent: i64,
+    /// True when a step sizes the canary on its own.
+    pub is_canary_sized: bool,
+    /// `status.abort`.
+    pub is_aborted: bool,
+    /// `status.stableRS`.
+    pub stable: String,
+    /// `status.currentPodHash`.
+    pub current: String,
+    /// The Rollout's ReplicaSets.
+    pub sets: Vec<Set>,
+    /// Share of the canary Service in the route, of a hundred; `None` without a router.
+    pub canary_weight: Option<i64>,
+    /// What the stable and the canary Service select.
+    pub stable_selects: Option<String>,
+    /// See `stable_selects`.
+    pub canary_selects: Option<String>,
+}
+
+impl View {
+    /// The view of now; `None` without a Rollout.
+    pub fn of(server: &Server) -> Option<Self> {
+        let rollout = server.get(&at(ROLLOUTS, ROLLOUT))?;
+        let desired = rollout.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        let canary = rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
+        let max_surge = count(canary.get("maxSurge"), desired, 99);
+        let least = i64::from(max_surge == 0);
+        let max_unavailable = count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired);
+        let uid = text(rollout, "/metadata/uid");
+        let selects = |name: &str| server.get(&at(SERVICES, name)).and_then(selected);
+        let is_routed = canary.get("trafficRouting").is_some();
+        let route = server.get(&at(VIRTUAL_SERVICES, ROLLOUT)).filter(|_| is_routed);
+        let owned = |set: &&Value| text(set, "/metadata/ownerReferences/0/uid") == uid;
+        Some(Self {
+            desired,
+            max_unavailable,
+            max_surge,
+            threshold_percent: canary
+                .pointer("/replicaProgressThreshold/value")
+                .and_then(Value::as_i64)
+                .unwrap_or(100),
+            is_canary_sized: canary.to_string().contains("setCanaryScale"),
+            is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
+            stable: text(rollout, "/status/stableRS").to_owned(),
+            current: text(rollout, "/status/currentPodHash").to_owned(),
+            sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
+            canary_weight: route.map(|route| weights(route).get("shop-canary").copied().unwrap_or(0)),
+            stable_selects: selects("shop-stable"),
+            canary_selects: selects("shop-canary"),
+        })
+    }
+
+    /// A ReplicaSet by its name.
+    pub fn set(&self, name: &str) -> Option<&Set> {
+        self.sets.iter().find(|set| set.name == name)
+    }
+
+    /// Available pods of a version.
+    pub fn available(&self, hash: &str) -> i64 {
+        self.sets.iter().filter(|set| set.hash == hash).map(|set| set.available).sum()
+    }
+
+    /// Pods that a weight needs.
+    pub fn needed(&self, weight: i64) -> i64 {
+        (self.desired * weight + 99) / 100
+    }
+
+    /// The share that the route gives to a version.
+    pub fn given(&self, hash: &str) -> i64 {
+        let Some(canary) = self.canary_weight else { return 0 };
+        let is = |selects: &Option<String>| selects.as_deref() == Some(hash);
+        let to_canary = if is(&self.canary_selects) { canary } else { 0 };
+        let to_stable = if is(&self.stable_selects) { 100 - canary } else { 0 };
+        to_canary + to_stable
+    }
+}
+
+fn set(set: &Value) -> Set {
+    let replicas = number(set, "/spec/replicas");
+    let annotations = set.pointer("/metadata/annotations");
+    Set {
+        name: text(set, "/metadata/name").to_owned(),
+        hash: set
+            .pointer("/metadata/labels")
+            .and_then(|labels| labels.get(POD_TEMPLATE_HASH)?.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+        replicas,
+        available: number(set, "/status/availableReplicas").min(replicas),
+        sized_for: annotations.and_then(|all| all.get(DESIRED_REPLICAS)?.as_str()?.parse().ok()),
+    }
+}
+
+/// A number of pods or a percentage, 25 % where it is left out; `round` is 0 or 99.
+fn count(written: Option<&Value>, desired: i64, round: i64) -> i64 {
+    match written {
+        Some(Value::Number(number)) => number.as_i64().unwrap_or(0),
+        Some(Value::String(text)) => {
+            (desired * text.trim_end_matches('%').parse::<i64>().unwrap_or(0) + round) / 100
+        }
+        _ => (desired * 25 + round) / 100,
+    }
+}

@@ -1,0 +1,66 @@
+//! Rule 1: no version's weight is raised to more than its available pods bear; Services are pointed only at versions
+//! that have pods.
+
+use super::{View, Write};
+use crate::world::proxies::{VIRTUAL_SERVICES, selected, weights};
+use headgate_driver::resources::SERVICES;
+
+pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
+    match (write.target.resource, write.before, write.after) {
+        (VIRTUAL_SERVICES, Some(before), Some(after)) => {
+            let canary = |route| weights(route).get("shop-canary").copied().unwrap_or(0);
+            route(canary(before), canary(after), view)
+        }
+        (SERVICES, Some(before), Some(after)) => {
+            let (before, after) = (selected(before), selected(after));
+            match after {
+                Some(hash) if before.as_ref() != Some(&hash) => service(&hash, view),
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn service(hash: &str, view: &View) -> Result<(), String> {
+    if view.available(hash) >= 1 || view.desired == 0 {
+        return Ok(());
+    }
+    Err(format!("a Service is pointed at {hash}, which has no available pod"))
+}
+
+fn route(before: i64, after: i64, view: &View) -> Result<(), String> {
+    let (Some(canary), Some(stable)) = (&view.canary_selects, &view.stable_selects) else { return Ok(()) };
+    let is_only_version = canary == stable || view.stable == view.current || view.desired == 0;
+    if is_only_version || before == after {
+        return Ok(());
+    }
+    let (for_canary, for_stable) = (view.available(canary), view.available(stable));
+    let enough = |available: i64, weight: i64| {
+        let needed = if view.is_canary_sized { 1 } else { view.needed(weight) };
+        available >= 1 && available * 100 >= needed * view.threshold_percent
+    };
+    if after > before {
+        let (available, other) = (for_canary, for_stable);
+        return match (available, other) {
+            (0, _) => Err(format!("canary {canary} has no available pod and its weight rises to {after}")),
+            (_, 0) => Ok(()),
+            _ if enough(available, after) => Ok(()),
+            _ => {
+                Err(format!("canary {canary} has {available} available pods and its weight rises to {after}"))
+            }
+        };
+    }
+    let goes_back = view.is_aborted || *canary != view.current;
+    match (for_stable, for_canary) {
+        (0, _) => {
+            Err(format!("stable {stable} has no available pod and its weight rises to {}", 100 - after))
+        }
+        (_, 0) => Ok(()),
+        _ if goes_back || enough(for_stable, 100 - after) => Ok(()),
+        _ => Err(format!(
+            "stable {stable} has {for_stable} available pods and its weight rises to {}",
+            100 - after
+        )),
+    }
+}

@@ -1,0 +1,99 @@
+//! What goes wrong.
+
+use crate::user::Act;
+use headgate_driver::io::Resource;
+
+/// What happens to one request of a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is carried out, and the answer is lost.
+    AnswerLost,
+    /// It never arrives.
+    RequestLost,
+    /// It never arrives, and the process dies.
+    CrashBefore,
+    /// It is carried out, and the process dies.
+    CrashAfter,
+    /// The server refuses it with this code and reason.
+    Refused(u16, &'static str),
+    /// It arrives this many milliseconds late.
+    Slow(i64),
+    /// It is carried out, and the process stands still for a minute while another one takes the lead.
+    Freeze,
+}
+
+/// What metric providers do instead of answering the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// An empty vector.
+    Empty,
+    /// NaN.
+    NotANumber,
+    /// No connection.
+    Down,
+    /// HTTP 503.
+    Unavailable,
+}
+
+/// What others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThirdParty {
+    /// Writes weights of its own into the route: so much for the canary.
+    Weights(i64),
+    /// Adds a route and an annotation of its own.
+    ForeignRoute,
+    /// Deletes a pod.
+    DeletePod,
+    /// Scales the ReplicaSet of the newest version.
+    ScaleSet(i64),
+}
+
+/// What happens in the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// The user does something.
+    User(Act),
+    /// Somebody else does.
+    ThirdParty(ThirdParty),
+    /// The leading process dies; another one starts.
+    Crash,
+    /// The leading process stands still for a minute; another one leads meanwhile.
+    Freeze,
+    /// Events of a kind come late.
+    SlowWatch {
+        /// The kind.
+        kind: Resource,
+        /// For so long.
+        seconds: i64,
+        /// By so many milliseconds.
+        late: i64,
+    },
+    /// Events of a kind are lost until a new list comes, which may be old.
+    BrokenWatch {
+        /// The kind.
+        kind: Resource,
+        /// For so long.
+        seconds: i64,
+        /// The list is so many changes old.
+        lag: usize,
+    },
+    /// The metric provider fails.
+    Metrics {
+        /// How.
+        outage: Outage,
+        /// For so long.
+        seconds: i64,
+    },
+    /// Ready pods become unready.
+    PodsCrash {
+        /// So many in a hundred.
+        share: i64,
+        /// For so long.
+        seconds: i64,
+    },
+    /// The API server answers 503 to everything.
+    ApiOutage {
+        /// For so long.
+        seconds: i64,
+    },
+}

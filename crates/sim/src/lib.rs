@@ -1,0 +1,28 @@
+//! A virtual cluster that breaks on purpose, around the same driver that the controller runs.
+//!
+//! From one seed follow a Rollout, its surroundings, how pods, proxies and metrics behave, what users and others do,
+//! and what happens to requests, watches and processes. Time jumps from one thing that happens to the next. While
+//! faults happen, every write of a controller is held against the rules of docs/architecture.md and every lost request
+//! is counted; after the last fault the world must settle within a bound and then stay as it is without writes.
+//!
+//! A trace has a line for each event: seconds since the beginning; who (`user`, `third party`, `fault`, `process N`,
+//! `stray` for a request of a dead process, `world`, `VIOLATION`); what. `#N` counts requests to the API server from the
+//! time at which faults begin; faults of requests are planned by that number.
+//!
+//! What it deliberately lacks: threads, clocks, randomness that a seed does not determine, and any decision about
+//! releases: there is one driver.
+
+pub mod checkers;
+pub mod faults;
+pub mod process;
+pub mod random;
+pub mod scenario;
+pub mod shrink;
+pub mod simulation;
+pub mod trace;
+pub mod user;
+pub mod world;
+
+pub use scenario::Scenario;
+pub use shrink::shrink;
+pub use simulation::{Outcome, run};

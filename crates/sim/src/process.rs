@@ -1,0 +1,132 @@
+//! One controller process: a driver with its watches and its requests on their way. It binds them as the controller's
+//! event loop does, and decides nothing.
+
+use crate::faults::Fate;
+use crate::random::Random;
+use crate::world::plus;
+use crate::world::server::Server;
+use crate::world::watch::Watches;
+use headgate_driver::io::{Reply, Request, RequestId};
+use headgate_driver::{Driver, Options};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// A request on its way.
+pub struct Flight {
+    /// The request.
+    pub request: Request,
+    /// What happens to it.
+    pub fate: Option<Fate>,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// What the process knew then.
+    pub known_until: Timestamp,
+}
+
+/// A process.
+pub struct Process {
+    /// Counts processes.
+    pub number: u32,
+    driver: Driver,
+    /// Its watches.
+    pub watches: Watches,
+    /// Requests by the time at which they arrive.
+    pub out: BTreeMap<(Timestamp, u64), Flight>,
+    back: BTreeMap<(Timestamp, u64), (RequestId, Reply)>,
+    /// Leads from then on.
+    leads_at: Option<Timestamp>,
+    /// Stands still until then.
+    pub frozen_until: Option<Timestamp>,
+    /// Ends then: it has noticed that another one leads.
+    pub ends_at: Option<Timestamp>,
+    /// When the server has last told it what the Rollout is.
+    pub proven_at: Option<Timestamp>,
+    sent: u64,
+    latency: Random,
+}
+
+/// A loop rests at least so long, in milliseconds, as the controller's does.
+const REST_MIN: i64 = 2;
+
+impl Process {
+    /// A process that begins to list and leads from `leads_at` on.
+    pub fn new(
+        number: u32,
+        seed: u64,
+        lag: usize,
+        delay_max: i64,
+        leads_at: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        let driver = Driver::new(Options::default());
+        let resources: Vec<_> = driver.watches().into_iter().map(|watch| watch.resource).collect();
+        let stream = |purpose: &str| Random::new(seed, &format!("{purpose} {number}"));
+        Self {
+            number,
+            driver,
+            watches: Watches::new(&resources, lag, stream("watches"), delay_max, now),
+            out: BTreeMap::new(),
+            back: BTreeMap::new(),
+            leads_at: Some(leads_at),
+            frozen_until: None,
+            ends_at: None,
+            proven_at: None,
+            sent: 0,
+            latency: stream("latency"),
+        }
+    }
+
+    /// True while the process runs.
+    pub fn is_awake(&self, now: Timestamp) -> bool {
+        self.frozen_until.is_none_or(|until| until <= now)
+    }
+
+    /// One turn: what has arrived is taken in, and what the driver asks for is returned.
+    pub fn turn(&mut self, server: &Server, now: Timestamp) -> Vec<Request> {
+        if !self.is_awake(now) {
+            return Vec::new();
+        }
+        self.frozen_until = None;
+        if self.leads_at.is_some_and(|time| time <= now) {
+            self.leads_at = None;
+            self.driver.lead(now);
+        }
+        for observation in self.watches.deliver(server, now) {
+            self.driver.observe(observation, now);
+        }
+        while let Some(entry) = self.back.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let (id, reply) = entry.remove();
+            self.driver.reply(id, reply, now);
+        }
+        self.driver.poll(now)
+    }
+
+    /// Sends a request on its way.
+    pub fn send(&mut self, request: Request, fate: Option<Fate>, slow: i64, now: Timestamp) {
+        self.sent += 1;
+        let arrives = plus(now, slow + self.latency.between(1, 60));
+        let known_until = self.watches.knows_until(now);
+        self.out.insert((arrives, self.sent), Flight { request, fate, sent_at: now, known_until });
+    }
+
+    /// Sends an answer back.
+    pub fn answer(&mut self, id: RequestId, reply: Reply, takes: i64, now: Timestamp) {
+        self.sent += 1;
+        let arrives = plus(now, takes + self.latency.between(1, 60));
+        self.back.insert((arrives, self.sent), (id, reply));
+    }
+
+    /// When something happens next.
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let out = self.out.keys().next().map(|(time, _)| *time);
+        if let Some(until) = self.frozen_until.filter(|until| *until > now) {
+            return [out, Some(until)].into_iter().flatten().min();
+        }
+        let back = self.back.keys().next().map(|(time, _)| *time);
+        let wake = self.driver.wake_at().map(|time| time.max(plus(now, REST_MIN)));
+        [out, back, wake, self.leads_at, self.watches.next(), self.ends_at].into_iter().flatten().min()
+    }
+}

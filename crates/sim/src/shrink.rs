@@ -1,0 +1,33 @@
+//! Leaves out faults that a failure does not need, so that its trace is short.
+
+use crate::scenario::Scenario;
+use crate::simulation::{Outcome, run};
+use crate::world::server::ServerBug;
+use std::collections::BTreeSet;
+
+/// The smallest scenario that this finds which still breaks the same rule, and what comes of it: faults are left out in
+/// halves, then quarters, then one by one.
+pub fn shrink(scenario: &Scenario, bug: ServerBug) -> Option<(Scenario, Outcome)> {
+    let rule = run(scenario.clone(), bug).violations.first()?.rule;
+    let still_fails = |without: &BTreeSet<usize>| {
+        let outcome = run(scenario.without(without), bug);
+        outcome.violations.first().is_some_and(|violation| violation.rule == rule).then_some(outcome)
+    };
+    let mut left_out = BTreeSet::new();
+    let mut size = scenario.faults().div_ceil(2).max(1);
+    loop {
+        let kept: Vec<usize> = (0..scenario.faults()).filter(|number| !left_out.contains(number)).collect();
+        for chunk in kept.chunks(size) {
+            let attempt: BTreeSet<usize> = left_out.iter().chain(chunk).copied().collect();
+            if still_fails(&attempt).is_some() {
+                left_out = attempt;
+            }
+        }
+        if size == 1 {
+            break;
+        }
+        size = size.div_ceil(2);
+    }
+    let outcome = still_fails(&left_out)?;
+    Some((scenario.without(&left_out), outcome))
+}

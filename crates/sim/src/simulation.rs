@@ -1,0 +1,562 @@
+//! The loop: time jumps from one thing that happens to the next.
+
+use crate::checkers::{Checkers, Violation, Write};
+use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
+use crate::process::{Flight, Process};
+use crate::random::Random;
+use crate::scenario::{FAULTS_END, ROLLOUT, Scenario, at};
+use crate::trace::{Trace, short};
+use crate::user::{self, Act};
+use crate::world::metrics::{self, Metrics};
+use crate::world::plus;
+use crate::world::pods::Pods;
+use crate::world::proxies::{Proxies, VIRTUAL_SERVICES};
+use crate::world::server::{Server, ServerBug, refused, text};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
+use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
+use headgate_model::Query;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// 2026-11-21T09:00:00Z: as good as any.
+const START_SECOND: i64 = 1_795_251_600;
+/// The first version must be out by then, in milliseconds.
+const FIRST_RELEASE_MAX: i64 = 900_000;
+/// After the last fault the world must have settled by then, in milliseconds.
+const SETTLES_WITHIN: i64 = 2_700_000;
+/// It is then watched for so long, in milliseconds.
+const QUIET_FOR: i64 = 1_200_000;
+/// A frozen process stands still for so long, in milliseconds.
+const FROZEN_FOR: i64 = 60_000;
+/// And goes on for so long before it notices that it has lost its lease, in milliseconds.
+const THAWED_FOR: i64 = 3_000;
+/// Another process takes the lead after so long, in milliseconds.
+const LEASE: i64 = 15_000;
+/// A call without an answer is given up after so long, in milliseconds.
+const CALL_TIME_LIMIT: i64 = 10_000;
+/// So many turns without time passing are a loop without an end.
+const TURNS_MAX: usize = 2_000;
+
+/// What came of a seed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The rules that were broken, in order.
+    pub violations: Vec<Violation>,
+    /// Requests of controllers to the API server, events left out.
+    pub requests: u64,
+    /// The trace.
+    pub trace: Trace,
+}
+
+/// One world, one seed.
+pub struct Simulation {
+    scenario: Scenario,
+    now: Timestamp,
+    /// When the first version was out: faults count from then.
+    epoch: Option<Timestamp>,
+    server: Server,
+    pods: Pods,
+    proxies: Proxies,
+    processes: Vec<Process>,
+    /// Requests of processes that have died since: they arrive all the same.
+    strays: BTreeMap<(Timestamp, u64), Flight>,
+    made: u32,
+    starts: Vec<(Timestamp, usize)>,
+    agenda: BTreeMap<(Timestamp, usize), Disturbance>,
+    metrics: Option<(Timestamp, Outage)>,
+    api_down_until: Option<Timestamp>,
+    requests: u64,
+    /// From then on nothing may be written.
+    settled_at: Option<Timestamp>,
+    luck: Random,
+    checkers: Checkers,
+    trace: Trace,
+}
+
+/// Runs a scenario to its end.
+pub fn run(scenario: Scenario, bug: ServerBug) -> Outcome {
+    let mut simulation = Simulation::new(scenario, bug);
+    simulation.live();
+    Outcome {
+        seed: simulation.scenario.seed,
+        violations: simulation.checkers.violations,
+        requests: simulation.requests,
+        trace: simulation.trace,
+    }
+}
+
+impl Simulation {
+    fn new(scenario: Scenario, bug: ServerBug) -> Self {
+        let seed = scenario.seed;
+        let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
+        let pods = Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain);
+        let proxies = Proxies::new(scenario.proxies, Random::new(seed, "proxies"), scenario.proxy_delay);
+        let mut simulation = Self {
+            now,
+            epoch: None,
+            server: Server::new(bug),
+            pods,
+            proxies,
+            processes: Vec::new(),
+            strays: BTreeMap::new(),
+            made: 0,
+            starts: Vec::new(),
+            agenda: BTreeMap::new(),
+            metrics: None,
+            api_down_until: None,
+            requests: 0,
+            settled_at: None,
+            luck: Random::new(seed, "simulation"),
+            checkers: Checkers::default(),
+            trace: Trace::new(now),
+            scenario,
+        };
+        for (target, body) in simulation.scenario.surroundings() {
+            simulation.server.call(&Call::Create { target, body }, now);
+        }
+        let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
+        simulation.trace.say("user", &format!("applies {body}"), now);
+        simulation.server.call(&Call::Create { target, body }, now);
+        simulation.start(0, 500);
+        simulation
+    }
+
+    fn live(&mut self) {
+        let end = plus(self.now, FIRST_RELEASE_MAX);
+        self.run_until(end, |simulation| simulation.phase() == "Healthy");
+        if self.phase() != "Healthy" {
+            let message = format!("the first version is {} after {FIRST_RELEASE_MAX} ms", self.phase());
+            return self.checkers.judge("9 settled", Err(message), self.now);
+        }
+        self.begin_faults();
+        self.run_until(plus(self.now, FAULTS_END), |_| false);
+        self.end_faults();
+        self.run_until(plus(self.now, SETTLES_WITHIN), |_| false);
+        self.trace.say("world", "has had the time to settle", self.now);
+        self.settled_at = Some(self.now);
+        self.run_until(plus(self.now, QUIET_FOR), |_| false);
+        let ready = i64::try_from(self.pods.ready()).unwrap_or(i64::MAX);
+        self.checkers.end(&self.server, ready, self.now);
+        let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT)).cloned().unwrap_or_default();
+        let status = rollout.get("status").unwrap_or(&Value::Null);
+        self.trace.say("world", &format!("ends {status}"), self.now);
+        for violation in &self.checkers.violations {
+            self.trace.say("VIOLATION", &format!("{}: {}", violation.rule, violation.message), violation.at);
+        }
+    }
+
+    fn phase(&self) -> String {
+        let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT));
+        rollout.map_or(String::new(), |rollout| text(rollout, "/status/phase").to_owned())
+    }
+
+    fn begin_faults(&mut self) {
+        self.trace.say("world", "the first version is out: faults begin", self.now);
+        self.epoch = Some(self.now);
+        self.requests = 0;
+        let agenda = self.scenario.disturbances.iter().enumerate();
+        self.agenda = agenda
+            .map(|(number, (time, disturbance))| ((plus(self.now, *time), number), disturbance.clone()))
+            .collect();
+    }
+
+    fn end_faults(&mut self) {
+        self.trace.say("world", "no more faults", self.now);
+        self.agenda.clear();
+        self.scenario.fates.clear();
+    }
+
+    fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
+        let mut turns = 0;
+        while self.checkers.violations.is_empty() && !done(self) {
+            let busy = self.turn();
+            turns = if busy { turns + 1 } else { 0 };
+            if busy && turns < TURNS_MAX {
+                continue;
+            }
+            if turns >= TURNS_MAX {
+                return self.checkers.judge("6 quiet", Err("turns without an end".to_owned()), self.now);
+            }
+            let next = self.next().unwrap_or(end).max(plus(self.now, 1));
+            let loss = self.proxies.loss(&self.pods);
+            if self.epoch.is_some() {
+                self.checkers.lose(&loss, self.pods.ready(), self.now, next.min(end));
+            }
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+        }
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        let processes = self.processes.iter().filter_map(|process| process.next(self.now));
+        let others = [
+            self.server.next(),
+            self.pods.next(),
+            self.proxies.next(),
+            self.strays.keys().next().map(|(time, _)| *time),
+            self.starts.iter().map(|(time, _)| *time).min(),
+            self.agenda.keys().next().map(|(time, _)| *time),
+        ];
+        processes.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Everything that is due now. True when the world has changed, so that more may be due.
+    fn turn(&mut self) -> bool {
+        let before = self.server.history().len();
+        self.disturb();
+        self.server.collect_garbage(self.now);
+        self.pods.advance(&mut self.server, self.now);
+        self.proxies.advance(&self.server, self.now);
+        self.checkers.look(&self.server, self.now);
+        self.start_due();
+        self.arrive();
+        for index in 0..self.processes.len() {
+            let Some(process) = self.processes.get_mut(index) else { break };
+            for request in process.turn(&self.server, self.now) {
+                self.send(index, request);
+            }
+        }
+        let now = self.now;
+        self.processes.retain(|process| process.ends_at.is_none_or(|end| end > now));
+        self.server.history().len() != before
+    }
+
+    // ---- processes ----
+
+    fn start(&mut self, lag: usize, leads_after: i64) {
+        self.made += 1;
+        let leads_at = plus(self.now, leads_after);
+        let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
+        self.trace.say(&format!("process {}", self.made), &format!("starts, {lag} changes late"), self.now);
+        self.processes.push(Process::new(self.made, seed, lag, delay, leads_at, self.now));
+    }
+
+    fn start_due(&mut self) {
+        let now = self.now;
+        let (due, later): (Vec<_>, Vec<_>) = self.starts.drain(..).partition(|(time, _)| *time <= now);
+        self.starts = later;
+        for (_, lag) in due {
+            self.start(lag, 1_000);
+        }
+    }
+
+    /// The leading process: the last one that runs.
+    fn leader(&self) -> Option<usize> {
+        self.processes.iter().rposition(|process| process.is_awake(self.now) && process.ends_at.is_none())
+    }
+
+    fn crash(&mut self, index: usize) {
+        if index >= self.processes.len() {
+            return;
+        }
+        let process = self.processes.remove(index);
+        self.trace.say(&format!("process {}", process.number), "dies", self.now);
+        self.strays.extend(process.out.into_iter().map(|((time, number), flight)| {
+            ((time, number + u64::from(process.number) * 1_000_000), flight)
+        }));
+        self.start_another(0, 10_000);
+    }
+
+    fn freeze(&mut self, index: usize) {
+        let Some(process) = self.processes.get_mut(index) else { return };
+        process.frozen_until = Some(plus(self.now, FROZEN_FOR));
+        process.ends_at = Some(plus(self.now, FROZEN_FOR + THAWED_FOR));
+        let who = format!("process {}", process.number);
+        self.trace.say(&who, "stands still for a minute", self.now);
+        self.start_another(LEASE, LEASE);
+    }
+
+    fn start_another(&mut self, least: i64, most: i64) {
+        let after = self.luck.between(least, most);
+        let lag = usize::try_from(self.luck.between(0, 20)).unwrap_or(0);
+        self.starts.push((plus(self.now, after), lag));
+    }
+
+    fn send(&mut self, index: usize, request: Request) {
+        let is_counted =
+            self.epoch.is_some() && !is_about(&request.call, EVENTS) && !is_measurement(&request.call);
+        let mut fate = None;
+        if is_counted {
+            self.requests += 1;
+            fate = self.scenario.fates.get(&self.requests).copied();
+        }
+        let slow = if is_measurement(&request.call) { self.luck.between(50, 3_000) } else { 0 };
+        let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
+        let number = self.requests;
+        let Some(process) = self.processes.get_mut(index) else { return };
+        let who = format!("process {}", process.number);
+        let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
+        self.trace.say(&who, &format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        process.send(request, fate, slow, self.now);
+    }
+
+    // ---- requests that arrive ----
+
+    fn arrive(&mut self) {
+        while let Some(entry) = self.strays.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let flight = entry.remove();
+            self.trace.say("stray", &describe(&flight.request.call), self.now);
+            self.carry_out(&flight, None);
+        }
+        let mut index = 0;
+        while let Some(process) = self.processes.get_mut(index) {
+            match process.out.first_entry() {
+                Some(entry) if entry.key().0 <= self.now => {
+                    let flight = entry.remove();
+                    self.land(index, &flight);
+                }
+                _ => index += 1,
+            }
+        }
+    }
+
+    /// A request of a process that runs arrives, or does not.
+    fn land(&mut self, index: usize, flight: &Flight) {
+        let lost = Reply::Lost("no answer within 10 s".to_owned());
+        let (reply, takes) = match flight.fate {
+            Some(Fate::RequestLost | Fate::CrashBefore) => (lost, CALL_TIME_LIMIT),
+            Some(Fate::Refused(code, reason)) => (refused(code, reason, "by the simulation"), 0),
+            Some(Fate::AnswerLost) => {
+                self.carry_out(flight, Some(index));
+                (lost, CALL_TIME_LIMIT)
+            }
+            Some(Fate::CrashAfter | Fate::Freeze | Fate::Slow(_)) | None => {
+                (self.carry_out(flight, Some(index)), 0)
+            }
+        };
+        let Some(process) = self.processes.get_mut(index) else { return };
+        let who = format!("process {}", process.number);
+        self.trace.say(&who, &format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
+        process.answer(flight.request.id, reply, takes, self.now);
+        match flight.fate {
+            Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
+            Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
+            _ => {}
+        }
+    }
+
+    fn carry_out(&mut self, flight: &Flight, process: Option<usize>) -> Reply {
+        let call = &flight.request.call;
+        if let Call::Measure { query, .. } = call {
+            let Query::Http(query) = query;
+            let state =
+                self.metrics.filter(|(until, _)| *until > self.now).map_or(Metrics::True, |(_, outage)| {
+                    match outage {
+                        Outage::Empty => Metrics::Empty,
+                        Outage::NotANumber => Metrics::NotANumber,
+                        Outage::Down => Metrics::Down,
+                        Outage::Unavailable => Metrics::Unavailable,
+                    }
+                });
+            return Reply::Measured(metrics::answer(state, query, &self.server, &self.scenario.health));
+        }
+        if self.api_down_until.is_some_and(|until| until > self.now) {
+            return refused(503, "ServiceUnavailable", "the API server is overloaded");
+        }
+        let before = target(call).and_then(|target| self.server.get(target)).cloned();
+        let reply = self.server.call(call, self.now);
+        if let (Some(target), Reply::Object(object)) = (target(call), &reply) {
+            let after = (!matches!(call, Call::Delete { .. })).then_some(object);
+            self.judge(call, target, before.as_ref(), after, flight, process);
+        }
+        reply
+    }
+
+    /// Holds an answered call against the rules, and notes what it proves.
+    fn judge(
+        &mut self,
+        call: &Call,
+        target: &ObjectRef,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        flight: &Flight,
+        process: Option<usize>,
+    ) {
+        let process = process.and_then(|index| self.processes.get_mut(index));
+        let is_write = !matches!(call, Call::Get(_)) && before != after;
+        // What a dead process has sent it had proven while it lived.
+        let proven_at = process.as_ref().map_or(Some(flight.sent_at), |process| process.proven_at);
+        if is_write && target.resource != EVENTS {
+            let (sent_at, known_until) = (flight.sent_at, flight.known_until);
+            let write = Write { target, before, after, sent_at, known_until };
+            self.checkers.written(&write, proven_at, self.now);
+            if self.settled_at.is_some() {
+                self.checkers.written_late(&write, &describe(call), self.now);
+            }
+        }
+        if let (ROLLOUTS, Some(process)) = (target.resource, process) {
+            process.proven_at = Some(flight.sent_at);
+        }
+        self.checkers.look(&self.server, self.now);
+    }
+
+    // ---- the world ----
+
+    fn disturb(&mut self) {
+        while let Some(entry) = self.agenda.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let disturbance = entry.remove();
+            self.happen(&disturbance);
+            self.checkers.look(&self.server, self.now);
+        }
+    }
+
+    fn happen(&mut self, disturbance: &Disturbance) {
+        let after = |seconds: i64| plus(self.now, seconds * 1_000);
+        match disturbance {
+            Disturbance::User(act) => return self.user_acts(*act),
+            Disturbance::ThirdParty(act) => return self.others_act(*act),
+            _ => self.trace.say("fault", &format!("{disturbance:?}"), self.now),
+        }
+        match disturbance {
+            Disturbance::Crash => {
+                if let Some(index) = self.leader() {
+                    self.crash(index);
+                }
+            }
+            Disturbance::Freeze => {
+                if let Some(index) = self.leader() {
+                    self.freeze(index);
+                }
+            }
+            Disturbance::SlowWatch { kind, seconds, late } => {
+                let until = after(*seconds);
+                self.each_watch(|watches, _| watches.slow_down(*kind, until, *late));
+            }
+            Disturbance::BrokenWatch { kind, seconds, lag } => {
+                let until = after(*seconds);
+                self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
+            }
+            Disturbance::Metrics { outage, seconds } => self.metrics = Some((after(*seconds), *outage)),
+            Disturbance::PodsCrash { share, seconds } => {
+                let until = after(*seconds);
+                self.pods.knock_out(*share, until, self.now);
+                self.checkers.excuse(until);
+            }
+            Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
+            Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
+        }
+    }
+
+    fn each_watch(&mut self, mut change: impl FnMut(&mut crate::world::watch::Watches, Timestamp)) {
+        for process in &mut self.processes {
+            change(&mut process.watches, self.now);
+        }
+    }
+
+    fn user_acts(&mut self, act: Act) {
+        let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
+        self.trace.say("user", &format!("{act:?}: {said}"), self.now);
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_)) {
+            self.checkers.excuse(self.now);
+        }
+        if let Some((time, next)) = follows {
+            self.agenda.insert((time, usize::MAX), Disturbance::User(next));
+        }
+    }
+
+    fn others_act(&mut self, act: ThirdParty) {
+        let route = at(VIRTUAL_SERVICES, ROLLOUT);
+        self.checkers.excuse(self.now);
+        let said = match act {
+            ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
+            ThirdParty::Weights(canary) => {
+                let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
+                let mut http = http.unwrap_or_default();
+                set(&mut http, "/1/route/0/weight", json!(100 - canary));
+                set(&mut http, "/1/route/1/weight", json!(canary));
+                user::edit(&route, json!({ "spec": { "http": http } }), &mut self.server, self.now)
+            }
+            ThirdParty::ForeignRoute => {
+                let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
+                let mut http = http.unwrap_or_default();
+                if let Some(routes) = http.as_array_mut() {
+                    let number = routes.len();
+                    routes.push(json!({ "name": format!("extra-{number}"), "route": [{ "destination": { "host": "extra" } }] }));
+                }
+                let body =
+                    json!({ "metadata": { "annotations": { "extra": "yes" } }, "spec": { "http": http } });
+                user::edit(&route, body, &mut self.server, self.now)
+            }
+            ThirdParty::ScaleSet(replicas) => {
+                let newest = self.server.all(REPLICA_SETS).map(|(target, _)| target.clone()).last();
+                newest.map_or(String::new(), |target| {
+                    let body = json!({ "spec": { "replicas": replicas } });
+                    format!("{} {}", target.name, user::edit(&target, body, &mut self.server, self.now))
+                })
+            }
+        };
+        self.trace.say("third party", &format!("{act:?}: {said}"), self.now);
+    }
+}
+
+fn set(value: &mut Value, pointer: &str, to: Value) {
+    if let Some(place) = value.pointer_mut(pointer) {
+        *place = to;
+    }
+}
+
+fn target(call: &Call) -> Option<&ObjectRef> {
+    match call {
+        Call::Get(target)
+        | Call::Create { target, .. }
+        | Call::Patch { target, .. }
+        | Call::Delete { target, .. } => Some(target),
+        Call::List { .. } | Call::Measure { .. } => None,
+    }
+}
+
+fn is_about(call: &Call, resource: Resource) -> bool {
+    target(call).is_some_and(|target| target.resource == resource)
+}
+
+fn is_measurement(call: &Call) -> bool {
+    matches!(call, Call::Measure { .. })
+}
+
+fn describe(call: &Call) -> String {
+    match call {
+        Call::Get(target) => format!("get {} {}", target.resource.kind, target.name),
+        Call::List { resource, labels, .. } => format!("list {} {labels}", resource.kind),
+        Call::Create { target, body } if target.resource == EVENTS => {
+            format!("create Event {}: {}", text(body, "/reason"), text(body, "/message"))
+        }
+        Call::Create { target, .. } => format!("create {} {}", target.resource.kind, target.name),
+        Call::Patch { target, status, patch } => {
+            let part = if *status { "/status" } else { "" };
+            let (Patch::Merge(body) | Patch::Json(body)) = patch;
+            format!("patch{part} {} {} {}", target.resource.kind, target.name, short(body))
+        }
+        Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
+        Call::Measure { .. } => "measure".to_owned(),
+    }
+}
+
+fn describe_reply(call: &Call, reply: &Reply) -> String {
+    let subject =
+        target(call).map_or(String::new(), |target| format!(" for {} {}", target.resource.kind, target.name));
+    match reply {
+        Reply::Object(object) => format!("version {}{subject}", text(object, "/metadata/resourceVersion")),
+        Reply::Objects(objects) => format!("{} objects", objects.len()),
+        Reply::Refused { code, reason, .. } => format!("{code} {reason}{subject}"),
+        Reply::Lost(why) => format!("{why}{subject}"),
+        Reply::Measured(reply) => format!("{reply:?}"),
+    }
+}
+
+/// So long after its beginning, for messages.
+pub fn seconds_since_start(time: Timestamp) -> SignedDuration {
+    let start = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.duration_since(start)
+}

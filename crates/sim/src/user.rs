@@ -1,0 +1,135 @@
+//! What the user does, in the way in which the stock plugin and `kubectl apply` do it.
+
+use crate::random::Random;
+use crate::scenario::{ROLLOUT, Router, Scenario, at, pod_template, steps};
+use crate::world::plus;
+use crate::world::server::{Server, number, text};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
+use headgate_driver::resources::ROLLOUTS;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// An act of the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Applies the pod template of a version: a new one, or an old one.
+    Release(i64),
+    /// Promotes past a pause or a step: two calls, status and spec.
+    Promote,
+    /// The second call of [`Act::Promote`].
+    EndPause,
+    /// Promotes to the end.
+    PromoteFull,
+    /// Aborts.
+    Abort,
+    /// Starts an aborted release again.
+    Retry,
+    /// Sets `spec.paused`.
+    Pause,
+    /// Unsets `spec.paused`.
+    Unpause,
+    /// Sets `spec.replicas`.
+    Scale(i64),
+    /// Other steps, made from this number.
+    Steps(i64),
+    /// Deletes the Rollout.
+    Recreate,
+    /// Applies it again.
+    Create,
+}
+
+/// What follows an act, and when.
+pub type Follows = Option<(Timestamp, Act)>;
+
+/// Carries out an act; says what came of it, and what follows.
+pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -> (String, Follows) {
+    let target = at(ROLLOUTS, ROLLOUT);
+    let Some(rollout) = server.get(&target).cloned() else {
+        if act == Act::Create {
+            let body = scenario.rollout.clone();
+            return (outcome(&server.call(&Call::Create { target, body }, now)), None);
+        }
+        return ("there is no Rollout".to_owned(), None);
+    };
+    if act == Act::Recreate {
+        server.remove(&target, now);
+        return ("deleted".to_owned(), Some((plus(now, 8_000), Act::Create)));
+    }
+    let follows = (act == Act::Promote).then(|| (plus(now, 150), Act::EndPause));
+    let said = match patch(act, &rollout, scenario.router) {
+        Some((part, body)) => {
+            let status = part == Part::Status;
+            outcome(&server.call(&Call::Patch { target, status, patch: Patch::Merge(body) }, now))
+        }
+        None => "nothing to do".to_owned(),
+    };
+    (said, follows)
+}
+
+#[derive(PartialEq, Eq)]
+enum Part {
+    Spec,
+    Status,
+}
+
+fn patch(act: Act, rollout: &Value, router: Router) -> Option<(Part, Value)> {
+    let is_paused = rollout.pointer("/spec/paused") == Some(&json!(true));
+    match act {
+        Act::Release(version) => Some((Part::Spec, json!({ "spec": { "template": pod_template(version) } }))),
+        Act::Promote => promotion(rollout).map(|status| (Part::Status, json!({ "status": status }))),
+        Act::EndPause | Act::Unpause => {
+            is_paused.then(|| (Part::Spec, json!({ "spec": { "paused": false } })))
+        }
+        Act::PromoteFull => {
+            let differs = text(rollout, "/status/currentPodHash") != text(rollout, "/status/stableRS");
+            differs.then(|| (Part::Status, json!({ "status": { "promoteFull": true } })))
+        }
+        Act::Abort => Some((Part::Status, json!({ "status": { "abort": true } }))),
+        Act::Retry => Some((Part::Status, json!({ "status": { "abort": false } }))),
+        Act::Pause => Some((Part::Spec, json!({ "spec": { "paused": true } }))),
+        Act::Scale(replicas) => Some((Part::Spec, json!({ "spec": { "replicas": replicas } }))),
+        Act::Steps(number) => {
+            let mut luck = Random::new(u64::try_from(number).unwrap_or(0), "steps");
+            let steps = steps(&mut luck, router);
+            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": { "steps": steps } } } })))
+        }
+        Act::Recreate | Act::Create => None,
+    }
+}
+
+/// As the stock plugin: it takes the pauses away; without one it moves the index on.
+fn promotion(rollout: &Value) -> Option<Value> {
+    let status = rollout.get("status")?;
+    let pauses = status.get("pauseConditions").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let steps = rollout.pointer("/spec/strategy/canary/steps").and_then(Value::as_array).map_or(0, Vec::len);
+    let index = status.get("currentStepIndex").and_then(Value::as_i64);
+    let next = index.map(|index| (index + 1).min(i64::try_from(steps).unwrap_or(i64::MAX)));
+    let inconclusive = text(rollout, "/status/canary/currentStepAnalysisRunStatus/status") == "Inconclusive";
+    if pauses && inconclusive && status.get("controllerPause") == Some(&json!(true)) {
+        return Some(json!({ "pauseConditions": null, "controllerPause": false, "currentStepIndex": next }));
+    }
+    if pauses {
+        return Some(json!({ "pauseConditions": null }));
+    }
+    next.map(|next| json!({ "pauseConditions": null, "currentStepIndex": next }))
+}
+
+fn outcome(reply: &Reply) -> String {
+    match reply {
+        Reply::Object(object) => {
+            format!(
+                "version {} generation {}",
+                text(object, "/metadata/resourceVersion"),
+                number(object, "/metadata/generation")
+            )
+        }
+        Reply::Refused { code, reason, .. } => format!("refused: {code} {reason}"),
+        Reply::Objects(_) | Reply::Lost(_) | Reply::Measured(_) => "no answer".to_owned(),
+    }
+}
+
+/// Changes an object for somebody who is not the controller.
+pub fn edit(target: &ObjectRef, body: Value, server: &mut Server, now: Timestamp) -> String {
+    let call = Call::Patch { target: target.clone(), status: false, patch: Patch::Merge(body) };
+    outcome(&server.call(&call, now))
+}

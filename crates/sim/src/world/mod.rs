@@ -1,0 +1,15 @@
+//! The virtual cluster: what is real, whoever knows it already.
+
+pub mod metrics;
+pub mod patch;
+pub mod pods;
+pub mod proxies;
+pub mod server;
+pub mod watch;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// `time` plus milliseconds.
+pub(crate) fn plus(time: Timestamp, milliseconds: i64) -> Timestamp {
+    time.saturating_add(SignedDuration::from_millis(milliseconds)).unwrap_or(time)
+}

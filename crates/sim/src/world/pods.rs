@@ -1,0 +1,255 @@
+//! The ReplicaSet controller and the kubelet: pods that take time to start, to become ready and to drain.
+
+use super::plus;
+use super::server::{Change, Server, number, text};
+use crate::random::Random;
+use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_driver::io::{Call, ObjectRef, Patch};
+use headgate_driver::resources::REPLICA_SETS;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// How pods of a version behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// They become ready after this many milliseconds at least; never, if `None`.
+    pub ready_after: Option<i64>,
+    /// And this many more at most.
+    pub spread: i64,
+    /// Requests that they fail, in a hundred.
+    pub errors_percent: i64,
+}
+
+/// Where a pod stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not ready; ready then, if ever.
+    Starting(Option<Timestamp>),
+    /// Ready since.
+    Ready(Timestamp),
+    /// Told to end; it serves until then.
+    Terminating(Timestamp),
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    set: ObjectRef,
+    set_uid: String,
+    /// Its version: the label `rollouts-pod-template-hash`.
+    pub hash: String,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// All pods, and the controller that makes them.
+pub struct Pods {
+    pods: BTreeMap<u64, Pod>,
+    made: u64,
+    syncs: BTreeMap<ObjectRef, Timestamp>,
+    seen: usize,
+    luck: Random,
+    /// By image; the behaviour of images that are not listed is the first one's.
+    pub health: BTreeMap<String, Health>,
+    /// Pods serve for so long after they were told to end, in milliseconds.
+    pub drain: i64,
+}
+
+impl Pods {
+    /// No pods yet.
+    pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64) -> Self {
+        Self { pods: BTreeMap::new(), made: 0, syncs: BTreeMap::new(), seen: 0, luck, health, drain }
+    }
+
+    /// Lets everything happen that is due.
+    pub fn advance(&mut self, server: &mut Server, now: Timestamp) {
+        self.take_up(server, now);
+        self.age(now);
+        let due: Vec<ObjectRef> =
+            self.syncs.iter().filter(|(_, time)| **time <= now).map(|(set, _)| set.clone()).collect();
+        for set in due {
+            self.syncs.remove(&set);
+            self.sync(&set, server, now);
+        }
+        self.take_up(server, now);
+    }
+
+    /// When something happens next.
+    pub fn next(&self) -> Option<Timestamp> {
+        let changes = self.pods.values().filter_map(|pod| match pod.state {
+            State::Starting(ready) => ready,
+            State::Ready(_) => None,
+            State::Terminating(end) => Some(end),
+        });
+        changes.chain(self.syncs.values().copied()).min()
+    }
+
+    /// Pods that answer requests: ready ones, and those that still drain.
+    pub fn serving<'a>(&'a self, hash: Option<&'a str>) -> impl Iterator<Item = &'a Pod> {
+        let serves = |pod: &&Pod| match pod.state {
+            State::Starting(_) => false,
+            State::Ready(_) => true,
+            State::Terminating(end) => end > Timestamp::MIN,
+        };
+        self.pods.values().filter(serves).filter(move |pod| hash.is_none_or(|hash| pod.hash == hash))
+    }
+
+    /// Ready pods of all versions.
+    pub fn ready(&self) -> usize {
+        self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_))).count()
+    }
+
+    /// Takes pods that are ready out of readiness, until then; `share` in a hundred of each version's.
+    pub fn knock_out(&mut self, share: i64, until: Timestamp, now: Timestamp) -> usize {
+        let mut count = 0;
+        for pod in self.pods.values_mut() {
+            if matches!(pod.state, State::Ready(_)) && self.luck.percent(share) {
+                pod.state = State::Starting(Some(until));
+                self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Somebody deletes one pod.
+    pub fn delete_one(&mut self, now: Timestamp) -> Option<String> {
+        let alive: Vec<u64> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| !matches!(pod.state, State::Terminating(_)))
+            .map(|(id, _)| *id)
+            .collect();
+        let index = self.luck.between(0, i64::try_from(alive.len()).unwrap_or(1) - 1);
+        let id = alive.get(usize::try_from(index).ok()?)?;
+        let end = plus(now, self.drain);
+        let pod = self.pods.get_mut(id)?;
+        pod.end(end);
+        self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+        Some(pod.hash.clone())
+    }
+
+    fn take_up(&mut self, server: &Server, now: Timestamp) {
+        for (_, change) in server.history().iter().skip(self.seen) {
+            match change {
+                Change::Applied(REPLICA_SETS, set) => {
+                    let target = super::server::reference(REPLICA_SETS, set);
+                    if number(set, "/metadata/generation") != number(set, "/status/observedGeneration") {
+                        let due = plus(now, self.luck.between(20, 1_500));
+                        self.syncs.entry(target).or_insert(due);
+                    }
+                }
+                Change::Deleted(REPLICA_SETS, set) => {
+                    let end = plus(now, self.drain);
+                    for pod in self.pods.values_mut().filter(|pod| pod.set_uid == text(set, "/metadata/uid"))
+                    {
+                        pod.end(end);
+                    }
+                }
+                Change::Applied(..) | Change::Deleted(..) => {}
+            }
+        }
+        self.seen = server.history().len();
+    }
+
+    fn age(&mut self, now: Timestamp) {
+        for pod in self.pods.values_mut() {
+            if let State::Starting(Some(ready)) = pod.state
+                && ready <= now
+            {
+                pod.state = State::Ready(now);
+                self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 800)));
+            }
+        }
+        self.pods.retain(|_, pod| !matches!(pod.state, State::Terminating(end) if end <= now));
+    }
+
+    /// One round of the ReplicaSet controller. As in the real one the counters that it writes are those from before
+    /// this round's creations and deletions, under the generation of now.
+    fn sync(&mut self, target: &ObjectRef, server: &mut Server, now: Timestamp) {
+        let Some(set) = server.get(target).cloned() else { return };
+        let uid = text(&set, "/metadata/uid").to_owned();
+        let min_ready = number(&set, "/spec/minReadySeconds");
+        let mut alive: Vec<(u64, State)> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.set_uid == uid && !matches!(pod.state, State::Terminating(_)))
+            .map(|(id, pod)| (*id, pod.state))
+            .collect();
+        self.write_status(target, &set, &alive, min_ready, server, now);
+        let wanted = usize::try_from(number(&set, "/spec/replicas")).unwrap_or(0);
+        // Those that are not ready go first, then the youngest.
+        alive.sort_by_key(|(id, state)| (matches!(state, State::Ready(_)), std::cmp::Reverse(*id)));
+        let surplus = alive.len().saturating_sub(wanted);
+        let end = plus(now, self.drain);
+        for (id, _) in alive.iter().take(surplus) {
+            if let Some(pod) = self.pods.get_mut(id) {
+                pod.end(end);
+            }
+        }
+        for _ in alive.len()..wanted {
+            self.create(target, &set, now);
+        }
+        if alive.len() != wanted {
+            self.syncs.entry(target.clone()).or_insert(plus(now, self.luck.between(20, 500)));
+        }
+        let becomes_available = alive.iter().filter_map(|(_, state)| match state {
+            State::Ready(since) => Some(plus(*since, min_ready * 1_000)).filter(|time| *time > now),
+            State::Starting(_) | State::Terminating(_) => None,
+        });
+        if let Some(time) = becomes_available.min() {
+            self.syncs.entry(target.clone()).and_modify(|due| *due = time.min(*due)).or_insert(time);
+        }
+    }
+
+    fn write_status(
+        &self,
+        target: &ObjectRef,
+        set: &Value,
+        alive: &[(u64, State)],
+        min_ready: i64,
+        server: &mut Server,
+        now: Timestamp,
+    ) {
+        let long_enough = SignedDuration::from_secs(min_ready);
+        let ready = alive.iter().filter(|(_, state)| matches!(state, State::Ready(_))).count();
+        let is_available =
+            |state: &State| matches!(state, State::Ready(since) if now.duration_since(*since) >= long_enough);
+        let available = alive.iter().filter(|(_, state)| is_available(state)).count();
+        let status = json!({ "status": {
+            "replicas": alive.len(),
+            "readyReplicas": ready,
+            "availableReplicas": available,
+            "observedGeneration": set.pointer("/metadata/generation"),
+        }});
+        let call = Call::Patch { target: target.clone(), status: true, patch: Patch::Merge(status) };
+        server.call(&call, now);
+    }
+
+    fn create(&mut self, target: &ObjectRef, set: &Value, now: Timestamp) {
+        let image = text(set, "/spec/template/spec/containers/0/image");
+        let health = self.health.get(image).or(self.health.values().next());
+        let spread = self.luck.between(0, health.map_or(0, |health| health.spread));
+        let ready = health.and_then(|health| health.ready_after).map(|after| plus(now, after + spread));
+        self.made += 1;
+        let pod = Pod {
+            set: target.clone(),
+            set_uid: text(set, "/metadata/uid").to_owned(),
+            hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
+            state: State::Starting(ready),
+        };
+        self.pods.insert(self.made, pod);
+    }
+}
+
+impl Pod {
+    /// A pod that serves goes on until `end`; another one ends at once.
+    fn end(&mut self, end: Timestamp) {
+        self.state = match self.state {
+            State::Ready(_) => State::Terminating(end),
+            State::Starting(_) => State::Terminating(Timestamp::MIN),
+            State::Terminating(end) => State::Terminating(end),
+        };
+    }
+}

@@ -1,0 +1,136 @@
+//! The data plane: proxies that learn routes and selectors late, each at its own time, and send by what they know.
+
+use super::plus;
+use super::pods::Pods;
+use super::server::{Change, Server, text};
+use crate::random::Random;
+use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_driver::io::Resource;
+use headgate_driver::resources::SERVICES;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Istio's VirtualServices as the driver watches them.
+pub const VIRTUAL_SERVICES: Resource = Resource {
+    group: "networking.istio.io",
+    version: "v1beta1",
+    kind: "VirtualService",
+    plural: "virtualservices",
+    namespaced: true,
+};
+
+/// Weights by Service.
+pub type Weights = BTreeMap<String, i64>;
+
+enum News {
+    Route(Weights),
+    Selector(String, Option<String>),
+}
+
+#[derive(Default)]
+struct Proxy {
+    weights: Weights,
+    selectors: BTreeMap<String, Option<String>>,
+    coming: VecDeque<(Timestamp, News)>,
+}
+
+/// All proxies.
+pub struct Proxies {
+    proxies: Vec<Proxy>,
+    seen: usize,
+    luck: Random,
+    /// News takes so long at most, in milliseconds.
+    delay_max: i64,
+}
+
+/// Requests that are lost at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Loss {
+    /// Of a thousand requests, over all proxies.
+    pub per_mille: i64,
+    /// Where they were sent: Services and versions.
+    pub to: Vec<String>,
+}
+
+impl Proxies {
+    /// Proxies that know nothing yet.
+    pub fn new(count: usize, luck: Random, delay_max: i64) -> Self {
+        let proxies = (0..count).map(|_| Proxy::default()).collect();
+        Self { proxies, seen: 0, luck, delay_max }
+    }
+
+    /// Lets proxies learn what is due.
+    pub fn advance(&mut self, server: &Server, now: Timestamp) {
+        for (published, change) in server.history().iter().skip(self.seen) {
+            for proxy in &mut self.proxies {
+                let Some(news) = news(change) else { continue };
+                let due = plus(*published, self.luck.between(10, self.delay_max));
+                let due = proxy.coming.back().map_or(due, |(last, _)| due.max(*last));
+                proxy.coming.push_back((due, news));
+            }
+        }
+        self.seen = server.history().len();
+        for proxy in &mut self.proxies {
+            while proxy.coming.front().is_some_and(|(due, _)| *due <= now) {
+                match proxy.coming.pop_front() {
+                    Some((_, News::Route(weights))) => proxy.weights = weights,
+                    Some((_, News::Selector(service, hash))) => {
+                        proxy.selectors.insert(service, hash);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// When a proxy learns something next.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.proxies.iter().filter_map(|proxy| proxy.coming.front().map(|(due, _)| *due)).min()
+    }
+
+    /// What is lost now: the share that goes to a version without a pod that serves.
+    pub fn loss(&self, pods: &Pods) -> Loss {
+        let mut loss = Loss::default();
+        for proxy in &self.proxies {
+            let sum: i64 = proxy.weights.values().sum();
+            for (service, weight) in proxy.weights.iter().filter(|(_, weight)| **weight > 0) {
+                let Some(hash) = proxy.selectors.get(service) else { continue };
+                if pods.serving(hash.as_deref()).next().is_none() {
+                    loss.per_mille += 1000 * weight / sum.max(1);
+                    loss.to.push(format!("{service}={}", hash.as_deref().unwrap_or("any")));
+                }
+            }
+        }
+        loss.per_mille /= i64::try_from(self.proxies.len()).unwrap_or(1).max(1);
+        loss.to.sort();
+        loss.to.dedup();
+        loss
+    }
+}
+
+fn news(change: &Change) -> Option<News> {
+    match change {
+        Change::Applied(VIRTUAL_SERVICES, route) => Some(News::Route(weights(route))),
+        Change::Applied(SERVICES, service) => {
+            Some(News::Selector(text(service, "/metadata/name").to_owned(), selected(service)))
+        }
+        Change::Applied(..) | Change::Deleted(..) => None,
+    }
+}
+
+/// The weights of a VirtualService's weighted route, by Service.
+pub fn weights(route: &Value) -> Weights {
+    let routes = route.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
+    let primary = routes.into_iter().find(|route| text(route, "/name") == "primary");
+    let destinations = primary.and_then(|route| route.get("route")?.as_array()).into_iter().flatten();
+    let weight = |destination: &Value| {
+        (text(destination, "/destination/host").to_owned(), super::server::number(destination, "/weight"))
+    };
+    destinations.map(weight).collect()
+}
+
+/// The version that a Service selects.
+pub fn selected(service: &Value) -> Option<String> {
+    service.pointer("/spec/selector")?.get(POD_TEMPLATE_HASH)?.as_str().map(str::to_owned)
+}
