@@ -11,9 +11,9 @@ use crate::resources::{ANALYSIS_RUNS, ROLLOUTS, watches};
 use crate::rollout_task::{Rest, RolloutTask};
 use crate::run_task::{RunTask, Slots};
 use crate::store::{Source, Store, Synced};
+use crate::sweep::Sweep;
 use crate::wake::WakeQueue;
 use headgate_analysis::{RunDecision, RunSnapshot};
-use headgate_api::labels::CONTROLLER_INSTANCE_ID;
 use headgate_api::{AnalysisRunStatus, RolloutStatus, events};
 use headgate_model::{Decision, Effect, FailureClass, Notice, Snapshot, Timestamp};
 use jiff::SignedDuration;
@@ -129,6 +129,7 @@ pub struct Driver {
     runs: BTreeMap<Name, RunTask>,
     names_by_uid: BTreeMap<String, Name>,
     fetches: BTreeMap<ObjectRef, Fetch>,
+    sweep: Sweep,
     wakes: WakeQueue,
     outbox: Outbox,
     slots: Slots,
@@ -157,6 +158,7 @@ impl Driver {
             runs: BTreeMap::new(),
             names_by_uid: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            sweep: Sweep::default(),
             wakes: WakeQueue::default(),
             outbox: Outbox::default(),
             slots: Slots::default(),
@@ -176,6 +178,7 @@ impl Driver {
     /// Takes in what a watch has delivered.
     pub fn observe(&mut self, observation: Observation, now: Timestamp) {
         self.tick(now);
+        self.sweep.observe(&observation);
         match observation {
             Observation::Applied(resource, object) | Observation::Listed(resource, object) => {
                 self.applied(resource, object);
@@ -290,6 +293,7 @@ impl Driver {
             }
             self.wakes.now(&key);
         }
+        self.sweep.rollout_touched(&name);
         self.refer(&name);
     }
 
@@ -310,10 +314,7 @@ impl Driver {
 
     /// Whether an object is for this instance of the controller.
     fn is_ours(&self, object: &Value) -> bool {
-        let labels = object.pointer("/metadata/labels");
-        let label =
-            labels.and_then(|labels| labels.get(CONTROLLER_INSTANCE_ID)?.as_str()).unwrap_or_default();
-        label == self.options.instance_id
+        object::is_of_instance(object, &self.options.instance_id)
     }
 
     /// Reads again what a Rollout names.
@@ -338,8 +339,15 @@ impl Driver {
                 self.step(&key);
                 self.wake_touched();
             }
+            self.sweeping(Sweep::step);
         }
         std::mem::take(&mut self.outbox.requests)
+    }
+
+    fn sweeping(&mut self, act: impl FnOnce(&mut Sweep, &mut Context<'_>)) {
+        let mut sweep = std::mem::take(&mut self.sweep);
+        act(&mut sweep, &mut self.context());
+        self.sweep = sweep;
     }
 
     fn step(&mut self, key: &TaskKey) {
@@ -390,6 +398,9 @@ impl Driver {
         match self.outbox.addressee(id) {
             Some(Addressee::Task(key, errand)) => self.task_reply(id, &key, errand, reply),
             Some(Addressee::Fetch { target, seen }) => self.fetched(&target, &seen, reply),
+            Some(Addressee::Sweep { service, errand }) => {
+                self.sweeping(|sweep, context| sweep.reply(&service, errand, reply, context));
+            }
             Some(Addressee::Nobody) | None => {}
         }
         self.wake_touched();
@@ -479,7 +490,8 @@ impl Driver {
         }
         let waiting = self.fetches.values().filter(|fetch| !fetch.in_flight);
         let fetches = waiting.map(|fetch| fetch.retry_at.unwrap_or(self.now)).min();
-        fetches.into_iter().chain(self.wakes.next()).min()
+        let sweep = self.sweep.wake_at(&self.store, self.now);
+        fetches.into_iter().chain(self.wakes.next()).chain(sweep).min()
     }
 
     /// True once every kind that decisions rest on is known as a whole.

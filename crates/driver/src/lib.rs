@@ -35,6 +35,7 @@ pub mod resources;
 mod rollout_task;
 mod run_task;
 mod store;
+mod sweep;
 mod view;
 mod wake;
 

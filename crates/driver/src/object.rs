@@ -2,7 +2,7 @@
 
 use crate::io::{ObjectRef, Resource};
 use crate::resources::is_foreign;
-use headgate_api::labels::LAST_APPLIED_CONFIGURATION;
+use headgate_api::labels::{CONTROLLER_INSTANCE_ID, LAST_APPLIED_CONFIGURATION};
 use headgate_model::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +22,13 @@ pub(crate) fn resource_version(object: &Value) -> &str {
 
 pub(crate) fn is_deleting(object: &Value) -> bool {
     !meta(object, "deletionTimestamp").is_empty()
+}
+
+/// Whether an object is for the instance of the controller that has this id; empty: for the one without an id.
+pub(crate) fn is_of_instance(object: &Value, instance_id: &str) -> bool {
+    let labels = object.pointer("/metadata/labels");
+    let label = labels.and_then(|labels| labels.get(CONTROLLER_INSTANCE_ID)?.as_str()).unwrap_or_default();
+    label == instance_id
 }
 
 /// When it was created; the epoch when that is absent or unreadable, as for objects not created yet.

@@ -8,6 +8,7 @@ use crate::record::Pruned;
 use crate::references::Name;
 use crate::run_task::Slots;
 use crate::store::{Change, Source, Store};
+use crate::sweep::SweepErrand;
 use crate::{Deciders, Options, object};
 use headgate_model::{MeasurementKey, Notice, Timestamp};
 use serde_json::Value;
@@ -49,6 +50,11 @@ pub(crate) enum Addressee {
     Fetch {
         target: ObjectRef,
         seen: String,
+    },
+    /// The sweep, about a Service.
+    Sweep {
+        service: Name,
+        errand: SweepErrand,
     },
     /// An event: nobody waits for it.
     Nobody,

@@ -112,6 +112,11 @@ impl Store {
         self.completeness(resource) != Completeness::Unknown
     }
 
+    /// True once a whole list of the kind has been seen: what is not known does not exist, as far as a watch can tell.
+    pub(crate) fn is_listed(&self, resource: Resource) -> bool {
+        self.completeness(resource) == Completeness::Synced
+    }
+
     fn completeness(&self, resource: Resource) -> Completeness {
         self.kinds.get(&resource).map(|state| state.completeness).unwrap_or_default()
     }
