@@ -350,3 +350,104 @@ fn rollout_of((namespace, _): &Name, mark: &Mark) -> ObjectRef {
 fn key((namespace, name): &Name) -> EffectKey {
     EffectKey { verb: "Sweep", object: format!("{namespace}/{name}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Counters;
+    use crate::outbox::Outbox;
+    use crate::record::Pruned;
+    use crate::run_task::Slots;
+    use crate::{Deciders, Options};
+
+    fn service(name: &str, version: &str, rollout: Option<&str>) -> Value {
+        json!({ "metadata": {
+            "name": name, "namespace": "n", "uid": name, "resourceVersion": version,
+            "annotations": { MANAGED_BY_ROLLOUTS: rollout },
+        }})
+    }
+
+    fn applied(name: &str, version: &str, rollout: Option<&str>) -> Observation {
+        Observation::Applied(SERVICES, service(name, version, rollout))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// The Rollouts that one step asks for.
+    fn asked(sweep: &mut Sweep, store: &mut Store, now: Timestamp) -> Vec<String> {
+        let mut outbox = Outbox::default();
+        let (options, deciders) = (Options::default(), Deciders::default());
+        sweep.step(&mut Context {
+            store,
+            outbox: &mut outbox,
+            counters: &mut Counters::default(),
+            pruned: &mut Pruned::default(),
+            slots: &mut Slots::default(),
+            touched: &mut Vec::new(),
+            unread: &mut Vec::new(),
+            options: &options,
+            deciders: &deciders,
+            now,
+        });
+        let name = |call| if let Call::Get(target) = call { target.name } else { String::new() };
+        outbox.requests.into_iter().map(|request| name(request.call)).collect()
+    }
+
+    #[test]
+    fn all_marked_services_are_looked_at_every_ten_minutes_whatever_happened() {
+        let (mut sweep, mut store) = (Sweep::default(), Store::default());
+        store.synced(ROLLOUTS);
+        assert_eq!(sweep.wake_at(&store, at(0)), None, "without marks there is nothing to wake for");
+        sweep.observe(&applied("a", "1", Some("r")));
+        assert_eq!(asked(&mut sweep, &mut store, at(0)), ["r"]);
+        // The answer says that it lives, and the events that should follow never come.
+        sweep.in_flight.clear();
+        assert_eq!(sweep.wake_at(&store, at(1)), Some(at(600)));
+        assert_eq!(asked(&mut sweep, &mut store, at(599)), Vec::<String>::new());
+        assert_eq!(asked(&mut sweep, &mut store, at(600)), ["r"]);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_services_without_the_mark_or_gone() {
+        let mut sweep = Sweep::default();
+        for observation in [
+            applied("a", "1", Some("r")),
+            applied("a", "2", None),
+            applied("b", "3", Some("r")),
+            Observation::Deleted(SERVICES, service("b", "4", Some("r"))),
+            applied("c", "5", Some("r")),
+            applied("c", "6", Some("s")),
+            Observation::ListStarted(SERVICES),
+        ] {
+            sweep.observe(&observation);
+            assert_eq!(sweep.marked.len(), sweep.by_rollout.len());
+            assert!(sweep.marked.len() <= 1 && sweep.due.len() <= 1);
+        }
+        assert!(sweep.marked.is_empty() && sweep.by_rollout.is_empty() && sweep.due.is_empty());
+    }
+
+    #[test]
+    fn an_event_from_before_our_answer_changes_nothing() {
+        let mut sweep = Sweep::default();
+        sweep.observe(&applied("a", "7", Some("r")));
+        sweep.observe(&applied("a", "6", None));
+        sweep.observe(&Observation::Deleted(
+            SERVICES,
+            json!({ "metadata": {
+                "name": "a", "namespace": "n", "uid": "another", "resourceVersion": "5",
+            }}),
+        ));
+        assert_eq!(sweep.marked.len(), 1);
+    }
+
+    #[test]
+    fn a_name_counts_as_a_whole_and_only_as_a_value() {
+        let strategy = json!({ "canary": { "x": [{ "y": "shop" }], "z": "shop-stable", "key": 1 } });
+        assert!(holds(&strategy, "shop"));
+        assert!(holds(&strategy, "shop-stable"));
+        assert!(!holds(&strategy, "stable"));
+        assert!(!holds(&strategy, "key"));
+    }
+}

@@ -80,7 +80,7 @@ fn a_release_completes_when_any_one_request_goes_wrong() {
     }
 }
 
-const FAULTS: [Fault; 8] = [
+pub(crate) const FAULTS: [Fault; 8] = [
     Fault::CrashBefore,
     Fault::CrashAfter,
     Fault::AnswerLost,

@@ -14,4 +14,5 @@ mod rules;
 mod runs;
 mod script;
 mod server;
+mod sweep;
 mod world;

@@ -1,5 +1,6 @@
 //! R10 and R11, and what one object's trouble must not do to others.
 
+use crate::script::calls_since;
 use crate::server::refused;
 use crate::world::{VIRTUAL_SERVICES, World, at, released, scripted, service, template, web};
 use headgate_driver::io::{Call, Observation, Reply};
@@ -242,7 +243,8 @@ fn a_rollout_that_is_being_deleted_is_left_to_garbage_collection() {
     assert_eq!(world.log[start..], []);
     world.server.remove(&at(ROLLOUTS, "web"));
     world.run(60);
-    assert_eq!(world.log[start..], []);
+    let sweep = ["get web", "get web", "patch web-canary", "patch web-stable"];
+    assert_eq!(calls_since(&world, start), sweep, "its Services are given back, and nothing else is done");
     let facts = world.driver.facts();
     assert_eq!(facts.rollouts, []);
     assert_eq!(facts.objects.get(&REPLICA_SETS), None);

@@ -210,6 +210,7 @@ impl Server {
         let Some(mut object) = self.objects.remove(target) else { return };
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.author_of_last_change.insert(target.clone(), Author::Other);
         let uid = object["metadata"]["uid"].clone();
         self.publish(Event::Deleted(target.resource, object));
         let owned: Vec<ObjectRef> = self
