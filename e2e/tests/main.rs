@@ -9,6 +9,7 @@ mod leader;
 mod live_traffic;
 mod outage;
 mod recovery;
+mod sweep;
 mod user_routes;
 
 use headgate_e2e::{Cluster, install};
