@@ -2,7 +2,8 @@
 
 use crate::shared;
 use headgate_e2e::install::{NAMESPACE, root};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_crds_can_be_applied_plainly_and_explained() -> anyhow::Result<()> {
@@ -35,4 +36,28 @@ async fn the_controller_runs_without_rights_that_it_does_not_need() -> anyhow::R
         assert!(String::from_utf8_lossy(&answer.stdout).starts_with("no"), "{verb} {resource} is allowed");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_static_controller_resolves_service_names_from_inside_its_image() -> anyhow::Result<()> {
+    let (cluster, _guard) = shared().await?;
+    let namespace = "e2e-resolve";
+    cluster.fresh_namespace(namespace).await?;
+    // With and without the help of the pod's search domains.
+    for (name, host) in
+        [("search", "prometheus.monitoring"), ("whole", "prometheus.monitoring.svc.cluster.local")]
+    {
+        let run = json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun", "metadata": { "name": name },
+            "spec": { "metrics": [{
+                "name": "one", "successCondition": "result == 1",
+                "provider": { "prometheus": { "address": format!("http://{host}:9090"), "query": "vector(1)" } },
+            }] },
+        });
+        cluster.apply(namespace, &[run]).await?;
+        let limit = Duration::from_secs(30);
+        let done = |run: &Value| run["status"]["phase"] == "Successful";
+        cluster.await_object("AnalysisRun", namespace, name, limit, "Successful", done).await?;
+    }
+    cluster.remove_namespace(namespace).await
 }
