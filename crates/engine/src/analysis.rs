@@ -102,29 +102,48 @@ fn refresh(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role) {
         return;
     }
     let already_exists = failed_as(scene, &known.name, FailureClass::AlreadyExists);
-    match find(scene, &known.name) {
-        Some(run) => {
-            known.status = Some(run.phase);
-            known.message.clone_from(&run.message);
-        }
-        None if already_exists => *status = None,
-        None => {}
+    if !take_in(scene, known) && already_exists {
+        *status = None;
     }
+}
+
+/// Enters what a run says by now; false when there is no such run.
+fn take_in(scene: &Scene<'_>, known: &mut RolloutAnalysisRunStatus) -> bool {
+    let Some(run) = find(scene, &known.name) else { return false };
+    known.status = Some(run.phase);
+    known.message.clone_from(&run.message);
+    true
+}
+
+/// Takes up bad verdicts only: while a spec is not carried out, the runs that were begun for it still protect users.
+pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let step = record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+    for role in [Role::Step(step), Role::Background] {
+        if let Some(known) = status(record, role)
+            && take_in(scene, known)
+            && matches!(known.status, Some(AnalysisPhase::Failed | AnalysisPhase::Error))
+        {
+            let message = known.message.clone();
+            return condemn(scene, record, role, &message);
+        }
+    }
+}
+
+/// Aborts a release that an analysis has found to be bad.
+fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, message: &str) {
+    let what = match role {
+        Role::Step(_) => "Step-based analysis phase error/failed",
+        Role::Background => "Background analysis phase error/failed",
+    };
+    abort(scene, record);
+    let reason = if message.is_empty() { what.to_owned() } else { format!("{what}: {message}") };
+    memory(record).abort_reason = Some(reason);
 }
 
 fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: bool) {
     let Some(known) = status(record, role).clone() else { return };
     match known.status {
-        Some(AnalysisPhase::Failed | AnalysisPhase::Error) => {
-            let what = match role {
-                Role::Step(_) => "Step-based analysis phase error/failed",
-                Role::Background => "Background analysis phase error/failed",
-            };
-            let reason =
-                if known.message.is_empty() { what.to_owned() } else { format!("{what}: {}", known.message) };
-            abort(scene, record);
-            memory(record).abort_reason = Some(reason);
-        }
+        Some(AnalysisPhase::Failed | AnalysisPhase::Error) => condemn(scene, record, role, &known.message),
         Some(AnalysisPhase::Inconclusive) if resumed && !scene.spec.paused => *status(record, role) = None,
         Some(AnalysisPhase::Inconclusive) if resumed => {}
         Some(AnalysisPhase::Inconclusive) => pause(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN),

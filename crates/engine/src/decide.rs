@@ -72,7 +72,8 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     finish(scene, record, effects, plan, wake_at)
 }
 
-/// A spec that can't be carried out: all stays as it is, but an abort leads back to stable all the same.
+/// A spec that can't be carried out: all stays as it is, but an abort, by a user or by the analyses that were begun,
+/// leads back to stable all the same.
 fn hold(
     snapshot: &Snapshot,
     spec: &RolloutSpec,
@@ -85,6 +86,9 @@ fn hold(
     scene.stay_with_stored_version();
     let mut record = scene.old.clone();
     revision::count(&scene, &mut record);
+    if matches!(steps::stage(&record, spec), Stage::Step(_) | Stage::Finishing) {
+        analysis::heed_bad_verdicts(&scene, &mut record);
+    }
     let mut plan = cutover::Plan::default();
     let mut effects = Vec::new();
     if record.abort && steps::stage(&record, spec) == Stage::Aborted && scene.has_stable(&record.stable_rs) {

@@ -9,6 +9,7 @@
 )]
 
 mod basic;
+mod disturbed;
 mod invalid;
 mod random;
 mod recorded;
