@@ -2,6 +2,8 @@
 #![expect(clippy::print_stdout, reason = "a command line tool speaks to its user")]
 
 mod ci;
+#[cfg(test)]
+mod docs;
 mod generate;
 mod gotypes;
 mod house;
