@@ -39,7 +39,7 @@ fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
                 Err(problem) => hold(snapshot, spec, sets, runs, &problem, now),
             }
         }
-        Err(problem) => match salvage(&snapshot.rollout.spec_raw) {
+        Err(problem) => match salvage(&snapshot.rollout.spec_raw, stable_size(snapshot, sets)) {
             Some(spec) => hold(snapshot, &spec, sets, runs, problem, now),
             None => stand_still(snapshot, sets, problem, now),
         },
@@ -73,7 +73,7 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
 }
 
 /// A spec that can't be carried out: all stays as it is, but an abort, by a user or by the analyses that were begun,
-/// leads back to stable all the same.
+/// leads back to stable all the same, and pods follow `spec.replicas` where it can be trusted.
 fn hold(
     snapshot: &Snapshot,
     spec: &RolloutSpec,
@@ -96,11 +96,19 @@ fn hold(
         analysis::plan(&scene, &mut record, &mut effects);
         plan = cutover::plan(&scene, &mut record);
         phase::describe(&scene, &mut record);
+    } else if snapshot.rollout.spec.is_ok() {
+        plan = cutover::follow_user(&scene, &record);
     }
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(scene.old.waiting.as_ref(), now));
     let wake_at = plan.wake.iter().copied().filter(|wake| *wake > now).min();
     finish(&scene, record, effects, plan, wake_at)
+}
+
+/// Pods that the stable version has now.
+fn stable_size(snapshot: &Snapshot, sets: &[ReplicaSetView]) -> i32 {
+    let stable = &snapshot.rollout.status.stable_rs;
+    sets.iter().find(|set| !stable.is_empty() && set.hash() == stable).map_or(0, |set| set.replicas)
 }
 
 /// A spec of which nothing can be read: only what was seen is recorded.

@@ -13,8 +13,10 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let steps_changed = record.current_step_hash != scene.rollout.step_hash;
     record.current_pod_hash.clone_from(&scene.current_hash);
     record.current_step_hash.clone_from(&scene.rollout.step_hash);
-    if template_changed || (steps_changed && !scene.old.current_step_hash.is_empty()) {
-        start_over(scene, record);
+    if template_changed {
+        start_over(scene, record, Occasion::NewVersion);
+    } else if steps_changed && !scene.old.current_step_hash.is_empty() {
+        start_over(scene, record, Occasion::NewSteps);
     }
     if !scene.has_stable(&record.stable_rs) {
         // Nothing else runs: the first version, or the only one that is left, is stable at once.
@@ -27,13 +29,25 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     }
 }
 
-/// A new version, or new steps: from the first step, without pauses and intents that were about the old ones.
-fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus) {
+/// Why a release begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    NewVersion,
+    NewSteps,
+}
+
+/// From the first step, without pauses and intents that were about what was before. Intents that are not taken up yet
+/// are about the version: new steps alone do not end them.
+fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus, occasion: Occasion) {
     clear_pause(record);
-    clear_abort(record);
     clear_runs(record);
-    record.promote_full = false;
-    memory(record).promote_hash = None;
+    if occasion == Occasion::NewVersion || record.aborted_at.is_some() {
+        clear_abort(record);
+    }
+    if occasion == Occasion::NewVersion || memory(record).promote_hash.is_some() {
+        record.promote_full = false;
+        memory(record).promote_hash = None;
+    }
     let skips_steps = scene.is_recent_rollback(&record.stable_rs);
     record.current_step_index = if skips_steps { steps::end(scene.spec) } else { steps::start(scene.spec) };
 }

@@ -120,9 +120,9 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
 #[test]
 fn what_an_abort_needs_is_read_from_an_invalid_spec() {
     let broken = spec(&routed(&json!({"steps": [{"setWeight": 500}], "abortScaleDownDelaySeconds": 7})));
-    let salvaged = salvage(&with(broken, "/replicas", json!(6))).unwrap();
+    let salvaged = salvage(&with(broken, "/replicas", json!(6)), 3).unwrap();
     assert_eq!((salvaged.replicas, salvaged.canary.steps.len()), (6, 0));
     assert_eq!(salvaged.canary.canary_service.as_deref(), Some("shop-canary"));
     assert_eq!(salvaged.canary.routing.unwrap().abort_scale_down_delay_seconds, Some(7));
-    assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}})), None);
+    assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}}), 3), None);
 }

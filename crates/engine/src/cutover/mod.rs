@@ -117,6 +117,18 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     plan
 }
 
+/// For a release that stands still: its pods follow the user's number all the same, because an autoscaler must not wait
+/// for a mended spec. Weights and Services stay.
+pub(crate) fn follow_user(scene: &Scene<'_>, record: &RolloutStatus) -> Plan {
+    let versions = scene.versions(&record.stable_rs);
+    let mut plan = Plan::default();
+    let sets = [versions.current, versions.stable];
+    if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
+        pods::scale(scene, record, steps::stage(record, scene.spec), &versions, &mut plan);
+    }
+    plan
+}
+
 /// Enters the weights that the routes show. When they changed, drain time counts from now.
 fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if scene.spec.canary.routing.is_none() {
@@ -185,8 +197,12 @@ fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
 
 /// True while the user's change of `spec.replicas` has not reached the pods of the release.
 fn is_user_scaling(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
-    [versions.current, versions.stable].into_iter().flatten().any(|set| {
-        let noted = set.annotations.get(labels::DESIRED_REPLICAS).and_then(|text| text.parse::<i32>().ok());
-        set.replicas > 0 && noted.is_some_and(|noted| noted != scene.spec.replicas)
-    })
+    let mut sets = [versions.current, versions.stable].into_iter().flatten();
+    sets.any(|set| set.replicas > 0 && is_sized_for_another_number(scene, set))
+}
+
+/// True when this ReplicaSet got its size for another `spec.replicas`.
+fn is_sized_for_another_number(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    let noted = set.annotations.get(labels::DESIRED_REPLICAS).and_then(|text| text.parse::<i32>().ok());
+    noted.is_some_and(|noted| noted != scene.spec.replicas)
 }

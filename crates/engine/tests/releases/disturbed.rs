@@ -33,3 +33,53 @@ fn an_analysis_that_fails_aborts_although_its_template_is_gone_by_then() {
                    errors";
     assert!(world.events.contains(&aborted.to_owned()), "{:?}", world.events);
 }
+
+#[test]
+fn pods_follow_the_autoscaler_although_something_that_the_spec_names_is_gone() {
+    for missing in ["shop-canary", "errors"] {
+        let mut world = half_way_with_analysis();
+        world.snapshot.templates.insert(TemplateKey::Namespaced("errors".into()), Observed::Absent);
+        world.snapshot.services.insert(missing.into(), Observed::Absent);
+        world.settle();
+        world.scale(8);
+        world.settle();
+        assert_eq!((world.waits_for(), world.weight()), ("MendSpec", 50));
+        assert_eq!((world.pods(1), world.pods(2)), (8, 4), "{missing}");
+        world.scale(2);
+        world.settle();
+        assert_eq!((world.pods(1), world.pods(2)), (2, 1), "{missing}");
+    }
+}
+
+#[test]
+fn an_abort_of_a_spec_with_a_wrong_number_of_pods_keeps_those_of_stable() {
+    let mut world = half_way_with_analysis();
+    world.edit(|spec| spec["replicas"] = json!(-1));
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(1), world.pods(2)), (0, 4, 0));
+}
+
+#[test]
+fn an_abort_or_a_full_promotion_that_comes_with_new_steps_is_not_lost() {
+    let new_steps = |world: &mut World| {
+        world.edit(|spec| spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 75}, {"pause": {}}]));
+    };
+    let mut world = half_way_with_analysis();
+    world.abort();
+    new_steps(&mut world);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Degraded", 0, 0));
+    let mut world = half_way_with_analysis();
+    world.promote_full();
+    new_steps(&mut world);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(2)), ("Healthy", 4));
+    // What was taken up before is about the old steps: the release begins anew.
+    let mut world = half_way_with_analysis();
+    world.abort();
+    world.settle_over_time();
+    new_steps(&mut world);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Paused", 75, 3));
+}

@@ -6,22 +6,21 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Reads what can be read of an invalid spec, so that an abort leads back to stable all the same. Steps and analyses are
-/// left out: an abort needs none. Answers nothing for a Rollout that is not a canary or lacks selector or template.
-pub fn salvage(spec: &Value) -> Option<RolloutSpec> {
+/// left out: an abort needs none. `running` pods of the stable version count as wanted where the spec's number is itself
+/// wrong. Answers nothing for a Rollout that is not a canary or lacks selector or template.
+pub fn salvage(spec: &Value, running: i32) -> Option<RolloutSpec> {
     let strategy = spec.pointer("/strategy/canary").filter(|value| value.is_object())?;
-    let number = |key: &str, default: i32| {
-        spec.get(key)
-            .and_then(Value::as_i64)
-            .and_then(|number| i32::try_from(number).ok())
-            .unwrap_or(default)
-            .max(0)
+    let number = |key: &str| i32::try_from(spec.get(key)?.as_i64()?).ok().filter(|number| *number >= 0);
+    let replicas = match spec.get("replicas") {
+        None | Some(Value::Null) => 1,
+        Some(_) => number("replicas").unwrap_or(running),
     };
     Some(RolloutSpec {
-        replicas: number("replicas", 1),
+        replicas,
         replicas_unset: false,
         selector: spec.get("selector").filter(|value| value.is_object())?.clone(),
         template: spec.get("template").filter(|value| value.is_object())?.clone(),
-        min_ready_seconds: number("minReadySeconds", 0),
+        min_ready_seconds: number("minReadySeconds").unwrap_or(0),
         revision_history_limit: i32::MAX,
         paused: false,
         progress_deadline_seconds: i32::MAX,
