@@ -18,6 +18,8 @@ pub enum Fate {
     Refused(u16, &'static str),
     /// It arrives this many milliseconds late.
     Slow(i64),
+    /// Just before it arrives somebody else changes the same object.
+    Raced,
     /// It is carried out, and the process stands still for a minute while another one takes the lead.
     Freeze,
 }
@@ -46,6 +48,17 @@ pub enum ThirdParty {
     DeletePod,
     /// Scales the ReplicaSet of the newest version.
     ScaleSet(i64),
+}
+
+/// Whose pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of all versions.
+    All,
+    /// Of the stable version.
+    Stable,
+    /// Of the newest version.
+    Newest,
 }
 
 /// What happens in the world.
@@ -86,10 +99,33 @@ pub enum Disturbance {
     },
     /// Ready pods become unready.
     PodsCrash {
+        /// Whose.
+        of: Whose,
         /// So many in a hundred.
         share: i64,
         /// For so long.
         seconds: i64,
+    },
+    /// An object that the Rollout names is deleted, and created again as it first was.
+    Missing {
+        /// Its kind.
+        kind: Resource,
+        /// Its name.
+        name: &'static str,
+        /// For so long.
+        seconds: i64,
+    },
+    /// Somebody else changes the next object of this kind that a controller writes, just before the write arrives.
+    Race {
+        /// The kind.
+        kind: Resource,
+    },
+    /// The end of [`Disturbance::Missing`].
+    Found {
+        /// Its kind.
+        kind: Resource,
+        /// Its name.
+        name: &'static str,
     },
     /// The API server answers 503 to everything.
     ApiOutage {

@@ -13,6 +13,7 @@
 //! releases: there is one driver.
 
 pub mod checkers;
+pub mod defects;
 pub mod faults;
 pub mod process;
 pub mod random;
@@ -23,6 +24,7 @@ pub mod trace;
 pub mod user;
 pub mod world;
 
+pub use defects::Defect;
 pub use scenario::Scenario;
 pub use shrink::shrink;
 pub use simulation::{Outcome, run};

@@ -2,8 +2,7 @@
 
 use clap::Parser;
 use headgate_sim::simulation::seconds_since_start;
-use headgate_sim::world::server::ServerBug;
-use headgate_sim::{Outcome, Scenario, run, shrink};
+use headgate_sim::{Defect, Outcome, Scenario, run, shrink};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -23,6 +22,9 @@ struct Args {
     /// Leave out faults that a failure does not need
     #[arg(long)]
     shrink: bool,
+    /// Run with a defect made on purpose: its place in the list, from 1
+    #[arg(long)]
+    defect: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -39,13 +41,15 @@ fn main() -> ExitCode {
 fn work(args: &Args, out: &mut impl Write) -> std::io::Result<u64> {
     let started = std::time::Instant::now();
     let mut failed = 0;
+    let place = args.defect.and_then(|place| place.checked_sub(1));
+    let defect = place.and_then(|place| Defect::ALL.get(place).copied()).unwrap_or_default();
     for seed in args.first..args.first.saturating_add(args.seeds) {
         let scenario = Scenario::new(seed);
-        let mut outcome = run(scenario.clone(), ServerBug::None);
+        let mut outcome = run(scenario.clone(), defect);
         if !outcome.violations.is_empty() {
             failed += 1;
             if args.shrink
-                && let Some((smaller, smallest)) = shrink(&scenario, ServerBug::None)
+                && let Some((smaller, smallest)) = shrink(&scenario, defect)
             {
                 writeln!(out, "shrunk to {:?} {:?}", smaller.disturbances, smaller.fates)?;
                 outcome = smallest;

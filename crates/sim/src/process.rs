@@ -1,6 +1,7 @@
 //! One controller process: a driver with its watches and its requests on their way. It binds them as the controller's
 //! event loop does, and decides nothing.
 
+use crate::defects::Defect;
 use crate::faults::Fate;
 use crate::random::Random;
 use crate::world::plus;
@@ -52,13 +53,14 @@ impl Process {
     /// A process that begins to list and leads from `leads_at` on.
     pub fn new(
         number: u32,
+        defect: Defect,
         seed: u64,
         lag: usize,
         delay_max: i64,
         leads_at: Timestamp,
         now: Timestamp,
     ) -> Self {
-        let driver = Driver::new(Options::default());
+        let driver = Driver::with_deciders(Options::default(), defect.deciders());
         let resources: Vec<_> = driver.watches().into_iter().map(|watch| watch.resource).collect();
         let stream = |purpose: &str| Random::new(seed, &format!("{purpose} {number}"));
         Self {

@@ -1,7 +1,7 @@
 //! What a seed is: a Rollout and its surroundings, how pods behave, and everything that will go wrong, all made in
 //! advance, so that single faults can be left out when a failure is to be understood.
 
-use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
+use crate::faults::{Disturbance, Fate, Outage, ThirdParty, Whose};
 use crate::random::Random;
 use crate::user::Act;
 use crate::world::pods::Health;
@@ -110,24 +110,24 @@ impl Scenario {
     fn plan_user(&mut self, luck: &mut Random) {
         let mut version = 1;
         let mut time = luck.between(1_000, 20_000);
-        for _ in 0..luck.between(1, 3) {
+        for _ in 0..luck.between(1, 4) {
             version += 1;
             self.disturbances.push((time, Disturbance::User(Act::Release(version))));
-            let length = luck.between(40_000, 200_000);
-            for _ in 0..luck.between(0, 4) {
-                let act = act(luck, version);
-                self.disturbances.push((time + luck.between(0, length), Disturbance::User(act)));
+            let length = luck.between(20_000, 200_000);
+            let mut at = time;
+            for _ in 0..luck.between(0, 6) {
+                // Often one act follows the other at once: people are impatient, and scripts are fast.
+                at += if luck.percent(30) { luck.between(0, 2_000) } else { luck.between(0, length / 3) };
+                self.disturbances.push((at, Disturbance::User(act(luck, version))));
             }
             time += length;
-            if time > FAULTS_END {
-                break;
-            }
         }
+        self.disturbances.retain(|(time, _)| *time < FAULTS_END - 30_000);
     }
 
     fn plan_disturbances(&mut self, intensity: i64, luck: &mut Random) {
-        for _ in 0..luck.between(0, intensity * 3) {
-            let time = luck.between(0, FAULTS_END / 2);
+        for _ in 0..luck.between(0, intensity * 4) {
+            let time = luck.between(0, FAULTS_END * 2 / 3);
             let disturbance = disturbance(self.router, luck);
             self.disturbances.push((time, disturbance));
         }
@@ -151,6 +151,9 @@ impl Scenario {
                     Fate::Slow(9_000),
                     Fate::Freeze,
                     Fate::Freeze,
+                    Fate::Raced,
+                    Fate::Raced,
+                    Fate::Raced,
                 ],
             );
             let number = u64::try_from(luck.between(1, 120)).unwrap_or(1);
@@ -291,7 +294,8 @@ pub fn steps(luck: &mut Random, router: Router) -> Value {
 }
 
 fn act(luck: &mut Random, version: i64) -> Act {
-    match luck.between(0, 17) {
+    match luck.between(0, 18) {
+        18 => Act::Abort,
         0..=3 => Act::Promote,
         4 | 5 => Act::PromoteFull,
         6..=8 => Act::Abort,
@@ -309,7 +313,10 @@ fn act(luck: &mut Random, version: i64) -> Act {
 fn disturbance(router: Router, luck: &mut Random) -> Disturbance {
     let kind = luck.pick(ROLLOUTS, &[REPLICA_SETS, SERVICES, ANALYSIS_RUNS, VIRTUAL_SERVICES]);
     let outage = luck.pick(Outage::Empty, &[Outage::NotANumber, Outage::Down, Outage::Unavailable]);
-    match luck.between(0, 14) {
+    match luck.between(0, 21) {
+        18..=21 => {
+            Disturbance::Race { kind: luck.pick(VIRTUAL_SERVICES, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS]) }
+        }
         0 | 1 => Disturbance::Crash,
         2 => Disturbance::Freeze,
         3..=5 => {
@@ -325,7 +332,20 @@ fn disturbance(router: Router, luck: &mut Random) -> Disturbance {
         10 if router == Router::Istio => Disturbance::ThirdParty(ThirdParty::ForeignRoute),
         11 => Disturbance::ThirdParty(ThirdParty::DeletePod),
         12 => Disturbance::ThirdParty(ThirdParty::ScaleSet(luck.between(0, 6))),
-        13 => Disturbance::PodsCrash { share: luck.pick(30, &[100]), seconds: luck.between(2, 60) },
+        13..=15 => Disturbance::PodsCrash {
+            of: luck.pick(Whose::All, &[Whose::Stable, Whose::Newest]),
+            share: luck.pick(30, &[100]),
+            seconds: luck.pick(5, &[30, 200]),
+        },
+        16 if router == Router::Istio => {
+            let (kind, name) = luck
+                .pick((SERVICES, "shop-stable"), &[(SERVICES, "shop-canary"), (VIRTUAL_SERVICES, ROLLOUT)]);
+            Disturbance::Missing { kind, name, seconds: luck.between(2, 60) }
+        }
+        17 => {
+            let name = luck.pick("success", &["watch"]);
+            Disturbance::Missing { kind: ANALYSIS_TEMPLATES, name, seconds: luck.between(2, 60) }
+        }
         _ => Disturbance::ApiOutage { seconds: luck.between(2, 40) },
     }
 }

@@ -1,16 +1,16 @@
 //! Leaves out faults that a failure does not need, so that its trace is short.
 
+use crate::defects::Defect;
 use crate::scenario::Scenario;
 use crate::simulation::{Outcome, run};
-use crate::world::server::ServerBug;
 use std::collections::BTreeSet;
 
 /// The smallest scenario that this finds which still breaks the same rule, and what comes of it: faults are left out in
 /// halves, then quarters, then one by one.
-pub fn shrink(scenario: &Scenario, bug: ServerBug) -> Option<(Scenario, Outcome)> {
-    let rule = run(scenario.clone(), bug).violations.first()?.rule;
+pub fn shrink(scenario: &Scenario, defect: Defect) -> Option<(Scenario, Outcome)> {
+    let rule = run(scenario.clone(), defect).violations.first()?.rule;
     let still_fails = |without: &BTreeSet<usize>| {
-        let outcome = run(scenario.without(without), bug);
+        let outcome = run(scenario.without(without), defect);
         outcome.violations.first().is_some_and(|violation| violation.rule == rule).then_some(outcome)
     };
     let mut left_out = BTreeSet::new();

@@ -1,7 +1,8 @@
 //! The loop: time jumps from one thing that happens to the next.
 
 use crate::checkers::{Checkers, Violation, Write};
-use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
+use crate::defects::Defect;
+use crate::faults::{Disturbance, Fate, Outage, ThirdParty, Whose};
 use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, ROLLOUT, Scenario, at};
@@ -11,13 +12,13 @@ use crate::world::metrics::{self, Metrics};
 use crate::world::plus;
 use crate::world::pods::Pods;
 use crate::world::proxies::{Proxies, VIRTUAL_SERVICES};
-use crate::world::server::{Server, ServerBug, refused, text};
+use crate::world::server::{Server, refused, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// 2026-11-21T09:00:00Z: as good as any.
 const START_SECOND: i64 = 1_795_251_600;
@@ -57,6 +58,7 @@ pub struct Simulation {
     now: Timestamp,
     /// When the first version was out: faults count from then.
     epoch: Option<Timestamp>,
+    defect: Defect,
     server: Server,
     pods: Pods,
     proxies: Proxies,
@@ -66,6 +68,8 @@ pub struct Simulation {
     made: u32,
     starts: Vec<(Timestamp, usize)>,
     agenda: BTreeMap<(Timestamp, usize), Disturbance>,
+    /// Kinds whose next write is raced.
+    raced: BTreeSet<Resource>,
     metrics: Option<(Timestamp, Outage)>,
     api_down_until: Option<Timestamp>,
     requests: u64,
@@ -77,8 +81,8 @@ pub struct Simulation {
 }
 
 /// Runs a scenario to its end.
-pub fn run(scenario: Scenario, bug: ServerBug) -> Outcome {
-    let mut simulation = Simulation::new(scenario, bug);
+pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
+    let mut simulation = Simulation::new(scenario, defect);
     simulation.live();
     Outcome {
         seed: simulation.scenario.seed,
@@ -89,7 +93,7 @@ pub fn run(scenario: Scenario, bug: ServerBug) -> Outcome {
 }
 
 impl Simulation {
-    fn new(scenario: Scenario, bug: ServerBug) -> Self {
+    fn new(scenario: Scenario, defect: Defect) -> Self {
         let seed = scenario.seed;
         let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
         let pods = Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain);
@@ -97,7 +101,8 @@ impl Simulation {
         let mut simulation = Self {
             now,
             epoch: None,
-            server: Server::new(bug),
+            defect,
+            server: Server::new(defect.of_server()),
             pods,
             proxies,
             processes: Vec::new(),
@@ -105,6 +110,7 @@ impl Simulation {
             made: 0,
             starts: Vec::new(),
             agenda: BTreeMap::new(),
+            raced: BTreeSet::new(),
             metrics: None,
             api_down_until: None,
             requests: 0,
@@ -125,21 +131,37 @@ impl Simulation {
     }
 
     fn live(&mut self) {
+        self.live_until_settled();
+        self.end();
+    }
+
+    fn live_until_settled(&mut self) {
         let end = plus(self.now, FIRST_RELEASE_MAX);
         self.run_until(end, |simulation| simulation.phase() == "Healthy");
-        if self.phase() != "Healthy" {
+        if self.checkers.violations.is_empty() && self.phase() != "Healthy" {
             let message = format!("the first version is {} after {FIRST_RELEASE_MAX} ms", self.phase());
-            return self.checkers.judge("9 settled", Err(message), self.now);
+            self.checkers.judge("9 settled", Err(message), self.now);
+        }
+        if !self.checkers.violations.is_empty() {
+            return;
         }
         self.begin_faults();
         self.run_until(plus(self.now, FAULTS_END), |_| false);
+        if !self.checkers.violations.is_empty() {
+            return;
+        }
         self.end_faults();
         self.run_until(plus(self.now, SETTLES_WITHIN), |_| false);
         self.trace.say("world", "has had the time to settle", self.now);
         self.settled_at = Some(self.now);
         self.run_until(plus(self.now, QUIET_FOR), |_| false);
+    }
+
+    fn end(&mut self) {
         let ready = i64::try_from(self.pods.ready()).unwrap_or(i64::MAX);
-        self.checkers.end(&self.server, ready, self.now);
+        if self.checkers.violations.is_empty() {
+            self.checkers.end(&self.server, ready, self.now);
+        }
         let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT)).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
         self.trace.say("world", &format!("ends {status}"), self.now);
@@ -165,8 +187,17 @@ impl Simulation {
 
     fn end_faults(&mut self) {
         self.trace.say("world", "no more faults", self.now);
-        self.agenda.clear();
+        // What has gone comes back, and what was begun is completed; nothing new begins.
+        for disturbance in std::mem::take(&mut self.agenda).into_values() {
+            if matches!(
+                disturbance,
+                Disturbance::Found { .. } | Disturbance::User(Act::Create | Act::EndPause)
+            ) {
+                self.happen(&disturbance);
+            }
+        }
         self.scenario.fates.clear();
+        self.raced.clear();
     }
 
     fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
@@ -234,7 +265,7 @@ impl Simulation {
         let leads_at = plus(self.now, leads_after);
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
         self.trace.say(&format!("process {}", self.made), &format!("starts, {lag} changes late"), self.now);
-        self.processes.push(Process::new(self.made, seed, lag, delay, leads_at, self.now));
+        self.processes.push(Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now));
     }
 
     fn start_due(&mut self) {
@@ -286,6 +317,11 @@ impl Simulation {
             self.requests += 1;
             fate = self.scenario.fates.get(&self.requests).copied();
         }
+        if let Call::Patch { target, .. } = &request.call
+            && self.raced.remove(&target.resource)
+        {
+            fate = Some(Fate::Raced);
+        }
         let slow = if is_measurement(&request.call) { self.luck.between(50, 3_000) } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
         let number = self.requests;
@@ -329,6 +365,10 @@ impl Simulation {
                 self.carry_out(flight, Some(index));
                 (lost, CALL_TIME_LIMIT)
             }
+            Some(Fate::Raced) => {
+                self.race(&flight.request.call);
+                (self.carry_out(flight, Some(index)), 0)
+            }
             Some(Fate::CrashAfter | Fate::Freeze | Fate::Slow(_)) | None => {
                 (self.carry_out(flight, Some(index)), 0)
             }
@@ -342,6 +382,23 @@ impl Simulation {
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
             _ => {}
         }
+    }
+
+    /// Somebody changes the object that a request is about to change.
+    fn race(&mut self, call: &Call) {
+        match target(call) {
+            Some(target) if target.resource == VIRTUAL_SERVICES => self.others_act(ThirdParty::ForeignRoute),
+            Some(target) if target.resource == ROLLOUTS => {
+                let act = self.luck.pick(
+                    Act::Abort,
+                    &[Act::Promote, Act::PromoteFull, Act::Retry, Act::Pause, Act::Scale(3), Act::Release(9)],
+                );
+                self.user_acts(act);
+            }
+            Some(target) if target.resource == REPLICA_SETS => self.others_act(ThirdParty::ScaleSet(1)),
+            _ => {}
+        }
+        self.checkers.look(&self.server, self.now);
     }
 
     fn carry_out(&mut self, flight: &Flight, process: Option<usize>) -> Reply {
@@ -364,6 +421,13 @@ impl Simulation {
         }
         let before = target(call).and_then(|target| self.server.get(target)).cloned();
         let reply = self.server.call(call, self.now);
+        if let (Some(index), true, Reply::Refused { code: 404, .. }) =
+            (process, is_about(call, ROLLOUTS), &reply)
+            && let Some(process) = self.processes.get_mut(index)
+        {
+            // That it is gone is known then, too.
+            process.proven_at = Some(flight.sent_at);
+        }
         if let (Some(target), Reply::Object(object)) = (target(call), &reply) {
             let after = (!matches!(call, Call::Delete { .. })).then_some(object);
             self.judge(call, target, before.as_ref(), after, flight, process);
@@ -439,14 +503,41 @@ impl Simulation {
                 self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
             }
             Disturbance::Metrics { outage, seconds } => self.metrics = Some((after(*seconds), *outage)),
-            Disturbance::PodsCrash { share, seconds } => {
+            Disturbance::PodsCrash { of, share, seconds } => {
                 let until = after(*seconds);
-                self.pods.knock_out(*share, until, self.now);
+                let hash = self.hash(*of);
+                self.pods.knock_out(hash.as_deref(), *share, until, self.now);
                 self.checkers.excuse(until);
+            }
+            Disturbance::Race { kind } => {
+                self.raced.insert(*kind);
+            }
+            Disturbance::Missing { kind, name, seconds } => {
+                self.server.remove(&at(*kind, name), self.now);
+                self.checkers.excuse(after(*seconds));
+                let found = Disturbance::Found { kind: *kind, name };
+                self.agenda.insert((after(*seconds), usize::MAX), found);
+            }
+            Disturbance::Found { kind, name } => {
+                let target = at(*kind, name);
+                let body = self.scenario.surroundings().into_iter().find(|(place, _)| *place == target);
+                if let Some((target, body)) = body {
+                    self.server.call(&Call::Create { target, body }, self.now);
+                }
             }
             Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
             Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
         }
+    }
+
+    /// The version that is meant; `None` for all.
+    fn hash(&self, of: Whose) -> Option<String> {
+        let field = match of {
+            Whose::All => return None,
+            Whose::Stable => "/status/stableRS",
+            Whose::Newest => "/status/currentPodHash",
+        };
+        Some(text(self.server.get(&at(ROLLOUTS, ROLLOUT))?, field).to_owned())
     }
 
     fn each_watch(&mut self, mut change: impl FnMut(&mut crate::world::watch::Watches, Timestamp)) {

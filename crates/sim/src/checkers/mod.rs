@@ -57,6 +57,8 @@ const LOSS_EXCUSED: SignedDuration = SignedDuration::from_secs(90);
 /// All checkers and what they remember.
 #[derive(Debug, Default)]
 pub struct Checkers {
+    /// Changes at the server that were looked at.
+    seen: usize,
     views: VecDeque<(Timestamp, View)>,
     /// Until then lost requests are a fault's, not ours.
     excused_until: Option<Timestamp>,
@@ -76,6 +78,10 @@ const BY_VIEW: [(&str, Rule); 3] =
 impl Checkers {
     /// Notes what the objects say now.
     pub fn look(&mut self, server: &Server, now: Timestamp) {
+        let changes = server.history().len();
+        if std::mem::replace(&mut self.seen, changes) == changes {
+            return;
+        }
         let Some(view) = View::of(server) else {
             self.views.clear();
             return;
@@ -148,7 +154,7 @@ impl Checkers {
 
     /// Holds the end of the world against the rules.
     pub fn end(&mut self, server: &Server, ready: i64, now: Timestamp) {
-        self.judge("9 settled", settled::check(server, ready), now);
+        self.judge("9 settled", settled::check(server, ready, now), now);
     }
 
     /// A write after the world was to have settled.

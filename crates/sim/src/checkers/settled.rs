@@ -5,10 +5,11 @@ use super::View;
 use crate::scenario::{ROLLOUT, at};
 use crate::world::server::{Server, text};
 use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// What is to be held against the world at its end.
-pub(super) fn check(server: &Server, ready: i64) -> Result<(), String> {
+pub(super) fn check(server: &Server, ready: i64, now: Timestamp) -> Result<(), String> {
     let Some(rollout) = server.get(&at(ROLLOUTS, ROLLOUT)) else { return Ok(()) };
     let phase = text(rollout, "/status/phase");
     let waiting = text(rollout, "/status/waiting/kind");
@@ -25,7 +26,15 @@ pub(super) fn check(server: &Server, ready: i64) -> Result<(), String> {
             text(rollout, "/status/waiting/message")
         ));
     }
+    let until = text(rollout, "/status/waiting/until").parse::<Timestamp>().ok();
+    if let Some(until) = until.filter(|until| *until < now) {
+        return Err(format!("the Rollout waits for {waiting} until {until}, which has passed"));
+    }
     let Some(view) = View::of(server) else { return Ok(()) };
+    let left = view.sets.iter().find(|set| set.hash != view.stable && set.replicas > 0);
+    if let (Some(set), "Healthy") = (left, phase) {
+        return Err(format!("the Rollout is Healthy and {} still has {} pods", set.name, set.replicas));
+    }
     if phase == "Healthy" && (ready < view.desired || view.available(&view.stable) < view.desired) {
         return Err(format!("the Rollout is Healthy with {ready} ready pods of {}", view.desired));
     }

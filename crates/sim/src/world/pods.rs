@@ -100,10 +100,10 @@ impl Pods {
         self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_))).count()
     }
 
-    /// Takes pods that are ready out of readiness, until then; `share` in a hundred of each version's.
-    pub fn knock_out(&mut self, share: i64, until: Timestamp, now: Timestamp) -> usize {
+    /// Takes pods that are ready out of readiness, until then: of one version, or of all; `share` in a hundred.
+    pub fn knock_out(&mut self, hash: Option<&str>, share: i64, until: Timestamp, now: Timestamp) -> usize {
         let mut count = 0;
-        for pod in self.pods.values_mut() {
+        for pod in self.pods.values_mut().filter(|pod| hash.is_none_or(|hash| pod.hash == hash)) {
             if matches!(pod.state, State::Ready(_)) && self.luck.percent(share) {
                 pod.state = State::Starting(Some(until));
                 self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
