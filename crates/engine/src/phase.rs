@@ -70,6 +70,7 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
         progress::note(scene, record, Marks::Keep);
         return;
     }
+    let mut marks = Marks::Keep;
     if record.current_pod_hash != scene.old.current_pod_hash {
         let (reason, message) = match scene.current {
             None => (reasons::NEW_REPLICA_SET_CREATED, format!("Created new replica set \"{name}\"")),
@@ -79,6 +80,7 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
     } else if has_reason(record, types::PROGRESSING, reasons::ROLLOUT_ABORTED) {
         let message = "Retrying Rollout after abort";
         set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_RETRY, message, now);
+        marks = Marks::Restart;
     }
     let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
     let was_paused = get(record, types::PAUSED).is_some_and(|condition| condition.status == TRUE);
@@ -87,22 +89,21 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
     }
     if is_paused {
         set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_PAUSED, PAUSED, now);
-        progress::note(scene, record, Marks::Keep);
+        progress::note(scene, record, marks);
         return;
     }
     if has_reason(record, types::PROGRESSING, reasons::ROLLOUT_PAUSED) {
         let message = "Rollout is resumed";
         set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_RESUMED, message, now);
     }
-    moving(scene, record, &name);
+    moving(scene, record, &name, marks);
 }
 
-fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str) {
+fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str, mut marks: Marks) {
     let now = scene.now;
     let is_new = record.current_pod_hash != scene.old.current_pod_hash;
     let was_healthy = has_reason(record, types::PROGRESSING, reasons::NEW_REPLICA_SET_AVAILABLE);
     let created = revision::create_failure(scene);
-    let mut marks = Marks::Keep;
     if is_healthy(scene, record) {
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
         set(record, types::PROGRESSING, Is::True, reasons::NEW_REPLICA_SET_AVAILABLE, &message, now);

@@ -83,3 +83,32 @@ fn an_abort_or_a_full_promotion_that_comes_with_new_steps_is_not_lost() {
     world.settle_over_time();
     assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Paused", 75, 3));
 }
+
+#[test]
+fn a_second_try_that_gets_on_slowly_is_not_measured_by_the_first() {
+    let mut spec = spec(10, routed(json!([{"setWeight": 100}, {"pause": {}}])));
+    spec["progressDeadlineSeconds"] = json!(100);
+    spec["progressDeadlineAbort"] = json!(true);
+    let mut world = World::running(spec);
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle_over_time();
+    assert_eq!(world.pods(2), 0);
+    world.retry();
+    world.step();
+    world.step();
+    let second = world.hash(2);
+    for available in 1..10 {
+        world.pass(60);
+        let sets = world.sets_mut();
+        for set in sets.iter_mut().filter(|set| set.hash() == second) {
+            set.observed_generation = set.generation;
+            (set.current, set.ready, set.available_reported) = (set.replicas, available, available);
+        }
+        world.step();
+        assert!(!world.status().abort, "with {available} pods: {}", world.status().message);
+    }
+    world.settle();
+    assert_eq!((world.phase(), world.weight()), ("Paused", 100));
+}
