@@ -1,11 +1,13 @@
 //! For what a Rollout waits, since when, until when, and what would end it: the "why" of every stillness.
 
+use crate::conditions;
 use crate::cutover::{self, Plan};
 use crate::progress;
 use crate::release;
 use crate::revision;
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
+use headgate_api::conditions::{reasons, types};
 use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
 use headgate_model::spec::Step;
 use headgate_model::{Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor};
@@ -112,21 +114,30 @@ fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) 
     if cutover::pods_reached(scene, stage, &versions) {
         return route(scene, plan, steps::wish(stage, scene.spec).weight);
     }
-    pods(scene, record, &format!("{} pods of {}", target.canary, of_revision(scene)))
+    pods(scene, record, target.canary, &of_revision(scene))
 }
 
-fn pods(scene: &Scene<'_>, record: &RolloutStatus, which: &str) -> Wait {
-    let due = progress::due(scene, record);
-    let ends_with = match (due, scene.spec.progress_deadline_abort) {
-        (Some(_), true) => "the pods becoming available; at the deadline the release is aborted",
-        (Some(_), false) => "the pods becoming available; at the deadline the rollout is Degraded",
-        (None, _) => "the pods becoming available",
+/// `wanted` pods of a version that are not all available yet. What keeps them from being made is said, too.
+fn pods(scene: &Scene<'_>, record: &RolloutStatus, wanted: i32, of: &str) -> Wait {
+    let is_late = conditions::has_reason(record, types::PROGRESSING, reasons::PROGRESS_DEADLINE_EXCEEDED);
+    let due = progress::due(scene, record).filter(|due| !is_late && *due > scene.now);
+    let is_stable = record.stable_rs == record.current_pod_hash;
+    let otherwise = match (due, scene.spec.progress_deadline_abort) {
+        (None, _) if is_late && is_stable => ", or another version".to_owned(),
+        (None, _) if is_late => format!(", `{}`, or another version", command(scene, "undo")),
+        (None, _) => String::new(),
+        (Some(_), true) => "; at the deadline the release is aborted".to_owned(),
+        (Some(_), false) => "; at the deadline the rollout is Degraded".to_owned(),
     };
+    let (noun, verb) = if wanted == 1 { ("pod", "is") } else { ("pods", "are") };
+    let late = if is_late { "; the deadline has passed" } else { "" };
+    let failure = revision::reported_failure(&scene.versions(&record.stable_rs))
+        .map_or_else(String::new, |(_, why)| format!(": {why}"));
     Wait {
         on: WaitFor::PodsAvailable,
-        message: format!("{which} are to be available"),
-        until: due.filter(|due| *due > scene.now),
-        ends_with: ends_with.to_owned(),
+        message: format!("{wanted} {noun} of {of} {verb} to be available{late}{failure}"),
+        until: due,
+        ends_with: format!("the pods becoming available{otherwise}"),
     }
 }
 
@@ -150,7 +161,7 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
     let desired = scene.spec.replicas;
     if versions.stable.is_some_and(|stable| stable.available() < desired) {
         let name = versions.stable.map_or("", |stable| stable.name.as_str());
-        return pods(scene, record, &format!("{desired} pods of the stable version ({name})"));
+        return pods(scene, record, desired, &format!("the stable version ({name})"));
     }
     if !plan.shift.is_empty() || !cutover::route_reached(scene, Stage::Aborted, &versions) {
         return route(scene, plan, 0);
@@ -187,7 +198,7 @@ fn promoted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wa
         });
     }
     if scene.current.is_none_or(|current| current.available() < desired || current.replicas != desired) {
-        return Some(pods(scene, record, &format!("{desired} pods of {}", of_revision(scene))));
+        return Some(pods(scene, record, desired, &of_revision(scene)));
     }
     if !plan.shift.is_empty() {
         return Some(route(scene, plan, 0));

@@ -5,7 +5,8 @@ use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
 use headgate_api::RolloutStatus;
-use headgate_model::{Destination, Direction, Effect, ReplicaSetView, TrafficIntent, WeightRange};
+use headgate_model::{Destination, Direction, Effect, Observed, ReplicaSetView, TrafficIntent, WeightRange};
+use std::cmp::Ordering;
 
 /// Seconds that proxies are given to follow a route before the Service behind it is pointed elsewhere.
 const ROUTE_SETTLES_SECONDS: i32 = 5;
@@ -32,8 +33,7 @@ pub(super) fn shift(
         let (weight, direction) = match (router.capabilities.weights, state.weights) {
             (true, Some(range)) => {
                 let weight = weight(scene, stage, versions, record, range);
-                let back = weight < range.canary_max || matches!(stage, Stage::Aborted | Stage::Promoted);
-                (weight, if back { Direction::TowardsStable } else { Direction::TowardsCanary })
+                (weight, weight_direction(stage, range, weight))
             }
             _ => (0, services_direction(stage)),
         };
@@ -42,6 +42,15 @@ pub(super) fn shift(
         if !state.satisfies(&intent) {
             plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
         }
+    }
+}
+
+/// A larger share of the canary is never a way back, not even when an abort gives it one because stable has no pods.
+fn weight_direction(stage: Stage, range: WeightRange, weight: i32) -> Direction {
+    match weight.cmp(&range.canary_max) {
+        Ordering::Less => Direction::TowardsStable,
+        Ordering::Equal if matches!(stage, Stage::Aborted | Stage::Promoted) => Direction::TowardsStable,
+        Ordering::Equal | Ordering::Greater => Direction::TowardsCanary,
     }
 }
 
@@ -68,6 +77,11 @@ fn weight(
         .map_or(0, |weights| weights.canary.weight);
     let held = sent.clamp(range.canary_min.min(range.canary_max), range.canary_max).clamp(0, total);
     if !services_are_known(scene) && stage != Stage::Aborted {
+        return held;
+    }
+    let stable_service = scene.spec.canary.stable_service.as_ref();
+    if stable_service.is_some_and(|name| scene.snapshot.services.get(name).is_some_and(Observed::is_absent)) {
+        // What is given to a Service that does not exist is lost.
         return held;
     }
     // Whose pods the shares go to: those that the Services lead to now, which may be versions since replaced.

@@ -2,7 +2,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
-use headgate_model::{Observed, TemplateKey};
+use headgate_model::{Direction, Effect, Observed, TemplateKey};
 use serde_json::json;
 
 /// A release at half of the traffic, with an analysis beside it.
@@ -111,4 +111,35 @@ fn a_second_try_that_gets_on_slowly_is_not_measured_by_the_first() {
     }
     world.settle();
     assert_eq!((world.phase(), world.weight()), ("Paused", 100));
+}
+
+#[test]
+fn an_abort_that_must_lean_on_the_canary_does_not_pass_for_a_way_back() {
+    let mut world = half_way_with_analysis();
+    let first = world.hash(1);
+    world.broken.insert(first.clone());
+    world.kill_pods(&first, 0);
+    world.abort();
+    let decision = world.decide();
+    let routes: Vec<_> = decision
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Route { intent, direction, .. } => Some((intent.canary_weight, *direction)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(routes, [(100, Direction::TowardsCanary)]);
+}
+
+#[test]
+fn an_abort_gives_nothing_to_a_stable_service_that_does_not_exist() {
+    let mut world = half_way_with_analysis();
+    world.snapshot.services.insert("shop-stable".into(), Observed::Absent);
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(2)), (50, 2));
+    world.add_service("shop-stable");
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(2)), (0, 0));
 }
