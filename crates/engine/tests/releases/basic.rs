@@ -77,7 +77,7 @@ fn pods_that_never_get_ready_are_told_at_the_deadline_and_better_ones_go_on() {
         format!("ProgressDeadlineExceeded: ReplicaSet \"shop-{}\" has timed out progressing.", world.hash(2))
     );
     assert_eq!(world.waits_for(), "PodsAvailable");
-    let waiting = world.status().waiting.unwrap();
+    let waiting = world.status().waiting.as_ref().unwrap();
     assert!(waiting.message.contains("the deadline has passed"), "{waiting:?}");
     assert!(waiting.ends_with.contains("`kubectl headgate undo shop"), "{waiting:?}");
     assert_eq!(waiting.until, None, "a deadline that has passed is not one to wait for");
