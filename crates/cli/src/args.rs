@@ -131,6 +131,34 @@ mod tests {
         }
     }
 
+    /// The commands of this plugin in the shell blocks of README and docs.
+    fn commands_in_docs(directory: &std::path::Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.ends_with("docs") {
+                found.extend(commands_in_docs(&path));
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let page = std::fs::read_to_string(&path).unwrap();
+                let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+                let lines =
+                    blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or_default());
+                found.extend(lines.filter(|line| line.starts_with("kubectl headgate ")).map(str::to_owned));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_the_docs_say_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let commands = commands_in_docs(&root);
+        assert!(commands.len() > 10, "{commands:?}");
+        for line in commands {
+            assert!(reads(line.trim_start_matches("kubectl ")), "{line}");
+        }
+    }
+
     #[test]
     fn the_help_speaks_the_name_under_which_the_program_was_called() {
         let mut command = command(Program::ArgoRollouts);

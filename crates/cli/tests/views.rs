@@ -128,6 +128,16 @@ fn a_kind_of_a_newer_controller_is_shown_as_it_is() {
 }
 
 #[test]
+fn a_spec_to_mend_is_the_answer_although_the_user_has_resumed() {
+    let mut rollout = waits(json!({ "kind": "MendSpec", "message": "VirtualService shop does not exist" }));
+    rollout.status.as_mut().unwrap().pause_conditions.clear();
+    assert_eq!(
+        waiting::why(&rollout, "kubectl headgate", now()),
+        "midpause waits for its spec to be mended:\n  VirtualService shop does not exist\n"
+    );
+}
+
+#[test]
 fn a_stored_answer_is_not_shown_once_the_user_has_resumed() {
     let mut rollout = waits(json!({ "kind": "UserPromotion" }));
     rollout.status.as_mut().unwrap().pause_conditions.clear();

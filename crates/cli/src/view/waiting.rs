@@ -36,11 +36,14 @@ pub fn footer(rollout: &Rollout, now: Timestamp) -> String {
     stored(rollout).map(|waiting| format!("\n{}", sentence(name, waiting, now))).unwrap_or_default()
 }
 
-/// What the controller has stored, unless the user has changed something since.
+/// What the controller has stored, unless the user has changed something since. A promote waits until an invalid spec
+/// is mended: then the spec is what the user wants to hear about.
 fn stored(rollout: &Rollout) -> Option<&Waiting> {
     let status = rollout.status.as_ref()?;
-    let is_current = observed(rollout) == Observed::Latest && !is_resumed(status);
-    status.waiting.as_ref().filter(|waiting| is_current && !waiting.kind.is_empty())
+    let is_current = |waiting: &Waiting| {
+        observed(rollout) == Observed::Latest && (!is_resumed(status) || waiting.kind == "MendSpec")
+    };
+    status.waiting.as_ref().filter(|waiting| !waiting.kind.is_empty() && is_current(waiting))
 }
 
 fn sentence(name: &str, waiting: &Waiting, now: Timestamp) -> String {
