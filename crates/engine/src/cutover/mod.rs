@@ -54,11 +54,12 @@ pub(crate) fn pods_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<
     let routed = scene.spec.canary.routing.is_some();
     let canary = versions.current.is_some_and(|canary| {
         let size = if routed { canary.replicas >= target.canary } else { canary.replicas == target.canary };
-        size && replicas::enough_available(
-            canary.available(),
-            target.canary,
-            scene.spec.canary.progress_threshold,
-        )
+        size && canary.is_observed()
+            && replicas::enough_available(
+                canary.available(),
+                target.canary,
+                scene.spec.canary.progress_threshold,
+            )
     });
     // At the end the old pods need not be gone: they go once the new version is stable.
     let finishing = stage == Stage::Finishing;
@@ -110,7 +111,8 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let mut plan = Plan::default();
     route::shift(scene, record, stage, &versions, &mut plan);
     pods::scale(scene, record, stage, &versions, &mut plan);
-    if !routes_are_known(scene) && !is_user_scaling(scene, &versions) {
+    let is_known = routes_are_known(scene) && numbers_are_known(&versions);
+    if !is_known && !is_user_scaling(scene, &versions) {
         // Nothing shrinks while something that it needs is unknown.
         plan.shrink.clear();
     }
@@ -185,6 +187,12 @@ fn routes_are_known(scene: &Scene<'_>) -> bool {
         .routers
         .iter()
         .all(|router| router.state.as_ref().is_ok_and(|state| state.confirmed != Some(false)))
+}
+
+/// True when the numbers of available pods speak of the sizes that we see. Scaled down and up again within a moment, a
+/// ReplicaSet still reports pods that are gone.
+fn numbers_are_known(versions: &Versions<'_>) -> bool {
+    [versions.current, versions.stable].into_iter().flatten().all(ReplicaSetView::is_observed)
 }
 
 /// True when a Service that the spec names selects this ReplicaSet.

@@ -113,7 +113,7 @@ fn weight(
         (true, false) if is_current(canary_side) => total,
         (true, false) => held,
         (true, true) if goes_back => returned_weight(scene, held, total, for_stable),
-        (true, true) => released_weight(scene, stage, range, held, for_canary, for_stable),
+        (true, true) => released_weight(scene, stage, range, held, canary_side, stable_side),
     }
 }
 
@@ -139,25 +139,27 @@ fn released_weight(
     stage: Stage,
     range: WeightRange,
     held: i32,
-    canary_available: i32,
-    stable_available: i32,
+    canary: Option<&ReplicaSetView>,
+    stable: Option<&ReplicaSetView>,
 ) -> i32 {
     let desired = scene.spec.replicas;
     let total = steps::total(scene.spec);
     let Wish { weight, scale } = steps::wish(stage, scene.spec);
     let threshold = scene.spec.canary.progress_threshold;
-    let enough = |available: i32, needed: i32| {
-        available >= 1 && replicas::enough_available(available, needed, threshold)
+    let enough = |side: Option<&ReplicaSetView>, needed: i32| {
+        side.filter(|side| side.is_observed()).map(ReplicaSetView::available).is_some_and(|available| {
+            available >= 1 && replicas::enough_available(available, needed, threshold)
+        })
     };
     if weight > range.canary_min {
         let needed = replicas::routed_canary(desired, weight, total, scale, None);
-        if !enough(canary_available, needed) {
+        if !enough(canary, needed) {
             return held;
         }
     }
     if weight < range.canary_max {
         let needed = replicas::share(desired, total - weight, total);
-        if !enough(stable_available, needed) {
+        if !enough(stable, needed) {
             return held;
         }
     }

@@ -143,3 +143,28 @@ fn an_abort_gives_nothing_to_a_stable_service_that_does_not_exist() {
     world.settle_over_time();
     assert_eq!((world.weight(), world.pods(2)), (0, 0));
 }
+
+#[test]
+fn pods_that_are_only_reported_from_before_a_scale_down_bear_no_weight() {
+    let steps = json!([{"setWeight": 50}, {"pause": {}}, {"setWeight": 100}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.promote();
+    world.step();
+    // The canary had four pods, was scaled to two and to four again before its ReplicaSet controller looked.
+    let second = world.hash(2);
+    let reports = |world: &mut World| {
+        for set in world.sets_mut().iter_mut().filter(|set| set.hash() == second) {
+            (set.replicas, set.current, set.ready, set.available_reported) = (4, 4, 4, 4);
+            (set.generation, set.observed_generation) = (9, 7);
+        }
+    };
+    reports(&mut world);
+    for _ in 0..5 {
+        world.step();
+    }
+    assert_eq!((world.weight(), world.status().current_step_index), (50, Some(2)));
+    world.settle();
+    assert_eq!((world.weight(), world.status().current_step_index), (100, Some(3)));
+}
