@@ -407,6 +407,8 @@ mod tests {
         assert_eq!(sweep.wake_at(&store, at(1)), Some(at(600)));
         assert_eq!(asked(&mut sweep, &mut store, at(599)), Vec::<String>::new());
         assert_eq!(asked(&mut sweep, &mut store, at(600)), ["r"]);
+        sweep.in_flight.clear();
+        assert_eq!(asked(&mut sweep, &mut store, at(-3000)), ["r"], "the clock was set back");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! R8: Services that no Rollout uses any more lose our selector and annotation, and no others do.
 
 use crate::faults::FAULTS;
+use crate::script::calls_since;
 use crate::server::refused;
 use crate::world::{Fault, VIRTUAL_SERVICES, World, at, released, routed, service, taken_over, template};
 use headgate_driver::io::{Call, Observation, Patch, Reply};
@@ -365,9 +366,13 @@ fn another_rollout_may_take_the_services_of_one_that_is_gone() {
     let owner =
         |world: &World| world.get(&at(SERVICES, "web-stable"))["metadata"]["annotations"][MARK].clone();
     assert_eq!(owner(&world), "web");
+    world.watch_delay = SignedDuration::from_secs(10);
     delete_rollout(&mut world);
+    let start = world.log.len();
+    world.run(15);
+    let calls = calls_since(&world, start);
+    assert!(calls.contains(&"create ReplicaSet".to_owned()), "the answer counts before the watch: {calls:?}");
     world.run(120);
-    assert_eq!(owner(&world), "next");
     assert_eq!(world.get(&at(ROLLOUTS, "next"))["status"]["phase"], "Healthy");
 }
 
