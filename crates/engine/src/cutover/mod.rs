@@ -97,6 +97,24 @@ fn observed_canary_max(scene: &Scene<'_>) -> Option<i32> {
     Some(most)
 }
 
+/// The largest share that the routes give to the newest version, through whichever Service leads to it: after a promotion
+/// that was taken back the stable one may. `None` while a router can't tell.
+fn observed_share(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<i32> {
+    let (mut least, total) = (steps::total(scene.spec), steps::total(scene.spec));
+    for router in scene.weight_routers() {
+        let state = router.state.as_ref().ok()?;
+        least = least.min(state.weights.map_or(0, |range| range.canary_min));
+    }
+    let canary = &scene.spec.canary;
+    let leads_here = |service: &Option<String>, by_role: bool| {
+        scene.selected(service.as_ref()).map_or(by_role, |hash| hash == current.hash())
+    };
+    let through_canary =
+        if leads_here(&canary.canary_service, true) { observed_canary_max(scene)? } else { 0 };
+    let through_stable = if leads_here(&canary.stable_service, false) { total - least } else { 0 };
+    Some((through_canary + through_stable).min(total))
+}
+
 /// True when the Service of the canary, where there is one, leads to this version.
 fn canary_service_selects(scene: &Scene<'_>, set: Option<&ReplicaSetView>) -> bool {
     let service = scene.spec.canary.canary_service.as_ref();

@@ -1,7 +1,8 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, is_selected, is_user_scaling, lowered_at, observed_canary_max, passed, routes_are_known, target,
+    Plan, is_selected, is_user_scaling, lowered_at, observed_canary_max, observed_share, passed,
+    routes_are_known, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
@@ -104,9 +105,9 @@ fn scale_routed(
     }
     forget_deadline(canary, plan);
     let may_shrink = |plan: &mut Plan| {
-        versions
-            .stable
-            .is_none_or(|stable| may_shrink_canary(scene, record, stage, target.canary, stable, plan))
+        versions.stable.is_none_or(|stable| {
+            may_shrink_canary(scene, record, stage, (canary, target.canary), stable, plan)
+        })
     };
     if target.canary >= canary.replicas || may_shrink(plan) {
         settle_size(scene, canary, target.canary, sizes, plan);
@@ -126,23 +127,23 @@ fn may_shrink_canary(
     scene: &Scene<'_>,
     record: &RolloutStatus,
     stage: Stage,
-    to: i32,
+    (canary, to): (&ReplicaSetView, i32),
     stable: &ReplicaSetView,
     plan: &mut Plan,
 ) -> bool {
-    let (Some(shown), Some(routing)) = (observed_canary_max(scene), &scene.spec.canary.routing) else {
+    let (Some(given), Some(routing)) = (observed_share(scene, canary), &scene.spec.canary.routing) else {
         return false;
     };
     let scaled = steps::wish(stage, scene.spec).scale.is_some();
     let needed = if scaled {
-        i32::from(shown > 0)
+        i32::from(given > 0)
     } else {
-        replicas::share(scene.spec.replicas, shown, routing.total)
+        replicas::share(scene.spec.replicas, given, routing.total)
     };
     // A user's scaling does not wait: the weight, and with it the share of the pods, is what it was.
     let lowered = lowered_at(record).filter(|_| !is_user_scaling(scene, &scene.versions(&record.stable_rs)));
     let drained = lowered.map(|lowered| after(lowered, routing.scale_down_delay_seconds));
-    let left = stable.available().min(scene.spec.replicas) + to;
+    let left = stable.available().min(scene.spec.replicas).saturating_add(to);
     let stays_available = left >= scene.spec.replicas - scene.max_unavailable();
     to >= needed && stays_available && passed(scene, drained, plan)
 }

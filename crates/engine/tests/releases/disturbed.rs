@@ -168,3 +168,31 @@ fn pods_that_are_only_reported_from_before_a_scale_down_bear_no_weight() {
     world.settle();
     assert_eq!((world.weight(), world.status().current_step_index), (100, Some(3)));
 }
+
+#[test]
+fn a_version_that_the_stable_service_leads_to_keeps_its_pods_although_it_is_the_canary_again() {
+    let mut canary = routed(json!([{"setWeight": 25}, {"pause": {}}]));
+    canary["maxUnavailable"] = json!("100%");
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    world.promote();
+    // The second version is stable by the record; before any Service is repointed its pods die and it is undone.
+    while world.status().stable_rs != world.hash(2) {
+        let decision = world.decide();
+        world.carry_out(&decision, usize::MAX);
+        world.kubelet();
+    }
+    let (first, second) = (world.hash(1), world.hash(2));
+    world.repoint("shop-stable", &first);
+    world.broken.insert(second.clone());
+    world.kill_pods(&second, 0);
+    world.release(1);
+    for _ in 0..20 {
+        world.pass(20);
+        world.step();
+        world.kubelet();
+        assert_eq!(world.selected("shop-stable"), Some(first.clone()));
+        assert!(world.pods(1) == 4 || world.weight() == 100, "{} pods at {}", world.pods(1), world.weight());
+    }
+}

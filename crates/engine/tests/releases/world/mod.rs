@@ -282,6 +282,13 @@ impl World {
         }
     }
 
+    /// Somebody else points a Service at this version.
+    pub(crate) fn repoint(&mut self, service: &str, hash: &str) {
+        let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
+        let selectors = &mut router.state.as_mut().unwrap().selectors;
+        selectors.insert(service.to_owned(), Some(hash.to_owned()));
+    }
+
     /// What the data plane says of the route.
     pub(crate) fn confirm(&mut self, word: Option<bool>) {
         if let Some(RouterView { state: Ok(state), .. }) = self.route_mut() {
