@@ -116,9 +116,18 @@ pub(crate) fn basic(input: Basic) -> Counts {
     let target = nearest_split(input.desired, input.weight, input.total, input.surge);
     let grown = grow(input, target);
     if input.others > 0 {
-        return grown;
+        return Counts {
+            canary: without_unavailable(input.canary, target.canary, grown.canary),
+            stable: without_unavailable(input.stable, target.stable, grown.stable),
+        };
     }
     shrink(input, target, grown)
+}
+
+/// A version that is to have no pods keeps only those that are available. Else pods that never become available would
+/// take the place of those that have to be added before older versions can go, and nothing would ever move.
+fn without_unavailable(pods: Pods, target: i32, grown: i32) -> i32 {
+    if target == 0 && pods.wanted > 0 { pods.available.min(pods.wanted) } else { grown }
 }
 
 fn grow(input: Basic, target: Counts) -> Counts {
@@ -201,6 +210,8 @@ mod tests {
         ((10, 5, 1, 0), (0, 0), (9, 9), 0, (1, 9)),
         ((10, 100, 0, 1), (10, 8), (10, 2), 0, (9, 2)),
         ((10, 30, 1, 0), (4, 2), (8, 6), 3, (4, 8)),
+        // Back to the stable version, past a broken canary, while a version in between still serves.
+        ((10, 0, 0, 1), (1, 0), (8, 8), 2, (0, 8)),
         // The canary's pods are ready: the old ones go.
         ((10, 100, 0, 3), (10, 10), (3, 3), 0, (10, 0)),
         // Back to the stable version.
