@@ -13,9 +13,14 @@ use std::time::Duration;
 
 /// Replace all pods, gradually, without a new version
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Refused for a Rollout that Headgate carries out: this version restarts no pods yet. Change an annotation
+of the pod template instead.
+
+Examples:
   kubectl headgate restart shop
-  kubectl headgate restart shop --in 10m")]
+  kubectl headgate restart shop --in 10m"
+)]
 pub(crate) struct Restart {
     /// The rollouts
     #[arg(required = true, value_name = "NAME")]
@@ -33,7 +38,10 @@ impl Restart {
         let at = Timestamp::from_second(at.as_second())?.to_string();
         let done = format!("restarts in {}", crate::view::age::human(delay.as_secs()));
         for target in targets(&self.names, &[TargetKind::Rollout])? {
-            steer(context, &target.name, Unobserved::Irrelevant, &done, |_| intent::restart(&at)).await?;
+            steer(context, &target.name, Unobserved::Irrelevant, &done, |rollout| {
+                intent::restart(rollout, &at)
+            })
+            .await?;
         }
         Ok(Outcome::Done)
     }
