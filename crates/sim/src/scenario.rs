@@ -41,6 +41,8 @@ pub struct Scenario {
     pub rollout: Value,
     /// Images by number, and how their pods behave.
     pub health: BTreeMap<String, Health>,
+    /// Fields of a Rollout's status that the installed CRD drops.
+    pub pruned: &'static [&'static str],
     /// Proxies.
     pub proxies: usize,
     /// The longest that a proxy takes to learn something, in milliseconds.
@@ -74,6 +76,7 @@ impl Scenario {
             router,
             rollout,
             health,
+            pruned: if luck.percent(10) { &["headgate", "waiting"] } else { &[] },
             proxies: 3,
             proxy_delay: luck.pick(500, &[1_500, 3_000]),
             watch_delay: luck.pick(50, &[300, 2_000]),
@@ -270,14 +273,14 @@ impl Pair {
 pub fn steps(luck: &mut Random, router: Router) -> Value {
     let mut steps = Vec::new();
     let mut weight = 0;
-    for _ in 0..luck.between(0, 6) {
+    for _ in 0..luck.pick(3, &[0, 2, 4, 6]) {
         let step = match luck.between(0, 9) {
-            0..=4 => {
+            0..=3 => {
                 weight = (weight + luck.between(5, 40)).min(100);
                 json!({ "setWeight": weight })
             }
-            5 | 6 => json!({ "pause": { "duration": format!("{}s", luck.between(1, 40)) } }),
-            7 => json!({ "pause": {} }),
+            4 | 5 => json!({ "pause": { "duration": format!("{}s", luck.between(1, 40)) } }),
+            6 | 7 => json!({ "pause": {} }),
             8 if router == Router::Istio => match luck.between(0, 2) {
                 0 => json!({ "setCanaryScale": { "replicas": luck.between(1, 4) } }),
                 1 => json!({ "setCanaryScale": { "weight": luck.between(10, 100) } }),

@@ -1,6 +1,6 @@
 //! The loop: time jumps from one thing that happens to the next.
 
-use crate::checkers::{Checkers, Violation, Write};
+use crate::checkers::{Checkers, Violation, Waits, Write};
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate, Outage, ThirdParty, Whose};
 use crate::process::{Flight, Process};
@@ -120,6 +120,10 @@ impl Simulation {
             trace: Trace::new(now),
             scenario,
         };
+        simulation.server.pruned = simulation.scenario.pruned;
+        if !simulation.scenario.pruned.is_empty() {
+            simulation.checkers.waits = Waits::Pruned;
+        }
         for (target, body) in simulation.scenario.surroundings() {
             simulation.server.call(&Call::Create { target, body }, now);
         }
@@ -221,6 +225,7 @@ impl Simulation {
                 return;
             }
             self.now = next;
+            self.checkers.wait(next);
         }
     }
 

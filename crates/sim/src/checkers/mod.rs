@@ -3,6 +3,7 @@
 //! A controller sees the world late. So a write is wrong only when there is no instant, from what the process had been
 //! told when it decided until the write, at which it would have been right.
 
+mod abort;
 mod availability;
 mod fence;
 mod foreign;
@@ -10,6 +11,7 @@ mod intents;
 mod removals;
 mod settled;
 mod view;
+mod waits;
 mod weights;
 
 pub use view::View;
@@ -57,6 +59,9 @@ const LOSS_EXCUSED: SignedDuration = SignedDuration::from_secs(90);
 /// All checkers and what they remember.
 #[derive(Debug, Default)]
 pub struct Checkers {
+    /// Whether `status.waiting` is stored.
+    pub waits: Waits,
+    abort: abort::Overdue,
     /// Changes at the server that were looked at.
     seen: usize,
     views: VecDeque<(Timestamp, View)>,
@@ -68,6 +73,16 @@ pub struct Checkers {
     pub lost_excused: i64,
     /// What was found.
     pub violations: Vec<Violation>,
+}
+
+/// Whether the installed CRD has our own fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Waits {
+    /// It has.
+    #[default]
+    Stored,
+    /// It is the one of Argo Rollouts and drops them.
+    Pruned,
 }
 
 type Rule = fn(&Write<'_>, &View) -> Result<(), String>;
@@ -86,6 +101,8 @@ impl Checkers {
             self.views.clear();
             return;
         };
+        let abort = self.abort.look(&view, now);
+        self.judge("4 abort", abort, now);
         if self.views.back().is_none_or(|(_, last)| *last != view) {
             self.views.push_back((now, view));
         }
@@ -100,7 +117,11 @@ impl Checkers {
             ("R1 fence", fence::check(write, proven_at)),
             ("5 intents", intents::check(write)),
             ("7 foreign", foreign::check(write)),
+            ("waits", waits::check(write)),
         ] {
+            if rule == "waits" && self.waits == Waits::Pruned {
+                continue;
+            }
             self.judge(rule, broken, now);
         }
         let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
@@ -131,6 +152,14 @@ impl Checkers {
         self.excused_until = self.excused_until.max(Some(until));
     }
 
+    /// Time has passed and nothing has changed.
+    pub fn wait(&mut self, now: Timestamp) {
+        if let Some((_, view)) = self.views.back() {
+            let abort = self.abort.look(view, now);
+            self.judge("4 abort", abort, now);
+        }
+    }
+
     /// Notes what was lost from then until now.
     pub fn lose(&mut self, loss: &Loss, ready: usize, since: Timestamp, now: Timestamp) {
         let milliseconds = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
@@ -154,7 +183,7 @@ impl Checkers {
 
     /// Holds the end of the world against the rules.
     pub fn end(&mut self, server: &Server, ready: i64, now: Timestamp) {
-        self.judge("9 settled", settled::check(server, ready, now), now);
+        self.judge("9 settled", settled::check(server, ready, self.waits, now), now);
     }
 
     /// A write after the world was to have settled.

@@ -40,6 +40,8 @@ pub struct Server {
     /// When objects without an owner are removed.
     orphans: BTreeMap<ObjectRef, Timestamp>,
     bug: ServerBug,
+    /// Fields of a Rollout's status that the installed CRD does not know: they are dropped.
+    pub pruned: &'static [&'static str],
 }
 
 /// How long the garbage collector takes, in milliseconds.
@@ -185,7 +187,10 @@ impl Server {
                 *place = kept.clone();
             }
         }
-        let stored = composed(target.resource, part, &before, after);
+        let mut stored = composed(target.resource, part, &before, after);
+        if let (ROLLOUTS, Some(Value::Object(status))) = (target.resource, stored.get_mut("status")) {
+            status.retain(|field, _| !self.pruned.contains(&field.as_str()));
+        }
         if stored == before { Reply::Object(before) } else { self.replace(target, &before, stored, now) }
     }
 
