@@ -90,15 +90,19 @@ fn strategy() -> impl Strategy<Value = Value> {
             }
             canary
         });
-    let through_router =
-        (steps, prop_oneof![Just(0), Just(30), Just(50)], prop_oneof![Just(0), Just(10), Just(30)]).prop_map(
-            |(steps, delay, abort_delay)| {
-                let mut canary = routed(steps);
-                canary["scaleDownDelaySeconds"] = json!(delay);
-                canary["abortScaleDownDelaySeconds"] = json!(abort_delay);
-                canary
-            },
-        );
+    let through_router = (
+        steps,
+        prop_oneof![Just(0), Just(30), Just(50)],
+        prop_oneof![Just(0), Just(10), Just(30)],
+        prop_oneof![3 => Just("25%"), 1 => Just("0%"), 1 => Just("100%")],
+    )
+        .prop_map(|(steps, delay, abort_delay, unavailable)| {
+            let mut canary = routed(steps);
+            canary["scaleDownDelaySeconds"] = json!(delay);
+            canary["abortScaleDownDelaySeconds"] = json!(abort_delay);
+            canary["maxUnavailable"] = json!(unavailable);
+            canary
+        });
     prop_oneof![plain, through_router]
 }
 
