@@ -18,7 +18,7 @@ impl Manifests {
     /// When a file cannot be read.
     pub fn example(namespace: &str) -> anyhow::Result<Self> {
         let mut objects = Vec::new();
-        for file in ["services", "virtualservice", "analysis", "rollout"] {
+        for file in ["1-services", "2-virtualservice", "3-analysis", "4-rollout"] {
             let path = root().join(format!("docs/examples/canary-istio/{file}.yaml"));
             let text =
                 std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
