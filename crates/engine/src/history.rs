@@ -64,7 +64,7 @@ fn surplus_runs<'a>(scene: &Scene<'a>, record: &RolloutStatus, gone: &BTreeSet<&
             AnalysisPhase::Successful => &mut kept.0,
             AnalysisPhase::Failed | AnalysisPhase::Error | AnalysisPhase::Inconclusive => &mut kept.1,
         };
-        *left -= 1;
+        *left = left.saturating_sub(1);
         *left < 0
     });
     surplus.map(|run| Effect::DeleteAnalysisRun { name: run.name.clone(), uid: run.uid.clone() }).collect()

@@ -33,7 +33,7 @@ impl Change<'_> {
         let sets = self.snapshot.replica_sets.present().into_iter().flatten();
         let (current, older): (Vec<_>, Vec<_>) =
             sets.partition(|set| set.hash() == self.new.current_pod_hash);
-        let next = older.iter().map(|set| set.revision()).max().unwrap_or(0) + 1;
+        let next = older.iter().map(|set| set.revision()).max().unwrap_or(0).saturating_add(1);
         current.iter().map(|set| set.revision()).max().unwrap_or(0).max(next).to_string()
     }
 
@@ -132,7 +132,7 @@ impl Change<'_> {
         let (Some(before), Some(after)) = (self.old.current_step_index, self.new.current_step_index) else {
             return;
         };
-        if after == before + 1 && !self.new.abort {
+        if Some(after) == before.checked_add(1) && !self.new.abort {
             let step = usize::try_from(before).ok().and_then(|index| spec.canary.steps.get(index));
             let what = step.map(steps::describe).unwrap_or_default();
             let message = format!("Rollout step {after}/{count} completed ({what})");

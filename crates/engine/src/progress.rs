@@ -1,6 +1,7 @@
 //! Whether a release makes progress, and what happens when it does not.
 
 use crate::cutover;
+use crate::replicas;
 use crate::scene::{Scene, after, memory};
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
@@ -10,7 +11,7 @@ use headgate_model::spec::Step;
 
 /// How far the release is now.
 fn here(scene: &Scene<'_>) -> ReleaseProgress {
-    let all: i32 = scene.replica_sets.iter().map(|set| set.current).sum();
+    let all = replicas::sum(scene.replica_sets.iter().map(|set| set.current));
     let of_current = |number: fn(&headgate_model::ReplicaSetView) -> i32| scene.current.map_or(0, number);
     let updated = of_current(|set| set.current);
     ReleaseProgress {
@@ -27,7 +28,7 @@ fn furthest(scene: &Scene<'_>) -> ReleaseProgress {
     let noted = scene.old.headgate.as_ref().and_then(|memory| memory.progress.clone());
     noted.unwrap_or_else(|| ReleaseProgress {
         updated: scene.old.updated_replicas,
-        old: scene.old.replicas - scene.old.updated_replicas,
+        old: scene.old.replicas.saturating_sub(scene.old.updated_replicas),
         ..here(scene)
     })
 }

@@ -34,6 +34,11 @@ pub(crate) struct Basic {
     pub(crate) others: i32,
 }
 
+/// The sum of numbers of pods, at most the largest number there is.
+pub(crate) fn sum(numbers: impl IntoIterator<Item = i32>) -> i32 {
+    numbers.into_iter().fold(0, i32::saturating_add)
+}
+
 /// `desired · weight / total`, rounded up.
 pub(crate) fn share(desired: i32, weight: i32, total: i32) -> i32 {
     let product = i64::from(desired.max(0)) * i64::from(weight.max(0));
@@ -93,9 +98,9 @@ pub(crate) fn nearest_split(desired: i32, weight: i32, total: i32, surge: i32) -
         options.push((down, desired));
     }
     if surge > 0 {
-        options.push((up, desired + 1));
-        if !tied(desired + 1) && (down != 0 || zero_allowed) {
-            options.push((down, desired + 1));
+        options.push((up, desired.saturating_add(1)));
+        if !tied(desired.saturating_add(1)) && (down != 0 || zero_allowed) {
+            options.push((down, desired.saturating_add(1)));
         }
     }
     // The distance from the weight is |canary · total / pods − weight|: compared without division.
@@ -131,8 +136,8 @@ fn without_unavailable(pods: Pods, target: i32, grown: i32) -> i32 {
 }
 
 fn grow(input: Basic, target: Counts) -> Counts {
-    let mut budget =
-        (input.desired + input.surge - input.canary.wanted - input.stable.wanted - input.others).max(0);
+    let wanted = sum([input.canary.wanted, input.stable.wanted, input.others]);
+    let mut budget = input.desired.saturating_add(input.surge).saturating_sub(wanted).max(0);
     let mut grown = |wanted: i32, target: i32| {
         let more = (target - wanted).clamp(0, budget);
         budget -= more;
@@ -149,7 +154,7 @@ fn shrink(input: Basic, target: Counts, grown: Counts) -> Counts {
         if increasing { (input.canary, input.stable) } else { (input.stable, input.canary) };
     // Pods of the side that grows count once they are available; of the drained side all that are wanted, because the
     // ReplicaSet controller takes those that are not ready first.
-    let surplus = kept.available + drained.wanted - least;
+    let surplus = kept.available.saturating_add(drained.wanted).saturating_sub(least);
     if surplus <= 0 {
         return grown;
     }
@@ -169,7 +174,7 @@ fn shrink(input: Basic, target: Counts, grown: Counts) -> Counts {
 
 /// Takes pods that are too many from the side that is kept, but none that is needed to stay available.
 fn within_surge(input: Basic, kept: Pods, kept_to: i32, drained: Pods, drained_to: i32) -> i32 {
-    let excess = kept_to + drained_to - (input.desired + input.surge);
+    let excess = kept_to.saturating_add(drained_to).saturating_sub(input.desired.saturating_add(input.surge));
     if excess <= 0 {
         return kept_to;
     }

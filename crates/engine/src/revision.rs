@@ -1,5 +1,6 @@
 //! ReplicaSets as objects: their names, manifests, revisions and annotations.
 
+use crate::replicas;
 use crate::scene::{Scene, Versions};
 use headgate_api::{RolloutStatus, labels};
 use headgate_model::{Effect, EffectKey, Failure, FailureClass, ReplicaSetView, selector};
@@ -157,13 +158,13 @@ pub(crate) fn count(scene: &Scene<'_>, record: &mut RolloutStatus) {
 
 /// Enters the numbers of pods.
 pub(crate) fn count_pods(sets: &[&ReplicaSetView], current_hash: &str, record: &mut RolloutStatus) {
-    let sum = |number: fn(&ReplicaSetView) -> i32| sets.iter().map(|set| number(set)).sum::<i32>();
+    let sum = |number: fn(&ReplicaSetView) -> i32| replicas::sum(sets.iter().map(|set| number(set)));
     record.replicas = sum(|set| set.current);
     record.hpa_replicas = record.replicas;
     record.ready_replicas = sum(|set| set.ready);
     record.available_replicas = sum(|set| set.available_reported);
     let updated = sets.iter().filter(|set| !current_hash.is_empty() && set.hash() == current_hash);
-    record.updated_replicas = updated.map(|set| set.current).sum();
+    record.updated_replicas = replicas::sum(updated.map(|set| set.current));
 }
 
 /// The failure that a ReplicaSet reports, that of the newest first, as (reason, message).

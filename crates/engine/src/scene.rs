@@ -47,7 +47,7 @@ impl<'a> Scene<'a> {
         let replica_sets: Vec<_> = replica_sets.iter().filter(|set| !set.deleting).collect();
         let current = find_current(rollout, spec, &replica_sets);
         let older = replica_sets.iter().filter(|set| current.is_none_or(|current| current.name != set.name));
-        let next = older.map(|set| set.revision()).max().unwrap_or(0) + 1;
+        let next = older.map(|set| set.revision()).max().unwrap_or(0).saturating_add(1);
         Self {
             snapshot,
             rollout,
@@ -131,9 +131,9 @@ impl<'a> Scene<'a> {
         unavailable.max(least).min(self.spec.replicas)
     }
 
-    /// Pods that may be added.
+    /// Pods that may be added; with the wanted ones no more than a number of pods can be.
     pub(crate) fn max_surge(&self) -> i32 {
-        self.spec.canary.max_surge.rounded_up(self.spec.replicas)
+        self.spec.canary.max_surge.rounded_up(self.spec.replicas).min(i32::MAX - self.spec.replicas)
     }
 }
 

@@ -205,7 +205,7 @@ fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, 
 /// Old pods may go only while enough of those that are meant to serve are available.
 fn others_can_be_missed(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
     let serving = [versions.current, versions.stable].into_iter().flatten().map(ReplicaSetView::available);
-    serving.sum::<i32>() >= scene.spec.replicas - scene.max_unavailable()
+    replicas::sum(serving) >= scene.spec.replicas - scene.max_unavailable()
 }
 
 /// The time at which the pods of a ReplicaSet may go, as annotated.
@@ -230,7 +230,7 @@ fn scale_basic(
     let Some(canary) = versions.current else { return };
     let counts = match versions.stable {
         None => {
-            let wanted = canary.replicas + others.iter().map(|pods| pods.wanted).sum::<i32>();
+            let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.replicas]));
             let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);
             Counts { canary: scene.spec.replicas.min(canary.replicas.saturating_add(budget)), stable: 0 }
         }
@@ -242,7 +242,7 @@ fn scale_basic(
             unavailable: scene.max_unavailable(),
             canary: pods(canary),
             stable: pods(stable),
-            others: others.iter().map(|pods| pods.wanted).sum(),
+            others: replicas::sum(others.iter().map(|pods| pods.wanted)),
         }),
     };
     forget_deadline(canary, plan);
@@ -265,9 +265,8 @@ fn keep_one_for_service(scene: &Scene<'_>, stable: &ReplicaSetView, to: i32) -> 
 }
 
 fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pods], plan: &mut Plan) {
-    let serving =
-        [versions.current, versions.stable].into_iter().flatten().map(ReplicaSetView::available).sum::<i32>();
-    let available = serving + others.iter().map(|pods| pods.available).sum::<i32>();
+    let serving = [versions.current, versions.stable].into_iter().flatten().map(ReplicaSetView::available);
+    let available = replicas::sum(serving.chain(others.iter().map(|pods| pods.available)));
     let spare = available - (scene.spec.replicas - scene.max_unavailable());
     for (old, to) in versions.others.iter().zip(replicas::basic_others(others, spare)) {
         resize(old, to, plan);

@@ -196,3 +196,34 @@ fn a_version_that_the_stable_service_leads_to_keeps_its_pods_although_it_is_the_
         assert!(world.pods(1) == 4 || world.weight() == 100, "{} pods at {}", world.pods(1), world.weight());
     }
 }
+
+#[test]
+fn the_largest_numbers_break_nothing() {
+    let plain = json!({"steps": [{"setWeight": 50}, {"pause": {}}], "maxSurge": i32::MAX});
+    for (replicas, canary) in [
+        (4, plain.clone()),
+        (i32::MAX, plain),
+        (
+            i32::MAX,
+            routed(json!([{"setCanaryScale": {"replicas": i32::MAX}}, {"setWeight": 50}, {"pause": {}}])),
+        ),
+    ] {
+        let mut world = World::new(spec(replicas, canary));
+        world.step();
+        for (version, act) in
+            [(1, World::retry as fn(&mut World)), (2, World::abort), (3, World::promote_full)]
+        {
+            world.release(version);
+            for _ in 0..10 {
+                world.unchecked_step();
+            }
+            act(&mut world);
+            world.snapshot.rollout.status.current_step_index = Some(i32::MAX);
+            world.unchecked_step();
+        }
+        world.sets_mut()[0].annotations.insert("rollout.argoproj.io/revision".into(), i64::MAX.to_string());
+        world.release(4);
+        world.unchecked_step();
+        assert_ne!(world.condition("Progressing").1, "InternalError");
+    }
+}
