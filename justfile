@@ -29,7 +29,11 @@ unit:
 e2e *ARGS:
     cargo xtask e2e {{ARGS}}
 
-# CRDs, RBAC, reference pages, completions. With --check: fail on a difference.
+# The driver in a virtual cluster that breaks on purpose: --seeds N --first S --trace.
+sim *ARGS:
+    cargo xtask sim {{ARGS}}
+
+# CRDs, RBAC, reference pages. With --check: fail on a difference.
 generate *ARGS:
     cargo xtask generate {{ARGS}}
 

@@ -82,6 +82,12 @@ fn unit_tests() -> Command {
     ])
 }
 
+/// Seeds in the simulator, with optimisation: there are many.
+pub(crate) fn sim(passed: &Passed) -> anyhow::Result<()> {
+    let mut command = cargo(&["run", "--quiet", "--release", "--package", "headgate-sim", "--"]);
+    run(command.args(&passed.arguments))
+}
+
 /// The tests on a real cluster.
 pub(crate) fn e2e(passed: &Passed) -> anyhow::Result<()> {
     let mut tally = Tally::default();

@@ -35,6 +35,8 @@ enum Command {
     Unit,
     /// The tests on a real cluster (needs root); what follows goes to the test runner, for example a filter
     E2e(ci::Passed),
+    /// Try the driver in a virtual cluster that breaks on purpose, by seed (--seeds N --first S --trace)
+    Sim(ci::Passed),
     /// CRDs, RBAC, reference pages
     Generate {
         /// Change nothing; fail when something differs
@@ -66,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => ci::lint(),
         Command::Unit => ci::unit(),
         Command::E2e(passed) => ci::e2e(&passed),
+        Command::Sim(passed) => ci::sim(&passed),
         Command::Generate { check } => generate::run(check),
         Command::CheckHash { count, seed } => gotypes::check_hash(count, seed),
         Command::House => house::check(),
