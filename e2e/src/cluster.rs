@@ -155,6 +155,17 @@ impl Cluster {
         feed(&mut command, &list.to_string()).await.map(|_| ())
     }
 
+    /// Asks the API server whether it would take the objects, without unknown fields, and changes nothing.
+    ///
+    /// # Errors
+    /// When it would not, with what it said.
+    pub async fn would_take(&self, objects: &[Value]) -> anyhow::Result<()> {
+        let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        let mut command = self.command("kubectl")?;
+        command.args(["apply", "--dry-run=server", "--validate=strict", "--namespace", "default", "-f", "-"]);
+        feed(&mut command, &list.to_string()).await.map(|_| ())
+    }
+
     /// The API of one kind in a namespace.
     pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &resource(kind))

@@ -4,6 +4,7 @@ mod analysis;
 mod bad_input;
 mod by_hand;
 mod deadline;
+mod docs;
 mod installation;
 mod leader;
 mod live_traffic;
