@@ -10,6 +10,7 @@ use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::Breaker;
 use crate::resources::ROLLOUTS;
 use crate::rollout_task::{Rest, RolloutTask, Stage};
+use headgate_api::RolloutStatus;
 use headgate_model::{Direction, Effect, EffectClass, FailureClass, Notice, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -28,7 +29,9 @@ pub(crate) struct Plan {
     pub(crate) effects: Vec<Part>,
     /// Told once the record is stored.
     pub(crate) notices: Vec<Notice>,
-    /// The status that was sent; `Null` when the record is as it was.
+    /// The whole record that this decision wants stored; empty when it is as it was.
+    pub(crate) record: RolloutStatus,
+    /// The part of it that was sent; `Null` when the record is as it was.
     pub(crate) written: Value,
     /// When to decide again if nothing of this can be carried out.
     wake_at: Option<Timestamp>,
@@ -94,6 +97,7 @@ impl Plan {
             fenced_at: now,
             effects,
             notices: Vec::new(),
+            record: RolloutStatus::default(),
             written: Value::Null,
             wake_at,
             moved: false,
@@ -104,7 +108,11 @@ impl Plan {
         Self { notices, ..self }
     }
 
-    pub(crate) fn recording(self, written: Value) -> Self {
+    pub(crate) fn recording(self, record: RolloutStatus) -> Self {
+        Self { record, ..self }
+    }
+
+    pub(crate) fn writing(self, written: Value) -> Self {
         Self { written, moved: true, ..self }
     }
 

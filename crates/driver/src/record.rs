@@ -172,11 +172,46 @@ impl Pruned {
         new
     }
 
+    /// The parts of a record that the server drops.
+    pub(crate) fn lost<T: Serialize>(&self, resource: Resource, record: &T) -> Unstored {
+        let record = json(record);
+        let paths = self.paths.iter().filter(|(kind, path)| *kind == resource && !in_list(path));
+        let found = paths.filter_map(|(_, path)| {
+            let value = path.iter().try_fold(&record, |value, field| value.get(field))?;
+            Some((path.clone(), value.clone()))
+        });
+        Unstored { fields: found.collect() }
+    }
+
     fn strip(&self, resource: Resource, status: &mut Value) {
         for (_, path) in self.paths.iter().filter(|(kind, _)| *kind == resource) {
             remove(status, path);
         }
     }
+}
+
+/// What we would have stored and the server drops, kept for as long as the process lives: drain times are in there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Unstored {
+    fields: Vec<(Vec<String>, Value)>,
+}
+
+impl Unstored {
+    /// Lays the kept fields under an object, where it lacks them.
+    pub(crate) fn lay_under(&self, object: &mut Value) {
+        for (path, kept) in &self.fields {
+            let Some((field, parents)) = path.split_last() else { continue };
+            let status = object.get_mut("status");
+            let parent = parents.iter().try_fold(status, |value, parent| Some(value?.get_mut(parent)));
+            if let Some(Some(Value::Object(parent))) = parent {
+                parent.entry(field.clone()).or_insert_with(|| kept.clone());
+            }
+        }
+    }
+}
+
+fn in_list(path: &[String]) -> bool {
+    path.iter().any(|field| field == ELEMENT)
 }
 
 fn lost_fields(

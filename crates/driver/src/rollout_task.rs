@@ -15,7 +15,7 @@ use crate::object;
 use crate::outbox::{Context, Errand, Subresource, TaskKey, fenced_patch};
 use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::{Breaker, MovesPods, Permit, Quiet};
-use crate::record::{self, RecordPatch, Weight};
+use crate::record::{self, RecordPatch, Unstored, Weight};
 use crate::references::{Name, named};
 use crate::resources::ROLLOUTS;
 use crate::store::Store;
@@ -40,6 +40,8 @@ pub(crate) struct RolloutTask {
     pub(crate) quiet: Quiet,
     pub(crate) told: Told,
     pub(crate) trust: Trust,
+    /// What the server drops of the record.
+    unstored: Unstored,
 }
 
 /// What the task is doing.
@@ -137,6 +139,7 @@ impl RolloutTask {
             quiet: Quiet::default(),
             told: Told::default(),
             trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
+            unstored: Unstored::default(),
         }
     }
 
@@ -145,7 +148,7 @@ impl RolloutTask {
         if !self.in_flight.is_empty() {
             return Rest::Busy;
         }
-        let Some(rollout) = self.rollout(context) else { return Rest::Until(None) };
+        let Some(mut rollout) = self.rollout(context) else { return Rest::Until(None) };
         if object::is_deleting(&rollout) {
             return Rest::Until(None);
         }
@@ -155,6 +158,7 @@ impl RolloutTask {
         if self.trust == Trust::Untouched && !is_untouched(&rollout) {
             self.trust = Trust::Unproven;
         }
+        self.unstored.lay_under(&mut rollout);
         self.failures.expire(context.now);
         let mut failures = self.failures.view();
         if !self.failures.holds(&decide_key(), context.now) {
@@ -211,6 +215,7 @@ impl RolloutTask {
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
+            self.unstored = context.pruned.lost(ROLLOUTS, &decision.record);
         }
         let permit = self.quiet.record(patch.weight, now);
         let refused = self.failures.holds(&EffectKey::record(), now);
@@ -238,7 +243,8 @@ impl RolloutTask {
             return Rest::Busy;
         }
         if writes {
-            self.write_record(rollout, patch, plan.telling(notices), context);
+            let plan = plan.telling(notices).recording(decision.record);
+            self.write_record(rollout, patch, plan, context);
         } else {
             self.confirm(plan, context);
         }
@@ -254,7 +260,7 @@ impl RolloutTask {
         let call = fenced_patch(self.reference.clone(), rollout, &status, Subresource::Status);
         let id = context.send(&self.key, Errand::Record { sent_at: context.now }, call);
         self.in_flight.insert(id);
-        self.stage = Stage::Recording(Box::new(plan.recording(status)));
+        self.stage = Stage::Recording(Box::new(plan.writing(status)));
     }
 
     pub(crate) fn breaker_tripped(&mut self, rollout: &Value, context: &mut Context<'_>) {
@@ -326,6 +332,7 @@ impl RolloutTask {
                 }
                 self.failures.clear(&EffectKey::record());
                 self.notice_pruned(&plan, &rollout, context);
+                self.unstored = context.pruned.lost(ROLLOUTS, &plan.record);
                 plan.fence(object::resource_version(&rollout), sent_at);
                 for notice in std::mem::take(&mut plan.notices) {
                     context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);

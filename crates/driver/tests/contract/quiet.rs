@@ -92,6 +92,23 @@ fn r10_a_field_that_the_crd_drops_is_told_once_and_left_out() {
 }
 
 #[test]
+fn r10_pods_drain_although_the_crd_drops_when_the_weight_was_lowered() {
+    let mut world = released();
+    world.server.pruned = vec!["headgate", "waiting"];
+    let steps = json!([{ "setWeight": 100 }, { "setWeight": 50 }, { "pause": {} }]);
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "strategy": { "canary": { "steps": steps } } } }));
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(15);
+    assert_eq!(world.phase(), "Paused", "{:#}", world.rollout()["status"]);
+    let name = format!("web-{}", world.rollout()["status"]["currentPodHash"].as_str().unwrap());
+    let replicas = |world: &World| world.get(&at(REPLICA_SETS, &name))["spec"]["replicas"].as_i64().unwrap();
+    let desired = world.rollout()["spec"]["replicas"].as_i64().unwrap();
+    assert_eq!(replicas(&world), desired, "requests under way are to end");
+    world.run(40);
+    assert!(replicas(&world) < desired);
+}
+
+#[test]
 fn r10_writing_without_progress_trips_a_breaker_and_progress_passes_it() {
     let mut world = recording(|snapshot, now, decision| {
         // Somebody reverts what is written, or it never settles: a new text every second.
