@@ -57,17 +57,21 @@ impl Failures {
         self.tried.iter().map(|(key, tried)| (key.clone(), tried.failure.clone())).collect()
     }
 
-    /// The next time at which an act may be tried again.
+    /// The next time at which an act may be tried again, or at which its failure is forgotten because it was not.
     pub(crate) fn next_retry(&self, now: Timestamp) -> Option<Timestamp> {
-        let retries = self.tried.values().map(|tried| tried.retry_at);
-        retries.filter(|retry_at| is_ahead(*retry_at, i64::from(BACKOFF_SECONDS_MAX), now)).min()
+        let retries = self.tried.values().map(|tried| (tried.retry_at, i64::from(BACKOFF_SECONDS_MAX)));
+        let ends = self.tried.values().map(|tried| (forgotten_at(tried), FORGET_SECONDS));
+        retries.chain(ends).filter(|(at, most)| is_ahead(*at, *most, now)).map(|(at, _)| at).min()
     }
 
     /// Forgets failures of acts that are no longer tried.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        let limit = SignedDuration::from_secs(FORGET_SECONDS);
-        self.tried.retain(|_, tried| now.duration_since(tried.retry_at) < limit);
+        self.tried.retain(|_, tried| now < forgotten_at(tried));
     }
+}
+
+fn forgotten_at(tried: &Tried) -> Timestamp {
+    tried.retry_at.saturating_add(SignedDuration::from_secs(FORGET_SECONDS)).unwrap_or(Timestamp::MAX)
 }
 
 /// 1 s, doubled with each attempt up to a minute, varied by a quarter so that many rollouts do not come back

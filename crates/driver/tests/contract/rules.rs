@@ -349,3 +349,27 @@ fn a_lost_answer_is_looked_at_before_anything_else_is_decided() {
     world.run(60);
     assert_eq!(world.written(), ["patch ReplicaSet a"]);
 }
+
+#[test]
+fn r4_a_failure_of_what_is_no_longer_wanted_is_forgotten_without_another_event() {
+    let mut world = scripted_world(|snapshot| {
+        let is_wanted = !snapshot.rollout.annotations.contains_key("stay");
+        let mut decision =
+            unchanged(snapshot, scale(snapshot, "a", 3).filter(|_| is_wanted).into_iter().collect());
+        let scaling = snapshot.failures.keys().any(|key| key.verb == "Scale");
+        decision.record.message = if scaling { "refused" } else { "fine" }.to_owned();
+        decision
+    });
+    world.refuse(
+        |call| matches!(call, Call::Patch { target, .. } if target.resource == REPLICA_SETS),
+        refused(403, "Forbidden"),
+    );
+    world.run(10);
+    assert_eq!(world.rollout()["status"]["message"], "refused");
+    world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "stay": "" } } }));
+    world.run(300);
+    assert_eq!(world.rollout()["status"]["message"], "fine");
+    let start = world.log.len();
+    world.run(3_600);
+    assert_eq!(calls_since(&world, start), Vec::<String>::new());
+}
