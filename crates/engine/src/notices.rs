@@ -96,7 +96,10 @@ impl Change<'_> {
             return;
         }
         let abort_is_new = self.old.abort && self.old.aborted_at.is_none();
-        for (dropped, what) in [(abort_is_new, "abort"), (self.old.promote_full, "full promotion")] {
+        let has_resumed = self.old.controller_pause && self.old.pause_conditions.is_empty();
+        for (dropped, what) in
+            [(abort_is_new, "abort"), (self.old.promote_full, "full promotion"), (has_resumed, "promotion")]
+        {
             if dropped {
                 let message = format!(
                     "The {what} was meant for version {}, but the pod template has changed: it is dropped",

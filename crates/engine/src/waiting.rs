@@ -25,12 +25,16 @@ pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Op
 fn refused(scene: &Scene<'_>) -> Option<Wait> {
     let is_lasting = |failure: &Failure| {
         matches!(failure.class, FailureClass::Forbidden | FailureClass::Invalid | FailureClass::Bug)
-            || (failure.class == FailureClass::Transient && failure.attempts >= 3)
+            || (matches!(failure.class, FailureClass::Transient | FailureClass::Conflict)
+                && failure.attempts >= 3)
     };
     let (key, failure) = scene.snapshot.failures.iter().find(|(_, failure)| is_lasting(failure))?;
     let ends_with = match failure.class {
         FailureClass::Forbidden => "an administrator who grants the right or the quota named above",
         FailureClass::Invalid => "a user who mends what the API server refuses",
+        FailureClass::Conflict => {
+            "whoever else writes the same object coming to an end; it is tried again and again"
+        }
         _ => "the API server answering again; it is tried again and again",
     };
     let object = if key.object.is_empty() { scene.rollout.name.as_str() } else { key.object.as_str() };

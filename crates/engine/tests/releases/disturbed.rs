@@ -2,7 +2,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
-use headgate_model::{Direction, Effect, Observed, TemplateKey};
+use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Observed, TemplateKey};
 use serde_json::json;
 
 /// A release at half of the traffic, with an analysis beside it.
@@ -195,6 +195,35 @@ fn a_version_that_the_stable_service_leads_to_keeps_its_pods_although_it_is_the_
         assert_eq!(world.selected("shop-stable"), Some(first.clone()));
         assert!(world.pods(1) == 4 || world.weight() == 100, "{} pods at {}", world.pods(1), world.weight());
     }
+}
+
+#[test]
+fn a_promotion_that_a_new_version_overtakes_is_dropped_with_a_word() {
+    let mut world = half_way_with_analysis();
+    world.promote();
+    world.release(3);
+    world.step();
+    let dropped = |event: &String| event.starts_with("IntentDropped: The promotion was meant for version ");
+    assert!(world.events.iter().any(dropped), "{:?}", world.events);
+}
+
+#[test]
+fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
+    let mut world = half_way_with_analysis();
+    world.promote();
+    for (attempts, expected) in [(2, "PodsAvailable"), (3, "ApiServer")] {
+        let failure = Failure {
+            class: FailureClass::Conflict,
+            message: "field manager \"other\" writes the same fields".into(),
+            since: world.now,
+            attempts,
+        };
+        world.snapshot.failures.insert(EffectKey { verb: "Route", object: "istio".into() }, failure);
+        let decision = world.decide();
+        world.carry_out(&decision, 0);
+        assert_eq!(world.waits_for(), expected);
+    }
+    assert!(world.status().waiting.as_ref().unwrap().message.contains("field manager"));
 }
 
 #[test]
