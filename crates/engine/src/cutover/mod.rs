@@ -14,6 +14,9 @@ use headgate_model::{Effect, ReplicaSetView, Timestamp};
 
 pub(crate) use pods::deadline;
 
+/// Seconds that proxies are given to follow a route before the Service behind it is pointed elsewhere, or pods go.
+const ROUTE_SETTLES_SECONDS: i32 = 5;
+
 /// What is to be done, and when to look again.
 #[derive(Default)]
 pub(crate) struct Plan {

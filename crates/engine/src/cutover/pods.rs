@@ -1,8 +1,8 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, is_selected, is_user_scaling, lowered_at, observed_canary_max, observed_share, passed,
-    routes_are_known, target,
+    Plan, ROUTE_SETTLES_SECONDS, is_selected, is_user_scaling, lowered_at, observed_canary_max,
+    observed_share, passed, routes_are_known, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
@@ -122,6 +122,11 @@ fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, sizes: Sizes, p
     }
 }
 
+/// How long pods stay that get no new requests. Without a delay in the spec proxies are still given their time.
+fn drain_seconds(routing: &Routing) -> i32 {
+    routing.scale_down_delay_seconds.max(ROUTE_SETTLES_SECONDS)
+}
+
 /// The canary may lose pods when the rest suffices for what the route still gives it, and drain time has passed.
 fn may_shrink_canary(
     scene: &Scene<'_>,
@@ -142,7 +147,7 @@ fn may_shrink_canary(
     };
     // A user's scaling does not wait: the weight, and with it the share of the pods, is what it was.
     let lowered = lowered_at(record).filter(|_| !is_user_scaling(scene, &scene.versions(&record.stable_rs)));
-    let drained = lowered.map(|lowered| after(lowered, routing.scale_down_delay_seconds));
+    let drained = lowered.map(|lowered| after(lowered, drain_seconds(routing)));
     let left = stable.available().min(scene.spec.replicas).saturating_add(to);
     let stays_available = left >= scene.spec.replicas - scene.max_unavailable();
     to >= needed && stays_available && passed(scene, drained, plan)
@@ -179,7 +184,6 @@ fn retire_aborted(
 
 /// Versions that are neither current nor stable: their pods go after a delay that begins when no Service leads to them.
 fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, plan: &mut Plan) {
-    let delay = routing.scale_down_delay_seconds;
     let mut waiting = 0;
     for old in versions.others.iter().filter(|old| old.replicas > 0) {
         if is_selected(scene, old) || !routes_are_known(scene) || !others_can_be_missed(scene, versions) {
@@ -187,9 +191,8 @@ fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, 
         }
         let deadline = match deadline(old) {
             Some(deadline) => deadline,
-            None if delay == 0 => scene.now,
             None => {
-                let deadline = after(scene.now, delay);
+                let deadline = after(scene.now, drain_seconds(routing));
                 annotate(old, labels::SCALE_DOWN_DEADLINE, Some(text(deadline)), plan);
                 deadline
             }

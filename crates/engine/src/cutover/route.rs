@@ -1,15 +1,12 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
-use super::{Plan, lowered_at, observed_canary_max, passed};
+use super::{Plan, ROUTE_SETTLES_SECONDS, lowered_at, observed_canary_max, passed};
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
 use headgate_api::RolloutStatus;
 use headgate_model::{Destination, Direction, Effect, Observed, ReplicaSetView, TrafficIntent, WeightRange};
 use std::cmp::Ordering;
-
-/// Seconds that proxies are given to follow a route before the Service behind it is pointed elsewhere.
-const ROUTE_SETTLES_SECONDS: i32 = 5;
 
 pub(super) fn shift(
     scene: &Scene<'_>,

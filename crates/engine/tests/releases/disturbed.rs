@@ -227,6 +227,20 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
 }
 
 #[test]
+fn proxies_get_their_time_although_the_spec_gives_old_pods_none() {
+    let mut canary = routed(json!([]));
+    canary["scaleDownDelaySeconds"] = json!(0);
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(2)));
+    assert_eq!((world.weight(), world.pods(1)), (0, 4), "a proxy may still send to the old pods");
+    world.pass(5);
+    world.settle();
+    assert_eq!((world.phase(), world.pods(1)), ("Healthy", 0));
+}
+
+#[test]
 fn the_largest_numbers_break_nothing() {
     let plain = json!({"steps": [{"setWeight": 50}, {"pause": {}}], "maxSurge": i32::MAX});
     for (replicas, canary) in [
