@@ -52,6 +52,22 @@ fn pods_follow_the_autoscaler_although_something_that_the_spec_names_is_gone() {
 }
 
 #[test]
+fn new_steps_that_cannot_be_taken_up_move_no_pods_of_a_release() {
+    let canary = json!({"steps": [{"setWeight": 25}, {"pause": {}}, {"setWeight": 50}], "canaryService": "shop-canary"});
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (3, 1));
+    world.snapshot.services.insert("shop-canary".into(), Observed::Absent);
+    world.edit(|spec| {
+        spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 10}]);
+        spec["replicas"] = json!(8);
+    });
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2), world.waits_for()), (3, 1, "MendSpec"));
+}
+
+#[test]
 fn an_abort_of_a_spec_with_a_wrong_number_of_pods_keeps_those_of_stable() {
     let mut world = half_way_with_analysis();
     world.edit(|spec| spec["replicas"] = json!(-1));
