@@ -174,12 +174,21 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
     Wait {
         on: WaitFor::AfterAbort,
         message: format!(
-            "the release of {} was aborted; the stable version serves{pods}",
-            of_revision(scene)
+            "the release of {} was aborted{}; the stable version serves{pods}",
+            of_revision(scene),
+            cause(record)
         ),
         until: None,
         ends_with: format!("`{}`, or a new or the old pod template", command(scene, "retry rollout")),
     }
+}
+
+/// Why the release was aborted, as a clause; empty when a user did it, or did not say.
+fn cause(record: &RolloutStatus) -> String {
+    let aborted = conditions::get(record, types::PROGRESSING)
+        .filter(|progressing| progressing.reason == reasons::ROLLOUT_ABORTED);
+    let cause = aborted.and_then(|progressing| progressing.message.split_once(": "));
+    cause.map_or_else(String::new, |(_, why)| format!(": {why}"))
 }
 
 fn old_pods(until: Timestamp) -> Wait {

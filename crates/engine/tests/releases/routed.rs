@@ -446,6 +446,8 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
         world.status().message,
         "RolloutAborted: Rollout aborted update to revision 2: Step-based analysis phase error/failed: too many errors"
     );
+    let why = &world.status().waiting.as_ref().unwrap().message;
+    assert!(why.contains("was aborted: Step-based analysis phase error/failed: too many errors; "), "{why}");
     let (mut world, name) = start(AnalysisPhase::Inconclusive, "");
     assert_eq!((world.phase(), world.status().message.as_str()), ("Paused", "InconclusiveAnalysisRun"));
     assert_eq!(world.waits_for(), "InconclusiveAnalysis");
