@@ -50,6 +50,7 @@ impl<'a> Progress<'a> {
     ) -> Self {
         let terminated = spec.terminate.unwrap_or_default();
         let started_at = record.started_at.get_or_insert_with(|| stored(now)).0;
+        record.metric_results.iter_mut().for_each(history::mend_counts);
         Self { run, metrics, terminated, started_at, now, record, measure: Vec::new(), wake_at: None }
     }
 

@@ -30,6 +30,25 @@ pub(crate) fn is_completed(record: &AnalysisRunStatus, metric: &ValidMetric) -> 
     result(record, metric).and_then(|result| result.phase).is_some_and(AnalysisPhase::is_completed)
 }
 
+/// More measurements are not counted; the sum of two such numbers is still a number.
+const COUNT_MAX: i32 = 1_000_000_000;
+
+/// Makes the counts of a stored result such as counting alone would have made them. A status is anybody's to edit, and a
+/// measurement must never be numbered as the one before it.
+pub(crate) fn mend_counts(result: &mut MetricResult) {
+    for count in [
+        &mut result.count,
+        &mut result.successful,
+        &mut result.failed,
+        &mut result.inconclusive,
+        &mut result.error,
+        &mut result.consecutive_error,
+        &mut result.consecutive_success,
+    ] {
+        *count = (*count).clamp(0, COUNT_MAX);
+    }
+}
+
 /// The number of the next measurement: those that were ever finished, trimmed ones too.
 pub(crate) fn next_ordinal(record: &AnalysisRunStatus, metric: &ValidMetric) -> u32 {
     let taken = result(record, metric).map_or(0, |result| result.count.saturating_add(result.error));

@@ -1,6 +1,7 @@
 //! Statuses as Argo Rollouts stored them.
 
-use crate::support::{Brings, at, bring, metric, run, run_of, step};
+use crate::support::{Brings, at, bring, key, metric, reply, run, run_of, step};
+use headgate_analysis::Outcome;
 use headgate_api::AnalysisPhase;
 use serde_json::{Value, json};
 
@@ -95,4 +96,22 @@ fn a_run_without_an_end_gets_one_when_its_time_to_live_needs_it() {
     assert_eq!((decision.delete, decision.wake_at), (false, Some(at(60))));
     assert_eq!(step(&mut run, at(30)).record, decision.record);
     assert!(step(&mut run, at(60)).delete);
+}
+
+#[test]
+fn counts_that_somebody_has_edited_harm_nobody() {
+    for (edited, counted) in [(-1_000, 1), (i32::MIN, 1), (i32::MAX, 1_000_000_001)] {
+        let mut run = run_of([metric("rate", json!({"interval": "10s"}))]);
+        step(&mut run, at(0));
+        bring(&mut run, "rate", Brings::Success, 1);
+        step(&mut run, at(1));
+        run.status.metric_results[0].count = edited;
+        run.status.metric_results[0].successful = edited;
+        let ordinal = u32::try_from(edited.clamp(0, 1_000_000_000)).unwrap();
+        let outcome = Outcome { started_at: at(11), finished_at: at(11), reply: reply(Brings::Success) };
+        run.outcomes.insert(key("rate", ordinal), outcome);
+        let decision = step(&mut run, at(11));
+        let result = &decision.record.metric_results[0];
+        assert_eq!((result.count, result.measurements.len()), (counted, 2));
+    }
 }
