@@ -46,6 +46,8 @@ pub enum ThirdParty {
     ForeignRoute,
     /// Deletes a pod.
     DeletePod,
+    /// Deletes a ReplicaSet.
+    DeleteSet(Whose),
     /// Scales the ReplicaSet of the newest version.
     ScaleSet(i64),
 }
@@ -127,6 +129,15 @@ pub enum Disturbance {
         /// Its name.
         name: &'static str,
     },
+    /// Writes of controllers to a kind are refused: a quota, a webhook, rights that were taken away.
+    Forbidden {
+        /// The kind.
+        kind: Resource,
+        /// For so long.
+        seconds: i64,
+    },
+    /// The leading process's clock is set: so many milliseconds from the truth.
+    Clock(i64),
     /// The API server answers 503 to everything.
     ApiOutage {
         /// For so long.

@@ -44,6 +44,8 @@ pub struct Process {
     pub proven_at: Option<Timestamp>,
     sent: u64,
     latency: Random,
+    /// Its clock differs from the truth by so many milliseconds.
+    pub skew: i64,
 }
 
 /// A loop rests at least so long, in milliseconds, as the controller's does.
@@ -75,6 +77,7 @@ impl Process {
             proven_at: None,
             sent: 0,
             latency: stream("latency"),
+            skew: 0,
         }
     }
 
@@ -89,21 +92,22 @@ impl Process {
             return Vec::new();
         }
         self.frozen_until = None;
+        let clock = plus(now, self.skew);
         if self.leads_at.is_some_and(|time| time <= now) {
             self.leads_at = None;
-            self.driver.lead(now);
+            self.driver.lead(clock);
         }
         for observation in self.watches.deliver(server, now) {
-            self.driver.observe(observation, now);
+            self.driver.observe(observation, clock);
         }
         while let Some(entry) = self.back.first_entry() {
             if entry.key().0 > now {
                 break;
             }
             let (id, reply) = entry.remove();
-            self.driver.reply(id, reply, now);
+            self.driver.reply(id, reply, clock);
         }
-        self.driver.poll(now)
+        self.driver.poll(clock)
     }
 
     /// Sends a request on its way.
@@ -128,7 +132,7 @@ impl Process {
             return [out, Some(until)].into_iter().flatten().min();
         }
         let back = self.back.keys().next().map(|(time, _)| *time);
-        let wake = self.driver.wake_at().map(|time| time.max(plus(now, REST_MIN)));
+        let wake = self.driver.wake_at().map(|time| plus(time, -self.skew).max(plus(now, REST_MIN)));
         [out, back, wake, self.leads_at, self.watches.next(), self.ends_at].into_iter().flatten().min()
     }
 }

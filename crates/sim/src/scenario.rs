@@ -316,7 +316,13 @@ fn act(luck: &mut Random, version: i64) -> Act {
 fn disturbance(router: Router, luck: &mut Random) -> Disturbance {
     let kind = luck.pick(ROLLOUTS, &[REPLICA_SETS, SERVICES, ANALYSIS_RUNS, VIRTUAL_SERVICES]);
     let outage = luck.pick(Outage::Empty, &[Outage::NotANumber, Outage::Down, Outage::Unavailable]);
-    match luck.between(0, 21) {
+    match luck.between(0, 26) {
+        22 | 23 => Disturbance::Forbidden {
+            kind: luck.pick(REPLICA_SETS, &[ROLLOUTS, SERVICES, VIRTUAL_SERVICES, ANALYSIS_RUNS]),
+            seconds: luck.pick(5, &[30, 90]),
+        },
+        24 | 25 => Disturbance::Clock(luck.between(-40_000, 40_000)),
+        26 => Disturbance::ThirdParty(ThirdParty::DeleteSet(luck.pick(Whose::Stable, &[Whose::Newest]))),
         18..=21 => {
             Disturbance::Race { kind: luck.pick(VIRTUAL_SERVICES, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS]) }
         }

@@ -72,6 +72,7 @@ pub struct Simulation {
     raced: BTreeSet<Resource>,
     metrics: Option<(Timestamp, Outage)>,
     api_down_until: Option<Timestamp>,
+    forbidden: BTreeMap<Resource, Timestamp>,
     requests: u64,
     /// From then on nothing may be written.
     settled_at: Option<Timestamp>,
@@ -113,6 +114,7 @@ impl Simulation {
             raced: BTreeSet::new(),
             metrics: None,
             api_down_until: None,
+            forbidden: BTreeMap::new(),
             requests: 0,
             settled_at: None,
             luck: Random::new(seed, "simulation"),
@@ -322,7 +324,7 @@ impl Simulation {
             self.requests += 1;
             fate = self.scenario.fates.get(&self.requests).copied();
         }
-        if let Call::Patch { target, .. } = &request.call
+        if let Call::Patch { target, .. } | Call::Create { target, .. } = &request.call
             && self.raced.remove(&target.resource)
         {
             fate = Some(Fate::Raced);
@@ -400,10 +402,23 @@ impl Simulation {
                 );
                 self.user_acts(act);
             }
-            Some(target) if target.resource == REPLICA_SETS => self.others_act(ThirdParty::ScaleSet(1)),
+            Some(target) if target.resource == REPLICA_SETS => match call {
+                Call::Create { body, .. } => self.take_name(target, body),
+                _ => self.others_act(ThirdParty::ScaleSet(1)),
+            },
             _ => {}
         }
         self.checkers.look(&self.server, self.now);
+    }
+
+    /// Somebody creates another object under the name that a new one is to have.
+    fn take_name(&mut self, target: &ObjectRef, body: &Value) {
+        let mut body = body.clone();
+        if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            metadata.remove("ownerReferences");
+        }
+        self.trace.say("third party", &format!("takes the name {}", target.name), self.now);
+        self.server.call(&Call::Create { target: target.clone(), body }, self.now);
     }
 
     fn carry_out(&mut self, flight: &Flight, process: Option<usize>) -> Reply {
@@ -423,6 +438,11 @@ impl Simulation {
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
+        }
+        let is_forbidden =
+            |target: &ObjectRef| self.forbidden.get(&target.resource).is_some_and(|until| *until > self.now);
+        if !matches!(call, Call::Get(_)) && target(call).is_some_and(is_forbidden) {
+            return refused(403, "Forbidden", "by the simulation");
         }
         let before = target(call).and_then(|target| self.server.get(target)).cloned();
         let reply = self.server.call(call, self.now);
@@ -530,6 +550,14 @@ impl Simulation {
                     self.server.call(&Call::Create { target, body }, self.now);
                 }
             }
+            Disturbance::Forbidden { kind, seconds } => {
+                self.forbidden.insert(*kind, after(*seconds));
+            }
+            Disturbance::Clock(skew) => {
+                if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
+                    process.skew = *skew;
+                }
+            }
             Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
             Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
         }
@@ -567,6 +595,12 @@ impl Simulation {
         self.checkers.excuse(self.now);
         let said = match act {
             ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
+            ThirdParty::DeleteSet(whose) => {
+                let hash = self.hash(whose).unwrap_or_default();
+                let target = at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
+                self.server.remove(&target, self.now);
+                hash
+            }
             ThirdParty::Weights(canary) => {
                 let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
                 let mut http = http.unwrap_or_default();

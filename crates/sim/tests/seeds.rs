@@ -37,3 +37,47 @@ fn found(defect: Defect, seeds_max: u64) -> (u64, &'static str) {
     let found = (1..=seeds_max).find_map(first);
     found.unwrap_or_else(|| panic!("{defect:?} is not found within {seeds_max} seeds"))
 }
+
+#[test]
+fn pods_that_count_as_available_too_early_are_found() {
+    assert_eq!(found(Defect::WeightBeforeReady, 3).1, "1 weights");
+}
+
+#[test]
+fn an_abort_that_is_forgotten_is_found() {
+    assert_eq!(found(Defect::AbortForgotten, 20).1, "5 intents");
+}
+
+#[test]
+fn a_promotion_that_is_overwritten_is_found() {
+    assert_eq!(found(Defect::PausedAgain, 20).1, "5 intents");
+}
+
+#[test]
+fn pods_that_go_too_early_are_found() {
+    assert_eq!(found(Defect::ShrunkToNothing, 10).1, "3 availability");
+}
+
+#[test]
+fn a_deadline_that_nobody_keeps_is_found() {
+    assert_eq!(found(Defect::NoWakeUp, 40).1, "9 settled");
+}
+
+#[test]
+fn a_record_that_never_rests_is_found() {
+    assert_eq!(found(Defect::NeverQuiet, 5).1, "6 quiet");
+}
+
+#[test]
+fn a_wait_without_a_name_is_found() {
+    assert_eq!(found(Defect::WaitUnnamed, 5).1, "waits");
+}
+
+#[test]
+fn a_failure_is_shrunk_to_the_faults_that_it_needs() {
+    let (seed, rule) = found(Defect::PausedAgain, 20);
+    let scenario = Scenario::new(seed);
+    let (smaller, outcome) = shrink(&scenario, Defect::PausedAgain).unwrap();
+    assert!(smaller.faults() < scenario.faults() && smaller.faults() <= 4, "{smaller:#?}");
+    assert_eq!(outcome.violations[0].rule, rule);
+}

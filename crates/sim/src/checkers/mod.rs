@@ -166,6 +166,10 @@ impl Checkers {
         if loss.per_mille == 0 || milliseconds == 0 {
             return;
         }
+        if self.views.back().is_none_or(|(_, view)| view.desired == 0) {
+            // The user wants no pods, or no Rollout.
+            self.excuse(now);
+        }
         let lost = loss.per_mille.saturating_mul(milliseconds) / 1_000;
         let is_excused = ready == 0 || self.excused_until.is_some_and(|until| since < until);
         if is_excused {
