@@ -410,8 +410,9 @@ open_enum! {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
-    /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `Analysis`, `RouteConfirmed`,
-    /// `Drain`, `ScaleDownDelay`, `MendSpec`, `RouterObject` and others.
+    /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `UserUnpause`, `Analysis`,
+    /// `InconclusiveAnalysis`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `MendSpec`, `AfterAbort`, `ApiServer`,
+    /// `ObjectInTheWay`. Later versions may know more.
     pub kind: String,
     /// For what, for people.
     pub message: String,
@@ -439,10 +440,6 @@ pub struct HeadgateStatus {
     pub abort_reason: Option<String>,
     /// Hash of the version that the user wanted to promote when `promoteFull` was first seen.
     pub promote_hash: Option<String>,
-    /// Hash of the version that the user wanted to abort when `abort` was first seen.
-    pub abort_hash: Option<String>,
-    /// Since when stable has all the traffic.
-    pub stable_weight_since: Option<Time>,
     /// The furthest that the release has come: only what goes beyond it counts as progress.
     pub progress: Option<ReleaseProgress>,
     /// Paths of status fields that the server has dropped.

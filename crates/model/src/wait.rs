@@ -32,8 +32,6 @@ pub enum WaitFor {
     Analysis,
     /// The data plane, or the route object, to show the weights that were asked for.
     RouteConfirmed,
-    /// Requests in flight to leave pods that get no new ones.
-    Drain,
     /// `scaleDownDelaySeconds` or `abortScaleDownDelaySeconds` to pass.
     ScaleDownDelay,
     /// Old pods to be gone.
@@ -59,7 +57,6 @@ impl WaitFor {
             Self::InconclusiveAnalysis => "InconclusiveAnalysis",
             Self::Analysis => "Analysis",
             Self::RouteConfirmed => "RouteConfirmed",
-            Self::Drain => "Drain",
             Self::ScaleDownDelay => "ScaleDownDelay",
             Self::OldPodsGone => "OldPodsGone",
             Self::MendSpec => "MendSpec",
