@@ -81,7 +81,6 @@ fn subject(kind: &str) -> String {
         "InconclusiveAnalysis" => "for somebody to judge an inconclusive analysis",
         "Analysis" => "for an analysis",
         "RouteConfirmed" => "for the traffic to be as asked",
-        "Drain" => "for requests in flight to end",
         "ScaleDownDelay" => "before it scales down",
         "OldPodsGone" => "for old pods to be gone",
         "MendSpec" => "for its spec to be mended",

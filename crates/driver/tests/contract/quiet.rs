@@ -74,7 +74,7 @@ fn r10_a_field_that_the_crd_drops_is_told_once_and_left_out() {
     let mut world = recording(|_, now, decision| {
         decision.record.message = "m".to_owned();
         decision.record.waiting = Some(headgate_api::Waiting {
-            kind: "Drain".to_owned(),
+            kind: "OldPodsGone".to_owned(),
             message: "waits".to_owned(),
             since: Some(headgate_api::Time(now)),
             until: None,
