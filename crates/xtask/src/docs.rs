@@ -142,7 +142,7 @@ fn spec_with(field: &str) -> Value {
     match field.strip_prefix("spec.strategy.canary.") {
         Some("dynamicStableScale") => spec["strategy"]["canary"][leaf] = json!(true),
         Some(step) if step.starts_with("steps[]") => {
-            spec["strategy"]["canary"]["steps"] = json!([{ leaf: {} }])
+            spec["strategy"]["canary"]["steps"] = json!([{ leaf: {} }]);
         }
         Some(router) if router.starts_with("trafficRouting") => {
             spec["strategy"]["canary"] = canary;
