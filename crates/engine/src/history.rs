@@ -1,6 +1,7 @@
 //! What is kept of the past: old ReplicaSets and finished AnalysisRuns.
 
 use crate::analysis;
+use crate::cutover;
 use crate::scene::Scene;
 use headgate_api::{AnalysisPhase, RolloutStatus, labels};
 use headgate_model::{AnalysisRunView, Effect, ReplicaSetView};
@@ -8,35 +9,25 @@ use std::collections::BTreeSet;
 
 /// Deletes what the limits no longer keep.
 pub(crate) fn plan(scene: &Scene<'_>, record: &RolloutStatus, effects: &mut Vec<Effect>) {
-    let (old, surplus) = surplus_replica_sets(scene, record);
+    let surplus = surplus_replica_sets(scene, record);
     let gone: BTreeSet<&str> = surplus.iter().map(|set| set.hash()).collect();
     effects.extend(surplus_runs(scene, record, &gone));
     effects.extend(
-        old.into_iter()
-            .filter(|set| gone.contains(set.hash()))
+        surplus
+            .into_iter()
             .map(|set| Effect::DeleteReplicaSet { name: set.name.clone(), uid: set.uid.clone() }),
     );
 }
 
-/// Old ReplicaSets, and those of them that are too many: the oldest first, and only such without pods.
-fn surplus_replica_sets<'a>(
-    scene: &Scene<'a>,
-    record: &RolloutStatus,
-) -> (Vec<&'a ReplicaSetView>, Vec<&'a ReplicaSetView>) {
+/// Old ReplicaSets that are too many: the oldest first, and only such without pods that no Service leads to.
+fn surplus_replica_sets<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> Vec<&'a ReplicaSetView> {
     let mut old = scene.versions(&record.stable_rs).others;
     old.reverse();
     let limit = usize::try_from(scene.spec.revision_history_limit).unwrap_or(0);
     let too_many = old.len().saturating_sub(limit);
     let is_empty = |set: &&ReplicaSetView| set.replicas == 0 && set.current == 0 && set.is_observed();
-    let is_selected = |set: &&ReplicaSetView| {
-        let canary = &scene.spec.canary;
-        [&canary.canary_service, &canary.stable_service]
-            .into_iter()
-            .any(|service| scene.selected(service.as_ref()) == Some(set.hash()))
-    };
-    let surplus =
-        old.iter().copied().take(too_many).filter(is_empty).filter(|set| !is_selected(set)).collect();
-    (old, surplus)
+    let oldest = old.into_iter().take(too_many);
+    oldest.filter(is_empty).filter(|set| !cutover::is_selected(scene, set)).collect()
 }
 
 /// Runs that no version needs any more: those of versions that are gone, and of the finished ones all but the newest.

@@ -217,7 +217,7 @@ fn numbers_are_known(versions: &Versions<'_>) -> bool {
 }
 
 /// True when a Service that the spec names selects this ReplicaSet.
-fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+pub(crate) fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
     let canary = &scene.spec.canary;
     [&canary.canary_service, &canary.stable_service]
         .into_iter()
