@@ -35,6 +35,8 @@ pub struct View {
     pub threshold_percent: i64,
     /// True when a step sizes the canary on its own.
     pub is_canary_sized: bool,
+    /// `spec.paused`.
+    pub is_paused: bool,
     /// `status.abort`.
     pub is_aborted: bool,
     /// `status.stableRS`.
@@ -74,6 +76,7 @@ impl View {
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
             is_canary_sized: canary.to_string().contains("setCanaryScale"),
+            is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
@@ -82,6 +85,23 @@ impl View {
             stable_selects: selects("shop-stable"),
             canary_selects: selects("shop-canary"),
         })
+    }
+
+    /// The newest view, with the fewest desired and the most available pods that each ReplicaSet had in any of them.
+    pub fn most_favourable(views: &[&Self]) -> Option<Self> {
+        let mut mixed = (*views.first()?).clone();
+        for set in &mut mixed.sets {
+            for other in views.iter().filter_map(|view| view.set(&set.name)) {
+                set.replicas = set.replicas.min(other.replicas);
+                set.available = set.available.max(other.available);
+            }
+        }
+        Some(mixed)
+    }
+
+    /// True when the user holds a Rollout whose stable version is wanted without pods: somebody has deleted them.
+    pub fn is_held_empty(&self) -> bool {
+        self.is_paused && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
     }
 
     /// A ReplicaSet by its name.

@@ -66,9 +66,9 @@ impl Pods {
     pub fn advance(&mut self, server: &mut Server, now: Timestamp) {
         self.take_up(server, now);
         self.age(now);
-        let due: Vec<ObjectRef> =
-            self.syncs.iter().filter(|(_, time)| **time <= now).map(|(set, _)| set.clone()).collect();
-        for set in due {
+        // One at a time: whoever watches may see each of them without the next.
+        let due = self.syncs.iter().find(|(_, time)| **time <= now).map(|(set, _)| set.clone());
+        if let Some(set) = due {
             self.syncs.remove(&set);
             self.sync(&set, server, now);
         }
