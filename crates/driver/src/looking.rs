@@ -2,7 +2,7 @@
 
 use crate::io::{Call, ObjectRef, Reply, Resource};
 use crate::object::{self, texts};
-use crate::outbox::{Context, Errand};
+use crate::outbox::{Context, Errand, Versions};
 use crate::outcome::{Outcome, Refusal};
 use crate::references::named;
 use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, is_foreign};
@@ -30,7 +30,9 @@ impl RolloutTask {
         let mut selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         selector.push(POD_TEMPLATE_HASH.to_owned());
         let call = Call::List { resource, namespace: self.name.0.clone(), labels: selector.join(",") };
-        let id = context.send(&self.key, Errand::List { resource, labels }, call);
+        let children = context.store.children(&self.uid, resource);
+        let seen = children.map(|child| (object::uid(child).to_owned(), version(child))).collect();
+        let id = context.send(&self.key, Errand::List { resource, labels, seen }, call);
         self.in_flight.insert(id);
     }
 
@@ -50,11 +52,13 @@ impl RolloutTask {
         }
     }
 
-    /// The reply to a live list of children: those of ours that it lacks are gone.
+    /// The reply to a live list of children: those of ours that it lacks are gone, unless a watch has shown them since
+    /// it was asked for.
     pub(crate) fn listed(
         &mut self,
         resource: Resource,
         labels: &BTreeMap<String, String>,
+        seen: &Versions,
         reply: Reply,
         context: &mut Context<'_>,
     ) {
@@ -76,6 +80,7 @@ impl RolloutTask {
             .store
             .children(&self.uid, resource)
             .filter(|child| !listed.contains(object::uid(child)))
+            .filter(|child| seen.get(object::uid(child)) == Some(&version(child)))
             .filter(|child| {
                 let has = texts(child, "/metadata/labels");
                 has.contains_key(POD_TEMPLATE_HASH)
@@ -106,4 +111,8 @@ impl RolloutTask {
             _ => {}
         }
     }
+}
+
+fn version(object: &Value) -> String {
+    object::resource_version(object).to_owned()
 }

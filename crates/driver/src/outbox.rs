@@ -21,6 +21,9 @@ pub(crate) enum TaskKey {
     Run(Name),
 }
 
+/// Resource versions of objects, by uid.
+pub(crate) type Versions = BTreeMap<String, String>;
+
 /// Why a request was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Errand {
@@ -34,8 +37,9 @@ pub(crate) enum Errand {
     Look { target: ObjectRef, seen: String },
     /// As `Look`, because the name that the effect wants is taken.
     LookAtOccupant { effect: usize, target: ObjectRef },
-    /// Read children live. Those that the list lacks although they have these labels are gone.
-    List { resource: Resource, labels: BTreeMap<String, String> },
+    /// Read children live. Those that the list lacks although they have these labels are gone, if
+    /// they are still in the version that was known when it was asked for.
+    List { resource: Resource, labels: BTreeMap<String, String>, seen: Versions },
     /// Take a measurement.
     Measure { key: MeasurementKey, asked_at: Timestamp },
     /// Delete the task's own object.

@@ -299,7 +299,7 @@ impl RolloutTask {
             Errand::Act { effect, target } => self.acted(effect, &target, reply, context),
             Errand::Look { target, seen } => self.looked(&target, &seen, reply, context),
             Errand::LookAtOccupant { effect, target } => self.occupied(effect, &target, reply, context),
-            Errand::List { resource, labels } => self.listed(resource, &labels, reply, context),
+            Errand::List { resource, labels, seen } => self.listed(resource, &labels, &seen, reply, context),
             Errand::Measure { .. } | Errand::Delete => {}
         }
         self.settle(context)

@@ -3,7 +3,7 @@
 use crate::script::{calls_since, scale, scripted_world, unchanged};
 use crate::server::{Author, refused};
 use crate::world::{VIRTUAL_SERVICES, at, released, template};
-use headgate_driver::io::{Call, Patch};
+use headgate_driver::io::{Call, Observation, Patch};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
 use headgate_model::{Decision, Destination, Direction, Effect, RouterConfig, TrafficIntent};
 use jiff::SignedDuration;
@@ -197,4 +197,41 @@ fn r1_an_ex_leader_that_thaws_moves_nothing_once_another_has_written() {
     let requests = ex_leader.poll(world.now);
     assert!(requests.iter().all(|request| matches!(request.call, Call::Get(_))), "{requests:#?}");
     assert_eq!(world.server.writes.len(), writes);
+}
+
+/// A process that stands still between asking and being answered learns from its watches what the answer does not
+/// know yet.
+#[test]
+fn a_list_that_is_older_than_what_the_watch_has_shown_takes_nothing_away() {
+    let mut world = released();
+    let mut other = world.standby();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    other.observe(Observation::Applied(ROLLOUTS, world.rollout().clone()), world.now);
+    other.lead(world.now);
+    let requests = other.poll(world.now);
+    let answers: Vec<_> = requests
+        .iter()
+        .map(|request| (request.id, world.server.call(&request.call, Author::Driver, world.now)))
+        .collect();
+    assert!(requests.iter().any(|request| matches!(request.call, Call::List { .. })), "{requests:#?}");
+    world.run(5);
+    let sets = |world: &crate::world::World| {
+        world.server.objects.keys().filter(|target| target.resource == REPLICA_SETS).count()
+    };
+    assert_eq!(sets(&world), 2, "the leader has created the new one meanwhile");
+    for (target, object) in &world.server.objects {
+        other.observe(Observation::Applied(target.resource, object.clone()), world.now);
+    }
+    for (id, answer) in answers {
+        other.reply(id, answer, world.now);
+    }
+    for _ in 0..8 {
+        for request in other.poll(world.now) {
+            let creates =
+                matches!(&request.call, Call::Create { target, .. } if target.resource == REPLICA_SETS);
+            assert!(!creates, "it is there: {request:#?}");
+            let answer = world.server.call(&request.call, Author::Driver, world.now);
+            other.reply(request.id, answer, world.now);
+        }
+    }
 }
