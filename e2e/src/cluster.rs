@@ -201,6 +201,9 @@ impl Cluster {
         let found = tokio::time::timeout(limit, async {
             while let Some(object) = objects.try_next().await? {
                 last = serde_json::to_value(object)?;
+                // The items of a list come without their type.
+                last["apiVersion"] = Value::from(resource(kind).api_version);
+                last["kind"] = Value::from(kind);
                 if wanted(&last) {
                     return Ok(());
                 }
