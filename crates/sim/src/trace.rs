@@ -1,4 +1,4 @@
-//! One line for each event: seconds since the beginning, who, what. docs of the columns are in the crate's root.
+//! One line for each event: seconds since the beginning, who, what. the crate's documentation explains the columns.
 
 use jiff::Timestamp;
 

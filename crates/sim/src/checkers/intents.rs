@@ -26,7 +26,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
     }
     let resumed = is(before, "/status/controllerPause") && pauses(before).is_empty();
     let same_step = before.pointer("/status/currentStepIndex") == after.pointer("/status/currentStepIndex");
-    let paused_again = pauses(after).iter().any(|reason| *reason == "CanaryPauseStep");
+    let paused_again = pauses(after).contains(&"CanaryPauseStep");
     if resumed && same_step && paused_again && !is(after, "/status/abort") {
         return Err("a promotion is overwritten: the pause that the user has ended is back".to_owned());
     }

@@ -53,8 +53,10 @@ fn back_at_stable(view: &View) -> Result<(), String> {
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
     }
-    if view.is_aborted && stable < view.desired - view.max_unavailable {
-        return Err(format!("aborted, and stable has {stable} of {} pods", view.desired));
+    // Whether they get available is not ours to say: they must be wanted.
+    let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
+    if view.is_aborted && wanted < view.desired {
+        return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
     Ok(())
 }

@@ -1,0 +1,162 @@
+//! What happens in the world: the user, others, and faults that are not of requests.
+
+use super::Simulation;
+use crate::faults::{Disturbance, ThirdParty, Whose};
+use crate::scenario::{ROLLOUT, at};
+use crate::user::{self, Act};
+use crate::world::plus;
+use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::server::text;
+use crate::world::watch::Watches;
+use headgate_driver::io::Call;
+use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+impl Simulation {
+    pub(super) fn disturb(&mut self) {
+        while let Some(entry) = self.agenda.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let disturbance = entry.remove();
+            self.happen(&disturbance);
+            self.checkers.look(&self.server, self.now);
+        }
+    }
+
+    pub(super) fn happen(&mut self, disturbance: &Disturbance) {
+        let after = |seconds: i64| plus(self.now, seconds * 1_000);
+        match disturbance {
+            Disturbance::User(act) => return self.user_acts(*act),
+            Disturbance::ThirdParty(act) => return self.others_act(*act),
+            _ => self.trace.say("fault", &format!("{disturbance:?}"), self.now),
+        }
+        match disturbance {
+            Disturbance::Crash => {
+                if let Some(index) = self.leader() {
+                    self.crash(index);
+                }
+            }
+            Disturbance::Freeze => {
+                if let Some(index) = self.leader() {
+                    self.freeze(index);
+                }
+            }
+            Disturbance::SlowWatch { kind, seconds, late } => {
+                let until = after(*seconds);
+                self.each_watch(|watches, _| watches.slow_down(*kind, until, *late));
+            }
+            Disturbance::BrokenWatch { kind, seconds, lag } => {
+                let until = after(*seconds);
+                self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
+            }
+            Disturbance::Metrics { outage, seconds } => self.metrics = Some((after(*seconds), *outage)),
+            Disturbance::PodsCrash { of, share, seconds } => {
+                let until = after(*seconds);
+                let hash = self.hash(*of);
+                self.pods.knock_out(hash.as_deref(), *share, until, self.now);
+                self.checkers.excuse(until);
+            }
+            Disturbance::Race { kind } => {
+                self.raced.insert(*kind);
+            }
+            Disturbance::Missing { kind, name, seconds } => {
+                self.server.remove(&at(*kind, name), self.now);
+                self.checkers.excuse(after(*seconds));
+                let found = Disturbance::Found { kind: *kind, name };
+                self.agenda.insert((after(*seconds), usize::MAX), found);
+            }
+            Disturbance::Found { kind, name } => {
+                let target = at(*kind, name);
+                let body = self.scenario.surroundings().into_iter().find(|(place, _)| *place == target);
+                if let Some((target, body)) = body {
+                    self.server.call(&Call::Create { target, body }, self.now);
+                }
+            }
+            Disturbance::Forbidden { kind, seconds } => {
+                self.forbidden.insert(*kind, after(*seconds));
+            }
+            Disturbance::Clock(skew) => {
+                if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
+                    process.skew = *skew;
+                }
+            }
+            Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
+            Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
+        }
+    }
+
+    /// The version that is meant; `None` for all.
+    fn hash(&self, of: Whose) -> Option<String> {
+        let field = match of {
+            Whose::All => return None,
+            Whose::Stable => "/status/stableRS",
+            Whose::Newest => "/status/currentPodHash",
+        };
+        Some(text(self.server.get(&at(ROLLOUTS, ROLLOUT))?, field).to_owned())
+    }
+
+    fn each_watch(&mut self, mut change: impl FnMut(&mut Watches, Timestamp)) {
+        for process in &mut self.processes {
+            change(&mut process.watches, self.now);
+        }
+    }
+
+    pub(super) fn user_acts(&mut self, act: Act) {
+        let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
+        self.trace.say("user", &format!("{act:?}: {said}"), self.now);
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_)) {
+            self.checkers.excuse(self.now);
+        }
+        if let Some((time, next)) = follows {
+            self.agenda.insert((time, usize::MAX), Disturbance::User(next));
+        }
+    }
+
+    pub(super) fn others_act(&mut self, act: ThirdParty) {
+        let route = at(VIRTUAL_SERVICES, ROLLOUT);
+        self.checkers.excuse(self.now);
+        let said = match act {
+            ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
+            ThirdParty::DeleteSet(whose) => {
+                let hash = self.hash(whose).unwrap_or_default();
+                let target = at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
+                self.server.remove(&target, self.now);
+                hash
+            }
+            ThirdParty::Weights(canary) => {
+                let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
+                let mut http = http.unwrap_or_default();
+                set(&mut http, "/1/route/0/weight", json!(100 - canary));
+                set(&mut http, "/1/route/1/weight", json!(canary));
+                user::edit(&route, json!({ "spec": { "http": http } }), &mut self.server, self.now)
+            }
+            ThirdParty::ForeignRoute => {
+                let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
+                let mut http = http.unwrap_or_default();
+                if let Some(routes) = http.as_array_mut() {
+                    let number = routes.len();
+                    routes.push(json!({ "name": format!("extra-{number}"), "route": [{ "destination": { "host": "extra" } }] }));
+                }
+                let body =
+                    json!({ "metadata": { "annotations": { "extra": "yes" } }, "spec": { "http": http } });
+                user::edit(&route, body, &mut self.server, self.now)
+            }
+            ThirdParty::ScaleSet(replicas) => {
+                let newest = self.server.all(REPLICA_SETS).map(|(target, _)| target.clone()).last();
+                newest.map_or(String::new(), |target| {
+                    let body = json!({ "spec": { "replicas": replicas } });
+                    format!("{} {}", target.name, user::edit(&target, body, &mut self.server, self.now))
+                })
+            }
+        };
+        self.trace.say("third party", &format!("{act:?}: {said}"), self.now);
+    }
+}
+
+fn set(value: &mut Value, pointer: &str, to: Value) {
+    if let Some(place) = value.pointer_mut(pointer) {
+        *place = to;
+    }
+}
