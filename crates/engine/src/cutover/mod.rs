@@ -141,13 +141,15 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
 }
 
 /// For a release that stands still: its pods follow the user's number all the same, because an autoscaler must not wait
-/// for a mended spec. Weights and Services stay.
+/// for a mended spec, and no weight stays with a version whose pods have all died. Services stay.
 pub(crate) fn follow_user(scene: &Scene<'_>, record: &RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
+    let stage = steps::stage(record, scene.spec);
     let mut plan = Plan::default();
+    route::leave_the_dead(scene, stage, &versions, &mut plan);
     let sets = [versions.current, versions.stable];
     if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
-        pods::scale(scene, record, steps::stage(record, scene.spec), &versions, &mut plan);
+        pods::scale(scene, record, stage, &versions, &mut plan);
     }
     plan
 }

@@ -81,13 +81,7 @@ fn weight(
         // What is given to a Service that does not exist is lost.
         return held;
     }
-    // Whose pods the shares go to: those that the Services lead to now, which may be versions since replaced.
-    let canary = &scene.spec.canary;
-    let behind = |service: Option<&String>, role| {
-        scene.selected(service).map_or(role, |hash| versions.with_hash(hash))
-    };
-    let canary_side = behind(canary.canary_service.as_ref(), versions.current);
-    let stable_side = behind(canary.stable_service.as_ref(), versions.stable.or(versions.current));
+    let (canary_side, stable_side) = sides(scene, versions);
     let is_current = |side: Option<&ReplicaSetView>| {
         side.is_some_and(|side| versions.current.is_some_and(|current| current.name == side.name))
     };
@@ -100,7 +94,6 @@ fn weight(
         // Nobody wants pods: the weights follow the release all the same.
         return if is_current(canary_side) { steps::wish(stage, scene.spec).weight } else { 0 };
     }
-    let available = |side: Option<&ReplicaSetView>| side.map_or(0, ReplicaSetView::available);
     let (for_canary, for_stable) = (available(canary_side), available(stable_side));
     let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
     match (for_canary > 0, for_stable > 0) {
@@ -111,6 +104,53 @@ fn weight(
         (true, false) => held,
         (true, true) if goes_back => returned_weight(scene, held, total, for_stable),
         (true, true) => released_weight(scene, stage, range, held, canary_side, stable_side),
+    }
+}
+
+/// Whose pods the shares of canary and stable go to: those that the Services lead to now, which may be versions since
+/// replaced.
+fn sides<'a>(
+    scene: &Scene<'_>,
+    versions: &Versions<'a>,
+) -> (Option<&'a ReplicaSetView>, Option<&'a ReplicaSetView>) {
+    let behind = |service: Option<&String>, role| {
+        scene.selected(service).map_or(role, |hash| versions.with_hash(hash))
+    };
+    let canary = &scene.spec.canary;
+    (
+        behind(canary.canary_service.as_ref(), versions.current),
+        behind(canary.stable_service.as_ref(), versions.stable.or(versions.current)),
+    )
+}
+
+fn available(side: Option<&ReplicaSetView>) -> i32 {
+    side.map_or(0, ReplicaSetView::available)
+}
+
+/// The one move that needs no valid spec: a version whose pods have all died loses its share at once if the other one
+/// can take it. Services stay as they are.
+pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, plan: &mut Plan) {
+    if scene.services().is_none() || scene.spec.replicas == 0 {
+        return;
+    }
+    let total = steps::total(scene.spec);
+    let (canary_side, stable_side) = sides(scene, versions);
+    let weight = match (available(canary_side) > 0, available(stable_side) > 0) {
+        (false, true) => 0,
+        (true, false) => total,
+        (true, true) | (false, false) => return,
+    };
+    let keep = |service: &Option<String>| Destination { service: service.clone(), hash: None };
+    let canary = &scene.spec.canary;
+    for router in scene.weight_routers() {
+        let Some(range) = router.state.as_ref().ok().and_then(|state| state.weights) else { continue };
+        let is_asked_of_the_dead = if weight == 0 { range.canary_max > 0 } else { range.canary_min < total };
+        if is_asked_of_the_dead {
+            let (stable, canary) = (keep(&canary.stable_service), keep(&canary.canary_service));
+            let intent = TrafficIntent { stable, canary, canary_weight: weight, total };
+            let direction = weight_direction(stage, range, weight);
+            plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
+        }
     }
 }
 

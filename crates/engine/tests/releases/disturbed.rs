@@ -35,6 +35,23 @@ fn an_analysis_that_fails_aborts_although_its_template_is_gone_by_then() {
 }
 
 #[test]
+fn weight_leaves_a_version_whose_pods_have_died_although_its_template_is_gone() {
+    for (dead, weight) in [(2, 0), (1, 100)] {
+        let mut world = half_way_with_analysis();
+        world.snapshot.templates.insert(TemplateKey::Namespaced("errors".into()), Observed::Absent);
+        world.settle();
+        let hash = world.hash(dead);
+        world.kill_pods(&hash, 1);
+        let decision = world.decide();
+        assert!(decision.effects.is_empty(), "one pod is left: {:?}", decision.effects);
+        world.kill_pods(&hash, 0);
+        let decision = world.decide();
+        world.carry_out(&decision, usize::MAX);
+        assert_eq!((world.waits_for(), world.weight()), ("MendSpec", weight), "version {dead} is dead");
+    }
+}
+
+#[test]
 fn pods_follow_the_autoscaler_although_something_that_the_spec_names_is_gone() {
     for missing in ["shop-canary", "errors"] {
         let mut world = half_way_with_analysis();
