@@ -48,7 +48,7 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     let canary = view.canary_weight.unwrap_or(0);
     let stable = view.available(&view.stable);
     let bears = stable >= view.desired - view.max_unavailable;
-    if view.is_aborted && bears && canary > 0 && view.canary_selects != view.stable_selects {
+    if view.is_aborted && bears && canary > 0 {
         return Err(format!(
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
