@@ -163,7 +163,12 @@ impl Checkers {
         if loss.per_mille == 0 || milliseconds == 0 {
             return;
         }
-        if ready == 0 || self.views.back().is_none_or(|(_, view)| view.desired == 0 || view.is_held_empty()) {
+        if ready == 0
+            || self
+                .views
+                .back()
+                .is_none_or(|(_, view)| view.desired == 0 || view.is_held_empty() || view.is_without_pods())
+        {
             // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
             self.excuse(now);
         }

@@ -35,6 +35,8 @@ pub struct View {
     pub threshold_percent: i64,
     /// True when a step sizes the canary on its own.
     pub is_canary_sized: bool,
+    /// True when the spec names a router.
+    pub is_routed: bool,
     /// `spec.paused`.
     pub is_paused: bool,
     /// `status.abort`.
@@ -76,6 +78,7 @@ impl View {
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
             is_canary_sized: canary.to_string().contains("setCanaryScale"),
+            is_routed,
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
             stable: text(rollout, "/status/stableRS").to_owned(),
@@ -97,6 +100,11 @@ impl View {
             }
         }
         Some(mixed)
+    }
+
+    /// True when neither the stable nor the newest version has an available pod.
+    pub fn is_without_pods(&self) -> bool {
+        self.available(&self.stable) == 0 && self.available(&self.current) == 0
     }
 
     /// True when the user holds a Rollout whose stable version is wanted without pods: somebody has deleted them.
