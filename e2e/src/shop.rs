@@ -206,12 +206,30 @@ impl Shop {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn events(&self, reason: &str) -> anyhow::Result<Vec<String>> {
+    async fn events(&self, reason: &str) -> anyhow::Result<Vec<String>> {
         let selector = format!("involvedObject.name={NAME},involvedObject.kind=Rollout,reason={reason}");
         let arguments = ["get", "events", "-n", &self.namespace, "--field-selector", &selector, "-o", "json"];
         let list: Value = serde_json::from_str(&self.cluster.kubectl(&arguments).await?)?;
         let items = list["items"].as_array().cloned().unwrap_or_default();
         Ok(items.iter().filter_map(|event| event["message"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Waits until the Rollout has this many events with this reason, and gives back their messages.
+    ///
+    /// # Errors
+    /// When it has fewer after 20 s: events follow the record.
+    pub async fn await_events(&self, reason: &str, count: usize) -> anyhow::Result<Vec<String>> {
+        let looked = tokio::time::timeout(Duration::from_secs(20), async {
+            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            loop {
+                tick.tick().await;
+                let events = self.events(reason).await?;
+                if events.len() >= count {
+                    return anyhow::Ok(events);
+                }
+            }
+        });
+        looked.await.with_context(|| format!("fewer than {count} events {reason} within 20 s"))?
     }
 
     /// Where clients find the shop: the gateway, with the shop's host.

@@ -55,7 +55,8 @@ async fn a_release_whose_analysis_succeeds_is_promoted() -> anyhow::Result<()> {
         let measured = &run["status"]["metricResults"][0]["measurements"][0];
         assert_eq!(measured["value"], "[1]", "the value as the reference writes it: {run}");
     }
-    assert_eq!(shop.events("RolloutCompleted").await?.len(), 2, "the initial deploy and the release");
+    // The initial deploy and the release.
+    assert_eq!(shop.await_events("RolloutCompleted", 2).await?.len(), 2);
     shop.close().await
 }
 
@@ -76,7 +77,7 @@ async fn a_release_whose_analysis_fails_is_aborted_and_stable_has_everything() -
         "{message}"
     );
     shop.await_weight(0).await?;
-    assert!(!shop.events("RolloutAborted").await?.is_empty());
+    shop.await_events("RolloutAborted", 1).await?;
     let why = shop.plugin(&["why", "shop"]).await?;
     assert!(why.out.contains("retry") || why.out.contains("undo"), "why names a way out: {}", why.out);
     shop.close().await

@@ -19,18 +19,7 @@ async fn assert_invalid(shop: &Shop, words: &[&str]) -> anyhow::Result<()> {
         conditions.iter().find(|condition| condition["type"] == "InvalidSpec").cloned().unwrap_or_default();
     let condition = condition["message"].as_str().unwrap_or_default().to_owned();
     assert!(condition.starts_with("The Rollout \"shop\" is invalid: "), "{condition}");
-    let limit = std::time::Duration::from_secs(20);
-    let events = tokio::time::timeout(limit, async {
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(250));
-        loop {
-            tick.tick().await;
-            let events = shop.events("InvalidSpec").await?;
-            if !events.is_empty() {
-                return anyhow::Ok(events.join("\n"));
-            }
-        }
-    })
-    .await??;
+    let events = shop.await_events("InvalidSpec", 1).await?.join("\n");
     let cli = plugin(&shop.cluster, &shop.namespace, &["get", "rollout", "shop"]).await?.out;
     let why = plugin(&shop.cluster, &shop.namespace, &["why", "shop"]).await?.out;
     for word in words {

@@ -27,6 +27,7 @@ async fn pods_that_never_get_ready_degrade_the_rollout_and_get_no_traffic() -> a
     let message = status["message"].as_str().unwrap_or_default();
     assert!(message.starts_with("ProgressDeadlineExceeded: "), "{message}");
     assert_ne!(status["abort"], true);
+    shop.await_events("ProgressDeadlineExceeded", 1).await?;
     assert_eq!(shop.routed_weight().await?, 0, "no weight for a version without an available pod");
 
     // Mended by the next version: it goes on.

@@ -90,5 +90,7 @@ pub const TRAEFIK_SERVICE_UPDATE_ERROR: &str = "TraefikServiceUpdateError";
 
 /// Headgate: an intent of the user is dropped because it was meant for another version.
 pub const INTENT_DROPPED: &str = "IntentDropped";
+/// Headgate: a release made no progress until its deadline. Argo Rollouts says so in the conditions only.
+pub const PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 /// Headgate: the spec is invalid; says what to mend.
 pub const INVALID_SPEC: &str = "InvalidSpec";

@@ -15,6 +15,7 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     change.version(&mut notices);
     change.dropped_intents(&mut notices);
     change.abort(&mut notices);
+    change.deadline(&mut notices);
     change.steps(&mut notices);
     change.pause(&mut notices);
     change.runs(&mut notices);
@@ -88,6 +89,16 @@ impl Change<'_> {
             "Full promotion requested".to_owned()
         } else {
             format!("Completed all {} canary steps", self.new.current_step_index.unwrap_or(0))
+        }
+    }
+
+    fn deadline(&self, notices: &mut Vec<Notice>) {
+        let reason = reasons::PROGRESS_DEADLINE_EXCEEDED;
+        let is_missed = |status| has_reason(status, types::PROGRESSING, reason);
+        if is_missed(self.new) && !is_missed(self.old) {
+            let message =
+                get(self.new, types::PROGRESSING).map_or("", |condition| condition.message.as_str());
+            notices.push(Notice::warning(events::PROGRESS_DEADLINE_EXCEEDED, message));
         }
     }
 

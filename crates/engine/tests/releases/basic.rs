@@ -76,6 +76,9 @@ fn pods_that_never_get_ready_are_told_at_the_deadline_and_better_ones_go_on() {
         world.status().message,
         format!("ProgressDeadlineExceeded: ReplicaSet \"shop-{}\" has timed out progressing.", world.hash(2))
     );
+    let told =
+        format!("ProgressDeadlineExceeded: ReplicaSet \"shop-{}\" has timed out progressing.", world.hash(2));
+    assert_eq!(world.events.iter().filter(|event| **event == told).count(), 1, "{:?}", world.events);
     assert_eq!(world.waits_for(), "PodsAvailable");
     let waiting = world.status().waiting.as_ref().unwrap();
     assert!(waiting.message.contains("the deadline has passed"), "{waiting:?}");
