@@ -10,7 +10,7 @@ use crate::object::{self, Age};
 use crate::resources::{ROLLOUTS, is_foreign};
 use headgate_model::Observed;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where an object comes from, which decides what may replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub(crate) struct Change {
     pub(crate) owners: BTreeSet<String>,
 }
 
+/// Answers are under way for seconds; in that time far fewer objects are deleted.
+const GONE_MAX: usize = 512;
+
 /// All objects.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -64,6 +67,9 @@ pub(crate) struct Store {
     kinds: BTreeMap<Resource, KindState>,
     children: BTreeMap<String, BTreeSet<ObjectRef>>,
     tombstones: BTreeMap<String, ObjectRef>,
+    /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: an answer that was under
+    /// way meanwhile must not bring it back.
+    gone: VecDeque<(String, String)>,
     /// Objects of others that some Rollout names.
     wanted: BTreeSet<ObjectRef>,
 }
@@ -129,7 +135,8 @@ impl Store {
         {
             listing.insert((reference.namespace.clone(), reference.name.clone()));
         }
-        if self.tombstones.contains_key(object::uid(&object)) || !self.is_kept(&reference) {
+        let comes_late = source == Source::Answer && self.is_older_than_its_deletion(&object);
+        if comes_late || self.tombstones.contains_key(object::uid(&object)) || !self.is_kept(&reference) {
             return Change::default();
         }
         let expected = match (self.objects.get(&reference), source) {
@@ -166,6 +173,8 @@ impl Store {
     pub(crate) fn deleted(&mut self, resource: Resource, object: &Value) -> Change {
         let reference = object::reference(resource, object);
         self.tombstones.remove(object::uid(object));
+        self.gone.truncate(GONE_MAX - 1);
+        self.gone.push_front((object::uid(object).to_owned(), object::resource_version(object).to_owned()));
         let Some(stored) = self.get(&reference) else { return Change::default() };
         let same = object::uid(stored) == object::uid(object);
         let older =
@@ -174,6 +183,12 @@ impl Store {
             return Change::default();
         }
         self.absent(&reference)
+    }
+
+    /// A watch with a selector also says "gone" of an object that no longer matches: what is newer than that counts.
+    fn is_older_than_its_deletion(&self, object: &Value) -> bool {
+        let (uid, version) = (object::uid(object), object::resource_version(object));
+        self.gone.iter().any(|(gone, last)| gone == uid && object::age(version, last) == Age::Older)
     }
 
     /// The API server has deleted this object on our demand.
@@ -383,6 +398,21 @@ mod tests {
         store.deleted(REPLICA_SETS, &set("u", "4", 3));
         assert_eq!(replicas(&store), Some(7), "and an old deletion does not touch it");
         assert!(store.tombstones.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_was_under_way_does_not_bring_back_what_is_gone() {
+        let mut store = Store::default();
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.deleted(REPLICA_SETS, &set("u", "4", 3));
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Answer);
+        assert_eq!(replicas(&store), None);
+        store.put(REPLICA_SETS, set("u", "5", 2), Source::Answer);
+        assert_eq!(replicas(&store), Some(2), "it only did not match the watch's selector for a while");
+        for number in 0..2 * GONE_MAX {
+            store.deleted(REPLICA_SETS, &set(&number.to_string(), "9", 1));
+        }
+        assert_eq!(store.gone.len(), GONE_MAX);
     }
 
     #[test]
