@@ -442,10 +442,6 @@ pub struct HeadgateStatus {
     pub promote_hash: Option<String>,
     /// The furthest that the release has come: only what goes beyond it counts as progress.
     pub progress: Option<ReleaseProgress>,
-    /// Paths of status fields that the server has dropped.
-    #[serde_with(skip_apply)]
-    #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
-    pub pruned: Vec<String>,
 }
 
 /// How far a release has come, in pods. Pods that come and go make no progress.
