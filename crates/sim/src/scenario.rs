@@ -6,6 +6,7 @@ use crate::random::Random;
 use crate::user::Act;
 use crate::world::pods::Health;
 use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::server::reference;
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const NAMESPACE: &str = "store";
 /// Name of the Rollout.
 pub const ROLLOUT: &str = "shop";
+/// Images are this and the number of the version.
+const IMAGE: &str = "shop:";
 
 /// Names an object of the scenario.
 pub fn at(resource: Resource, name: &str) -> ObjectRef {
@@ -37,8 +40,12 @@ pub struct Scenario {
     pub seed: u64,
     /// The router.
     pub router: Router,
-    /// The Rollout as the user first applies it.
+    /// The Rollout as the user first applies it, with the pod template of version 1.
     pub rollout: Value,
+    /// Objects that are there before the Rollout.
+    pub surroundings: Vec<(ObjectRef, Value)>,
+    /// Images are this and the number of the version.
+    pub image: String,
     /// Images by number, and how their pods behave.
     pub health: BTreeMap<String, Health>,
     /// Fields of a Rollout's status that the installed CRD drops.
@@ -68,13 +75,15 @@ impl Scenario {
         let rollout = rollout(&mut luck, router);
         let mut health = BTreeMap::new();
         for number in 1..=9 {
-            health.insert(image(number), health_of(number, &mut luck));
+            health.insert(format!("{IMAGE}{number}"), health_of(number, &mut luck));
         }
         let intensity = luck.pick(0, &[1, 1, 2, 3]);
         let mut scenario = Self {
             seed,
             router,
             rollout,
+            surroundings: surroundings(router),
+            image: IMAGE.to_owned(),
             health,
             pruned: if luck.percent(10) { &["headgate", "waiting"] } else { &[] },
             proxies: 3,
@@ -164,45 +173,50 @@ impl Scenario {
         }
     }
 
-    /// Objects that are there before the Rollout.
-    pub fn surroundings(&self) -> Vec<(ObjectRef, Value)> {
-        let mut objects = vec![
-            (at(ANALYSIS_TEMPLATES, "success"), template("success", json!(3))),
-            (at(ANALYSIS_TEMPLATES, "watch"), template("watch", Value::Null)),
-            (at(SERVICES, "shop-stable"), service("shop-stable")),
-            (at(SERVICES, "shop-canary"), service("shop-canary")),
-        ];
-        if self.router == Router::Istio {
-            objects.push((at(VIRTUAL_SERVICES, ROLLOUT), virtual_service()));
-        } else {
-            let mut route = virtual_service();
-            let all = json!([{ "name": "primary", "route": [{ "destination": { "host": "shop-all" }, "weight": 100 }] }]);
-            if let Some(http) = route.pointer_mut("/spec/http") {
-                *http = all;
-            }
-            objects.push((at(VIRTUAL_SERVICES, ROLLOUT), route));
-            objects.push((at(SERVICES, "shop-all"), service("shop-all")));
-        }
-        objects
-    }
-
     /// The Rollout's reference.
     pub fn target(&self) -> ObjectRef {
-        at(ROLLOUTS, ROLLOUT)
+        reference(ROLLOUTS, &self.rollout)
+    }
+
+    /// Names an object beside the Rollout.
+    pub fn at(&self, resource: Resource, name: &str) -> ObjectRef {
+        ObjectRef { resource, namespace: self.target().namespace, name: name.to_owned() }
+    }
+
+    /// The pod template of a version: the first one with another image.
+    pub fn pod_template(&self, version: i64) -> Value {
+        let mut template = self.rollout.pointer("/spec/template").cloned().unwrap_or_default();
+        if let Some(image) = template.pointer_mut("/spec/containers/0/image") {
+            *image = json!(self.image_of(version));
+        }
+        template
+    }
+
+    /// The image of a version.
+    pub fn image_of(&self, version: i64) -> String {
+        format!("{}{version}", self.image)
     }
 }
 
-/// The image of a version.
-pub fn image(version: i64) -> String {
-    format!("shop:{version}")
-}
-
-/// The pod template of a version.
-pub fn pod_template(version: i64) -> Value {
-    json!({
-        "metadata": { "labels": { "app": "shop" } },
-        "spec": { "containers": [{ "name": "app", "image": image(version) }] },
-    })
+fn surroundings(router: Router) -> Vec<(ObjectRef, Value)> {
+    let mut objects = vec![
+        (at(ANALYSIS_TEMPLATES, "success"), template("success", json!(3))),
+        (at(ANALYSIS_TEMPLATES, "watch"), template("watch", Value::Null)),
+        (at(SERVICES, "shop-stable"), service("shop-stable")),
+        (at(SERVICES, "shop-canary"), service("shop-canary")),
+    ];
+    if router == Router::Istio {
+        objects.push((at(VIRTUAL_SERVICES, ROLLOUT), virtual_service()));
+    } else {
+        let mut route = virtual_service();
+        let all = json!([{ "name": "primary", "route": [{ "destination": { "host": "shop-all" }, "weight": 100 }] }]);
+        if let Some(http) = route.pointer_mut("/spec/http") {
+            *http = all;
+        }
+        objects.push((at(VIRTUAL_SERVICES, ROLLOUT), route));
+        objects.push((at(SERVICES, "shop-all"), service("shop-all")));
+    }
+    objects
 }
 
 fn health_of(version: i64, luck: &mut Random) -> Health {
@@ -253,7 +267,10 @@ fn rollout(luck: &mut Random, router: Router) -> Value {
             "progressDeadlineSeconds": luck.pick(60, &[120, 600]),
             "progressDeadlineAbort": luck.percent(40),
             "selector": { "matchLabels": { "app": "shop" } },
-            "template": pod_template(1),
+            "template": {
+                "metadata": { "labels": { "app": "shop" } },
+                "spec": { "containers": [{ "name": "app", "image": format!("{IMAGE}1") }] },
+            },
             "strategy": { "canary": canary },
         },
     })

@@ -7,7 +7,7 @@ use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
 use crate::process::{Flight, Process};
 use crate::random::Random;
-use crate::scenario::{FAULTS_END, ROLLOUT, Scenario, at};
+use crate::scenario::{FAULTS_END, Scenario};
 use crate::trace::{Trace, short};
 use crate::user::Act;
 use crate::world::metrics::{self, Metrics};
@@ -128,7 +128,7 @@ impl Simulation {
         if !simulation.scenario.pruned.is_empty() {
             simulation.checkers.waits = Waits::Pruned;
         }
-        for (target, body) in simulation.scenario.surroundings() {
+        for (target, body) in simulation.scenario.surroundings.clone() {
             simulation.server.call(&Call::Create { target, body }, now);
         }
         let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
@@ -170,7 +170,7 @@ impl Simulation {
         if self.checkers.violations.is_empty() {
             self.checkers.end(&self.server, ready, self.now);
         }
-        let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT)).cloned().unwrap_or_default();
+        let rollout = self.server.get(&self.scenario.target()).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
         self.trace.say("world", &format!("ends {status}"), self.now);
         for violation in &self.checkers.violations {
@@ -179,7 +179,7 @@ impl Simulation {
     }
 
     fn phase(&self) -> String {
-        let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT));
+        let rollout = self.server.get(&self.scenario.target());
         rollout.map_or(String::new(), |rollout| text(rollout, "/status/phase").to_owned())
     }
 

@@ -1,11 +1,10 @@
 //! What the user does, in the way in which the stock plugin and `kubectl apply` do it.
 
 use crate::random::Random;
-use crate::scenario::{ROLLOUT, Router, Scenario, at, pod_template, steps};
+use crate::scenario::{Scenario, steps};
 use crate::world::plus;
 use crate::world::server::{Server, number, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
-use headgate_driver::resources::ROLLOUTS;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -43,7 +42,7 @@ pub type Follows = Option<(Timestamp, Act)>;
 
 /// Carries out an act; says what came of it, and what follows.
 pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -> (String, Follows) {
-    let target = at(ROLLOUTS, ROLLOUT);
+    let target = scenario.target();
     let Some(rollout) = server.get(&target).cloned() else {
         if act == Act::Create {
             let body = scenario.rollout.clone();
@@ -56,7 +55,7 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         return ("deleted".to_owned(), Some((plus(now, 8_000), Act::Create)));
     }
     let follows = (act == Act::Promote).then(|| (plus(now, 150), Act::EndPause));
-    let said = match patch(act, &rollout, scenario.router) {
+    let said = match patch(act, &rollout, scenario) {
         Some((part, body)) => {
             let status = part == Part::Status;
             outcome(&server.call(&Call::Patch { target, status, patch: Patch::Merge(body) }, now))
@@ -72,10 +71,12 @@ enum Part {
     Status,
 }
 
-fn patch(act: Act, rollout: &Value, router: Router) -> Option<(Part, Value)> {
+fn patch(act: Act, rollout: &Value, scenario: &Scenario) -> Option<(Part, Value)> {
     let is_paused = rollout.pointer("/spec/paused") == Some(&json!(true));
     match act {
-        Act::Release(version) => Some((Part::Spec, json!({ "spec": { "template": pod_template(version) } }))),
+        Act::Release(version) => {
+            Some((Part::Spec, json!({ "spec": { "template": scenario.pod_template(version) } })))
+        }
         Act::Promote => promotion(rollout).map(|status| (Part::Status, json!({ "status": status }))),
         Act::EndPause | Act::Unpause => {
             is_paused.then(|| (Part::Spec, json!({ "spec": { "paused": false } })))
@@ -90,7 +91,7 @@ fn patch(act: Act, rollout: &Value, router: Router) -> Option<(Part, Value)> {
         Act::Scale(replicas) => Some((Part::Spec, json!({ "spec": { "replicas": replicas } }))),
         Act::Steps(number) => {
             let mut luck = Random::new(u64::try_from(number).unwrap_or(0), "steps");
-            let steps = steps(&mut luck, router);
+            let steps = steps(&mut luck, scenario.router);
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": { "steps": steps } } } })))
         }
         Act::Recreate | Act::Create => None,

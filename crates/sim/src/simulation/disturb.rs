@@ -2,14 +2,14 @@
 
 use super::Simulation;
 use crate::faults::{Disturbance, ThirdParty, Whose};
-use crate::scenario::{ROLLOUT, at};
+use crate::scenario::ROLLOUT;
 use crate::user::{self, Act};
 use crate::world::plus;
 use crate::world::proxies::VIRTUAL_SERVICES;
 use crate::world::server::text;
 use crate::world::watch::Watches;
 use headgate_driver::io::Call;
-use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::REPLICA_SETS;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -62,14 +62,14 @@ impl Simulation {
                 self.raced.insert(*kind);
             }
             Disturbance::Missing { kind, name, seconds } => {
-                self.server.remove(&at(*kind, name), self.now);
+                self.server.remove(&self.scenario.at(*kind, name), self.now);
                 self.checkers.excuse(after(*seconds));
                 let found = Disturbance::Found { kind: *kind, name };
                 self.agenda.insert((after(*seconds), usize::MAX), found);
             }
             Disturbance::Found { kind, name } => {
-                let target = at(*kind, name);
-                let body = self.scenario.surroundings().into_iter().find(|(place, _)| *place == target);
+                let target = self.scenario.at(*kind, name);
+                let body = self.scenario.surroundings.iter().find(|(place, _)| *place == target).cloned();
                 if let Some((target, body)) = body {
                     self.server.call(&Call::Create { target, body }, self.now);
                 }
@@ -94,7 +94,7 @@ impl Simulation {
             Whose::Stable => "/status/stableRS",
             Whose::Newest => "/status/currentPodHash",
         };
-        Some(text(self.server.get(&at(ROLLOUTS, ROLLOUT))?, field).to_owned())
+        Some(text(self.server.get(&self.scenario.target())?, field).to_owned())
     }
 
     fn each_watch(&mut self, mut change: impl FnMut(&mut Watches, Timestamp)) {
@@ -115,13 +115,13 @@ impl Simulation {
     }
 
     pub(super) fn others_act(&mut self, act: ThirdParty) {
-        let route = at(VIRTUAL_SERVICES, ROLLOUT);
+        let route = self.scenario.at(VIRTUAL_SERVICES, ROLLOUT);
         self.checkers.excuse(self.now);
         let said = match act {
             ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
             ThirdParty::DeleteSet(whose) => {
                 let hash = self.hash(whose).unwrap_or_default();
-                let target = at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
+                let target = self.scenario.at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
                 self.server.remove(&target, self.now);
                 hash
             }
