@@ -12,9 +12,12 @@
 //! What it deliberately lacks: threads, clocks, randomness that a seed does not determine, and any decision about
 //! releases: there is one driver.
 
+pub mod campaign;
 pub mod checkers;
+pub mod coverage;
 pub mod defects;
 pub mod faults;
+pub mod kinds;
 pub mod process;
 pub mod random;
 pub mod scenario;

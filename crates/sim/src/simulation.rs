@@ -1,16 +1,18 @@
 //! The loop: time jumps from one thing that happens to the next.
 
 mod disturb;
+mod surroundings;
 
 use crate::checkers::{Checkers, Violation, Waits, Write};
+use crate::coverage::{self, Reached};
 use crate::defects::Defect;
-use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
+use crate::faults::{Disturbance, Fate, ThirdParty};
 use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
 use crate::trace::{Trace, short};
 use crate::user::Act;
-use crate::world::metrics::{self, Metrics};
+use crate::world::metrics::Metrics;
 use crate::world::plus;
 use crate::world::pods::Pods;
 use crate::world::proxies::{Proxies, VIRTUAL_SERVICES};
@@ -20,7 +22,7 @@ use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// 2026-11-21T09:00:00Z: as good as any.
 const START_SECOND: i64 = 1_795_251_600;
@@ -50,6 +52,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Requests of controllers to the API server, events left out.
     pub requests: u64,
+    /// Which pairs it has reached.
+    pub reached: Reached,
     /// The trace.
     pub trace: Trace,
 }
@@ -72,13 +76,19 @@ pub struct Simulation {
     agenda: BTreeMap<(Timestamp, usize), Disturbance>,
     /// Kinds whose next write is raced.
     raced: BTreeSet<Resource>,
-    metrics: Option<(Timestamp, Outage)>,
+    /// What happens to the leader's next requests.
+    next_fates: VecDeque<Fate>,
+    metrics: Metrics,
+    absent: BTreeSet<Resource>,
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
     requests: u64,
     /// From then on nothing may be written.
     settled_at: Option<Timestamp>,
     luck: Random,
+    reached: Reached,
+    /// The template whose release is under way, as far as coverage knows.
+    released: String,
     checkers: Checkers,
     trace: Trace,
 }
@@ -91,6 +101,7 @@ pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
         seed: simulation.scenario.seed,
         violations: simulation.checkers.violations,
         requests: simulation.requests,
+        reached: simulation.reached,
         trace: simulation.trace,
     }
 }
@@ -99,7 +110,8 @@ impl Simulation {
     fn new(scenario: Scenario, defect: Defect) -> Self {
         let seed = scenario.seed;
         let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
-        let pods = Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain);
+        let pods =
+            Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain, scenario.nodes);
         let proxies = Proxies::new(scenario.proxies, Random::new(seed, "proxies"), scenario.proxy_delay);
         let mut simulation = Self {
             now,
@@ -114,12 +126,16 @@ impl Simulation {
             starts: Vec::new(),
             agenda: BTreeMap::new(),
             raced: BTreeSet::new(),
-            metrics: None,
+            next_fates: VecDeque::new(),
+            metrics: Metrics::new(&scenario.metrics, now),
+            absent: BTreeSet::new(),
             api_down_until: None,
             forbidden: BTreeMap::new(),
             requests: 0,
             settled_at: None,
             luck: Random::new(seed, "simulation"),
+            reached: Reached::new(scenario.strategy, scenario.router),
+            released: String::new(),
             checkers: Checkers::default(),
             trace: Trace::new(now),
             scenario,
@@ -199,12 +215,16 @@ impl Simulation {
         for disturbance in std::mem::take(&mut self.agenda).into_values() {
             if matches!(
                 disturbance,
-                Disturbance::Found { .. } | Disturbance::User(Act::Create | Act::EndPause)
+                Disturbance::Found { .. }
+                    | Disturbance::FoundCrd { .. }
+                    | Disturbance::User(Act::Create | Act::EndPause | Act::EndRestart)
             ) {
                 self.happen(&disturbance);
             }
         }
         self.scenario.fates.clear();
+        self.scenario.focus = None;
+        self.next_fates.clear();
         self.raced.clear();
     }
 
@@ -220,10 +240,7 @@ impl Simulation {
                 return self.checkers.judge("6 quiet", Err("turns without an end".to_owned()), self.now);
             }
             let next = self.next().unwrap_or(end).max(plus(self.now, 1));
-            let loss = self.proxies.loss(&self.pods);
-            if self.epoch.is_some() {
-                self.checkers.lose(&loss, self.pods.ready(), self.now, next.min(end));
-            }
+            self.flow(next.min(end));
             if next > end {
                 self.now = end;
                 return;
@@ -239,6 +256,7 @@ impl Simulation {
             self.server.next(),
             self.pods.next(),
             self.proxies.next(),
+            self.metrics_matter().then(|| self.metrics.next()),
             self.strays.keys().next().map(|(time, _)| *time),
             self.starts.iter().map(|(time, _)| *time).min(),
             self.agenda.keys().next().map(|(time, _)| *time),
@@ -253,7 +271,9 @@ impl Simulation {
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
         self.proxies.advance(&self.server, self.now);
+        self.metrics.advance(self.now);
         self.checkers.look(&self.server, self.now);
+        self.stand();
         self.start_due();
         self.arrive();
         for index in 0..self.processes.len() {
@@ -325,13 +345,19 @@ impl Simulation {
         if is_counted {
             self.requests += 1;
             fate = self.scenario.fates.get(&self.requests).copied();
+            if self.leader() == Some(index) {
+                fate = self.next_fates.pop_front().or(fate);
+            }
         }
         if let Call::Patch { target, .. } | Call::Create { target, .. } = &request.call
             && self.raced.remove(&target.resource)
         {
             fate = Some(Fate::Raced);
         }
-        let slow = if is_measurement(&request.call) { self.luck.between(50, 3_000) } else { 0 };
+        if let Some(fate) = fate {
+            self.reached.takes_effect(coverage::of_fate(fate).into());
+        }
+        let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
         let number = self.requests;
         let Some(process) = self.processes.get_mut(index) else { return };
@@ -427,19 +453,13 @@ impl Simulation {
         let call = &flight.request.call;
         if let Call::Measure { query, .. } = call {
             let Query::Http(query) = query;
-            let state =
-                self.metrics.filter(|(until, _)| *until > self.now).map_or(Metrics::True, |(_, outage)| {
-                    match outage {
-                        Outage::Empty => Metrics::Empty,
-                        Outage::NotANumber => Metrics::NotANumber,
-                        Outage::Down => Metrics::Down,
-                        Outage::Unavailable => Metrics::Unavailable,
-                    }
-                });
-            return Reply::Measured(metrics::answer(state, query, &self.server, &self.scenario.health));
+            return Reply::Measured(self.measured(query, flight.sent_at));
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
+        }
+        if target(call).is_some_and(|target| self.absent.contains(&target.resource)) {
+            return refused(404, "NotFound", "the server could not find the requested resource");
         }
         let is_forbidden =
             |target: &ObjectRef| self.forbidden.get(&target.resource).is_some_and(|until| *until > self.now);

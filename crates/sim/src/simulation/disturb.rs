@@ -1,6 +1,7 @@
 //! What happens in the world: the user, others, and faults that are not of requests.
 
 use super::Simulation;
+use crate::coverage;
 use crate::faults::{Disturbance, ThirdParty, Whose};
 use crate::scenario::ROLLOUT;
 use crate::user::{self, Act};
@@ -8,10 +9,13 @@ use crate::world::plus;
 use crate::world::proxies::VIRTUAL_SERVICES;
 use crate::world::server::text;
 use crate::world::watch::Watches;
-use headgate_driver::io::Call;
+use headgate_driver::io::{Call, Resource};
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+/// An autoscaler looks so often, in milliseconds (kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`).
+const AUTOSCALER_PERIOD: i64 = 15_000;
 
 impl Simulation {
     pub(super) fn disturb(&mut self) {
@@ -20,6 +24,9 @@ impl Simulation {
                 break;
             }
             let disturbance = entry.remove();
+            if let Some(feature) = coverage::at_once(&disturbance) {
+                self.reached.takes_effect(feature);
+            }
             self.happen(&disturbance);
             self.checkers.look(&self.server, self.now);
         }
@@ -51,8 +58,29 @@ impl Simulation {
                 let until = after(*seconds);
                 self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
             }
-            Disturbance::Metrics { outage, seconds } => self.metrics = Some((after(*seconds), *outage)),
-            Disturbance::PodsCrash { of, share, seconds } => {
+            Disturbance::TwoLeaders { seconds } => {
+                if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
+                    process.ends_at = Some(after(*seconds));
+                    self.start(0, 0);
+                }
+            }
+            Disturbance::NextRequest(fate) => self.next_fates.push_back(*fate),
+            Disturbance::Metrics { outage, seconds } => {
+                self.metrics.fail(*outage, after(*seconds), self.now);
+            }
+            Disturbance::PodsFail { of, seconds, backs_off } => {
+                let hash = self.hash(*of);
+                self.pods.make_fail(hash.as_deref(), *backs_off, after(*seconds), self.now);
+                // The last back-off may begin just before the end.
+                self.checkers.excuse(after(*seconds * 3));
+            }
+            Disturbance::NodeLost { seconds } => {
+                let count = self.pods.lose_node(after(*seconds), self.now);
+                self.trace.say("world", &format!("{count} pods are out of reach"), self.now);
+                self.checkers.excuse(after(*seconds));
+            }
+            Disturbance::Autoscale { least, most, rounds } => self.autoscale(*least, *most, *rounds),
+            Disturbance::PodsUnready { of, share, seconds } => {
                 let until = after(*seconds);
                 let hash = self.hash(*of);
                 self.pods.knock_out(hash.as_deref(), *share, until, self.now);
@@ -74,6 +102,8 @@ impl Simulation {
                     self.server.call(&Call::Create { target, body }, self.now);
                 }
             }
+            Disturbance::MissingCrd { kind, seconds } => self.uninstall(*kind, after(*seconds)),
+            Disturbance::FoundCrd { kind } => self.install(*kind),
             Disturbance::Forbidden { kind, seconds } => {
                 self.forbidden.insert(*kind, after(*seconds));
             }
@@ -85,6 +115,43 @@ impl Simulation {
             Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
             Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
         }
+    }
+
+    /// One round of an autoscaler; the next one follows.
+    fn autoscale(&mut self, least: i64, most: i64, rounds: u32) {
+        let replicas = self.luck.between(least, most);
+        self.user_acts(Act::Scale(replicas));
+        if rounds > 1 {
+            let next = Disturbance::Autoscale { least, most, rounds: rounds - 1 };
+            self.agenda.insert((plus(self.now, AUTOSCALER_PERIOD), usize::MAX - 1), next);
+        }
+    }
+
+    fn uninstall(&mut self, kind: Resource, until: Timestamp) {
+        let all: Vec<_> = self.server.all(kind).map(|(target, _)| target.clone()).collect();
+        for target in all {
+            self.server.remove(&target, self.now);
+        }
+        self.absent.insert(kind);
+        let (server, now) = (&self.server, self.now);
+        for process in &mut self.processes {
+            process.watches.uninstall(kind, server, now);
+        }
+        self.checkers.excuse(until);
+        self.agenda.insert((until, usize::MAX - 2), Disturbance::FoundCrd { kind });
+    }
+
+    fn install(&mut self, kind: Resource) {
+        self.absent.remove(&kind);
+        for (target, body) in self.scenario.surroundings.clone() {
+            if target.resource == kind {
+                self.server.call(&Call::Create { target, body }, self.now);
+            }
+        }
+        // A watcher of a kind that is not there asks again after a while.
+        let until = plus(self.now, self.luck.between(0, 30_000));
+        self.each_watch(|watches, now| watches.install(kind, until, now));
+        self.checkers.excuse(until);
     }
 
     /// The version that is meant; `None` for all.
@@ -106,7 +173,7 @@ impl Simulation {
     pub(super) fn user_acts(&mut self, act: Act) {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", &format!("{act:?}: {said}"), self.now);
-        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_)) {
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {
@@ -119,6 +186,7 @@ impl Simulation {
         self.checkers.excuse(self.now);
         let said = match act {
             ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
+            ThirdParty::DrainNode => format!("{} pods", self.pods.drain_node(self.now)),
             ThirdParty::DeleteSet(whose) => {
                 let hash = self.hash(whose).unwrap_or_default();
                 let target = self.scenario.at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
