@@ -9,6 +9,10 @@ use std::io::{Result, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// Worlds are JSON, and JSON is many small allocations: three times as fast as glibc's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the driver in a virtual cluster that breaks on purpose, one world for each seed.
 #[derive(Parser)]
 #[command(name = "headgate-sim")]
@@ -76,11 +80,13 @@ fn report(outcome: &Outcome, defect: Defect, args: &Args, out: &mut impl Write) 
         .then(|| shrink(&Scenario::new(outcome.seed), defect))
         .flatten();
     if let Some((smaller, _)) = &shrunk {
-        writeln!(out, "shrunk to {:?} {:?} {:?}", smaller.focus, smaller.disturbances, smaller.fates)?;
+        writeln!(out, "shrunk to {:?} {:?} {:?}", smaller.focuses, smaller.disturbances, smaller.fates)?;
     }
     let outcome = shrunk.as_ref().map_or(outcome, |(_, smallest)| smallest);
     if args.trace {
-        for line in outcome.trace.lines() {
+        let scenario =
+            shrunk.as_ref().map_or_else(|| Scenario::new(outcome.seed), |(smaller, _)| smaller.clone());
+        for line in headgate_sim::trace(scenario, defect).trace.lines() {
             writeln!(out, "{line}")?;
         }
     }

@@ -10,7 +10,7 @@ use crate::faults::{Disturbance, Fate, ThirdParty};
 use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
-use crate::trace::{Trace, short};
+use crate::trace::{Trace, Who, short};
 use crate::user::Act;
 use crate::world::metrics::Metrics;
 use crate::world::plus;
@@ -94,13 +94,24 @@ pub struct Simulation {
     reached: Reached,
     /// The template whose release is under way, as far as coverage knows.
     released: String,
+    /// The one in which the last focus was.
+    focused: String,
     checkers: Checkers,
     trace: Trace,
 }
 
-/// Runs a scenario to its end.
+/// Runs a scenario to its end, without a trace.
 pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
-    let mut simulation = Simulation::new(scenario, defect);
+    live(scenario, defect, Trace::none())
+}
+
+/// Runs a scenario to its end and tells everything.
+pub fn trace(scenario: Scenario, defect: Defect) -> Outcome {
+    live(scenario, defect, Trace::new(start()))
+}
+
+fn live(scenario: Scenario, defect: Defect, trace: Trace) -> Outcome {
+    let mut simulation = Simulation::new(scenario, defect, trace);
     simulation.live();
     Outcome {
         seed: simulation.scenario.seed,
@@ -112,9 +123,9 @@ pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
 }
 
 impl Simulation {
-    fn new(scenario: Scenario, defect: Defect) -> Self {
+    fn new(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
         let seed = scenario.seed;
-        let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
+        let now = start();
         let pods =
             Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain, scenario.nodes);
         let proxies = Proxies::new(scenario.proxies, Random::new(seed, "proxies"), scenario.proxy_delay);
@@ -142,8 +153,9 @@ impl Simulation {
             luck: Random::new(seed, "simulation"),
             reached: Reached::new(scenario.strategy, scenario.router),
             released: String::new(),
+            focused: String::new(),
             checkers: Checkers::default(),
-            trace: Trace::new(now),
+            trace,
             scenario,
         };
         simulation.server.pruned = simulation.scenario.pruned;
@@ -154,7 +166,7 @@ impl Simulation {
             simulation.server.call(&Call::Create { target, body }, now);
         }
         let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
-        simulation.trace.say("user", &format!("applies {body}"), now);
+        simulation.trace.say("user", || format!("applies {body}"), now);
         simulation.server.call(&Call::Create { target, body }, now);
         simulation.start(0, 500);
         simulation
@@ -183,7 +195,7 @@ impl Simulation {
         self.end_faults();
         self.written_at = self.now;
         self.run_until(plus(self.now, SETTLES_WITHIN), |simulation| simulation.is_idle());
-        self.trace.say("world", "has had the time to settle", self.now);
+        self.trace.say("world", || "has had the time to settle".to_owned(), self.now);
         self.settled_at = Some(self.now);
         self.run_until(plus(self.now, QUIET_FOR), |_| false);
     }
@@ -195,9 +207,13 @@ impl Simulation {
         }
         let rollout = self.server.get(&self.scenario.target()).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
-        self.trace.say("world", &format!("ends {status}"), self.now);
+        self.trace.say("world", || format!("ends {status}"), self.now);
         for violation in &self.checkers.violations {
-            self.trace.say("VIOLATION", &format!("{}: {}", violation.rule, violation.message), violation.at);
+            self.trace.say(
+                "VIOLATION",
+                || format!("{}: {}", violation.rule, violation.message),
+                violation.at,
+            );
         }
     }
 
@@ -211,7 +227,7 @@ impl Simulation {
     }
 
     fn begin_faults(&mut self) {
-        self.trace.say("world", "the first version is out: faults begin", self.now);
+        self.trace.say("world", || "the first version is out: faults begin".to_owned(), self.now);
         self.epoch = Some(self.now);
         self.requests = 0;
         let agenda = self.scenario.disturbances.iter().enumerate();
@@ -221,7 +237,7 @@ impl Simulation {
     }
 
     fn end_faults(&mut self) {
-        self.trace.say("world", "no more faults", self.now);
+        self.trace.say("world", || "no more faults".to_owned(), self.now);
         // What has gone comes back, and what was begun is completed; nothing new begins.
         for disturbance in std::mem::take(&mut self.agenda).into_values() {
             if matches!(
@@ -234,7 +250,7 @@ impl Simulation {
             }
         }
         self.scenario.fates.clear();
-        self.scenario.focus = None;
+        self.scenario.focuses.clear();
         self.next_fates.clear();
         self.raced.clear();
     }
@@ -304,7 +320,7 @@ impl Simulation {
         self.made += 1;
         let leads_at = plus(self.now, leads_after);
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
-        self.trace.say(&format!("process {}", self.made), &format!("starts, {lag} changes late"), self.now);
+        self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
         self.processes.push(Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now));
     }
 
@@ -327,7 +343,7 @@ impl Simulation {
             return;
         }
         let process = self.processes.remove(index);
-        self.trace.say(&format!("process {}", process.number), "dies", self.now);
+        self.trace.say(Who(process.number), || "dies".to_owned(), self.now);
         self.strays.extend(process.out.into_iter().map(|((time, number), flight)| {
             ((time, number + u64::from(process.number) * 1_000_000), flight)
         }));
@@ -338,8 +354,8 @@ impl Simulation {
         let Some(process) = self.processes.get_mut(index) else { return };
         process.frozen_until = Some(plus(self.now, FROZEN_FOR));
         process.ends_at = Some(plus(self.now, FROZEN_FOR + THAWED_FOR));
-        let who = format!("process {}", process.number);
-        self.trace.say(&who, "stands still for a minute", self.now);
+        let who = Who(process.number);
+        self.trace.say(who, || "stands still for a minute".to_owned(), self.now);
         self.start_another(LEASE, LEASE);
     }
 
@@ -366,15 +382,15 @@ impl Simulation {
             fate = Some(Fate::Raced);
         }
         if let Some(fate) = fate {
-            self.reached.takes_effect(coverage::of_fate(fate).into());
+            self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
         }
         let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
         let number = self.requests;
         let Some(process) = self.processes.get_mut(index) else { return };
-        let who = format!("process {}", process.number);
+        let who = Who(process.number);
         let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
-        self.trace.say(&who, &format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.trace.say(who, || format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
         process.send(request, fate, slow, self.now);
     }
 
@@ -386,7 +402,7 @@ impl Simulation {
                 break;
             }
             let flight = entry.remove();
-            self.trace.say("stray", &describe(&flight.request.call), self.now);
+            self.trace.say("stray", || describe(&flight.request.call), self.now);
             self.carry_out(&flight, None);
         }
         let mut index = 0;
@@ -420,8 +436,8 @@ impl Simulation {
             }
         };
         let Some(process) = self.processes.get_mut(index) else { return };
-        let who = format!("process {}", process.number);
-        self.trace.say(&who, &format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
+        let who = Who(process.number);
+        self.trace.say(who, || format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
         process.answer(flight.request.id, reply, takes, self.now);
         match flight.fate {
             Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
@@ -456,7 +472,7 @@ impl Simulation {
         if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             metadata.remove("ownerReferences");
         }
-        self.trace.say("third party", &format!("takes the name {}", target.name), self.now);
+        self.trace.say("third party", || format!("takes the name {}", target.name), self.now);
         self.server.call(&Call::Create { target: target.clone(), body }, self.now);
     }
 
@@ -573,8 +589,11 @@ fn describe_reply(call: &Call, reply: &Reply) -> String {
     }
 }
 
+fn start() -> Timestamp {
+    Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// So long after its beginning, for messages.
 pub fn seconds_since_start(time: Timestamp) -> SignedDuration {
-    let start = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
-    time.duration_since(start)
+    time.duration_since(start())
 }

@@ -25,7 +25,7 @@ impl Simulation {
             }
             let disturbance = entry.remove();
             if let Some(feature) = coverage::at_once(&disturbance) {
-                self.reached.takes_effect(feature);
+                self.reached.takes_effect(feature, self.now);
             }
             self.happen(&disturbance);
             self.checkers.look(&self.server, self.now);
@@ -37,7 +37,7 @@ impl Simulation {
         match disturbance {
             Disturbance::User(act) => return self.user_acts(*act),
             Disturbance::ThirdParty(act) => return self.others_act(*act),
-            _ => self.trace.say("fault", &format!("{disturbance:?}"), self.now),
+            _ => self.trace.say("fault", || format!("{disturbance:?}"), self.now),
         }
         match disturbance {
             Disturbance::Crash => {
@@ -68,7 +68,7 @@ impl Simulation {
             Disturbance::Metrics { outage, seconds } => {
                 self.metrics.fail(*outage, after(*seconds), self.now);
                 if self.metrics_matter() {
-                    self.reached.takes_effect(coverage::of_outage(*outage).into());
+                    self.reached.takes_effect(coverage::of_outage(*outage).into(), self.now);
                 }
             }
             Disturbance::PodsFail { of, seconds, backs_off } => {
@@ -79,7 +79,7 @@ impl Simulation {
             }
             Disturbance::NodeLost { seconds } => {
                 let count = self.pods.lose_node(after(*seconds), self.now);
-                self.trace.say("world", &format!("{count} pods are out of reach"), self.now);
+                self.trace.say("world", || format!("{count} pods are out of reach"), self.now);
                 self.checkers.excuse(after(*seconds));
             }
             Disturbance::Autoscale { least, most, rounds } => self.autoscale(*least, *most, *rounds),
@@ -175,7 +175,7 @@ impl Simulation {
 
     pub(super) fn user_acts(&mut self, act: Act) {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
-        self.trace.say("user", &format!("{act:?}: {said}"), self.now);
+        self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router) {
             self.checkers.excuse(self.now);
         }
@@ -222,7 +222,7 @@ impl Simulation {
                 })
             }
         };
-        self.trace.say("third party", &format!("{act:?}: {said}"), self.now);
+        self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
     }
 }
 
