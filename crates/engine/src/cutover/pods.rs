@@ -230,7 +230,12 @@ fn scale_basic(
     let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
     let sizes = sizes(scene, record, stage, versions);
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
-    let Some(canary) = versions.current else { return };
+    let Some(canary) = versions.current else {
+        if let Some(stable) = versions.stable {
+            settle_alone(scene, stage, stable, &others, sizes, plan);
+        }
+        return;
+    };
     let counts = match versions.stable {
         None => {
             let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.replicas]));
@@ -249,7 +254,7 @@ fn scale_basic(
         }),
     };
     forget_deadline(canary, plan);
-    settle_size(scene, canary, counts.canary, sizes, plan);
+    settle_size(scene, canary, keep_one_for_service(scene, canary, counts.canary), sizes, plan);
     if let Some(stable) = versions.stable {
         forget_deadline(stable, plan);
         settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes, plan);
@@ -257,11 +262,33 @@ fn scale_basic(
     retire_basic_others(scene, versions, &others, plan);
 }
 
-/// The stable Service leads to the stable version until the new one can bear everything: one pod stays for it, where the
-/// new one can have a pod beside it.
-fn keep_one_for_service(scene: &Scene<'_>, stable: &ReplicaSetView, to: i32) -> i32 {
+/// While the newest version has no ReplicaSet, because its spec cannot be carried out or somebody has deleted it, the
+/// stable one grows to what the stage wants all the same.
+fn settle_alone(
+    scene: &Scene<'_>,
+    stage: Stage,
+    stable: &ReplicaSetView,
+    others: &[Pods],
+    sizes: Sizes,
+    plan: &mut Plan,
+) {
+    let wish = steps::wish(stage, scene.spec);
+    let total = steps::total(scene.spec);
+    let target = replicas::nearest_split(scene.spec.replicas, wish.weight, total, scene.max_surge()).stable;
+    let wanted = replicas::sum(others.iter().map(|pods| pods.wanted));
+    let most = scene.spec.replicas.saturating_add(scene.max_surge()).saturating_sub(wanted);
+    let to = target.min(most);
+    if to > stable.replicas {
+        settle_size(scene, stable, to, sizes, plan);
+    }
+}
+
+/// The stable Service leads to a version until another one can bear what it gets: one pod stays for it, where the other
+/// one can have a pod beside it.
+fn keep_one_for_service(scene: &Scene<'_>, set: &ReplicaSetView, to: i32) -> i32 {
     let has_room = scene.spec.replicas + scene.max_surge() > 1 && scene.spec.replicas > 0;
-    if has_room && is_selected(scene, stable) { to.max(stable.replicas.min(1)) } else { to }
+    let leads_here = scene.selected(scene.spec.canary.stable_service.as_ref()) == Some(set.hash());
+    if has_room && leads_here { to.max(set.replicas.min(1)) } else { to }
 }
 
 fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pods], plan: &mut Plan) {
@@ -269,6 +296,6 @@ fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pod
     let available = replicas::sum(serving.chain(others.iter().map(|pods| pods.available)));
     let spare = available - (scene.spec.replicas - scene.max_unavailable());
     for (old, to) in versions.others.iter().zip(replicas::basic_others(others, spare)) {
-        resize(old, to, plan);
+        resize(old, keep_one_for_service(scene, old, to), plan);
     }
 }

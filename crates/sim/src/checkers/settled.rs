@@ -47,7 +47,7 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
 fn back_at_stable(view: &View) -> Result<(), String> {
     let canary = view.canary_weight.unwrap_or(0);
     let stable = view.available(&view.stable);
-    let bears = stable >= view.desired - view.max_unavailable;
+    let bears = stable >= (view.desired - view.max_unavailable).max(1);
     if view.is_aborted && bears && canary > 0 {
         return Err(format!(
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
@@ -55,10 +55,20 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
-    if view.is_aborted && wanted < view.desired && !view.is_stable_beyond_repair() {
+    if view.is_aborted && wanted < view.desired && !view.is_stable_beyond_repair() && !is_stuck(view) {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
     Ok(())
+}
+
+/// True when older pods serve that cannot be missed, and no pod may be added beside them: without a router rule 3 leaves
+/// no way.
+fn is_stuck(view: &View) -> bool {
+    let wanted: i64 = view.sets.iter().map(|set| set.replicas).sum();
+    let available: i64 = view.sets.iter().map(|set| set.available).sum();
+    !view.is_routed
+        && wanted >= view.desired + view.max_surge
+        && available <= view.desired - view.max_unavailable
 }
 
 /// True for a write that a settled world may see: a running analysis goes on measuring.

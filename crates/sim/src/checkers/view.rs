@@ -117,9 +117,11 @@ impl View {
         self.is_invalid && self.sets.iter().all(|set| set.hash != self.stable)
     }
 
-    /// True when the user holds a Rollout whose stable version is wanted without pods: somebody has deleted them.
+    /// True when the user holds a Rollout, or its spec waits to be mended, whose stable version is wanted without pods:
+    /// somebody has deleted them, or wanted none.
     pub fn is_held_empty(&self) -> bool {
-        self.is_paused && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
+        (self.is_paused || self.is_invalid)
+            && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
     }
 
     /// A ReplicaSet by its name.

@@ -10,7 +10,7 @@ use crate::world::proxies::VIRTUAL_SERVICES;
 use crate::world::server::text;
 use crate::world::watch::Watches;
 use headgate_driver::io::{Call, Resource};
-use headgate_driver::resources::REPLICA_SETS;
+use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -109,6 +109,10 @@ impl Simulation {
             Disturbance::FoundCrd { kind } => self.install(*kind),
             Disturbance::Forbidden { kind, seconds } => {
                 self.forbidden.insert(*kind, after(*seconds));
+                if *kind == SERVICES && !self.is_routed() {
+                    // Without a router and without room for one more pod the old one must go before its Service can be moved.
+                    self.checkers.excuse(after(*seconds));
+                }
             }
             Disturbance::Clock(skew) => {
                 if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
@@ -118,6 +122,11 @@ impl Simulation {
             Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
             Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
         }
+    }
+
+    fn is_routed(&self) -> bool {
+        let rollout = self.server.get(&self.scenario.target());
+        rollout.is_some_and(|rollout| rollout.pointer("/spec/strategy/canary/trafficRouting").is_some())
     }
 
     /// One round of an autoscaler; the next one follows.
