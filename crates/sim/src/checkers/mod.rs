@@ -8,12 +8,14 @@ mod availability;
 mod fence;
 mod foreign;
 mod intents;
+mod names;
 mod removals;
 pub(crate) mod settled;
 mod view;
 mod waits;
 mod weights;
 
+pub use names::Names;
 pub use view::View;
 
 use crate::world::proxies::Loss;
@@ -64,6 +66,8 @@ pub struct Checkers {
     abort: abort::Overdue,
     /// Changes at the server that were looked at.
     seen: usize,
+    /// What the Rollout names, or named while it was there.
+    names: Option<Names>,
     views: VecDeque<(Timestamp, View)>,
     /// Until then lost requests are a fault's, not ours.
     excused_until: Option<Timestamp>,
@@ -101,6 +105,7 @@ impl Checkers {
             self.views.clear();
             return;
         };
+        self.names = Some(view.names.clone());
         let abort = self.abort.look(&view, now);
         self.judge("4 abort", abort, now);
         if self.views.back().is_none_or(|(_, last)| *last != view) {
@@ -116,7 +121,7 @@ impl Checkers {
         for (rule, broken) in [
             ("R1 fence", fence::check(write, proven_at)),
             ("5 intents", intents::check(write)),
-            ("7 foreign", foreign::check(write)),
+            ("7 foreign", foreign::check(write, self.names.as_ref())),
             ("waits", waits::check(write)),
         ] {
             if rule == "waits" && self.waits == Waits::Pruned {

@@ -1,16 +1,16 @@
 //! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
 //! nothing is written any more.
 
+use super::view::rollout;
 use super::{View, Waits};
-use crate::scenario::{ROLLOUT, at};
 use crate::world::server::{Server, text};
-use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// What is to be held against the world at its end.
 pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -> Result<(), String> {
-    let Some(rollout) = server.get(&at(ROLLOUTS, ROLLOUT)) else { return Ok(()) };
+    let Some((_, rollout)) = rollout(server) else { return Ok(()) };
     let phase = text(rollout, "/status/phase");
     let waiting = text(rollout, "/status/waiting/kind");
     if phase != "Healthy" && waiting.is_empty() && waits == Waits::Stored {
