@@ -118,11 +118,12 @@ impl Process {
         self.out.insert((arrives, self.sent), Flight { request, fate, sent_at: now, known_until });
     }
 
-    /// Sends an answer back.
-    pub fn answer(&mut self, id: RequestId, reply: Reply, takes: i64, now: Timestamp) {
+    /// Sends an answer back; says when it arrives.
+    pub fn answer(&mut self, id: RequestId, reply: Reply, takes: i64, now: Timestamp) -> Timestamp {
         self.sent += 1;
         let arrives = plus(now, takes + self.latency.between(1, 60));
         self.back.insert((arrives, self.sent), (id, reply));
+        arrives
     }
 
     /// When something happens next.

@@ -20,6 +20,12 @@ pub struct Set {
     pub replicas: i64,
     /// Available pods, at most as many as are desired.
     pub available: i64,
+    /// Available pods as reported.
+    pub available_reported: i64,
+    /// Ready pods.
+    pub ready: i64,
+    /// Pods that exist.
+    pub current: i64,
     /// `spec.replicas` of the Rollout for which it was sized last, as annotated.
     pub sized_for: Option<i64>,
 }
@@ -37,6 +43,10 @@ pub struct View {
     pub threshold_percent: i64,
     /// True when a step sizes the canary on its own.
     pub is_canary_sized: bool,
+    /// Pods of a version that gets less stay for so many seconds.
+    pub drain: i64,
+    /// The same after an abort; without an end when they are to stay.
+    pub abort_drain: i64,
     /// True when the spec names a router.
     pub is_routed: bool,
     /// `spec.paused`.
@@ -93,6 +103,11 @@ impl View {
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
             is_canary_sized: canary.to_string().contains("setCanaryScale"),
+            drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(30),
+            abort_drain: match canary.get("abortScaleDownDelaySeconds").and_then(Value::as_i64) {
+                Some(0) => i64::MAX,
+                seconds => seconds.unwrap_or(30),
+            },
             is_routed: canary.get("trafficRouting").is_some(),
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
@@ -134,6 +149,11 @@ impl View {
     /// True when the user holds a Rollout whose stable version is wanted without pods: somebody has deleted them.
     pub fn is_held_empty(&self) -> bool {
         self.is_paused && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
+    }
+
+    /// True while the user's change of `spec.replicas` has not reached all ReplicaSets.
+    pub fn is_scaled_by_user(&self) -> bool {
+        self.sets.iter().any(|set| set.sized_for.is_some_and(|sized_for| sized_for != self.desired))
     }
 
     /// A ReplicaSet by its name.
@@ -182,6 +202,9 @@ fn set(set: &Value) -> Set {
             .to_owned(),
         replicas,
         available: number(set, "/status/availableReplicas").min(replicas),
+        available_reported: number(set, "/status/availableReplicas"),
+        ready: number(set, "/status/readyReplicas"),
+        current: number(set, "/status/replicas"),
         sized_for: annotations.and_then(|all| all.get(DESIRED_REPLICAS)?.as_str()?.parse().ok()),
     }
 }

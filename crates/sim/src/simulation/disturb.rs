@@ -111,6 +111,7 @@ impl Simulation {
                 self.forbidden.insert(*kind, after(*seconds));
             }
             Disturbance::Clock(skew) => {
+                self.checkers.clock_set();
                 if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
                     process.skew = *skew;
                 }
