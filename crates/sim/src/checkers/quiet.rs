@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Records in a minute that change neither phase, step, weight, version, conditions nor numbers of pods. The eleventh
-/// trips the breaker of a process.
-const IDLE_PER_MINUTE_MAX: usize = 11;
+/// Records in a minute that change neither phase, step, weight, version, conditions nor numbers of pods: the eleventh trips
+/// the breaker of a process for five seconds, and where two leaders contend for a moment a few more may follow.
+const IDLE_PER_MINUTE_MAX: usize = 15;
 /// Records in ten seconds that change numbers of pods only: one a second, and the one before.
 const COUNTS_PER_TEN_SECONDS_MAX: usize = 11;
 /// Records in a minute of any kind.
