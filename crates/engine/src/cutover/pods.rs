@@ -162,6 +162,9 @@ fn retire_aborted(
     routing: &Routing,
     plan: &mut Plan,
 ) {
+    if serves_again(scene, canary) {
+        return forget_deadline(canary, plan);
+    }
     let Some(delay) = routing.abort_scale_down_delay_seconds else { return };
     let stable_bears_all = versions
         .stable
@@ -186,6 +189,10 @@ fn retire_aborted(
 fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, plan: &mut Plan) {
     let mut waiting = 0;
     for old in versions.others.iter().filter(|old| old.replicas > 0) {
+        if serves_again(scene, old) {
+            forget_deadline(old, plan);
+            continue;
+        }
         if is_selected(scene, old) || !routes_are_known(scene) || !others_can_be_missed(scene, versions) {
             continue;
         }
@@ -203,6 +210,12 @@ fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, 
             resize(old, 0, plan);
         }
     }
+}
+
+/// True when the routes lead to this version once more, for example because no other one has available pods: its delay
+/// then counts from when they leave it again.
+fn serves_again(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    is_selected(scene, set) && observed_share(scene, set).is_some_and(|share| share > 0)
 }
 
 /// Old pods may go only while enough of those that are meant to serve are available.
