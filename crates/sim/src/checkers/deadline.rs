@@ -3,7 +3,7 @@
 
 use super::{View, Write};
 use crate::world::server::text;
-use headgate_api::conditions::reasons;
+use headgate_api::conditions::{reasons, types};
 use headgate_driver::resources::ROLLOUTS;
 use serde_json::Value;
 
@@ -104,6 +104,8 @@ fn key(rollout: &Value) -> Vec<String> {
     ];
     let mut key: Vec<String> =
         fields.iter().map(|field| rollout.pointer(field).map_or(String::new(), Value::to_string)).collect();
+    // Time in which the spec cannot be carried out does not count.
+    key.push(condition(rollout, types::INVALID_SPEC, "/status").to_owned());
     // A retry, and pods lost by a version that was out, begin a new way.
     let reason = progressing(rollout, "/reason");
     if reason != reasons::REPLICA_SET_UPDATED {
@@ -113,7 +115,11 @@ fn key(rollout: &Value) -> Vec<String> {
 }
 
 fn progressing<'a>(rollout: &'a Value, field: &str) -> &'a str {
+    condition(rollout, types::PROGRESSING, field)
+}
+
+fn condition<'a>(rollout: &'a Value, type_: &str, field: &str) -> &'a str {
     let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let found = conditions.into_iter().find(|condition| text(condition, "/type") == "Progressing");
+    let found = conditions.into_iter().find(|condition| text(condition, "/type") == type_);
     found.map_or("", |condition| text(condition, field))
 }

@@ -3,6 +3,7 @@
 
 use super::Write;
 use super::said::Said;
+use super::view::rollout;
 use crate::world::server::{Server, text};
 use headgate_api::{conditions::reasons, events};
 use headgate_driver::io::{Call, Reply};
@@ -49,7 +50,10 @@ impl Events {
         if text(event, "/involvedObject/kind") == ANALYSIS_RUNS.kind {
             return about_run(event, reason, server);
         }
-        let Some(claim) = claim(reason, message) else { return Ok(()) };
+        let is_there = rollout(server)
+            .is_some_and(|(_, rollout)| text(rollout, "/metadata/uid") == text(event, "/involvedObject/uid"));
+        // Nobody says any more what became of a Rollout that is gone.
+        let Some(claim) = claim(reason, message).filter(|_| is_there) else { return Ok(()) };
         if !said.lately(&claim, now) {
             return Err(format!("event {reason} ({message}), and nothing has said {claim:?}"));
         }
