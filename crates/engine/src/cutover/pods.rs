@@ -243,12 +243,16 @@ fn scale_basic(
     let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
     let sizes = sizes(scene, record, stage, versions);
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
-    let Some(canary) = versions.current else { return };
+    if versions.current.is_none() && stage != Stage::Aborted {
+        return;
+    }
+    // An abort leads back to stable although the new version's ReplicaSet is gone.
+    let canary = versions.current.map_or(Pods { wanted: 0, available: 0 }, pods);
     let counts = match versions.stable {
         None => {
-            let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.replicas]));
+            let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.wanted]));
             let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);
-            Counts { canary: scene.spec.replicas.min(canary.replicas.saturating_add(budget)), stable: 0 }
+            Counts { canary: scene.spec.replicas.min(canary.wanted.saturating_add(budget)), stable: 0 }
         }
         Some(stable) => replicas::basic(replicas::Basic {
             desired: scene.spec.replicas,
@@ -256,13 +260,15 @@ fn scale_basic(
             total: steps::total(scene.spec),
             surge: scene.max_surge(),
             unavailable: scene.max_unavailable(),
-            canary: pods(canary),
+            canary,
             stable: pods(stable),
             others: replicas::sum(others.iter().map(|pods| pods.wanted)),
         }),
     };
-    forget_deadline(canary, plan);
-    settle_size(scene, canary, counts.canary, sizes, plan);
+    if let Some(canary) = versions.current {
+        forget_deadline(canary, plan);
+        settle_size(scene, canary, counts.canary, sizes, plan);
+    }
     if let Some(stable) = versions.stable {
         forget_deadline(stable, plan);
         settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes, plan);
