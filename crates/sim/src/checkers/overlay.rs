@@ -1,6 +1,7 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
 use crate::world::server::{reference, text};
+use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,7 +35,10 @@ impl Told {
     /// A process sends a request.
     pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
         let Call::Patch { target, patch: Patch::Merge(body), .. } = call else { return Ok(()) };
-        let rests_on = version(body);
+        // The sweep takes marks away as watches have shown them: it has time, and a guard.
+        let is_sweep = body.pointer("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS))
+            == Some(&Value::Null);
+        let rests_on = if is_sweep { 0 } else { version(body) };
         let told = self.versions.get(&(process, target.clone())).into_iter().flatten();
         let newest = told.filter(|(arrives, _)| *arrives < now).map(|(_, version)| *version).max();
         match newest.filter(|newest| rests_on > 0 && *newest > rests_on) {
