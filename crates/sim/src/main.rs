@@ -1,5 +1,7 @@
 //! Runs seeds and says which break a rule.
 
+mod report;
+
 use clap::Parser;
 use headgate_sim::campaign::{self, Campaign};
 use headgate_sim::coverage::pairs;
@@ -35,9 +37,12 @@ struct Args {
     /// Print which pairs of strategy, router, step, fault and act were reached; fail when a possible one was not
     #[arg(long)]
     coverage: bool,
-    /// Run with a defect made on purpose: its place in the list, from 1
+    /// Run with a defect made on purpose, by its name
+    #[arg(long, value_parser = defect)]
+    defect: Option<Defect>,
+    /// Say of each defect made on purpose after how many seeds it is found; fail if one is not within `--seeds`
     #[arg(long)]
-    defect: Option<usize>,
+    defects: bool,
 }
 
 fn main() -> ExitCode {
@@ -50,14 +55,20 @@ fn main() -> ExitCode {
     }
 }
 
+fn defect(name: &str) -> std::result::Result<Defect, String> {
+    Defect::named(name).ok_or_else(|| format!("one of {:?}", Defect::ALL))
+}
+
 fn work(args: &Args, out: &mut impl Write) -> Result<bool> {
     let started = Instant::now();
-    let place = args.defect.and_then(|place| place.checked_sub(1));
-    let defect = place.and_then(|place| Defect::ALL.get(place).copied()).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if args.threads == 0 { cores } else { args.threads };
-    let mut said = Ok(());
     let seeds = args.first..args.first.saturating_add(args.seeds);
+    if args.defects {
+        return report::defects(&seeds, threads, out);
+    }
+    let defect = args.defect.unwrap_or_default();
+    let mut said = Ok(());
     let campaign = campaign::run_all(seeds, threads, defect, |outcome| {
         if said.is_ok() {
             said = report(outcome, defect, args, out);

@@ -344,10 +344,15 @@ impl Simulation {
         }
         let process = self.processes.remove(index);
         self.trace.say(Who(process.number), || "dies".to_owned(), self.now);
+        self.checkers.gone(process.number);
+        let has_successor = process.ends_at.is_some();
         self.strays.extend(process.out.into_iter().map(|((time, number), flight)| {
             ((time, number + u64::from(process.number) * 1_000_000), flight)
         }));
-        self.start_another(0, 10_000);
+        // One that stands still has lost its lease already.
+        if !has_successor {
+            self.start_another(0, 10_000);
+        }
     }
 
     fn freeze(&mut self, index: usize) {
@@ -391,6 +396,7 @@ impl Simulation {
         let who = Who(process.number);
         let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
         self.trace.say(who, || format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.checkers.sent(process.number, &request.call, self.now);
         process.send(request, fate, slow, self.now);
     }
 
@@ -438,7 +444,8 @@ impl Simulation {
         let Some(process) = self.processes.get_mut(index) else { return };
         let who = Who(process.number);
         self.trace.say(who, || format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
-        process.answer(flight.request.id, reply, takes, self.now);
+        let arrives = process.answer(flight.request.id, reply.clone(), takes, self.now);
+        self.checkers.answered(process.number, &flight.request.call, &reply, arrives);
         match flight.fate {
             Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
@@ -480,7 +487,9 @@ impl Simulation {
         let call = &flight.request.call;
         if let Call::Measure { query, .. } = call {
             let Query::Http(query) = query;
-            return Reply::Measured(self.measured(query, flight.sent_at));
+            let reply = Reply::Measured(self.measured(query, flight.sent_at));
+            self.checkers.measured(&reply, self.now);
+            return reply;
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
@@ -525,14 +534,19 @@ impl Simulation {
         let proven_at = process.as_ref().map_or(Some(flight.sent_at), |process| process.proven_at);
         if is_write && target.resource != EVENTS {
             let (sent_at, known_until) = (flight.sent_at, flight.known_until);
-            let write = Write { target, before, after, sent_at, known_until };
-            self.checkers.written(&write, proven_at, self.now);
+            let number = process.as_ref().map(|process| process.number);
+            let write = Write { target, before, after, call, process: number, sent_at, known_until };
+            self.checkers.written(&write, proven_at, &self.server, self.now);
             if !settled::may_go_on(target.resource, after) {
                 self.written_at = self.now;
             }
             if self.settled_at.is_some() {
                 self.checkers.written_late(&write, &describe(call), self.now);
             }
+        }
+        if let (EVENTS, Some(event)) = (target.resource, after) {
+            let number = process.as_ref().map_or(0, |process| process.number);
+            self.checkers.told(number, event, &self.server, self.now);
         }
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);

@@ -1,16 +1,17 @@
 //! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
 //! nothing is written any more.
 
+use super::view::rollout;
 use super::{View, Waits};
-use crate::scenario::{ROLLOUT, at};
 use crate::world::server::{Server, text};
-use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_api::conditions::reasons;
+use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// What is to be held against the world at its end.
 pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -> Result<(), String> {
-    let Some(rollout) = server.get(&at(ROLLOUTS, ROLLOUT)) else { return Ok(()) };
+    let Some((_, rollout)) = rollout(server) else { return Ok(()) };
     let phase = text(rollout, "/status/phase");
     let waiting = text(rollout, "/status/waiting/kind");
     if phase != "Healthy" && waiting.is_empty() && waits == Waits::Stored {
@@ -41,7 +42,18 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
     if phase == "Healthy" && view.stable != view.current {
         return Err("the Rollout is Healthy and its newest version is not stable".to_owned());
     }
+    if let Some(broken) = internal_error(rollout) {
+        return Err(broken);
+    }
     back_at_stable(&view)
+}
+
+/// A decision that breaks our rules is refused, and says so for ever.
+fn internal_error(rollout: &Value) -> Option<String> {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let found =
+        conditions.into_iter().find(|condition| text(condition, "/reason") == reasons::INTERNAL_ERROR);
+    found.map(|condition| text(condition, "/message").to_owned())
 }
 
 fn back_at_stable(view: &View) -> Result<(), String> {
@@ -52,6 +64,10 @@ fn back_at_stable(view: &View) -> Result<(), String> {
         return Err(format!(
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
+    }
+    let is_apart = view.canary_selects.is_some() && view.canary_selects.as_ref() != Some(&view.stable);
+    if view.is_aborted && stable > 0 && is_apart {
+        return Err("aborted, and the canary Service does not lead to stable".to_owned());
     }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();

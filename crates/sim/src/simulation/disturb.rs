@@ -115,6 +115,7 @@ impl Simulation {
                 }
             }
             Disturbance::Clock(skew) => {
+                self.checkers.clock_set();
                 if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
                     process.skew = *skew;
                 }
