@@ -104,6 +104,12 @@ impl Events {
         }
     }
 
+    /// The Rollout is gone: nobody has to be told any more.
+    pub(super) fn forget(&mut self) {
+        self.owed.clear();
+        self.dropped.clear();
+    }
+
     /// A process has died: it tells nothing more.
     pub(super) fn gone(&mut self, process: u32) {
         self.owed.remove(&process);

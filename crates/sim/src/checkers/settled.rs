@@ -71,7 +71,9 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
-    if view.is_aborted && wanted < view.desired && !view.is_stable_beyond_repair() {
+    let all: i64 = view.sets.iter().map(|set| set.replicas).sum();
+    let has_room = view.is_routed || all < view.desired + view.max_surge;
+    if view.is_aborted && wanted < view.desired && has_room && !view.is_stable_beyond_repair() {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
     Ok(())
