@@ -1,6 +1,7 @@
 //! The loop: time jumps from one thing that happens to the next.
 
 mod disturb;
+pub(crate) mod outlook;
 mod surroundings;
 
 use crate::checkers::{Checkers, Violation, Waits, Write};
@@ -21,6 +22,7 @@ use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use jiff::{SignedDuration, Timestamp};
+use outlook::Tally;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -79,6 +81,8 @@ pub struct Simulation {
     /// What happens to the leader's next requests.
     next_fates: VecDeque<Fate>,
     metrics: Metrics,
+    /// What clients have sent so far.
+    sent: Tally,
     absent: BTreeSet<Resource>,
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
@@ -107,7 +111,7 @@ pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
 }
 
 impl Simulation {
-    fn new(scenario: Scenario, defect: Defect) -> Self {
+    pub(crate) fn new(scenario: Scenario, defect: Defect) -> Self {
         let seed = scenario.seed;
         let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
         let pods =
@@ -128,6 +132,7 @@ impl Simulation {
             raced: BTreeSet::new(),
             next_fates: VecDeque::new(),
             metrics: Metrics::new(&scenario.metrics, now),
+            sent: Tally::default(),
             absent: BTreeSet::new(),
             api_down_until: None,
             forbidden: BTreeMap::new(),
@@ -228,7 +233,7 @@ impl Simulation {
         self.raced.clear();
     }
 
-    fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
         let mut turns = 0;
         while self.checkers.violations.is_empty() && !done(self) {
             let busy = self.turn();
@@ -453,7 +458,7 @@ impl Simulation {
         let call = &flight.request.call;
         if let Call::Measure { query, .. } = call {
             let Query::Http(query) = query;
-            return Reply::Measured(self.measured(query, flight.sent_at));
+            return Reply::Measured(self.measured(&flight.request.owner, query, flight.sent_at));
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
