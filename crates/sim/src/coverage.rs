@@ -145,6 +145,13 @@ impl Reached {
         reached
     }
 
+    /// The spec goes on in this way now.
+    pub fn goes_on(&mut self, strategy: Strategy) {
+        if let Some(place) = self.world.first_mut() {
+            *place = strategy.into();
+        }
+    }
+
     /// A release begins, with faults that last as long as it does.
     pub fn begin(&mut self, lasting: Vec<Fault>) {
         self.step = None;

@@ -176,6 +176,18 @@ pub enum UserAct {
 impl Strategy {
     /// All.
     pub const ALL: [Self; 3] = [Self::Steps, Self::Watched, Self::NoSteps];
+
+    /// How a Rollout's releases go on.
+    pub fn of(rollout: &serde_json::Value) -> Self {
+        let canary = rollout.pointer("/spec/strategy/canary");
+        let has = |field: &str| canary.and_then(|canary| canary.get(field));
+        let steps = has("steps").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+        match (steps, has("analysis")) {
+            (0, _) => Self::NoSteps,
+            (_, Some(_)) => Self::Watched,
+            (_, None) => Self::Steps,
+        }
+    }
 }
 
 impl Router {

@@ -4,7 +4,7 @@ mod disturb;
 pub(crate) mod outlook;
 mod surroundings;
 
-use crate::checkers::{Checkers, Violation, Waits, Write};
+use crate::checkers::{Checkers, Violation, Waits, Write, settled};
 use crate::coverage::{self, Reached};
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate, ThirdParty};
@@ -32,8 +32,11 @@ const START_SECOND: i64 = 1_795_251_600;
 const FIRST_RELEASE_MAX: i64 = 900_000;
 /// After the last fault the world must have settled by then, in milliseconds.
 const SETTLES_WITHIN: i64 = 2_700_000;
+/// It counts as settled earlier when nothing but measurements was written for so long, in milliseconds: longer than any
+/// deadline of a seed, and than the driver's sweep takes to come round.
+const IDLE: i64 = 700_000;
 /// It is then watched for so long, in milliseconds.
-const QUIET_FOR: i64 = 1_200_000;
+const QUIET_FOR: i64 = 900_000;
 /// A frozen process stands still for so long, in milliseconds.
 const FROZEN_FOR: i64 = 60_000;
 /// And goes on for so long before it notices that it has lost its lease, in milliseconds.
@@ -87,6 +90,8 @@ pub struct Simulation {
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
     requests: u64,
+    /// When something else than a measurement was written last.
+    written_at: Timestamp,
     /// From then on nothing may be written.
     settled_at: Option<Timestamp>,
     luck: Random,
@@ -137,6 +142,7 @@ impl Simulation {
             api_down_until: None,
             forbidden: BTreeMap::new(),
             requests: 0,
+            written_at: now,
             settled_at: None,
             luck: Random::new(seed, "simulation"),
             reached: Reached::new(scenario.strategy, scenario.router),
@@ -180,7 +186,8 @@ impl Simulation {
             return;
         }
         self.end_faults();
-        self.run_until(plus(self.now, SETTLES_WITHIN), |_| false);
+        self.written_at = self.now;
+        self.run_until(plus(self.now, SETTLES_WITHIN), |simulation| simulation.is_idle());
         self.trace.say("world", "has had the time to settle", self.now);
         self.settled_at = Some(self.now);
         self.run_until(plus(self.now, QUIET_FOR), |_| false);
@@ -197,6 +204,10 @@ impl Simulation {
         for violation in &self.checkers.violations {
             self.trace.say("VIOLATION", &format!("{}: {}", violation.rule, violation.message), violation.at);
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        plus(self.written_at, IDLE) <= self.now
     }
 
     fn phase(&self) -> String {
@@ -505,6 +516,9 @@ impl Simulation {
             let (sent_at, known_until) = (flight.sent_at, flight.known_until);
             let write = Write { target, before, after, sent_at, known_until };
             self.checkers.written(&write, proven_at, self.now);
+            if !settled::may_go_on(target.resource, after) {
+                self.written_at = self.now;
+            }
             if self.settled_at.is_some() {
                 self.checkers.written_late(&write, &describe(call), self.now);
             }

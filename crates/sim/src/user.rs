@@ -114,13 +114,25 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
         }
         Act::Router => {
             let has_one = rollout.pointer("/spec/strategy/canary/trafficRouting").is_some();
-            let routing = if has_one { Value::Null } else { objects::traffic_routing() };
-            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": { "trafficRouting": routing } } } })))
+            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": routed(!has_one) } } })))
         }
         Act::Restart => Some((Part::Spec, json!({ "spec": { "restartAt": now.to_string() } }))),
         Act::EndRestart => Some((Part::Spec, json!({ "spec": { "restartAt": null } }))),
         Act::Recreate | Act::Create => None,
     }
+}
+
+/// What belongs to a router comes and goes with it.
+fn routed(is_routed: bool) -> Value {
+    if is_routed {
+        return json!({ "trafficRouting": objects::traffic_routing(), "scaleDownDelaySeconds": 10 });
+    }
+    json!({
+        "trafficRouting": null,
+        "scaleDownDelaySeconds": null,
+        "abortScaleDownDelaySeconds": null,
+        "minPodsPerReplicaSet": null,
+    })
 }
 
 /// As the stock plugin: it takes the pauses away; without one it moves the index on.

@@ -257,14 +257,11 @@ fn scale_basic(
     retire_basic_others(scene, versions, &others, plan);
 }
 
-/// The stable Service leads to the stable version until the new one is promoted: one pod stays for it where there may be
-/// one more.
+/// The stable Service leads to the stable version until the new one can bear everything: one pod stays for it, where the
+/// new one can have a pod beside it.
 fn keep_one_for_service(scene: &Scene<'_>, stable: &ReplicaSetView, to: i32) -> i32 {
-    if scene.max_surge() > 0 && scene.spec.replicas > 0 && is_selected(scene, stable) {
-        to.max(stable.replicas.min(1))
-    } else {
-        to
-    }
+    let has_room = scene.spec.replicas + scene.max_surge() > 1 && scene.spec.replicas > 0;
+    if has_room && is_selected(scene, stable) { to.max(stable.replicas.min(1)) } else { to }
 }
 
 fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pods], plan: &mut Plan) {

@@ -19,7 +19,7 @@ pub(super) fn shift(
     let total = steps::total(scene.spec);
     let stable = Destination {
         service: canary.stable_service.clone(),
-        hash: stable_selection(scene, versions, &record.stable_rs),
+        hash: stable_selection(scene, stage, versions, &record.stable_rs),
     };
     let canary = Destination {
         service: canary.canary_service.clone(),
@@ -204,10 +204,27 @@ fn released_weight(
 }
 
 /// What the stable Service shall select; `None` leaves it alone.
-fn stable_selection(scene: &Scene<'_>, versions: &Versions<'_>, stable_hash: &str) -> Option<String> {
+fn stable_selection(
+    scene: &Scene<'_>,
+    stage: Stage,
+    versions: &Versions<'_>,
+    stable_hash: &str,
+) -> Option<String> {
     let service = scene.spec.canary.stable_service.as_ref()?;
+    if let Some(canary) = versions.current.filter(|canary| takes_all(scene, stage, canary)) {
+        return Some(canary.hash().to_owned());
+    }
     let set = versions.with_hash(stable_hash)?;
     selectable(scene, service, set).then(|| stable_hash.to_owned())
+}
+
+/// True when the newest version gets everything and no router leads there: then the stable Service does, as soon as the
+/// version can bear it. Before it is stable the old pods go, and the Service would lead to nothing.
+fn takes_all(scene: &Scene<'_>, stage: Stage, canary: &ReplicaSetView) -> bool {
+    let gets_all = matches!(stage, Stage::Step(_) | Stage::Finishing)
+        && steps::wish(stage, scene.spec).weight == steps::total(scene.spec);
+    let least = (scene.spec.replicas - scene.max_unavailable()).max(1);
+    scene.spec.canary.routing.is_none() && gets_all && canary.is_observed() && canary.available() >= least
 }
 
 /// True when this Service selects the ReplicaSet already, or may be pointed at it: it has an available pod, and all of

@@ -9,7 +9,7 @@ mod fence;
 mod foreign;
 mod intents;
 mod removals;
-mod settled;
+pub(crate) mod settled;
 mod view;
 mod waits;
 mod weights;
@@ -164,10 +164,12 @@ impl Checkers {
             return;
         }
         if ready == 0
-            || self
-                .views
-                .back()
-                .is_none_or(|(_, view)| view.desired == 0 || view.is_held_empty() || view.is_without_pods())
+            || self.views.back().is_none_or(|(_, view)| {
+                view.desired == 0
+                    || view.is_held_empty()
+                    || view.is_stable_beyond_repair()
+                    || view.is_without_pods()
+            })
         {
             // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
             self.excuse(now);

@@ -55,13 +55,13 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
-    if view.is_aborted && wanted < view.desired {
+    if view.is_aborted && wanted < view.desired && !view.is_stable_beyond_repair() {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
     Ok(())
 }
 
 /// True for a write that a settled world may see: a running analysis goes on measuring.
-pub(super) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
+pub(crate) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
     resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running")
 }

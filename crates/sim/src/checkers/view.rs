@@ -3,6 +3,7 @@
 use crate::scenario::{ROLLOUT, at};
 use crate::world::proxies::{VIRTUAL_SERVICES, selected, weights};
 use crate::world::server::{Server, number, text};
+use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::Value;
@@ -41,6 +42,8 @@ pub struct View {
     pub is_paused: bool,
     /// `status.abort`.
     pub is_aborted: bool,
+    /// The spec cannot be carried out, and the status says so.
+    pub is_invalid: bool,
     /// `status.stableRS`.
     pub stable: String,
     /// `status.currentPodHash`.
@@ -81,6 +84,7 @@ impl View {
             is_routed,
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
+            is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
@@ -105,6 +109,12 @@ impl View {
     /// True when neither the stable nor the newest version has an available pod.
     pub fn is_without_pods(&self) -> bool {
         self.available(&self.stable) == 0 && self.available(&self.current) == 0
+    }
+
+    /// True when the stable version cannot be made again: its ReplicaSet is gone, with the only copy of its template,
+    /// and the spec waits to be mended.
+    pub fn is_stable_beyond_repair(&self) -> bool {
+        self.is_invalid && self.sets.iter().all(|set| set.hash != self.stable)
     }
 
     /// True when the user holds a Rollout whose stable version is wanted without pods: somebody has deleted them.
@@ -135,6 +145,10 @@ impl View {
         let to_stable = if is(&self.stable_selects) { 100 - canary } else { 0 };
         to_canary + to_stable
     }
+}
+
+fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
+    rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn set(set: &Value) -> Set {

@@ -61,7 +61,7 @@ pub(crate) fn traffic_routing() -> Value {
 fn template(name: &str, count: Value) -> Value {
     let metric = |name: &str, query: &str, condition: &str| {
         let mut metric = json!({
-            "name": name, "interval": "10s", "failureLimit": 1, "consecutiveErrorLimit": 4,
+            "name": name, "interval": if count.is_null() { "20s" } else { "10s" }, "failureLimit": 1, "consecutiveErrorLimit": 4,
             "successCondition": condition,
             "provider": { "prometheus": {
                 "address": "http://prometheus:9090", "query": format!("{query}{{hash=\"{{{{args.hash}}}}\"}}"),

@@ -67,6 +67,9 @@ impl Simulation {
             Disturbance::NextRequest(fate) => self.next_fates.push_back(*fate),
             Disturbance::Metrics { outage, seconds } => {
                 self.metrics.fail(*outage, after(*seconds), self.now);
+                if self.metrics_matter() {
+                    self.reached.takes_effect(coverage::of_outage(*outage).into());
+                }
             }
             Disturbance::PodsFail { of, seconds, backs_off } => {
                 let hash = self.hash(*of);

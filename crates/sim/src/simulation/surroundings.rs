@@ -3,7 +3,7 @@
 use super::Simulation;
 use crate::coverage;
 use crate::faults::Outage;
-use crate::kinds::Step;
+use crate::kinds::{Step, Strategy};
 use crate::world::metrics::Source;
 use crate::world::plus;
 use crate::world::server::{number, text};
@@ -81,6 +81,7 @@ impl Simulation {
             self.released = image.to_owned();
             self.reached.begin(self.scenario.lasting(&self.released));
         }
+        self.reached.goes_on(Strategy::of(rollout));
         let step = step(rollout);
         self.reached.stand(step);
         let is_focused = self.released == self.scenario.image_of(2);
