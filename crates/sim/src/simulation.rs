@@ -152,6 +152,7 @@ impl Simulation {
             scenario,
         };
         simulation.server.pruned = simulation.scenario.pruned;
+        simulation.checkers.is_forecast = simulation.given().is_some();
         if !simulation.scenario.pruned.is_empty() {
             simulation.checkers.waits = Waits::Pruned;
         }

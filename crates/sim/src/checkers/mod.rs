@@ -61,6 +61,8 @@ const LOSS_EXCUSED: SignedDuration = SignedDuration::from_secs(90);
 pub struct Checkers {
     /// Whether `status.waiting` is stored.
     pub waits: Waits,
+    /// True in a forecast: users' objects have other names than a seed's, so nothing is read from them.
+    pub is_forecast: bool,
     abort: abort::Overdue,
     /// Changes at the server that were looked at.
     seen: usize,
@@ -97,7 +99,7 @@ impl Checkers {
         if std::mem::replace(&mut self.seen, changes) == changes {
             return;
         }
-        let Some(view) = View::of(server) else {
+        let Some(view) = View::of(server).filter(|_| !self.is_forecast) else {
             self.views.clear();
             return;
         };

@@ -14,6 +14,8 @@ use serde_json::Value;
 const PATIENCE: i64 = 3_600_000;
 /// And one that takes longer than this anyway.
 const LONGEST: i64 = 31 * 86_400_000;
+/// Pods that are no longer needed are looked after for so long, in milliseconds.
+const CLEARS_WITHIN: i64 = 600_000;
 
 /// What came of a release.
 #[derive(Clone, Debug)]
@@ -90,13 +92,17 @@ pub(super) fn release(simulation: &mut Simulation, options: &Options) -> Result<
             None => break Verdict::Hangs,
         }
     };
+    let decided_at = decided_at(simulation, verdict, started_at);
+    if matches!(verdict, Verdict::Promoted | Verdict::Aborted) {
+        clear_away(simulation);
+    }
     let rollout = simulation.rollout();
     let message = if verdict == Verdict::Promoted { String::new() } else { why(rollout) };
     Ok(Course {
         verdict,
         message,
         started_at,
-        decided_at: decided_at(simulation, verdict, started_at),
+        decided_at,
         ended_at: simulation.now(),
         new: text(rollout, "/status/currentPodHash").to_owned(),
         old,
@@ -119,6 +125,16 @@ impl Course {
         late.map(|fault| format!("after the end, so without effect: {} at {:#}", fault.describe(), fault.at))
             .collect()
     }
+}
+
+/// Lets the world run until the pods that are no longer needed are gone, if they ever are.
+fn clear_away(simulation: &mut Simulation) {
+    let until = plus(simulation.now(), CLEARS_WITHIN);
+    simulation.run_until(until, |simulation| {
+        let rollout = simulation.rollout();
+        text(rollout, "/status/waiting/kind") != "ScaleDownDelay"
+            && number(rollout, "/status/replicas") <= number(rollout, "/spec/replicas")
+    });
 }
 
 /// Lets the world run until something is to be said; `None` when it stands still for too long. Waits for a person that
