@@ -217,17 +217,13 @@ pub fn forecast(objects: Vec<Value>, options: &Options) -> Result<Forecast, Prob
     notes.extend(assumptions(&analyses));
     notes.extend(course.late_faults(options));
     let timeline = timeline::of(&simulation, &course, &analyses, options);
+    let decided = course.seconds(course.decided_at);
     Ok(Forecast {
         rollout: subject(&manifests),
         verdict: course.verdict,
-        seconds: course.seconds(course.decided_at),
-        step: timeline
-            .steps
-            .iter()
-            .rev()
-            .find(|step| step.begins <= course.seconds(course.decided_at))
-            .map(|step| step.number),
-        weight: timeline.weight_at(course.seconds(course.decided_at)),
+        seconds: decided,
+        step: timeline.step_at(decided),
+        weight: timeline.weight_at_verdict(decided),
         message: course.message.clone(),
         first_version_seconds: seconds(first_version),
         steps: timeline.steps,

@@ -110,9 +110,16 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// The new version's share at a time.
-    pub(super) fn weight_at(&self, seconds: f64) -> i64 {
-        self.events.iter().rev().find(|event| event.seconds <= seconds).map_or(0, |event| event.weight)
+    /// The step that was current at a time, or the last one before it.
+    pub(super) fn step_at(&self, seconds: f64) -> Option<usize> {
+        self.steps.iter().rev().find(|step| step.begins <= seconds).map(|step| step.number)
+    }
+
+    /// The new version's share when the end was decided: at an abort, before traffic goes back.
+    pub(super) fn weight_at_verdict(&self, seconds: f64) -> i64 {
+        let aborted = self.events.iter().find(|event| event.kind == EventKind::Aborted);
+        let last = || self.events.iter().rev().find(|event| event.seconds <= seconds);
+        aborted.or_else(last).map_or(0, |event| event.weight)
     }
 }
 
