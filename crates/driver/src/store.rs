@@ -67,8 +67,8 @@ pub(crate) struct Store {
     kinds: BTreeMap<Resource, KindState>,
     children: BTreeMap<String, BTreeSet<ObjectRef>>,
     tombstones: BTreeMap<String, ObjectRef>,
-    /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: an answer that was under
-    /// way meanwhile must not bring it back.
+    /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: neither an answer that was
+    /// under way meanwhile nor a list of a server that lags behind may bring it back.
     gone: VecDeque<(String, String)>,
     /// Objects of others that some Rollout names.
     wanted: BTreeSet<ObjectRef>,
@@ -135,8 +135,10 @@ impl Store {
         {
             listing.insert((reference.namespace.clone(), reference.name.clone()));
         }
-        let comes_late = source == Source::Answer && self.is_older_than_its_deletion(&object);
-        if comes_late || self.tombstones.contains_key(object::uid(&object)) || !self.is_kept(&reference) {
+        if self.is_older_than_its_deletion(&object)
+            || self.tombstones.contains_key(object::uid(&object))
+            || !self.is_kept(&reference)
+        {
             return Change::default();
         }
         let expected = match (self.objects.get(&reference), source) {
@@ -413,6 +415,20 @@ mod tests {
             store.deleted(REPLICA_SETS, &set(&number.to_string(), "9", 1));
         }
         assert_eq!(store.gone.len(), GONE_MAX);
+    }
+
+    #[test]
+    fn a_list_that_lags_behind_does_not_bring_back_what_is_gone() {
+        let mut store = Store::default();
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.bury(&reference(REPLICA_SETS), "u");
+        store.deleted(REPLICA_SETS, &set("u", "4", 3));
+        store.list_started(REPLICA_SETS);
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.synced(REPLICA_SETS);
+        assert_eq!(replicas(&store), None);
+        store.put(REPLICA_SETS, set("u", "5", 2), Source::Watch);
+        assert_eq!(replicas(&store), Some(2), "it only did not match the watch's selector for a while");
     }
 
     #[test]

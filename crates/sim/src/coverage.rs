@@ -1,13 +1,14 @@
 //! Which pairs of (strategy × router × step × fault × act) the seeds reach, which of them cannot be, and the plan that
 //! leads to all others.
 //!
-//! A fault or an act counts with the step at which the release stood when it took effect, and with what else took effect in the same
-//! release. A fault of requests takes effect when a request has met it, one of metrics when a measurement has.
+//! A fault or an act counts with the step at which the release stood when it took effect, and with what else took effect
+//! within two minutes. A fault of requests takes effect when a request has met it, one of metrics when a measurement has.
 
 use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
-use crate::scenario::Row;
+use crate::scenario::{Row, plan};
 use crate::user::Act;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 /// What pairs are made of.
@@ -119,10 +120,23 @@ pub(crate) fn row(seed: u64) -> Row {
     };
     let strategy = match step {
         Step::Finishing => Strategy::NoSteps,
+        // Only an analysis step measures where nothing is measured in the background.
+        Step::Analysis if plan::is_of_metrics(fault) => Strategy::Steps,
         _ if (s / 2 + f) % 2 == 0 => Strategy::Steps,
         _ => Strategy::Watched,
     };
     Row { strategy, router, step, fault, acts }
+}
+
+/// The rows of a seed: that one, and where its world allows it another fault at the same step of a later release, so that
+/// each pair is planned twice.
+pub(crate) fn rows(seed: u64) -> Vec<Row> {
+    let first = row(seed);
+    let half = (Step::ALL.len() * Fault::ALL.len() / 2) as u64;
+    let other = row(seed + half);
+    let needs = [Feature::from(other.fault)].into_iter().chain(other.acts.map(Feature::from));
+    let is_possible = needs.into_iter().all(|need| impossible(first.router.into(), need).is_none());
+    [first].into_iter().chain(is_possible.then_some(other)).collect()
 }
 
 /// What one world has reached.
@@ -133,8 +147,11 @@ pub struct Reached {
     world: Vec<Feature>,
     step: Option<Step>,
     lasting: Vec<Fault>,
-    release: BTreeSet<Feature>,
+    recent: Vec<(Timestamp, Feature)>,
 }
+
+/// What took effect so shortly before may matter still.
+const RECENT: SignedDuration = SignedDuration::from_secs(120);
 
 impl Reached {
     /// A world with this strategy and this router.
@@ -153,12 +170,11 @@ impl Reached {
     }
 
     /// A release begins, with faults that last as long as it does.
-    pub fn begin(&mut self, lasting: Vec<Fault>) {
+    pub fn begin(&mut self, lasting: Vec<Fault>, now: Timestamp) {
         self.step = None;
-        self.release.clear();
         self.lasting = lasting;
         for fault in self.lasting.clone() {
-            self.takes_effect(fault.into());
+            self.takes_effect(fault.into(), now);
         }
     }
 
@@ -177,14 +193,16 @@ impl Reached {
     }
 
     /// A fault or an act takes effect.
-    pub fn takes_effect(&mut self, feature: Feature) {
-        let step = self.step.map(Feature::from);
-        let of_other_kind =
-            |other: &&Feature| std::mem::discriminant(*other) != std::mem::discriminant(&feature);
-        for other in self.world.iter().chain(&step).chain(self.release.iter().filter(of_other_kind)) {
-            self.pairs.insert(ordered(feature, *other));
-        }
-        self.release.insert(feature);
+    pub fn takes_effect(&mut self, feature: Feature, now: Timestamp) {
+        self.recent.retain(|(time, _)| now.duration_since(*time) <= RECENT);
+        let lasting = self.lasting.iter().map(|fault| Feature::from(*fault));
+        let recent = self.recent.iter().map(|(_, other)| *other);
+        let others =
+            self.world.iter().copied().chain(self.step.map(Feature::from)).chain(lasting).chain(recent);
+        let is_of_other_kind =
+            |other: &Feature| std::mem::discriminant(other) != std::mem::discriminant(&feature);
+        self.pairs.extend(others.filter(is_of_other_kind).map(|other| ordered(feature, other)));
+        self.recent.push((now, feature));
     }
 }
 

@@ -33,4 +33,4 @@ pub mod world;
 pub use defects::Defect;
 pub use scenario::Scenario;
 pub use shrink::shrink;
-pub use simulation::{Outcome, run};
+pub use simulation::{Outcome, run, trace};

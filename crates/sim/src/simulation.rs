@@ -4,14 +4,14 @@ mod disturb;
 pub(crate) mod outlook;
 mod surroundings;
 
-use crate::checkers::{Checkers, Violation, Waits, Write, settled};
+use crate::checkers::{Checkers, ENDLESS, Violation, Waits, Write, settled};
 use crate::coverage::{self, Reached};
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate, ThirdParty};
 use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
-use crate::trace::{Trace, short};
+use crate::trace::{Trace, Who, short};
 use crate::user::Act;
 use crate::world::metrics::Metrics;
 use crate::world::plus;
@@ -98,13 +98,24 @@ pub struct Simulation {
     reached: Reached,
     /// The template whose release is under way, as far as coverage knows.
     released: String,
+    /// The one in which the last focus was.
+    focused: String,
     checkers: Checkers,
     trace: Trace,
 }
 
-/// Runs a scenario to its end.
+/// Runs a scenario to its end, without a trace.
 pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
-    let mut simulation = Simulation::new(scenario, defect);
+    live(scenario, defect, Trace::none())
+}
+
+/// Runs a scenario to its end and tells everything.
+pub fn trace(scenario: Scenario, defect: Defect) -> Outcome {
+    live(scenario, defect, Trace::new(start()))
+}
+
+fn live(scenario: Scenario, defect: Defect, trace: Trace) -> Outcome {
+    let mut simulation = Simulation::new(scenario, defect, trace);
     simulation.live();
     Outcome {
         seed: simulation.scenario.seed,
@@ -116,9 +127,9 @@ pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
 }
 
 impl Simulation {
-    pub(crate) fn new(scenario: Scenario, defect: Defect) -> Self {
+    pub(crate) fn new(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
         let seed = scenario.seed;
-        let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
+        let now = start();
         let pods =
             Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain, scenario.nodes);
         let proxies = Proxies::new(scenario.proxies, Random::new(seed, "proxies"), scenario.proxy_delay);
@@ -147,8 +158,9 @@ impl Simulation {
             luck: Random::new(seed, "simulation"),
             reached: Reached::new(scenario.strategy, scenario.router),
             released: String::new(),
+            focused: String::new(),
             checkers: Checkers::default(),
-            trace: Trace::new(now),
+            trace,
             scenario,
         };
         simulation.server.pruned = simulation.scenario.pruned;
@@ -160,7 +172,7 @@ impl Simulation {
             simulation.server.call(&Call::Create { target, body }, now);
         }
         let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
-        simulation.trace.say("user", &format!("applies {body}"), now);
+        simulation.trace.say("user", || format!("applies {body}"), now);
         simulation.server.call(&Call::Create { target, body }, now);
         simulation.start(0, 500);
         simulation
@@ -189,7 +201,7 @@ impl Simulation {
         self.end_faults();
         self.written_at = self.now;
         self.run_until(plus(self.now, SETTLES_WITHIN), |simulation| simulation.is_idle());
-        self.trace.say("world", "has had the time to settle", self.now);
+        self.trace.say("world", || "has had the time to settle".to_owned(), self.now);
         self.settled_at = Some(self.now);
         self.run_until(plus(self.now, QUIET_FOR), |_| false);
     }
@@ -201,9 +213,13 @@ impl Simulation {
         }
         let rollout = self.server.get(&self.scenario.target()).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
-        self.trace.say("world", &format!("ends {status}"), self.now);
+        self.trace.say("world", || format!("ends {status}"), self.now);
         for violation in &self.checkers.violations {
-            self.trace.say("VIOLATION", &format!("{}: {}", violation.rule, violation.message), violation.at);
+            self.trace.say(
+                "VIOLATION",
+                || format!("{}: {}", violation.rule, violation.message),
+                violation.at,
+            );
         }
     }
 
@@ -217,7 +233,7 @@ impl Simulation {
     }
 
     fn begin_faults(&mut self) {
-        self.trace.say("world", "the first version is out: faults begin", self.now);
+        self.trace.say("world", || "the first version is out: faults begin".to_owned(), self.now);
         self.epoch = Some(self.now);
         self.requests = 0;
         let agenda = self.scenario.disturbances.iter().enumerate();
@@ -227,7 +243,7 @@ impl Simulation {
     }
 
     fn end_faults(&mut self) {
-        self.trace.say("world", "no more faults", self.now);
+        self.trace.say("world", || "no more faults".to_owned(), self.now);
         // What has gone comes back, and what was begun is completed; nothing new begins.
         for disturbance in std::mem::take(&mut self.agenda).into_values() {
             if matches!(
@@ -240,7 +256,7 @@ impl Simulation {
             }
         }
         self.scenario.fates.clear();
-        self.scenario.focus = None;
+        self.scenario.focuses.clear();
         self.next_fates.clear();
         self.raced.clear();
     }
@@ -254,7 +270,7 @@ impl Simulation {
                 continue;
             }
             if turns >= TURNS_MAX {
-                return self.checkers.judge("6 quiet", Err("turns without an end".to_owned()), self.now);
+                return self.checkers.judge(ENDLESS, Err("turns without an end".to_owned()), self.now);
             }
             let next = self.next().unwrap_or(end).max(plus(self.now, 1));
             self.flow(next.min(end));
@@ -310,7 +326,7 @@ impl Simulation {
         self.made += 1;
         let leads_at = plus(self.now, leads_after);
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
-        self.trace.say(&format!("process {}", self.made), &format!("starts, {lag} changes late"), self.now);
+        self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
         self.processes.push(Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now));
     }
 
@@ -333,19 +349,24 @@ impl Simulation {
             return;
         }
         let process = self.processes.remove(index);
-        self.trace.say(&format!("process {}", process.number), "dies", self.now);
+        self.trace.say(Who(process.number), || "dies".to_owned(), self.now);
+        self.checkers.gone(process.number);
+        let has_successor = process.ends_at.is_some();
         self.strays.extend(process.out.into_iter().map(|((time, number), flight)| {
             ((time, number + u64::from(process.number) * 1_000_000), flight)
         }));
-        self.start_another(0, 10_000);
+        // One that stands still has lost its lease already.
+        if !has_successor {
+            self.start_another(0, 10_000);
+        }
     }
 
     fn freeze(&mut self, index: usize) {
         let Some(process) = self.processes.get_mut(index) else { return };
         process.frozen_until = Some(plus(self.now, FROZEN_FOR));
         process.ends_at = Some(plus(self.now, FROZEN_FOR + THAWED_FOR));
-        let who = format!("process {}", process.number);
-        self.trace.say(&who, "stands still for a minute", self.now);
+        let who = Who(process.number);
+        self.trace.say(who, || "stands still for a minute".to_owned(), self.now);
         self.start_another(LEASE, LEASE);
     }
 
@@ -372,15 +393,16 @@ impl Simulation {
             fate = Some(Fate::Raced);
         }
         if let Some(fate) = fate {
-            self.reached.takes_effect(coverage::of_fate(fate).into());
+            self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
         }
         let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
         let number = self.requests;
         let Some(process) = self.processes.get_mut(index) else { return };
-        let who = format!("process {}", process.number);
+        let who = Who(process.number);
         let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
-        self.trace.say(&who, &format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.trace.say(who, || format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.checkers.sent(process.number, &request.call, self.now);
         process.send(request, fate, slow, self.now);
     }
 
@@ -392,7 +414,7 @@ impl Simulation {
                 break;
             }
             let flight = entry.remove();
-            self.trace.say("stray", &describe(&flight.request.call), self.now);
+            self.trace.say("stray", || describe(&flight.request.call), self.now);
             self.carry_out(&flight, None);
         }
         let mut index = 0;
@@ -426,9 +448,10 @@ impl Simulation {
             }
         };
         let Some(process) = self.processes.get_mut(index) else { return };
-        let who = format!("process {}", process.number);
-        self.trace.say(&who, &format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
-        process.answer(flight.request.id, reply, takes, self.now);
+        let who = Who(process.number);
+        self.trace.say(who, || format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
+        let arrives = process.answer(flight.request.id, reply.clone(), takes, self.now);
+        self.checkers.answered(process.number, &flight.request.call, &reply, arrives);
         match flight.fate {
             Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
@@ -462,7 +485,7 @@ impl Simulation {
         if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             metadata.remove("ownerReferences");
         }
-        self.trace.say("third party", &format!("takes the name {}", target.name), self.now);
+        self.trace.say("third party", || format!("takes the name {}", target.name), self.now);
         self.server.call(&Call::Create { target: target.clone(), body }, self.now);
     }
 
@@ -470,7 +493,9 @@ impl Simulation {
         let call = &flight.request.call;
         if let Call::Measure { query, .. } = call {
             let Query::Http(query) = query;
-            return Reply::Measured(self.measured(&flight.request.owner, query, flight.sent_at));
+            let reply = Reply::Measured(self.measured(&flight.request.owner, query, flight.sent_at));
+            self.checkers.measured(&reply, self.now);
+            return reply;
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
@@ -515,14 +540,19 @@ impl Simulation {
         let proven_at = process.as_ref().map_or(Some(flight.sent_at), |process| process.proven_at);
         if is_write && target.resource != EVENTS {
             let (sent_at, known_until) = (flight.sent_at, flight.known_until);
-            let write = Write { target, before, after, sent_at, known_until };
-            self.checkers.written(&write, proven_at, self.now);
+            let number = process.as_ref().map(|process| process.number);
+            let write = Write { target, before, after, call, process: number, sent_at, known_until };
+            self.checkers.written(&write, proven_at, &self.server, self.now);
             if !settled::may_go_on(target.resource, after) {
                 self.written_at = self.now;
             }
             if self.settled_at.is_some() {
                 self.checkers.written_late(&write, &describe(call), self.now);
             }
+        }
+        if let (EVENTS, Some(event)) = (target.resource, after) {
+            let number = process.as_ref().map_or(0, |process| process.number);
+            self.checkers.told(number, event, &self.server, self.now);
         }
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);
@@ -579,8 +609,11 @@ fn describe_reply(call: &Call, reply: &Reply) -> String {
     }
 }
 
+fn start() -> Timestamp {
+    Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// So long after its beginning, for messages.
 pub fn seconds_since_start(time: Timestamp) -> SignedDuration {
-    let start = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
-    time.duration_since(start)
+    time.duration_since(start())
 }

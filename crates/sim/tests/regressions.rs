@@ -4,7 +4,7 @@ use headgate_sim::faults::Disturbance;
 use headgate_sim::kinds::{Router, Strategy};
 use headgate_sim::user::Act;
 use headgate_sim::world::patch;
-use headgate_sim::{Defect, Scenario, run};
+use headgate_sim::{Defect, Scenario, trace};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn world(spec: Value, disturbances: Vec<(i64, Disturbance)>) -> Scenario {
         .find(|scenario| scenario.router == Router::Istio && scenario.strategy == Strategy::Steps)
         .expect("half of all seeds have a router");
     patch::merge(&mut scenario.rollout, &json!({ "spec": spec }));
-    scenario.focus = None;
+    scenario.focuses.clear();
     scenario.fates = BTreeMap::new();
     scenario.pruned = &[];
     for health in scenario.health.values_mut() {
@@ -32,7 +32,7 @@ fn user(at: i64, act: Act) -> (i64, Disturbance) {
 
 #[track_caller]
 fn holds(scenario: Scenario) {
-    let outcome = run(scenario, Defect::None);
+    let outcome = trace(scenario, Defect::None);
     assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.trace.lines().join("\n"));
 }
 

@@ -23,6 +23,7 @@ use crate::kinds::{Router, Strategy};
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 use crate::simulation::outlook::Tally;
+use crate::trace::Trace;
 use crate::world::given::Given;
 use crate::world::metrics::Source;
 use crate::world::server::text;
@@ -210,7 +211,7 @@ pub fn forecast(objects: Vec<Value>, options: &Options) -> Result<Forecast, Prob
     let manifests = Manifests::read(objects, options)?;
     manifests.check_metrics(&options.metrics)?;
     let mut notes = manifests.notes.clone();
-    let mut simulation = Simulation::new(scenario(&manifests, options), Defect::None);
+    let mut simulation = Simulation::new(scenario(&manifests, options), Defect::None, Trace::none());
     let first_version = course::go_out(&mut simulation)?;
     let course = course::release(&mut simulation, options)?;
     let analyses = analysis::of(&simulation, course.started_at);
@@ -255,7 +256,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         watch_delay: WATCH_DELAY,
         drain: pods::drain(&rollout),
         metrics: Source::Given(Box::new(Given::new(options.metrics.clone()))),
-        focus: None,
+        focuses: Vec::new(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
         rollout,

@@ -46,9 +46,9 @@ fn of_controller(fault: Fault, luck: &mut Random) -> Option<Disturbance> {
             kind: luck.pick(REPLICA_SETS, &[ROLLOUTS, SERVICES, VIRTUAL_SERVICES, ANALYSIS_RUNS]),
             seconds: luck.pick(5, &[30, 90]),
         },
-        Fault::Race => {
-            Disturbance::Race { kind: luck.pick(VIRTUAL_SERVICES, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS]) }
-        }
+        Fault::Race => Disturbance::Race {
+            kind: luck.pick(ROLLOUTS, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS, VIRTUAL_SERVICES]),
+        },
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 
 mod faults;
 pub(crate) mod objects;
-mod plan;
+pub(crate) mod plan;
 mod steps;
 
 pub use steps::steps;
@@ -30,7 +30,7 @@ pub fn at(resource: Resource, name: &str) -> ObjectRef {
     ObjectRef { resource, namespace: NAMESPACE.to_owned(), name: name.to_owned() }
 }
 
-/// What is to happen when the release of version 2 first stands at a step of this kind.
+/// What is to happen when a release first stands at a step of this kind.
 #[derive(Clone, Debug)]
 pub struct Focus {
     /// The step.
@@ -72,8 +72,8 @@ pub struct Scenario {
     pub drain: i64,
     /// Where answers to measurements come from.
     pub metrics: Source,
-    /// What happens at a step.
-    pub focus: Option<Focus>,
+    /// What happens at a step, the first in one release, the next in a later one.
+    pub focuses: Vec<Focus>,
     /// What happens in the world, at this many milliseconds after the first version is out.
     pub disturbances: Vec<(i64, Disturbance)>,
     /// What happens to requests, by their number.
@@ -89,7 +89,7 @@ impl Scenario {
         plan::of(seed)
     }
 
-    /// Leaves out faults by their numbers: disturbances first, then fates, the focus last.
+    /// Leaves out faults by their numbers: disturbances first, then fates, then focuses.
     #[must_use]
     pub fn without(&self, numbers: &BTreeSet<usize>) -> Self {
         let mut scenario = self.clone();
@@ -101,13 +101,16 @@ impl Scenario {
         let first = self.disturbances.len();
         scenario.fates =
             fates.filter(|(number, _)| kept(first + number)).map(|(_, (at, fate))| (*at, *fate)).collect();
-        scenario.focus = self.focus.clone().filter(|_| kept(first + self.fates.len()));
+        let first = first + self.fates.len();
+        let focuses = self.focuses.iter().enumerate();
+        scenario.focuses =
+            focuses.filter(|(number, _)| kept(first + number)).map(|(_, focus)| focus.clone()).collect();
         scenario
     }
 
     /// How many faults and acts there are.
     pub fn faults(&self) -> usize {
-        self.disturbances.len() + self.fates.len() + usize::from(self.focus.is_some())
+        self.disturbances.len() + self.fates.len() + self.focuses.len()
     }
 
     /// Faults that last as long as this version of the world.

@@ -31,13 +31,15 @@ pub(super) fn of(seed: u64) -> Scenario {
         watch_delay: luck.pick(50, &[300, 2_000]),
         drain: luck.pick(5_000, &[15_000, 30_000]),
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
-        focus: Some(focus(&row, &mut luck)),
+        focuses: coverage::rows(seed).iter().map(|row| focus(row, &mut luck)).collect(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
     };
     plan_user(&mut scenario, &mut luck);
-    plan_disturbances(&mut scenario, intensity, &mut luck);
-    plan_fates(&mut scenario, intensity, &mut luck);
+    // Often the first release is left alone until it has come to where the row wants it.
+    let is_early = luck.percent(40);
+    plan_disturbances(&mut scenario, intensity, is_early, &mut luck);
+    plan_fates(&mut scenario, intensity, is_early, &mut luck);
     scenario.disturbances.sort_by_key(|(time, _)| *time);
     scenario
 }
@@ -67,14 +69,14 @@ fn ends_release(act: UserAct) -> u8 {
 fn plan_user(scenario: &mut Scenario, luck: &mut Random) {
     let mut version = 1;
     let mut time = luck.between(1_000, 20_000);
-    for _ in 0..luck.between(1, 4) {
+    for _ in 0..luck.between(2, 4) {
         version += 1;
         scenario.disturbances.push((time, Disturbance::User(Act::Release(version))));
         let length = luck.between(20_000, 200_000);
         let mut at = time;
         // The first release is left alone for a while, so that it gets to where the plan wants it.
         if version == 2 {
-            at += luck.between(20_000, 60_000);
+            at += luck.between(30_000, 70_000);
         }
         for _ in 0..luck.between(0, 6) {
             // Often one act follows the other at once: people are impatient, and scripts are fast.
@@ -106,9 +108,8 @@ fn act(luck: &mut Random, version: i64, router: Router) -> Act {
     faults::act(kind, version, luck)
 }
 
-fn plan_disturbances(scenario: &mut Scenario, intensity: i64, luck: &mut Random) {
-    // Often the first release is left alone until it has come to where the plan wants it.
-    let from = if luck.percent(50) { 60_000 } else { 0 };
+fn plan_disturbances(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mut Random) {
+    let from = if is_early { 0 } else { 70_000 };
     for _ in 0..luck.between(0, intensity * 4) {
         let time = luck.between(from, FAULTS_END * 2 / 3);
         let fault = luck.pick(Fault::Crash, &Fault::ALL);
@@ -120,7 +121,8 @@ fn plan_disturbances(scenario: &mut Scenario, intensity: i64, luck: &mut Random)
     }
 }
 
-fn plan_fates(scenario: &mut Scenario, intensity: i64, luck: &mut Random) {
+fn plan_fates(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mut Random) {
+    let from = if is_early { 1 } else { 40 };
     for _ in 0..luck.between(0, intensity * 8) {
         let fate = luck.pick(
             Fate::CrashAfter,
@@ -143,7 +145,7 @@ fn plan_fates(scenario: &mut Scenario, intensity: i64, luck: &mut Random) {
                 Fate::Raced,
             ],
         );
-        let number = u64::try_from(luck.between(1, 120)).unwrap_or(1);
+        let number = u64::try_from(luck.between(from, 140)).unwrap_or(1);
         scenario.fates.insert(number, fate);
     }
 }

@@ -10,7 +10,7 @@ use crate::world::proxies::VIRTUAL_SERVICES;
 use crate::world::server::text;
 use crate::world::watch::Watches;
 use headgate_driver::io::{Call, Resource};
-use headgate_driver::resources::REPLICA_SETS;
+use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ impl Simulation {
             }
             let disturbance = entry.remove();
             if let Some(feature) = coverage::at_once(&disturbance) {
-                self.reached.takes_effect(feature);
+                self.reached.takes_effect(feature, self.now);
             }
             self.happen(&disturbance);
             self.checkers.look(&self.server, self.now);
@@ -37,7 +37,7 @@ impl Simulation {
         match disturbance {
             Disturbance::User(act) => return self.user_acts(*act),
             Disturbance::ThirdParty(act) => return self.others_act(*act),
-            _ => self.trace.say("fault", &format!("{disturbance:?}"), self.now),
+            _ => self.trace.say("fault", || format!("{disturbance:?}"), self.now),
         }
         match disturbance {
             Disturbance::Crash => {
@@ -68,7 +68,7 @@ impl Simulation {
             Disturbance::Metrics { outage, seconds } => {
                 self.metrics.fail(*outage, after(*seconds), self.now);
                 if self.metrics_matter() {
-                    self.reached.takes_effect(coverage::of_outage(*outage).into());
+                    self.reached.takes_effect(coverage::of_outage(*outage).into(), self.now);
                 }
             }
             Disturbance::PodsFail { of, seconds, backs_off } => {
@@ -79,7 +79,7 @@ impl Simulation {
             }
             Disturbance::NodeLost { seconds } => {
                 let count = self.pods.lose_node(after(*seconds), self.now);
-                self.trace.say("world", &format!("{count} pods are out of reach"), self.now);
+                self.trace.say("world", || format!("{count} pods are out of reach"), self.now);
                 self.checkers.excuse(after(*seconds));
             }
             Disturbance::Autoscale { least, most, rounds } => self.autoscale(*least, *most, *rounds),
@@ -109,8 +109,13 @@ impl Simulation {
             Disturbance::FoundCrd { kind } => self.install(*kind),
             Disturbance::Forbidden { kind, seconds } => {
                 self.forbidden.insert(*kind, after(*seconds));
+                if *kind == SERVICES && !self.is_routed() {
+                    // Without a router and without room for one more pod the old one must go before its Service can be moved.
+                    self.checkers.excuse(after(*seconds));
+                }
             }
             Disturbance::Clock(skew) => {
+                self.checkers.clock_set();
                 if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
                     process.skew = *skew;
                 }
@@ -118,6 +123,11 @@ impl Simulation {
             Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
             Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
         }
+    }
+
+    fn is_routed(&self) -> bool {
+        let rollout = self.server.get(&self.scenario.target());
+        rollout.is_some_and(|rollout| rollout.pointer("/spec/strategy/canary/trafficRouting").is_some())
     }
 
     /// One round of an autoscaler; the next one follows.
@@ -175,7 +185,7 @@ impl Simulation {
 
     pub(super) fn user_acts(&mut self, act: Act) {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
-        self.trace.say("user", &format!("{act:?}: {said}"), self.now);
+        self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router) {
             self.checkers.excuse(self.now);
         }
@@ -222,7 +232,7 @@ impl Simulation {
                 })
             }
         };
-        self.trace.say("third party", &format!("{act:?}: {said}"), self.now);
+        self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
     }
 }
 

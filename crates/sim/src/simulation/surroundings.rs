@@ -46,9 +46,13 @@ impl Simulation {
         self.server.all(ANALYSIS_RUNS).any(|(_, run)| !is_over(run))
     }
 
-    /// A measurement takes so long, in milliseconds.
+    /// A measurement that is sent now takes so long, in milliseconds.
     pub(super) fn measuring_takes(&mut self) -> i64 {
-        match self.metrics.outage(self.now) {
+        let outage = self.metrics.outage(self.now);
+        if let Some(outage) = outage {
+            self.reached.takes_effect(coverage::of_outage(outage).into(), self.now);
+        }
+        match outage {
             None if matches!(self.scenario.metrics, Source::Given(_)) => GIVEN_TAKES,
             Some(Outage::Slow) => self.luck.between(5_000, 60_000),
             _ => self.luck.between(50, 3_000),
@@ -56,10 +60,7 @@ impl Simulation {
     }
 
     pub(super) fn measured(&mut self, owner: &str, query: &HttpQuery, sent_at: Timestamp) -> Reply {
-        let outage = self.metrics.outage(sent_at);
-        if let Some(outage) = outage {
-            self.reached.takes_effect(coverage::of_outage(outage).into());
-        }
+        let outage = self.metrics.outage(self.now);
         if let (Source::Given(given), None) = (&mut self.scenario.metrics, outage) {
             return given.answer(owner, query, &self.server, self.now);
         }
@@ -79,13 +80,16 @@ impl Simulation {
         let image = text(rollout, "/spec/template/spec/containers/0/image");
         if image != self.released {
             self.released = image.to_owned();
-            self.reached.begin(self.scenario.lasting(&self.released));
+            self.reached.begin(self.scenario.lasting(&self.released), self.now);
         }
         self.reached.goes_on(Strategy::of(rollout));
         let step = step(rollout);
         self.reached.stand(step);
-        let is_focused = self.released == self.scenario.image_of(2);
-        if let Some(focus) = self.scenario.focus.take_if(|focus| is_focused && step == Some(focus.step)) {
+        let is_next = self.focused != self.released
+            && self.scenario.focuses.first().is_some_and(|focus| step == Some(focus.step));
+        if is_next {
+            self.focused.clone_from(&self.released);
+            let focus = self.scenario.focuses.remove(0);
             let planned = focus.fault.into_iter().map(|fault| (0, fault)).chain(focus.acts);
             for (number, (delay, disturbance)) in planned.enumerate() {
                 self.agenda.insert((plus(self.now, delay), 1_000 + number), disturbance);
