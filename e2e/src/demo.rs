@@ -12,7 +12,7 @@ use anyhow::bail;
 use screen::{Moment, Screen};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-pub use verdict::Verdict;
+pub use verdict::{Sighting, Verdict};
 
 /// The namespace of the demo, and the beginning of its host.
 pub const NAMESPACE: &str = "demo";
@@ -138,20 +138,22 @@ impl Stage {
         Ok(())
     }
 
-    /// Shows the release once a second until `ended` says yes to its status.
+    /// Shows the release once a second, and notes how it stands, until `ended` says yes to its status.
     async fn watch(
-        &self,
+        &mut self,
         version: &str,
         limit: Duration,
         ended: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Moment> {
-        let deadline = Instant::now() + limit;
+        let start = Instant::now();
+        let deadline = start + limit;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         self.screen.head(version);
         loop {
             tick.tick().await;
             let moment = self.look(version).await?;
             self.screen.row(&moment);
+            self.verdict.seen(version, start.elapsed(), &moment);
             if moment.is_observed && ended(&moment.status) {
                 return Ok(moment);
             }

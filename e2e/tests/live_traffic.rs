@@ -1,4 +1,4 @@
-//! A good release and a bad one under live traffic: what `just demo` shows.
+//! A good release and a bad one under live traffic: what `just demo` shows, and what `simulate` has said of it.
 
 use crate::alone;
 use headgate_e2e::demo;
@@ -8,5 +8,6 @@ async fn a_good_release_is_promoted_a_bad_one_comes_back_and_no_request_is_lost(
     let (cluster, _guard) = alone().await?;
     let verdict = demo::run(&cluster).await?;
     assert!(verdict.is_good(), "{verdict}");
+    crate::simulate::compare(&cluster, &verdict).await?;
     cluster.remove_namespace(demo::NAMESPACE).await
 }

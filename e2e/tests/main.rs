@@ -10,6 +10,7 @@ mod leader;
 mod live_traffic;
 mod outage;
 mod recovery;
+mod simulate;
 mod sweep;
 mod user_routes;
 

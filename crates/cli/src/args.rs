@@ -119,6 +119,8 @@ mod tests {
             "x list rollouts -A",
             "x list ro -n prod",
             "x why shop",
+            "x simulate -f rollout.yaml -f more.yaml --metric success-rate=0.97 --fault crash@60s --traffic 200/s -o json",
+            "x simulate -f . --metric errors/rate=nan@30s --promote-after never --pod-start 5s --strict -n prod",
             "x completion bash",
             "x version --short",
             "x pause shop --kubeconfig k --context c --cluster c --user u --server https://h --token t --as a",
@@ -126,7 +128,16 @@ mod tests {
         ] {
             assert!(reads(line), "{line}");
         }
-        for line in ["x", "x promote", "x set image shop", "x get", "x undo", "x promote a --full -a"] {
+        for line in [
+            "x",
+            "x promote",
+            "x set image shop",
+            "x get",
+            "x undo",
+            "x promote a --full -a",
+            "x simulate",
+            "x simulate -f a --fault crash",
+        ] {
             assert!(!reads(line), "{line}");
         }
     }

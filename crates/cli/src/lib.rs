@@ -35,11 +35,14 @@ pub(crate) enum Outcome {
     Done,
     /// The answer was given, and it is bad news: scripts must notice.
     Unwell,
+    /// What was given can't be used; why was said.
+    BadInput,
 }
 
 /// Runs the command that `arguments` (with the program's path first) ask for.
 ///
-/// Exit codes: 0 done; 1 it failed, or the Rollout is Degraded or not Healthy in time; 2 wrong usage.
+/// Exit codes: 0 done; 1 it failed, or the Rollout is Degraded or not Healthy in time, or a simulated release does not go
+/// out; 2 wrong usage, or manifests that can't be tried.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Two providers may be in the graph; rustls wants to be told. An error means that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -52,6 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match runtime.block_on(verbs::run(command, program, &output)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Unwell) => ExitCode::FAILURE,
+        Ok(Outcome::BadInput) => ExitCode::from(2),
         Err(error) => output.fail(&error),
     }
 }

@@ -9,7 +9,7 @@ use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
-use headgate_model::spec::Step;
+use headgate_model::spec::{PauseEnd, Step};
 use headgate_model::{Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor};
 
 /// What the release waits for now; nothing when it is healthy and settled.
@@ -85,7 +85,14 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
 fn pause(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
     let step = record.current_step_index.unwrap_or(0) + 1;
     let skip = format!("`{}`", command(scene, "promote"));
+    let is_timed = matches!(steps::current_step(record, scene.spec), Some(Step::Pause(PauseEnd::After(_))));
     match release::pause_ends(scene, record) {
+        None if is_timed => Wait {
+            on: WaitFor::PauseDuration,
+            message: format!("the pause of step {step} begins"),
+            until: None,
+            ends_with: format!("the end of the pause, or {skip}"),
+        },
         Some(end) => Wait {
             on: WaitFor::PauseDuration,
             message: format!("the pause of step {step} lasts until {end}"),

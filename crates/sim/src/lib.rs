@@ -9,6 +9,8 @@
 //! `stray` for a request of a dead process, `world`, `VIOLATION`); what. `#N` counts requests to the API server from the
 //! time at which faults begin; faults of requests are planned by that number.
 //!
+//! [`forecast`] puts what users have in Git into the same world and tells what a release would do there.
+//!
 //! What it deliberately lacks: threads, clocks, randomness that a seed does not determine, and any decision about
 //! releases: there is one driver.
 
@@ -17,6 +19,7 @@ pub mod checkers;
 pub mod coverage;
 pub mod defects;
 pub mod faults;
+pub mod forecast;
 pub mod kinds;
 pub mod process;
 pub mod random;

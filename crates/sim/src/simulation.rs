@@ -1,9 +1,10 @@
 //! The loop: time jumps from one thing that happens to the next.
 
 mod disturb;
+pub(crate) mod outlook;
 mod surroundings;
 
-use crate::checkers::{Checkers, Violation, Waits, Write, settled};
+use crate::checkers::{Checkers, ENDLESS, Violation, Waits, Write, settled};
 use crate::coverage::{self, Reached};
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate, ThirdParty};
@@ -21,6 +22,7 @@ use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use jiff::{SignedDuration, Timestamp};
+use outlook::Tally;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -82,6 +84,8 @@ pub struct Simulation {
     /// What happens to the leader's next requests.
     next_fates: VecDeque<Fate>,
     metrics: Metrics,
+    /// What clients have sent so far.
+    sent: Tally,
     absent: BTreeSet<Resource>,
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
@@ -123,7 +127,7 @@ fn live(scenario: Scenario, defect: Defect, trace: Trace) -> Outcome {
 }
 
 impl Simulation {
-    fn new(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
+    pub(crate) fn new(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
         let seed = scenario.seed;
         let now = start();
         let pods =
@@ -144,6 +148,7 @@ impl Simulation {
             raced: BTreeSet::new(),
             next_fates: VecDeque::new(),
             metrics: Metrics::new(&scenario.metrics, now),
+            sent: Tally::default(),
             absent: BTreeSet::new(),
             api_down_until: None,
             forbidden: BTreeMap::new(),
@@ -159,6 +164,7 @@ impl Simulation {
             scenario,
         };
         simulation.server.pruned = simulation.scenario.pruned;
+        simulation.checkers.is_forecast = simulation.given().is_some();
         if !simulation.scenario.pruned.is_empty() {
             simulation.checkers.waits = Waits::Pruned;
         }
@@ -255,7 +261,7 @@ impl Simulation {
         self.raced.clear();
     }
 
-    fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
         let mut turns = 0;
         while self.checkers.violations.is_empty() && !done(self) {
             let busy = self.turn();
@@ -264,7 +270,7 @@ impl Simulation {
                 continue;
             }
             if turns >= TURNS_MAX {
-                return self.checkers.judge("6 quiet", Err("turns without an end".to_owned()), self.now);
+                return self.checkers.judge(ENDLESS, Err("turns without an end".to_owned()), self.now);
             }
             let next = self.next().unwrap_or(end).max(plus(self.now, 1));
             self.flow(next.min(end));
@@ -487,7 +493,7 @@ impl Simulation {
         let call = &flight.request.call;
         if let Call::Measure { query, .. } = call {
             let Query::Http(query) = query;
-            let reply = Reply::Measured(self.measured(query, flight.sent_at));
+            let reply = Reply::Measured(self.measured(&flight.request.owner, query, flight.sent_at));
             self.checkers.measured(&reply, self.now);
             return reply;
         }

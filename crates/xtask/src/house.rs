@@ -15,9 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         "headgate-driver",
         &["headgate-api", "headgate-model", "headgate-engine", "headgate-traffic", "headgate-analysis"],
     ),
-    ("headgate-sim", &["headgate-api", "headgate-model", "headgate-driver"]),
+    ("headgate-sim", &["headgate-api", "headgate-model", "headgate-analysis", "headgate-driver"]),
     ("headgate-controller", &["headgate-api", "headgate-model", "headgate-driver"]),
-    ("headgate-cli", &["headgate-api", "headgate-model"]),
+    ("headgate-cli", &["headgate-api", "headgate-model", "headgate-sim"]),
     ("headgate-lab", &[]),
     ("headgate-app", &[]),
 ];

@@ -1,7 +1,23 @@
 //! Whether the demo went as it should.
 
+use super::screen::Moment;
 use crate::load::{Report, UNVERSIONED};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
+
+/// How a release stood at a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Since the release was applied.
+    pub after: Duration,
+    /// Index of the current step; `None` once it was aborted or promoted.
+    pub step: Option<u64>,
+    /// The canary's weight in the VirtualService.
+    pub weight: i64,
+    /// The phase.
+    pub phase: String,
+}
 
 /// What the demo has shown.
 #[derive(Debug, Default)]
@@ -26,6 +42,8 @@ pub struct Verdict {
     pub lost: u64,
     /// Answers that no version gave (a gateway without a route).
     pub unversioned: u64,
+    /// How each version was released, look by look.
+    pub releases: BTreeMap<String, Vec<Sighting>>,
     /// What broke the demo off, and the first requests that were lost.
     pub details: Vec<String>,
 }
@@ -37,6 +55,20 @@ impl Verdict {
         self.unversioned = report.total.answered_by(UNVERSIONED);
         self.details
             .extend(report.first_lost.iter().map(|lost| format!("lost at {}: {:?}", lost.at, lost.cause)));
+    }
+
+    pub(super) fn seen(&mut self, version: &str, after: Duration, moment: &Moment) {
+        if !moment.is_observed {
+            return;
+        }
+        let text = |field: &str| moment.status[field].as_str().unwrap_or_default();
+        let is_under_way = moment.status["abort"] != true && text("stableRS") != text("currentPodHash");
+        self.releases.entry(version.to_owned()).or_default().push(Sighting {
+            after,
+            step: moment.status["currentStepIndex"].as_u64().filter(|_| is_under_way),
+            weight: moment.weight,
+            phase: text("phase").to_owned(),
+        });
     }
 
     pub(super) fn broken(&mut self, why: String) {

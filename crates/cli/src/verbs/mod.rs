@@ -9,6 +9,7 @@ mod promote;
 mod restart;
 mod retry;
 mod set;
+mod simulate;
 mod status;
 mod steer;
 mod terminate;
@@ -39,6 +40,7 @@ pub(crate) enum Verb {
     Restart(restart::Restart),
     Set(set::Set),
     Terminate(terminate::Terminate),
+    Simulate(simulate::Simulate),
     Completion(completion::Completion),
     Version(version::Version),
 }
@@ -52,10 +54,11 @@ pub(crate) struct Context<'a> {
 
 /// Runs the verb that was asked for.
 pub(crate) async fn run(line: CommandLine, program: Program, output: &Output) -> Result<Outcome> {
-    // These two work without a cluster.
+    // These three work without a cluster.
     let verb = match line.verb {
         Verb::Completion(verb) => return verb.run(program, output),
         Verb::Version(verb) => return verb.run(program, output),
+        Verb::Simulate(verb) => return verb.run(line.global.connection.namespace.as_deref(), output),
         verb => verb,
     };
     let cluster = Cluster::from(line.global.connection.connect().await?);
@@ -73,7 +76,7 @@ pub(crate) async fn run(line: CommandLine, program: Program, output: &Output) ->
         Verb::Restart(verb) => verb.run(&context).await,
         Verb::Set(verb) => verb.run(&context).await,
         Verb::Terminate(verb) => verb.run(&context).await,
-        Verb::Completion(_) | Verb::Version(_) => Ok(Outcome::Done),
+        Verb::Completion(_) | Verb::Version(_) | Verb::Simulate(_) => Ok(Outcome::Done),
     }
 }
 

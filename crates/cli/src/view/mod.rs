@@ -5,6 +5,7 @@
 
 pub mod age;
 pub mod analysis;
+pub mod forecast;
 pub mod images;
 pub mod list;
 pub mod paint;

@@ -39,6 +39,20 @@ fn a_good_release_goes_out_step_by_step_and_the_old_pods_go_last() {
 }
 
 #[test]
+fn a_timed_pause_never_asks_for_a_user() {
+    let steps = json!([{"setWeight": 25}, {"pause": {"duration": 60}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    let mut kinds = std::collections::BTreeSet::new();
+    for _ in 0..30 {
+        world.step();
+        kinds.insert(world.waits_for().to_owned());
+        world.kubelet();
+    }
+    assert!(kinds.contains("PauseDuration") && !kinds.contains("UserPromotion"), "{kinds:?}");
+}
+
+#[test]
 fn aborted_canary_keeps_stable_serving_and_goes_after_the_delay() {
     let mut world = two_steps();
     world.release(2);

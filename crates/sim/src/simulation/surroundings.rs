@@ -4,6 +4,7 @@ use super::Simulation;
 use crate::coverage;
 use crate::faults::Outage;
 use crate::kinds::{Step, Strategy};
+use crate::world::metrics::Source;
 use crate::world::plus;
 use crate::world::server::{number, text};
 use headgate_api::labels::POD_TEMPLATE_HASH;
@@ -12,11 +13,15 @@ use headgate_model::{HttpQuery, Reply};
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// A measurement whose value is given takes so long, in milliseconds.
+const GIVEN_TAKES: i64 = 20;
+
 impl Simulation {
     /// Requests flow from now until then.
     pub(super) fn flow(&mut self, until: Timestamp) {
         let flow = self.proxies.flow(&self.pods);
         let milliseconds = i64::try_from(until.duration_since(self.now).as_millis()).unwrap_or(i64::MAX);
+        self.sent.add(&flow, milliseconds);
         let errors = |hash: &str| {
             let image = self.image(hash).unwrap_or_default();
             self.scenario.health.get(image).map_or(0, |health| health.errors_percent)
@@ -48,12 +53,17 @@ impl Simulation {
             self.reached.takes_effect(coverage::of_outage(outage).into(), self.now);
         }
         match outage {
+            None if matches!(self.scenario.metrics, Source::Given(_)) => GIVEN_TAKES,
             Some(Outage::Slow) => self.luck.between(5_000, 60_000),
             _ => self.luck.between(50, 3_000),
         }
     }
 
-    pub(super) fn measured(&mut self, query: &HttpQuery, sent_at: Timestamp) -> Reply {
+    pub(super) fn measured(&mut self, owner: &str, query: &HttpQuery, sent_at: Timestamp) -> Reply {
+        let outage = self.metrics.outage(self.now);
+        if let (Source::Given(given), None) = (&mut self.scenario.metrics, outage) {
+            return given.answer(owner, query, &self.server, self.now);
+        }
         let limit = i64::from(query.timeout_seconds) * 1_000;
         if plus(sent_at, limit) < self.now {
             return Reply::Failed(format!("no answer within {} s", query.timeout_seconds));

@@ -1,5 +1,6 @@
 //! A Prometheus that scrapes what the proxies have sent to each version, and sometimes does not answer.
 
+use super::given::Given;
 use super::plus;
 use super::pods::Health;
 use super::server::{Server, text};
@@ -21,6 +22,8 @@ pub enum Source {
         /// Rates are over so long, in milliseconds.
         window: i64,
     },
+    /// From what somebody has said that the metrics are.
+    Given(Box<Given>),
 }
 
 /// Requests of a version, in thousandths, since the beginning.
@@ -43,13 +46,18 @@ pub struct Metrics {
     outage: Option<(Timestamp, Timestamp, Outage)>,
 }
 
+/// How often pods are scraped when nobody looks, in milliseconds.
+const NOTHING_TO_SCRAPE: i64 = 3_600_000;
 /// Requests in a second.
 const RATE: i64 = 200;
 
 impl Metrics {
     /// A provider that has seen nothing.
     pub fn new(source: &Source, now: Timestamp) -> Self {
-        let Source::Traffic { interval, window } = *source;
+        let (interval, window) = match source {
+            Source::Traffic { interval, window } => (*interval, *window),
+            Source::Given(_) => (NOTHING_TO_SCRAPE, NOTHING_TO_SCRAPE),
+        };
         let (counts, samples) = Default::default();
         Self { interval, window, counts, samples, next: now, outage: None }
     }
@@ -159,7 +167,7 @@ fn decimal(thousandths: i64) -> String {
     format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000)
 }
 
-fn vector(value: Option<String>) -> Reply {
+pub(super) fn vector(value: Option<String>) -> Reply {
     let series: Vec<_> =
         value.into_iter().map(|value| json!({ "metric": {}, "value": [0, value] })).collect();
     let body = json!({ "status": "success", "data": { "resultType": "vector", "result": series } });

@@ -1,5 +1,6 @@
 //! The virtual cluster: what is real, whoever knows it already.
 
+pub mod given;
 pub mod metrics;
 pub mod patch;
 pub mod pods;

@@ -147,13 +147,20 @@ fn news(change: &Change) -> Option<News> {
     }
 }
 
-/// The weights of a VirtualService's weighted route, by Service.
+/// The weights of a VirtualService, by Service: those of the first of its routes that has several destinations, else
+/// of its route `primary`, else of its first one.
 pub fn weights(route: &Value) -> Weights {
-    let routes = route.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
-    let primary = routes.into_iter().find(|route| text(route, "/name") == "primary");
-    let destinations = primary.and_then(|route| route.get("route")?.as_array()).into_iter().flatten();
+    let routes = || route.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
+    let splits = |route: &&Value| route.get("route").and_then(Value::as_array).is_some_and(|to| to.len() > 1);
+    let primary = || routes().find(|route| text(route, "/name") == "primary");
+    let chosen = routes().find(splits).or_else(primary).or_else(|| routes().next());
+    let destinations = chosen.and_then(|route| route.get("route")?.as_array()).into_iter().flatten();
+    let whole = |destination: &Value| destination.get("weight").is_none().then_some(100);
     let weight = |destination: &Value| {
-        (text(destination, "/destination/host").to_owned(), super::server::number(destination, "/weight"))
+        // `shop`, `shop.store` and `shop.store.svc.cluster.local` are one Service.
+        let service = text(destination, "/destination/host").split('.').next().unwrap_or_default();
+        let weight = whole(destination).unwrap_or_else(|| super::server::number(destination, "/weight"));
+        (service.to_owned(), weight)
     };
     destinations.map(weight).collect()
 }

@@ -1,0 +1,242 @@
+//! How a release goes: the world runs until it has ended, and somebody promotes where a release waits for that.
+
+use super::{Options, Problem, RELEASED, Verdict};
+use crate::faults::Disturbance;
+use crate::simulation::Simulation;
+use crate::simulation::outlook::Tally;
+use crate::user::Act;
+use crate::world::plus;
+use crate::world::server::{number, text};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// A release that stands still for so long hangs, in milliseconds, unless it waits for a known time or for an analysis.
+const PATIENCE: i64 = 3_600_000;
+/// And one that takes longer than this anyway.
+const LONGEST: i64 = 31 * 86_400_000;
+/// Pods that are no longer needed are looked after for so long, in milliseconds.
+const CLEARS_WITHIN: i64 = 600_000;
+
+/// What came of a release.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    pub(super) verdict: Verdict,
+    /// Why, in the controller's words; empty when it is promoted.
+    pub(super) message: String,
+    pub(super) started_at: Timestamp,
+    /// When its end was decided; what follows is the way back, or the end of old pods.
+    pub(super) decided_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    /// Hash of the version before.
+    pub(super) old: String,
+    /// Hash of the new version.
+    pub(super) new: String,
+    /// When somebody promoted.
+    pub(super) promoted_by_hand: Vec<Timestamp>,
+    pub(super) sent_before: Tally,
+    pub(super) sent_after: Tally,
+}
+
+/// Why the world stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stop {
+    /// The release has ended.
+    Ended(Verdict),
+    /// The spec can't be carried out.
+    Invalid(String),
+    /// It waits for a person, since then.
+    Person(String),
+}
+
+/// The version of the manifests goes out; says how long that takes.
+pub(super) fn go_out(simulation: &mut Simulation) -> Result<SignedDuration, Problem> {
+    let started_at = simulation.now();
+    loop {
+        match follow(simulation, "", &mut Vec::new())? {
+            Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
+            Some(Stop::Ended(Verdict::Promoted)) => return Ok(simulation.now().duration_since(started_at)),
+            // It is not the release that people are asked about.
+            Some(Stop::Person(_)) => simulation.plan(0, Disturbance::User(Act::Promote)),
+            Some(Stop::Ended(_)) | None => {
+                return Err(Problem::NotReleasable(why(simulation.rollout())));
+            }
+        }
+        let until = plus(simulation.now(), 1_000);
+        simulation.run_until(until, |_| false);
+    }
+}
+
+/// A new version is released.
+pub(super) fn release(simulation: &mut Simulation, options: &Options) -> Result<Course, Problem> {
+    let started_at = simulation.now();
+    let old = text(simulation.rollout(), "/status/currentPodHash").to_owned();
+    let sent_before = simulation.sent().clone();
+    simulation.begin_given();
+    simulation.plan(0, Disturbance::User(Act::Release(RELEASED)));
+    for fault in &options.faults {
+        if let Some(disturbance) = fault.disturbance() {
+            simulation.plan(milliseconds(fault.at), disturbance);
+        }
+    }
+    let mut promoted_by_hand = Vec::new();
+    let mut handled = Vec::new();
+    let verdict = loop {
+        match follow(simulation, &old, &mut handled)? {
+            Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
+            Some(Stop::Ended(verdict)) => break verdict,
+            Some(Stop::Person(_)) => {
+                let Some(after) = options.promote_after.map(milliseconds) else { break Verdict::Waits };
+                promoted_by_hand.push(plus(simulation.now(), after));
+                simulation.plan(after, Disturbance::User(Act::Promote));
+            }
+            None => break Verdict::Hangs,
+        }
+    };
+    let decided_at = decided_at(simulation, verdict, started_at);
+    if matches!(verdict, Verdict::Promoted | Verdict::Aborted) {
+        clear_away(simulation);
+    }
+    let rollout = simulation.rollout();
+    let message = if verdict == Verdict::Promoted { String::new() } else { why(rollout) };
+    Ok(Course {
+        verdict,
+        message,
+        started_at,
+        decided_at,
+        ended_at: simulation.now(),
+        new: text(rollout, "/status/currentPodHash").to_owned(),
+        old,
+        promoted_by_hand,
+        sent_before,
+        sent_after: simulation.sent().clone(),
+    })
+}
+
+impl Course {
+    /// Seconds since the release began, to a tenth.
+    pub(super) fn seconds(&self, time: Timestamp) -> f64 {
+        super::seconds(time.duration_since(self.started_at))
+    }
+
+    /// Faults that were to happen after the end.
+    pub(super) fn late_faults(&self, options: &Options) -> Vec<String> {
+        let length = self.ended_at.duration_since(self.started_at);
+        let late = options.faults.iter().filter(|fault| fault.at > length);
+        late.map(|fault| format!("after the end, so without effect: {} at {:#}", fault.describe(), fault.at))
+            .collect()
+    }
+}
+
+/// Lets the world run until the pods that are no longer needed are gone, if they ever are.
+fn clear_away(simulation: &mut Simulation) {
+    let until = plus(simulation.now(), CLEARS_WITHIN);
+    simulation.run_until(until, |simulation| {
+        let rollout = simulation.rollout();
+        text(rollout, "/status/waiting/kind") != "ScaleDownDelay"
+            && number(rollout, "/status/replicas") <= number(rollout, "/spec/replicas")
+    });
+}
+
+/// Lets the world run until something is to be said; `None` when it stands still for too long. Waits for a person that
+/// were `handled` are passed over.
+fn follow(
+    simulation: &mut Simulation,
+    old: &str,
+    handled: &mut Vec<String>,
+) -> Result<Option<Stop>, Problem> {
+    let last = plus(simulation.now(), LONGEST);
+    while simulation.now() < last {
+        let before = signs_of_life(simulation);
+        let slice = plus(simulation.now(), PATIENCE);
+        let stops = |simulation: &Simulation| stop(simulation.rollout(), old, handled);
+        let unanswered =
+            |simulation: &Simulation| simulation.given().and_then(|given| given.unanswered.clone());
+        simulation
+            .run_until(slice, |simulation| stops(simulation).is_some() || unanswered(simulation).is_some());
+        if let Some(broken) = simulation.broken_rule() {
+            return Err(Problem::BrokenRule(broken));
+        }
+        if let Some(metric) = unanswered(simulation) {
+            return Err(Problem::Unanswered(metric));
+        }
+        if let Some(stop) = stops(simulation) {
+            if let Stop::Person(since) = &stop {
+                handled.push(since.clone());
+            }
+            return Ok(Some(stop));
+        }
+        let rollout = simulation.rollout();
+        let until: Option<Timestamp> = text(rollout, "/status/waiting/until").parse().ok();
+        let is_expected = text(rollout, "/status/waiting/kind") == "Analysis"
+            || until.is_some_and(|until| until > simulation.now());
+        if !is_expected && signs_of_life(simulation) == before {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+/// What changes while a release goes on.
+fn signs_of_life(simulation: &Simulation) -> [Value; 4] {
+    ["/status/currentStepIndex", "/status/phase", "/status/waiting/message", "/status/availableReplicas"]
+        .map(|place| simulation.rollout().pointer(place).cloned().unwrap_or_default())
+}
+
+fn stop(rollout: &Value, old: &str, handled: &[String]) -> Option<Stop> {
+    let is_observed =
+        number(rollout, "/metadata/generation").to_string() == text(rollout, "/status/observedGeneration");
+    if !is_observed {
+        return None;
+    }
+    if let Some(message) = invalid(rollout) {
+        return Some(Stop::Invalid(message));
+    }
+    let is_new = text(rollout, "/status/currentPodHash") != old;
+    let is_aborted = rollout.pointer("/status/abort") == Some(&Value::Bool(true));
+    let waits_for = text(rollout, "/status/waiting/kind");
+    match (text(rollout, "/status/phase"), waits_for) {
+        (_, "AfterAbort") if is_aborted => Some(Stop::Ended(Verdict::Aborted)),
+        ("Healthy", _) if is_new => Some(Stop::Ended(Verdict::Promoted)),
+        ("Degraded", _) if !is_aborted && is_new => Some(Stop::Ended(Verdict::Degraded)),
+        (_, "InconclusiveAnalysis") => Some(Stop::Ended(Verdict::Inconclusive)),
+        (_, "UserPromotion" | "UserUnpause") => {
+            let since = text(rollout, "/status/waiting/since").to_owned();
+            Some(Stop::Person(since))
+                .filter(|stop| !handled.iter().any(|one| *stop == Stop::Person(one.clone())))
+        }
+        _ => None,
+    }
+}
+
+/// What the controller says of a spec that can't be carried out.
+fn invalid(rollout: &Value) -> Option<String> {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array)?;
+    let found = conditions
+        .iter()
+        .find(|one| text(one, "/type") == "InvalidSpec" && text(one, "/status") == "True")?;
+    Some(format!("InvalidSpec: {}", text(found, "/message")))
+}
+
+/// Why a release stands where it does.
+fn why(rollout: &Value) -> String {
+    let message = text(rollout, "/status/message");
+    if message.is_empty() { text(rollout, "/status/waiting/message").to_owned() } else { message.to_owned() }
+}
+
+/// When the end was decided: an abort is recorded long before the old version has all of its pods again.
+fn decided_at(simulation: &Simulation, verdict: Verdict, started_at: Timestamp) -> Timestamp {
+    let target = simulation.scenario().target();
+    let aborts = simulation.server().history().iter().filter(|(time, _)| *time >= started_at);
+    let mut aborts = aborts.filter(|(_, change)| {
+        matches!(change, crate::world::server::Change::Applied(resource, object)
+            if *resource == target.resource && object.pointer("/status/abort") == Some(&Value::Bool(true)))
+    });
+    match verdict {
+        Verdict::Aborted => aborts.next().map_or(simulation.now(), |(time, _)| *time),
+        _ => simulation.now(),
+    }
+}
+
+fn milliseconds(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}

@@ -1,0 +1,198 @@
+//! What users have in their files: one Rollout, and what belongs to it.
+
+use super::{GivenMetric, Options, Problem};
+use crate::world::given::names;
+use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::server::text;
+use headgate_driver::io::{ObjectRef, Resource};
+use headgate_driver::resources::{
+    ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES,
+};
+use headgate_driver::{Driver, Options as DriverOptions};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The Service and the route by which clients reach a Rollout without a router: all of its pods alike.
+const EVERYBODY: &str = "headgate-forecast-all";
+
+/// The objects of a forecast.
+#[derive(Clone, Debug)]
+pub(super) struct Manifests {
+    pub(super) rollout: Value,
+    pub(super) surroundings: Vec<(ObjectRef, Value)>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Manifests {
+    /// Sorts objects, and makes up what is missing where that is allowed.
+    pub(super) fn read(objects: Vec<Value>, options: &Options) -> Result<Self, Problem> {
+        let known: BTreeSet<Resource> = Driver::new(DriverOptions::default())
+            .watches()
+            .into_iter()
+            .map(|watch| watch.resource)
+            .filter(|resource| ![ROLLOUTS, ANALYSIS_RUNS, REPLICA_SETS].contains(resource))
+            .collect();
+        let (mut rollouts, mut surroundings, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
+        for object in objects.into_iter().flat_map(items).filter(|object| !object.is_null()) {
+            let resource = known.iter().find(|resource| is_of(&object, **resource));
+            if is_of(&object, ROLLOUTS) {
+                rollouts.push(in_namespace(object, &options.namespace));
+            } else if let Some(resource) = resource {
+                let object =
+                    if resource.namespaced { in_namespace(object, &options.namespace) } else { object };
+                surroundings.push((reference(*resource, &object), object));
+            } else {
+                ignored.push(format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name")));
+            }
+        }
+        let names: Vec<String> = rollouts.iter().map(|one| text(one, "/metadata/name").to_owned()).collect();
+        let rollout = match (rollouts.pop(), names.len()) {
+            (Some(rollout), 1) => rollout,
+            (None, _) => return Err(Problem::NoRollout),
+            (Some(_), _) => return Err(Problem::SeveralRollouts(names)),
+        };
+        let mut manifests = Self { rollout, surroundings, notes: Vec::new() };
+        if !ignored.is_empty() {
+            manifests.notes.push(format!("not needed for a forecast: {}", ignored.join(", ")));
+        }
+        if !options.strict {
+            manifests.make_up();
+        }
+        if !manifests.is_routed() {
+            manifests.let_everybody_in();
+        }
+        Ok(manifests)
+    }
+
+    /// Whether a router splits the traffic.
+    pub(super) fn is_routed(&self) -> bool {
+        self.rollout.pointer("/spec/strategy/canary/trafficRouting").is_some_and(|routing| !routing.is_null())
+    }
+
+    /// Every metric that was given must be one of a template.
+    pub(super) fn check_metrics(&self, given: &[GivenMetric]) -> Result<(), Problem> {
+        let templates = self.surroundings.iter().filter(|(target, _)| {
+            [ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES].contains(&target.resource)
+        });
+        let all: Vec<(&str, &str)> = templates
+            .flat_map(|(target, template)| names(template).map(move |name| (target.name.as_str(), name)))
+            .collect();
+        let is_there = |one: &GivenMetric| {
+            let fits = |(template, name): &(&str, &str)| {
+                *name == one.name && one.template.as_deref().is_none_or(|wanted| wanted == *template)
+            };
+            all.iter().any(fits)
+        };
+        let Some(unknown) = given.iter().find(|one| !is_there(one)) else { return Ok(()) };
+        let name = match &unknown.template {
+            Some(template) => format!("{template}/{}", unknown.name),
+            None => unknown.name.clone(),
+        };
+        let known = all.iter().map(|(template, name)| format!("{template}/{name}")).collect();
+        Err(Problem::UnknownMetric { name, known })
+    }
+
+    fn has(&self, target: &ObjectRef) -> bool {
+        self.surroundings.iter().any(|(place, _)| place == target)
+    }
+
+    fn beside(&self, resource: Resource, name: &str) -> ObjectRef {
+        let namespace = text(&self.rollout, "/metadata/namespace").to_owned();
+        ObjectRef { resource, namespace, name: name.to_owned() }
+    }
+
+    fn make_up(&mut self) {
+        let canary = self.rollout.pointer("/spec/strategy/canary").cloned().unwrap_or_default();
+        let services = [text(&canary, "/stableService"), text(&canary, "/canaryService")];
+        for name in services.into_iter().filter(|name| !name.is_empty()) {
+            self.add(self.beside(SERVICES, name), self.service());
+        }
+        let istio = canary.pointer("/trafficRouting/istio").unwrap_or(&Value::Null);
+        let many = istio.get("virtualServices").and_then(Value::as_array).into_iter().flatten();
+        for named in istio.get("virtualService").into_iter().chain(many) {
+            let name = text(named, "/name");
+            // `name.namespace` names a VirtualService elsewhere.
+            let (name, namespace) =
+                name.split_once('.').map_or((name, None), |(name, other)| (name, Some(other)));
+            let mut target = self.beside(VIRTUAL_SERVICES, name);
+            if let Some(namespace) = namespace {
+                namespace.clone_into(&mut target.namespace);
+            }
+            if !name.is_empty() {
+                self.add(target, virtual_service(named, services));
+            }
+        }
+    }
+
+    /// Adds an object that is not there, and says so.
+    fn add(&mut self, target: ObjectRef, body: Value) {
+        if self.has(&target) {
+            return;
+        }
+        let body = named(body, &target);
+        self.notes.push(format!("{} {} is not in the files: made up", target.resource.kind, target.name));
+        self.surroundings.push((target, body));
+    }
+
+    /// A Service that selects all pods of the Rollout.
+    fn service(&self) -> Value {
+        json!({ "spec": { "selector": self.rollout.pointer("/spec/selector/matchLabels") } })
+    }
+
+    fn let_everybody_in(&mut self) {
+        let route = json!({ "spec": { "http": [{ "route": [{ "destination": { "host": EVERYBODY } }] }] } });
+        for (resource, body) in [(SERVICES, self.service()), (VIRTUAL_SERVICES, route)] {
+            let target = self.beside(resource, EVERYBODY);
+            let body = named(body, &target);
+            self.surroundings.push((target, body));
+        }
+    }
+}
+
+/// The objects of a list, or the object itself.
+fn items(object: Value) -> Vec<Value> {
+    let is_list = text(&object, "/kind").ends_with("List");
+    match object.get("items").and_then(Value::as_array) {
+        Some(items) if is_list => items.clone(),
+        _ => vec![object],
+    }
+}
+
+fn is_of(object: &Value, resource: Resource) -> bool {
+    let group = text(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    text(object, "/kind") == resource.kind && group == resource.group
+}
+
+fn reference(resource: Resource, object: &Value) -> ObjectRef {
+    crate::world::server::reference(resource, object)
+}
+
+fn in_namespace(mut object: Value, namespace: &str) -> Value {
+    if text(&object, "/metadata/namespace").is_empty()
+        && let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut)
+    {
+        metadata.insert("namespace".to_owned(), json!(namespace));
+    }
+    object
+}
+
+fn named(mut body: Value, target: &ObjectRef) -> Value {
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("metadata".to_owned(), json!({ "name": target.name, "namespace": target.namespace }));
+    }
+    body
+}
+
+/// A VirtualService whose named routes split between the two Services.
+fn virtual_service(written: &Value, services: [&str; 2]) -> Value {
+    let [stable, canary] = services;
+    let routes = written.get("routes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let routes = if routes.is_empty() { vec![json!("primary")] } else { routes };
+    let http = routes.into_iter().map(|name| {
+        json!({ "name": name, "route": [
+            { "destination": { "host": stable }, "weight": 100 },
+            { "destination": { "host": canary }, "weight": 0 },
+        ]})
+    });
+    json!({ "spec": { "http": http.collect::<Vec<_>>() } })
+}
