@@ -200,7 +200,7 @@ impl Simulation {
         }
         self.end_faults();
         self.written_at = self.now;
-        self.run_until(plus(self.now, SETTLES_WITHIN), |simulation| simulation.is_idle());
+        self.run_until(plus(self.now, SETTLES_WITHIN), Self::is_idle);
         self.trace.say("world", || "has had the time to settle".to_owned(), self.now);
         self.settled_at = Some(self.now);
         self.run_until(plus(self.now, QUIET_FOR), |_| false);

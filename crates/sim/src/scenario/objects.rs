@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 pub(super) fn surroundings(router: Router) -> Vec<(ObjectRef, Value)> {
     let mut objects = vec![
-        (at(ANALYSIS_TEMPLATES, "success"), template("success", json!(3))),
-        (at(ANALYSIS_TEMPLATES, "watch"), template("watch", Value::Null)),
+        (at(ANALYSIS_TEMPLATES, "success"), template("success", &json!(3))),
+        (at(ANALYSIS_TEMPLATES, "watch"), template("watch", &Value::Null)),
         (at(SERVICES, "shop-stable"), service("shop-stable")),
         (at(SERVICES, "shop-canary"), service("shop-canary")),
     ];
@@ -58,7 +58,7 @@ pub(crate) fn traffic_routing() -> Value {
     json!({ "istio": { "virtualService": { "name": ROLLOUT, "routes": ["primary"] } } })
 }
 
-fn template(name: &str, count: Value) -> Value {
+fn template(name: &str, count: &Value) -> Value {
     let metric = |name: &str, query: &str, condition: &str| {
         let mut metric = json!({
             "name": name, "interval": if count.is_null() { "20s" } else { "10s" }, "failureLimit": 1, "consecutiveErrorLimit": 4,
