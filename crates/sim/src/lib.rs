@@ -13,6 +13,7 @@
 //! releases: there is one driver.
 
 pub mod checkers;
+pub mod conformance;
 pub mod defects;
 pub mod faults;
 pub mod process;

@@ -1,5 +1,7 @@
 //! The virtual cluster: what is real, whoever knows it already.
 
+mod defaults;
+pub mod jobs;
 pub mod metrics;
 pub mod patch;
 pub mod pods;
