@@ -67,8 +67,8 @@ pub(crate) struct Store {
     kinds: BTreeMap<Resource, KindState>,
     children: BTreeMap<String, BTreeSet<ObjectRef>>,
     tombstones: BTreeMap<String, ObjectRef>,
-    /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: an answer that was under
-    /// way meanwhile must not bring it back.
+    /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: neither an answer that was
+    /// under way meanwhile nor a list of a server that lags behind may bring it back.
     gone: VecDeque<(String, String)>,
     /// Objects of others that some Rollout names.
     wanted: BTreeSet<ObjectRef>,
@@ -135,8 +135,10 @@ impl Store {
         {
             listing.insert((reference.namespace.clone(), reference.name.clone()));
         }
-        let comes_late = source == Source::Answer && self.is_older_than_its_deletion(&object);
-        if comes_late || self.tombstones.contains_key(object::uid(&object)) || !self.is_kept(&reference) {
+        if self.is_older_than_its_deletion(&object)
+            || self.tombstones.contains_key(object::uid(&object))
+            || !self.is_kept(&reference)
+        {
             return Change::default();
         }
         let expected = match (self.objects.get(&reference), source) {
@@ -203,8 +205,17 @@ impl Store {
         }
     }
 
-    /// A live read has not found this object.
-    pub(crate) fn absent(&mut self, reference: &ObjectRef) -> Change {
+    /// A live read has not found this object. Events from before its deletion may still be on their way: of a kind of ours
+    /// they do not bring it back.
+    pub(crate) fn not_found(&mut self, reference: &ObjectRef) -> Change {
+        match self.get(reference).map(|stored| object::uid(stored).to_owned()) {
+            Some(uid) if !is_foreign(reference.resource) => self.bury(reference, &uid),
+            _ => self.absent(reference),
+        }
+    }
+
+    /// This object is not there.
+    fn absent(&mut self, reference: &ObjectRef) -> Change {
         let mut change = self.forget(reference);
         if is_foreign(reference.resource) && self.is_kept(reference) {
             self.objects.insert(reference.clone(), Entry::Absent);
@@ -401,6 +412,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_live_read_has_not_found_is_not_brought_back_by_events_from_before_its_deletion() {
+        let mut store = Store::default();
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.not_found(&reference(REPLICA_SETS));
+        store.put(REPLICA_SETS, set("u", "2", 4), Source::Watch);
+        assert_eq!(replicas(&store), None);
+        store.deleted(REPLICA_SETS, &set("u", "3", 4));
+        store.put(REPLICA_SETS, set("another", "5", 7), Source::Watch);
+        assert_eq!(replicas(&store), Some(7));
+        assert!(store.tombstones.is_empty());
+    }
+
+    #[test]
     fn an_answer_that_was_under_way_does_not_bring_back_what_is_gone() {
         let mut store = Store::default();
         store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
@@ -413,6 +437,20 @@ mod tests {
             store.deleted(REPLICA_SETS, &set(&number.to_string(), "9", 1));
         }
         assert_eq!(store.gone.len(), GONE_MAX);
+    }
+
+    #[test]
+    fn a_list_that_lags_behind_does_not_bring_back_what_is_gone() {
+        let mut store = Store::default();
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.bury(&reference(REPLICA_SETS), "u");
+        store.deleted(REPLICA_SETS, &set("u", "4", 3));
+        store.list_started(REPLICA_SETS);
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.synced(REPLICA_SETS);
+        assert_eq!(replicas(&store), None);
+        store.put(REPLICA_SETS, set("u", "5", 2), Source::Watch);
+        assert_eq!(replicas(&store), Some(2), "it only did not match the watch's selector for a while");
     }
 
     #[test]
@@ -442,7 +480,7 @@ mod tests {
         assert_eq!(store.observed(&service), Observed::Unknown, "nobody names it, so it is not kept");
         assert!(store.want(service.clone()), "it must be read");
         assert_eq!(store.unread(SERVICES), [reference(SERVICES)]);
-        store.absent(&service);
+        store.not_found(&service);
         assert_eq!(store.observed(&service), Observed::Absent);
         assert_eq!(store.unread(SERVICES), []);
         store.put(SERVICES, set("s", "2", 0), Source::Watch);

@@ -96,13 +96,20 @@ fn hold(
         analysis::plan(&scene, &mut record, &mut effects);
         plan = cutover::plan(&scene, &mut record);
         phase::describe(&scene, &mut record);
-    } else if snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record) {
+    } else if is_sized_by_number(&scene, &record)
+        || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
+    {
         plan = cutover::follow_user(&scene, &record);
     }
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(scene.old.waiting.as_ref(), now));
     let wake_at = plan.wake.iter().copied().filter(|wake| *wake > now).min();
     finish(&scene, record, effects, plan, wake_at)
+}
+
+/// True between releases: the number of pods is all that their size depends on.
+fn is_sized_by_number(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    steps::stage(record, scene.spec) == Stage::Promoted
 }
 
 /// True unless new steps came with the spec that can't be carried out: then the stored index says nothing of them.

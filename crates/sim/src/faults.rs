@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! What goes wrong: the kinds of faults that there are, and single faults of each.
 
 use crate::user::Act;
 use headgate_driver::io::Resource;
@@ -35,6 +35,12 @@ pub enum Outage {
     Down,
     /// HTTP 503.
     Unavailable,
+    /// The truth, half a minute late.
+    Slow,
+    /// What was true when it began.
+    Stale,
+    /// A text where a number belongs.
+    WrongType,
 }
 
 /// What others do.
@@ -46,6 +52,8 @@ pub enum ThirdParty {
     ForeignRoute,
     /// Deletes a pod.
     DeletePod,
+    /// Deletes all pods of a node, as a drain for maintenance does.
+    DrainNode,
     /// Deletes a ReplicaSet.
     DeleteSet(Whose),
     /// Scales the ReplicaSet of the newest version.
@@ -70,10 +78,17 @@ pub enum Disturbance {
     User(Act),
     /// Somebody else does.
     ThirdParty(ThirdParty),
+    /// This happens to the next request of the leading process.
+    NextRequest(Fate),
     /// The leading process dies; another one starts.
     Crash,
     /// The leading process stands still for a minute; another one leads meanwhile.
     Freeze,
+    /// Another process leads, and the one before it goes on for so long before it notices.
+    TwoLeaders {
+        /// So long.
+        seconds: i64,
+    },
     /// Events of a kind come late.
     SlowWatch {
         /// The kind.
@@ -100,13 +115,36 @@ pub enum Disturbance {
         seconds: i64,
     },
     /// Ready pods become unready.
-    PodsCrash {
+    PodsUnready {
         /// Whose.
         of: Whose,
         /// So many in a hundred.
         share: i64,
         /// For so long.
         seconds: i64,
+    },
+    /// Containers end by themselves whenever they have been ready for a moment.
+    PodsFail {
+        /// Whose.
+        of: Whose,
+        /// For so long.
+        seconds: i64,
+        /// Whether each restart waits twice as long as the last: a crash loop. Otherwise readiness flaps.
+        backs_off: bool,
+    },
+    /// A node cannot be reached: its pods serve nobody, and count as ready for 40 s more.
+    NodeLost {
+        /// For so long.
+        seconds: i64,
+    },
+    /// An autoscaler sets `spec.replicas` every 15 s.
+    Autoscale {
+        /// Never below.
+        least: i64,
+        /// Never above.
+        most: i64,
+        /// So often.
+        rounds: u32,
     },
     /// An object that the Rollout names is deleted, and created again as it first was.
     Missing {
@@ -128,6 +166,18 @@ pub enum Disturbance {
         kind: Resource,
         /// Its name.
         name: &'static str,
+    },
+    /// The CRD of a router's kind is deleted, its objects with it.
+    MissingCrd {
+        /// The kind.
+        kind: Resource,
+        /// For so long.
+        seconds: i64,
+    },
+    /// The end of [`Disturbance::MissingCrd`].
+    FoundCrd {
+        /// The kind.
+        kind: Resource,
     },
     /// Writes of controllers to a kind are refused: a quota, a webhook, rights that were taken away.
     Forbidden {

@@ -12,10 +12,13 @@
 //! What it deliberately lacks: threads, clocks, randomness that a seed does not determine, and any decision about
 //! releases: there is one driver.
 
+pub mod campaign;
 pub mod checkers;
 pub mod conformance;
+pub mod coverage;
 pub mod defects;
 pub mod faults;
+pub mod kinds;
 pub mod process;
 pub mod random;
 pub mod scenario;
@@ -28,4 +31,4 @@ pub mod world;
 pub use defects::Defect;
 pub use scenario::Scenario;
 pub use shrink::shrink;
-pub use simulation::{Outcome, run};
+pub use simulation::{Outcome, run, trace};

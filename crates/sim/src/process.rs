@@ -1,7 +1,7 @@
 //! One controller process: a driver with its watches and its requests on their way. It binds them as the controller's
 //! event loop does, and decides nothing.
 
-use crate::defects::Defect;
+use crate::defects::{Defect, Wire};
 use crate::faults::Fate;
 use crate::random::Random;
 use crate::world::plus;
@@ -29,6 +29,8 @@ pub struct Process {
     /// Counts processes.
     pub number: u32,
     driver: Driver,
+    /// What its requests and answers go through.
+    wire: Wire,
     /// Its watches.
     pub watches: Watches,
     /// Requests by the time at which they arrive.
@@ -62,12 +64,14 @@ impl Process {
         leads_at: Timestamp,
         now: Timestamp,
     ) -> Self {
-        let driver = Driver::with_deciders(Options::default(), defect.deciders());
+        let (deciders, wire) = defect.around();
+        let driver = Driver::with_deciders(Options::default(), deciders);
         let resources: Vec<_> = driver.watches().into_iter().map(|watch| watch.resource).collect();
         let stream = |purpose: &str| Random::new(seed, &format!("{purpose} {number}"));
         Self {
             number,
             driver,
+            wire,
             watches: Watches::new(&resources, lag, stream("watches"), delay_max, now),
             out: BTreeMap::new(),
             back: BTreeMap::new(),
@@ -98,6 +102,7 @@ impl Process {
             self.driver.lead(clock);
         }
         for observation in self.watches.deliver(server, now) {
+            self.wire.observed(&observation);
             self.driver.observe(observation, clock);
         }
         while let Some(entry) = self.back.first_entry() {
@@ -105,9 +110,13 @@ impl Process {
                 break;
             }
             let (id, reply) = entry.remove();
-            self.driver.reply(id, reply, clock);
+            self.driver.reply(id, self.wire.answered(id, reply), clock);
         }
-        self.driver.poll(clock)
+        let (requests, answers) = self.wire.sent(self.driver.poll(clock));
+        for (id, reply) in answers {
+            self.answer(id, reply, 0, now);
+        }
+        requests
     }
 
     /// Sends a request on its way.
@@ -118,11 +127,12 @@ impl Process {
         self.out.insert((arrives, self.sent), Flight { request, fate, sent_at: now, known_until });
     }
 
-    /// Sends an answer back.
-    pub fn answer(&mut self, id: RequestId, reply: Reply, takes: i64, now: Timestamp) {
+    /// Sends an answer back; says when it arrives.
+    pub fn answer(&mut self, id: RequestId, reply: Reply, takes: i64, now: Timestamp) -> Timestamp {
         self.sent += 1;
         let arrives = plus(now, takes + self.latency.between(1, 60));
         self.back.insert((arrives, self.sent), (id, reply));
+        arrives
     }
 
     /// When something happens next.

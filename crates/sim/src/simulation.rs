@@ -1,16 +1,18 @@
 //! The loop: time jumps from one thing that happens to the next.
 
 mod disturb;
+mod surroundings;
 
-use crate::checkers::{Checkers, Violation, Waits, Write};
+use crate::checkers::{Checkers, Violation, Waits, Write, settled};
+use crate::coverage::{self, Reached};
 use crate::defects::Defect;
-use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
+use crate::faults::{Disturbance, Fate, ThirdParty};
 use crate::process::{Flight, Process};
 use crate::random::Random;
-use crate::scenario::{FAULTS_END, ROLLOUT, Scenario, at};
-use crate::trace::{Trace, short};
+use crate::scenario::{FAULTS_END, Scenario};
+use crate::trace::{Trace, Who, short};
 use crate::user::Act;
-use crate::world::metrics::{self, Metrics};
+use crate::world::metrics::Metrics;
 use crate::world::plus;
 use crate::world::pods::Pods;
 use crate::world::proxies::{Proxies, VIRTUAL_SERVICES};
@@ -20,7 +22,7 @@ use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// 2026-11-21T09:00:00Z: as good as any.
 const START_SECOND: i64 = 1_795_251_600;
@@ -28,8 +30,11 @@ const START_SECOND: i64 = 1_795_251_600;
 const FIRST_RELEASE_MAX: i64 = 900_000;
 /// After the last fault the world must have settled by then, in milliseconds.
 const SETTLES_WITHIN: i64 = 2_700_000;
+/// It counts as settled earlier when nothing but measurements was written for so long, in milliseconds: longer than any
+/// deadline of a seed, and than the driver's sweep takes to come round.
+const IDLE: i64 = 700_000;
 /// It is then watched for so long, in milliseconds.
-const QUIET_FOR: i64 = 1_200_000;
+const QUIET_FOR: i64 = 900_000;
 /// A frozen process stands still for so long, in milliseconds.
 const FROZEN_FOR: i64 = 60_000;
 /// And goes on for so long before it notices that it has lost its lease, in milliseconds.
@@ -50,6 +55,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Requests of controllers to the API server, events left out.
     pub requests: u64,
+    /// Which pairs it has reached.
+    pub reached: Reached,
     /// The trace.
     pub trace: Trace,
 }
@@ -72,34 +79,55 @@ pub struct Simulation {
     agenda: BTreeMap<(Timestamp, usize), Disturbance>,
     /// Kinds whose next write is raced.
     raced: BTreeSet<Resource>,
-    metrics: Option<(Timestamp, Outage)>,
+    /// What happens to the leader's next requests.
+    next_fates: VecDeque<Fate>,
+    metrics: Metrics,
+    absent: BTreeSet<Resource>,
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
     requests: u64,
+    /// When something else than a measurement was written last.
+    written_at: Timestamp,
     /// From then on nothing may be written.
     settled_at: Option<Timestamp>,
     luck: Random,
+    reached: Reached,
+    /// The template whose release is under way, as far as coverage knows.
+    released: String,
+    /// The one in which the last focus was.
+    focused: String,
     checkers: Checkers,
     trace: Trace,
 }
 
-/// Runs a scenario to its end.
+/// Runs a scenario to its end, without a trace.
 pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
-    let mut simulation = Simulation::new(scenario, defect);
+    live(scenario, defect, Trace::none())
+}
+
+/// Runs a scenario to its end and tells everything.
+pub fn trace(scenario: Scenario, defect: Defect) -> Outcome {
+    live(scenario, defect, Trace::new(start()))
+}
+
+fn live(scenario: Scenario, defect: Defect, trace: Trace) -> Outcome {
+    let mut simulation = Simulation::new(scenario, defect, trace);
     simulation.live();
     Outcome {
         seed: simulation.scenario.seed,
         violations: simulation.checkers.violations,
         requests: simulation.requests,
+        reached: simulation.reached,
         trace: simulation.trace,
     }
 }
 
 impl Simulation {
-    fn new(scenario: Scenario, defect: Defect) -> Self {
+    fn new(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
         let seed = scenario.seed;
-        let now = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
-        let pods = Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain);
+        let now = start();
+        let pods =
+            Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain, scenario.nodes);
         let proxies = Proxies::new(scenario.proxies, Random::new(seed, "proxies"), scenario.proxy_delay);
         let mut simulation = Self {
             now,
@@ -114,25 +142,31 @@ impl Simulation {
             starts: Vec::new(),
             agenda: BTreeMap::new(),
             raced: BTreeSet::new(),
-            metrics: None,
+            next_fates: VecDeque::new(),
+            metrics: Metrics::new(&scenario.metrics, now),
+            absent: BTreeSet::new(),
             api_down_until: None,
             forbidden: BTreeMap::new(),
             requests: 0,
+            written_at: now,
             settled_at: None,
             luck: Random::new(seed, "simulation"),
+            reached: Reached::new(scenario.strategy, scenario.router),
+            released: String::new(),
+            focused: String::new(),
             checkers: Checkers::default(),
-            trace: Trace::new(now),
+            trace,
             scenario,
         };
         simulation.server.pruned = simulation.scenario.pruned;
         if !simulation.scenario.pruned.is_empty() {
             simulation.checkers.waits = Waits::Pruned;
         }
-        for (target, body) in simulation.scenario.surroundings() {
+        for (target, body) in simulation.scenario.surroundings.clone() {
             simulation.server.call(&Call::Create { target, body }, now);
         }
         let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
-        simulation.trace.say("user", &format!("applies {body}"), now);
+        simulation.trace.say("user", || format!("applies {body}"), now);
         simulation.server.call(&Call::Create { target, body }, now);
         simulation.start(0, 500);
         simulation
@@ -159,8 +193,9 @@ impl Simulation {
             return;
         }
         self.end_faults();
-        self.run_until(plus(self.now, SETTLES_WITHIN), |_| false);
-        self.trace.say("world", "has had the time to settle", self.now);
+        self.written_at = self.now;
+        self.run_until(plus(self.now, SETTLES_WITHIN), |simulation| simulation.is_idle());
+        self.trace.say("world", || "has had the time to settle".to_owned(), self.now);
         self.settled_at = Some(self.now);
         self.run_until(plus(self.now, QUIET_FOR), |_| false);
     }
@@ -170,21 +205,29 @@ impl Simulation {
         if self.checkers.violations.is_empty() {
             self.checkers.end(&self.server, ready, self.now);
         }
-        let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT)).cloned().unwrap_or_default();
+        let rollout = self.server.get(&self.scenario.target()).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
-        self.trace.say("world", &format!("ends {status}"), self.now);
+        self.trace.say("world", || format!("ends {status}"), self.now);
         for violation in &self.checkers.violations {
-            self.trace.say("VIOLATION", &format!("{}: {}", violation.rule, violation.message), violation.at);
+            self.trace.say(
+                "VIOLATION",
+                || format!("{}: {}", violation.rule, violation.message),
+                violation.at,
+            );
         }
     }
 
+    fn is_idle(&self) -> bool {
+        plus(self.written_at, IDLE) <= self.now
+    }
+
     fn phase(&self) -> String {
-        let rollout = self.server.get(&at(ROLLOUTS, ROLLOUT));
+        let rollout = self.server.get(&self.scenario.target());
         rollout.map_or(String::new(), |rollout| text(rollout, "/status/phase").to_owned())
     }
 
     fn begin_faults(&mut self) {
-        self.trace.say("world", "the first version is out: faults begin", self.now);
+        self.trace.say("world", || "the first version is out: faults begin".to_owned(), self.now);
         self.epoch = Some(self.now);
         self.requests = 0;
         let agenda = self.scenario.disturbances.iter().enumerate();
@@ -194,17 +237,21 @@ impl Simulation {
     }
 
     fn end_faults(&mut self) {
-        self.trace.say("world", "no more faults", self.now);
+        self.trace.say("world", || "no more faults".to_owned(), self.now);
         // What has gone comes back, and what was begun is completed; nothing new begins.
         for disturbance in std::mem::take(&mut self.agenda).into_values() {
             if matches!(
                 disturbance,
-                Disturbance::Found { .. } | Disturbance::User(Act::Create | Act::EndPause)
+                Disturbance::Found { .. }
+                    | Disturbance::FoundCrd { .. }
+                    | Disturbance::User(Act::Create | Act::EndPause | Act::EndRestart)
             ) {
                 self.happen(&disturbance);
             }
         }
         self.scenario.fates.clear();
+        self.scenario.focuses.clear();
+        self.next_fates.clear();
         self.raced.clear();
     }
 
@@ -220,10 +267,7 @@ impl Simulation {
                 return self.checkers.judge("6 quiet", Err("turns without an end".to_owned()), self.now);
             }
             let next = self.next().unwrap_or(end).max(plus(self.now, 1));
-            let loss = self.proxies.loss(&self.pods);
-            if self.epoch.is_some() {
-                self.checkers.lose(&loss, self.pods.ready(), self.now, next.min(end));
-            }
+            self.flow(next.min(end));
             if next > end {
                 self.now = end;
                 return;
@@ -239,6 +283,7 @@ impl Simulation {
             self.server.next(),
             self.pods.next(),
             self.proxies.next(),
+            self.metrics_matter().then(|| self.metrics.next()),
             self.strays.keys().next().map(|(time, _)| *time),
             self.starts.iter().map(|(time, _)| *time).min(),
             self.agenda.keys().next().map(|(time, _)| *time),
@@ -253,7 +298,9 @@ impl Simulation {
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
         self.proxies.advance(&self.server, self.now);
+        self.metrics.advance(self.now);
         self.checkers.look(&self.server, self.now);
+        self.stand();
         self.start_due();
         self.arrive();
         for index in 0..self.processes.len() {
@@ -273,7 +320,7 @@ impl Simulation {
         self.made += 1;
         let leads_at = plus(self.now, leads_after);
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
-        self.trace.say(&format!("process {}", self.made), &format!("starts, {lag} changes late"), self.now);
+        self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
         self.processes.push(Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now));
     }
 
@@ -296,19 +343,24 @@ impl Simulation {
             return;
         }
         let process = self.processes.remove(index);
-        self.trace.say(&format!("process {}", process.number), "dies", self.now);
+        self.trace.say(Who(process.number), || "dies".to_owned(), self.now);
+        self.checkers.gone(process.number);
+        let has_successor = process.ends_at.is_some();
         self.strays.extend(process.out.into_iter().map(|((time, number), flight)| {
             ((time, number + u64::from(process.number) * 1_000_000), flight)
         }));
-        self.start_another(0, 10_000);
+        // One that stands still has lost its lease already.
+        if !has_successor {
+            self.start_another(0, 10_000);
+        }
     }
 
     fn freeze(&mut self, index: usize) {
         let Some(process) = self.processes.get_mut(index) else { return };
         process.frozen_until = Some(plus(self.now, FROZEN_FOR));
         process.ends_at = Some(plus(self.now, FROZEN_FOR + THAWED_FOR));
-        let who = format!("process {}", process.number);
-        self.trace.say(&who, "stands still for a minute", self.now);
+        let who = Who(process.number);
+        self.trace.say(who, || "stands still for a minute".to_owned(), self.now);
         self.start_another(LEASE, LEASE);
     }
 
@@ -325,19 +377,26 @@ impl Simulation {
         if is_counted {
             self.requests += 1;
             fate = self.scenario.fates.get(&self.requests).copied();
+            if self.leader() == Some(index) {
+                fate = self.next_fates.pop_front().or(fate);
+            }
         }
         if let Call::Patch { target, .. } | Call::Create { target, .. } = &request.call
             && self.raced.remove(&target.resource)
         {
             fate = Some(Fate::Raced);
         }
-        let slow = if is_measurement(&request.call) { self.luck.between(50, 3_000) } else { 0 };
+        if let Some(fate) = fate {
+            self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
+        }
+        let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
         let number = self.requests;
         let Some(process) = self.processes.get_mut(index) else { return };
-        let who = format!("process {}", process.number);
+        let who = Who(process.number);
         let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
-        self.trace.say(&who, &format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.trace.say(who, || format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.checkers.sent(process.number, &request.call, self.now);
         process.send(request, fate, slow, self.now);
     }
 
@@ -349,7 +408,7 @@ impl Simulation {
                 break;
             }
             let flight = entry.remove();
-            self.trace.say("stray", &describe(&flight.request.call), self.now);
+            self.trace.say("stray", || describe(&flight.request.call), self.now);
             self.carry_out(&flight, None);
         }
         let mut index = 0;
@@ -383,9 +442,10 @@ impl Simulation {
             }
         };
         let Some(process) = self.processes.get_mut(index) else { return };
-        let who = format!("process {}", process.number);
-        self.trace.say(&who, &format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
-        process.answer(flight.request.id, reply, takes, self.now);
+        let who = Who(process.number);
+        self.trace.say(who, || format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
+        let arrives = process.answer(flight.request.id, reply.clone(), takes, self.now);
+        self.checkers.answered(process.number, &flight.request.call, &reply, arrives);
         match flight.fate {
             Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
@@ -419,7 +479,7 @@ impl Simulation {
         if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             metadata.remove("ownerReferences");
         }
-        self.trace.say("third party", &format!("takes the name {}", target.name), self.now);
+        self.trace.say("third party", || format!("takes the name {}", target.name), self.now);
         self.server.call(&Call::Create { target: target.clone(), body }, self.now);
     }
 
@@ -427,19 +487,15 @@ impl Simulation {
         let call = &flight.request.call;
         if let Call::Measure { query, .. } = call {
             let Query::Http(query) = query;
-            let state =
-                self.metrics.filter(|(until, _)| *until > self.now).map_or(Metrics::True, |(_, outage)| {
-                    match outage {
-                        Outage::Empty => Metrics::Empty,
-                        Outage::NotANumber => Metrics::NotANumber,
-                        Outage::Down => Metrics::Down,
-                        Outage::Unavailable => Metrics::Unavailable,
-                    }
-                });
-            return Reply::Measured(metrics::answer(state, query, &self.server, &self.scenario.health));
+            let reply = Reply::Measured(self.measured(query, flight.sent_at));
+            self.checkers.measured(&reply, self.now);
+            return reply;
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
+        }
+        if target(call).is_some_and(|target| self.absent.contains(&target.resource)) {
+            return refused(404, "NotFound", "the server could not find the requested resource");
         }
         let is_forbidden =
             |target: &ObjectRef| self.forbidden.get(&target.resource).is_some_and(|until| *until > self.now);
@@ -478,11 +534,19 @@ impl Simulation {
         let proven_at = process.as_ref().map_or(Some(flight.sent_at), |process| process.proven_at);
         if is_write && target.resource != EVENTS {
             let (sent_at, known_until) = (flight.sent_at, flight.known_until);
-            let write = Write { target, before, after, sent_at, known_until };
-            self.checkers.written(&write, proven_at, self.now);
+            let number = process.as_ref().map(|process| process.number);
+            let write = Write { target, before, after, call, process: number, sent_at, known_until };
+            self.checkers.written(&write, proven_at, &self.server, self.now);
+            if !settled::may_go_on(target.resource, after) {
+                self.written_at = self.now;
+            }
             if self.settled_at.is_some() {
                 self.checkers.written_late(&write, &describe(call), self.now);
             }
+        }
+        if let (EVENTS, Some(event)) = (target.resource, after) {
+            let number = process.as_ref().map_or(0, |process| process.number);
+            self.checkers.told(number, event, &self.server, self.now);
         }
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);
@@ -539,8 +603,11 @@ fn describe_reply(call: &Call, reply: &Reply) -> String {
     }
 }
 
+fn start() -> Timestamp {
+    Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// So long after its beginning, for messages.
 pub fn seconds_since_start(time: Timestamp) -> SignedDuration {
-    let start = Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
-    time.duration_since(start)
+    time.duration_since(start())
 }

@@ -1,24 +1,43 @@
-//! One line for each event: seconds since the beginning, who, what. the crate's documentation explains the columns.
+//! One line for each event: seconds since the beginning, who, what. docs/simulator.md explains the columns.
 
 use jiff::Timestamp;
+use std::fmt::Display;
 
 /// The lines so far.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    start: Timestamp,
+    /// `None` when nobody wants to read it: most worlds are run for their verdict only.
+    start: Option<Timestamp>,
     lines: Vec<String>,
+}
+
+/// A controller process, by its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Who(pub u32);
+
+impl Display for Who {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.pad(&format!("process {}", self.0))
+    }
 }
 
 impl Trace {
     /// An empty trace that counts from `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self { start, lines: Vec::new() }
+        Self { start: Some(start), lines: Vec::new() }
+    }
+
+    /// A trace that stays empty.
+    pub fn none() -> Self {
+        Self { start: None, lines: Vec::new() }
     }
 
     /// Adds a line.
-    pub fn say(&mut self, who: &str, what: &str, now: Timestamp) {
-        let milliseconds = now.duration_since(self.start).as_millis();
-        self.lines.push(format!("{:>9}.{:03}  {who:<12} {what}", milliseconds / 1000, milliseconds % 1000));
+    pub fn say(&mut self, who: impl Display, what: impl FnOnce() -> String, now: Timestamp) {
+        let Some(start) = self.start else { return };
+        let milliseconds = now.duration_since(start).as_millis();
+        let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+        self.lines.push(format!("{seconds:>9}.{rest:03}  {who:<12} {}", what()));
     }
 
     /// All lines.

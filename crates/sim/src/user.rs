@@ -1,19 +1,20 @@
 //! What the user does, in the way in which the stock plugin and `kubectl apply` do it.
 
 use crate::random::Random;
-use crate::scenario::{ROLLOUT, Router, Scenario, at, pod_template, steps};
+use crate::scenario::{Scenario, objects, steps};
 use crate::world::plus;
 use crate::world::server::{Server, number, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
-use headgate_driver::resources::ROLLOUTS;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// An act of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Applies the pod template of a version: a new one, or an old one.
+    /// Applies the pod template of a new version.
     Release(i64),
+    /// Applies the pod template of an old one.
+    Undo(i64),
     /// Promotes past a pause or a step: two calls, status and spec.
     Promote,
     /// The second call of [`Act::Promote`].
@@ -32,6 +33,14 @@ pub enum Act {
     Scale(i64),
     /// Other steps, made from this number.
     Steps(i64),
+    /// Sets `maxSurge` and `maxUnavailable`.
+    Limits(i64, i64),
+    /// Takes the router out of the spec, or puts it back.
+    Router,
+    /// Sets `spec.restartAt`.
+    Restart,
+    /// Unsets it.
+    EndRestart,
     /// Deletes the Rollout.
     Recreate,
     /// Applies it again.
@@ -43,7 +52,7 @@ pub type Follows = Option<(Timestamp, Act)>;
 
 /// Carries out an act; says what came of it, and what follows.
 pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -> (String, Follows) {
-    let target = at(ROLLOUTS, ROLLOUT);
+    let target = scenario.target();
     let Some(rollout) = server.get(&target).cloned() else {
         if act == Act::Create {
             let body = scenario.rollout.clone();
@@ -55,8 +64,12 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         server.remove(&target, now);
         return ("deleted".to_owned(), Some((plus(now, 8_000), Act::Create)));
     }
-    let follows = (act == Act::Promote).then(|| (plus(now, 150), Act::EndPause));
-    let said = match patch(act, &rollout, scenario.router) {
+    let follows = match act {
+        Act::Promote => Some((plus(now, 150), Act::EndPause)),
+        Act::Restart => Some((plus(now, 20_000), Act::EndRestart)),
+        _ => None,
+    };
+    let said = match patch(act, &rollout, scenario, now) {
         Some((part, body)) => {
             let status = part == Part::Status;
             outcome(&server.call(&Call::Patch { target, status, patch: Patch::Merge(body) }, now))
@@ -72,10 +85,12 @@ enum Part {
     Status,
 }
 
-fn patch(act: Act, rollout: &Value, router: Router) -> Option<(Part, Value)> {
+fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Option<(Part, Value)> {
     let is_paused = rollout.pointer("/spec/paused") == Some(&json!(true));
     match act {
-        Act::Release(version) => Some((Part::Spec, json!({ "spec": { "template": pod_template(version) } }))),
+        Act::Release(version) | Act::Undo(version) => {
+            Some((Part::Spec, json!({ "spec": { "template": scenario.pod_template(version) } })))
+        }
         Act::Promote => promotion(rollout).map(|status| (Part::Status, json!({ "status": status }))),
         Act::EndPause | Act::Unpause => {
             is_paused.then(|| (Part::Spec, json!({ "spec": { "paused": false } })))
@@ -90,11 +105,34 @@ fn patch(act: Act, rollout: &Value, router: Router) -> Option<(Part, Value)> {
         Act::Scale(replicas) => Some((Part::Spec, json!({ "spec": { "replicas": replicas } }))),
         Act::Steps(number) => {
             let mut luck = Random::new(u64::try_from(number).unwrap_or(0), "steps");
-            let steps = steps(&mut luck, router);
+            let steps = steps(&mut luck, scenario.router);
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": { "steps": steps } } } })))
         }
+        Act::Limits(surge, unavailable) => {
+            let limits = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
+            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": limits } } })))
+        }
+        Act::Router => {
+            let has_one = rollout.pointer("/spec/strategy/canary/trafficRouting").is_some();
+            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": routed(!has_one) } } })))
+        }
+        Act::Restart => Some((Part::Spec, json!({ "spec": { "restartAt": now.to_string() } }))),
+        Act::EndRestart => Some((Part::Spec, json!({ "spec": { "restartAt": null } }))),
         Act::Recreate | Act::Create => None,
     }
+}
+
+/// What belongs to a router comes and goes with it.
+fn routed(is_routed: bool) -> Value {
+    if is_routed {
+        return json!({ "trafficRouting": objects::traffic_routing(), "scaleDownDelaySeconds": 10 });
+    }
+    json!({
+        "trafficRouting": null,
+        "scaleDownDelaySeconds": null,
+        "abortScaleDownDelaySeconds": null,
+        "minPodsPerReplicaSet": null,
+    })
 }
 
 /// As the stock plugin: it takes the pauses away; without one it moves the index on.

@@ -162,6 +162,9 @@ fn retire_aborted(
     routing: &Routing,
     plan: &mut Plan,
 ) {
+    if serves_again(scene, canary) {
+        return forget_deadline(canary, plan);
+    }
     let Some(delay) = routing.abort_scale_down_delay_seconds else { return };
     let stable_bears_all = versions
         .stable
@@ -186,6 +189,10 @@ fn retire_aborted(
 fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, plan: &mut Plan) {
     let mut waiting = 0;
     for old in versions.others.iter().filter(|old| old.replicas > 0) {
+        if serves_again(scene, old) {
+            forget_deadline(old, plan);
+            continue;
+        }
         if is_selected(scene, old) || !routes_are_known(scene) || !others_can_be_missed(scene, versions) {
             continue;
         }
@@ -203,6 +210,12 @@ fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, 
             resize(old, 0, plan);
         }
     }
+}
+
+/// True when the routes lead to this version once more, for example because no other one has available pods: its delay
+/// then counts from when they leave it again.
+fn serves_again(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    is_selected(scene, set) && observed_share(scene, set).is_some_and(|share| share > 0)
 }
 
 /// Old pods may go only while enough of those that are meant to serve are available.
@@ -230,12 +243,16 @@ fn scale_basic(
     let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
     let sizes = sizes(scene, record, stage, versions);
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
-    let Some(canary) = versions.current else { return };
+    if versions.current.is_none() && stage != Stage::Aborted {
+        return;
+    }
+    // An abort leads back to stable although the new version's ReplicaSet is gone.
+    let canary = versions.current.map_or(Pods { wanted: 0, available: 0 }, pods);
     let counts = match versions.stable {
         None => {
-            let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.replicas]));
+            let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.wanted]));
             let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);
-            Counts { canary: scene.spec.replicas.min(canary.replicas.saturating_add(budget)), stable: 0 }
+            Counts { canary: scene.spec.replicas.min(canary.wanted.saturating_add(budget)), stable: 0 }
         }
         Some(stable) => replicas::basic(replicas::Basic {
             desired: scene.spec.replicas,
@@ -243,13 +260,15 @@ fn scale_basic(
             total: steps::total(scene.spec),
             surge: scene.max_surge(),
             unavailable: scene.max_unavailable(),
-            canary: pods(canary),
+            canary,
             stable: pods(stable),
             others: replicas::sum(others.iter().map(|pods| pods.wanted)),
         }),
     };
-    forget_deadline(canary, plan);
-    settle_size(scene, canary, counts.canary, sizes, plan);
+    if let Some(canary) = versions.current {
+        forget_deadline(canary, plan);
+        settle_size(scene, canary, keep_one_for_service(scene, canary, counts.canary), sizes, plan);
+    }
     if let Some(stable) = versions.stable {
         forget_deadline(stable, plan);
         settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes, plan);
@@ -257,14 +276,12 @@ fn scale_basic(
     retire_basic_others(scene, versions, &others, plan);
 }
 
-/// The stable Service leads to the stable version until the new one is promoted: one pod stays for it where there may be
-/// one more.
-fn keep_one_for_service(scene: &Scene<'_>, stable: &ReplicaSetView, to: i32) -> i32 {
-    if scene.max_surge() > 0 && scene.spec.replicas > 0 && is_selected(scene, stable) {
-        to.max(stable.replicas.min(1))
-    } else {
-        to
-    }
+/// The stable Service leads to a version until another one can bear what it gets: one pod stays for it, where the other
+/// one can have a pod beside it.
+fn keep_one_for_service(scene: &Scene<'_>, set: &ReplicaSetView, to: i32) -> i32 {
+    let has_room = scene.spec.replicas + scene.max_surge() > 1 && scene.spec.replicas > 0;
+    let leads_here = scene.selected(scene.spec.canary.stable_service.as_ref()) == Some(set.hash());
+    if has_room && leads_here { to.max(set.replicas.min(1)) } else { to }
 }
 
 fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pods], plan: &mut Plan) {
@@ -272,6 +289,6 @@ fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pod
     let available = replicas::sum(serving.chain(others.iter().map(|pods| pods.available)));
     let spare = available - (scene.spec.replicas - scene.max_unavailable());
     for (old, to) in versions.others.iter().zip(replicas::basic_others(others, spare)) {
-        resize(old, to, plan);
+        resize(old, keep_one_for_service(scene, old, to), plan);
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn shift(
     let total = steps::total(scene.spec);
     let stable = Destination {
         service: canary.stable_service.clone(),
-        hash: stable_selection(scene, versions, &record.stable_rs),
+        hash: stable_selection(scene, stage, versions, &record.stable_rs),
     };
     let canary = Destination {
         service: canary.canary_service.clone(),
@@ -204,10 +204,28 @@ fn released_weight(
 }
 
 /// What the stable Service shall select; `None` leaves it alone.
-fn stable_selection(scene: &Scene<'_>, versions: &Versions<'_>, stable_hash: &str) -> Option<String> {
+fn stable_selection(
+    scene: &Scene<'_>,
+    stage: Stage,
+    versions: &Versions<'_>,
+    stable_hash: &str,
+) -> Option<String> {
     let service = scene.spec.canary.stable_service.as_ref()?;
+    if let Some(canary) = versions.current.filter(|canary| takes_all(scene, stage, versions, canary)) {
+        return Some(canary.hash().to_owned());
+    }
     let set = versions.with_hash(stable_hash)?;
     selectable(scene, service, set).then(|| stable_hash.to_owned())
+}
+
+/// True when no pods of the stable version are wanted any more and no router leads to the newest one: then the stable
+/// Service does, as soon as that version can bear it. Until it is stable the Service would lead to nothing.
+fn takes_all(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, canary: &ReplicaSetView) -> bool {
+    let target = super::target(scene, stage, versions);
+    let gets_all =
+        matches!(stage, Stage::Step(_) | Stage::Finishing) && target.stable == 0 && target.canary > 0;
+    let least = (scene.spec.replicas - scene.max_unavailable()).max(1);
+    scene.spec.canary.routing.is_none() && gets_all && canary.is_observed() && canary.available() >= least
 }
 
 /// True when this Service selects the ReplicaSet already, or may be pointed at it: it has an available pod, and all of
@@ -240,6 +258,12 @@ fn canary_selection(
     let wanted = match stage {
         Stage::Promoted => current,
         Stage::Aborted => stable,
+        // Pods that a step takes away again must not be led to: without a router nothing else keeps requests from them.
+        Stage::Step(_)
+            if scene.spec.canary.routing.is_none() && super::target(scene, stage, versions).canary == 0 =>
+        {
+            stable.or(current)
+        }
         // While the canary is not ready the Service must not lead to a version that is about to go.
         Stage::Step(_) | Stage::Finishing => {
             let is_known =

@@ -99,18 +99,24 @@ fn replicas_left_out_are_written_back_as_one() {
 
 #[test]
 fn the_stable_service_is_never_left_without_pods() {
-    let canary =
-        json!({"steps": [{"setWeight": 50}], "canaryService": "shop-canary", "stableService": "shop-stable"});
-    let mut world = World::running(spec(2, canary));
-    world.release(2);
-    for _ in 0..60 {
-        world.step();
-        world.kubelet();
-        let selected = world.selected("shop-stable").unwrap();
-        let set = world.sets().iter().find(|set| set.hash() == selected).unwrap();
-        assert!(set.replicas > 0);
+    for (surge, unavailable) in [(json!("25%"), json!("25%")), (json!(0), json!(1)), (json!(0), json!(2))] {
+        for steps in [json!([{"setWeight": 50}]), json!([{"setWeight": 100}]), json!([])] {
+            let canary = json!({
+                "steps": steps, "maxSurge": surge, "maxUnavailable": unavailable,
+                "canaryService": "shop-canary", "stableService": "shop-stable",
+            });
+            let mut world = World::running(spec(3, canary.clone()));
+            world.release(2);
+            for _ in 0..60 {
+                world.step();
+                world.kubelet();
+                let selected = world.selected("shop-stable").unwrap();
+                let set = world.sets().iter().find(|set| set.hash() == selected).unwrap();
+                assert!(set.replicas > 0, "{canary}");
+            }
+            assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 3), "{canary}");
+        }
     }
-    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 2));
 }
 
 #[test]

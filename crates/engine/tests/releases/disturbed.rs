@@ -94,6 +94,20 @@ fn an_abort_of_a_spec_with_a_wrong_number_of_pods_keeps_those_of_stable() {
 }
 
 #[test]
+fn an_abort_of_a_wrong_spec_leads_back_to_stable_although_the_new_versions_pods_are_gone() {
+    let mut world = World::running(spec(4, json!({"steps": [{"setWeight": 50}, {"pause": {}}]})));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (2, 2));
+    world.edit(|spec| spec["strategy"]["canary"]["steps"] = json!([{"setCanaryScale": {"replicas": 1}}]));
+    let second = world.hash(2);
+    world.sets_mut().retain(|set| set.hash() != second);
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.waits_for()), (4, "MendSpec"));
+}
+
+#[test]
 fn an_abort_or_a_full_promotion_that_comes_with_new_steps_is_not_lost() {
     let new_steps = |world: &mut World| {
         world.edit(|spec| spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 75}, {"pause": {}}]));

@@ -216,6 +216,30 @@ fn stable_pods_that_all_die_leave_the_traffic_to_the_canary() {
 }
 
 #[test]
+fn an_aborted_canary_that_had_to_serve_again_is_given_its_drain_time_anew() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle();
+    assert!(world.annotation(2, DEADLINE).is_some());
+    let first = world.hash(1);
+    world.broken.insert(first.clone());
+    world.kill_pods(&first, 0);
+    world.settle();
+    assert_eq!(world.weight(), 100, "nobody else can serve");
+    world.pass(60);
+    world.settle();
+    world.broken.clear();
+    world.settle();
+    world.pass(5);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (0, 1), "its pods have served until a moment ago");
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(2)), (0, 0));
+}
+
+#[test]
 fn abort_moves_traffic_in_proportion_while_stable_grows() {
     let mut world = two_steps();
     world.release(2);

@@ -12,9 +12,7 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     let Some(set) = view.set(name) else { return Err(format!("{name} is not there")) };
     if to > from {
         let wanted: i64 = view.sets.iter().map(|set| set.replicas).sum::<i64>() - set.replicas + to;
-        let is_scaled_by_user =
-            view.sets.iter().any(|set| set.sized_for.is_some_and(|sized_for| sized_for != view.desired));
-        if !view.is_routed && !is_scaled_by_user && wanted > view.desired + view.max_surge {
+        if !view.is_routed && !view.is_scaled_by_user() && wanted > view.desired + view.max_surge {
             return Err(format!(
                 "{name} goes to {to}: {wanted} pods, {} + {} allowed",
                 view.desired, view.max_surge

@@ -1,7 +1,7 @@
 //! Rule 5: what the user has stored is not overwritten before it is consumed, and the spec is the user's.
 
 use super::Write;
-use crate::world::server::text;
+use crate::world::server::{number, text};
 use headgate_driver::resources::ROLLOUTS;
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         return Ok(());
     };
     spec_is_kept(before, after)?;
+    bound_to_version(before, after)?;
     let moved_on = ["/status/currentPodHash", "/status/currentStepHash"]
         .iter()
         .any(|field| text(before, field) != text(after, field));
@@ -29,6 +30,50 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
     let paused_again = pauses(after).contains(&"CanaryPauseStep");
     if resumed && same_step && paused_again && !is(after, "/status/abort") {
         return Err("a promotion is overwritten: the pause that the user has ended is back".to_owned());
+    }
+    Ok(())
+}
+
+/// What the user has asked for is for the version that the record named then: it does not pass to the next one.
+fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
+    let is = |field: &str| after.pointer(field) == Some(&Value::Bool(true));
+    let version = |object| text(object, "/status/currentPodHash");
+    let stable = |object| text(object, "/status/stableRS");
+    if version(before).is_empty() || version(before) == version(after) {
+        return step_by_step(before, after);
+    }
+    for field in ["/status/abort", "/status/promoteFull"] {
+        if is(field) {
+            return Err(format!("{field} passes from version {} to {}", version(before), version(after)));
+        }
+    }
+    let is_promoted = stable(after) == version(after) && stable(before) != version(after);
+    let index = number(after, "/status/currentStepIndex");
+    let is_rollback = after.pointer("/spec/rollbackWindow").is_some() || stable(after) == version(after);
+    // A first step that is as it should be ends at once.
+    if index > 1 && !is_promoted && !is_rollback {
+        return Err(format!("version {} begins at step {index}", version(after)));
+    }
+    Ok(())
+}
+
+/// Steps end one by one, unless the user asks for the end or moves on himself.
+fn step_by_step(before: &Value, after: &Value) -> Result<(), String> {
+    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    let index = |object| number(object, "/status/currentStepIndex");
+    let same_steps = text(before, "/status/currentStepHash") == text(after, "/status/currentStepHash");
+    let is_out = text(after, "/status/stableRS") == text(after, "/status/currentPodHash");
+    if !same_steps || is_out || is(before, "/status/promoteFull") {
+        return Ok(());
+    }
+    if index(after) > index(before) + 1 {
+        return Err(format!("from step {} to step {} at once", index(before), index(after)));
+    }
+    let step = before.pointer(&format!("/spec/strategy/canary/steps/{}/pause", index(before)));
+    let has_end = step.is_none_or(|pause| pause.get("duration").is_some());
+    let is_held = pauses(before).contains(&"CanaryPauseStep");
+    if index(after) > index(before) && !has_end && is_held {
+        return Err(format!("step {}, a pause without an end, ends by itself", index(before)));
     }
     Ok(())
 }

@@ -2,23 +2,64 @@
 //!
 //! A controller sees the world late. So a write is wrong only when there is no instant, from what the process had been
 //! told when it decided until the write, at which it would have been right.
+//!
+//! | rule | module, or why there is none |
+//! | --- | --- |
+//! | 1 weight needs pods | `weights` |
+//! | 2 pods go last | `removals` (those left suffice), `drain` (the time has passed) |
+//! | 3 availability, surge | `availability` |
+//! | 4 abort | `abort` while faults happen, `settled` after them: routes and Services, each by itself |
+//! | 5 intents | `intents`: kept until consumed, bound to their version, steps one by one |
+//! | 6 quiet when settled | `settled` ([`Checkers::written_late`]) |
+//! | 7, 8 foreign objects, sums | `foreign`; equal bytes for equal inputs: a test of this crate and properties of `traffic` |
+//! | 9 bounds | `settled`, `deadline`; the bounds are constants of `simulation` and of the modules |
+//! | 10 data told apart | `verdicts` |
+//! | 11 safe to stay in | `losses`: requests are counted also while no process runs, and nothing else excuses a loss |
+//! | R1 fence | `fence` |
+//! | R2 guards | `guards`: each request has them, and none is carried out against them |
+//! | R3 own writes | `overlay` |
+//! | R4 outcomes | not visible as such: `removals` and `losses` see what comes of a shrink on unknown ground; properties of `engine` |
+//! | R5 names first | `naming` |
+//! | R6 order | `removals`, `losses`; a decision that breaks it is refused, which `settled` sees |
+//! | R7 availability | part of `weights`, `removals` and `availability`, whose numbers are those of the views |
+//! | R8 marks | needs Services that lose their Rollout for good: tests of `driver` and of e2e |
+//! | R9 one writer | `writers`; other kinds than ours: `foreign` |
+//! | R10 quiet on the way | `quiet` |
+//! | R11 events | `events` |
+//! | R12 the stock plugin | `intents`: a resumed pause does not come back |
+//! | every wait is named | `waits` |
+//! | requests lost | `losses` |
 
 mod abort;
 mod availability;
+mod deadline;
+mod drain;
+mod events;
 mod fence;
 mod foreign;
+mod guards;
 mod intents;
+mod losses;
+mod names;
+mod naming;
+mod overlay;
+mod quiet;
 mod removals;
-mod settled;
+mod said;
+pub(crate) mod settled;
+mod verdicts;
 mod view;
 mod waits;
 mod weights;
+mod writers;
 
+pub use names::Names;
 pub use view::View;
 
 use crate::world::proxies::Loss;
 use crate::world::server::Server;
-use headgate_driver::io::ObjectRef;
+use headgate_driver::io::{Call, ObjectRef, Reply};
+use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -32,6 +73,10 @@ pub struct Write<'a> {
     pub before: Option<&'a Value>,
     /// What it is.
     pub after: Option<&'a Value>,
+    /// The request.
+    pub call: &'a Call,
+    /// The process that waits for the answer; `None` when it has died meanwhile.
+    pub process: Option<u32>,
     /// When the process sent the request.
     pub sent_at: Timestamp,
     /// Everything that happened before this time the process had been told of when it sent the request.
@@ -53,8 +98,8 @@ pub struct Violation {
 const DECISION_TAKES: SignedDuration = SignedDuration::from_secs(12);
 /// Views older than this are forgotten: nothing is known so late.
 const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
-/// After a fault that takes pods away, requests may be lost for so long: until it is noticed and mended.
-const LOSS_EXCUSED: SignedDuration = SignedDuration::from_secs(90);
+/// So long after a record could not be written what only adds may go out without it (R1).
+const REFUSED_LATELY: SignedDuration = SignedDuration::from_secs(180);
 
 /// All checkers and what they remember.
 #[derive(Debug, Default)]
@@ -64,12 +109,22 @@ pub struct Checkers {
     abort: abort::Overdue,
     /// Changes at the server that were looked at.
     seen: usize,
+    /// What the Rollout names, or named while it was there.
+    names: Option<Names>,
     views: VecDeque<(Timestamp, View)>,
-    /// Until then lost requests are a fault's, not ours.
-    excused_until: Option<Timestamp>,
-    /// Requests lost without an excuse, in thousandths of a second of all traffic.
+    said: said::Said,
+    told: overlay::Told,
+    events: events::Events,
+    records: quiet::Records,
+    answers: verdicts::Answers,
+    shares: drain::Shares,
+    way: deadline::Way,
+    allowance: losses::Allowance,
+    now: Timestamp,
+    record_refused_at: Option<Timestamp>,
+    /// Requests lost that no fault has forced, in milliseconds of the whole traffic.
     pub lost: i64,
-    /// The same while a fault forces it.
+    /// The same for those that a fault has forced.
     pub lost_excused: i64,
     /// What was found.
     pub violations: Vec<Violation>,
@@ -93,14 +148,21 @@ const BY_VIEW: [(&str, Rule); 3] =
 impl Checkers {
     /// Notes what the objects say now.
     pub fn look(&mut self, server: &Server, now: Timestamp) {
+        self.now = now;
         let changes = server.history().len();
         if std::mem::replace(&mut self.seen, changes) == changes {
             return;
         }
-        let Some(view) = View::of(server) else {
+        let view = View::of(server);
+        self.said.look(server, view.as_ref(), now);
+        let Some(view) = view else {
+            self.events.forget();
             self.views.clear();
             return;
         };
+        self.shares.look(&view, now);
+        self.way.look(&view);
+        self.names = Some(view.names.clone());
         let abort = self.abort.look(&view, now);
         self.judge("4 abort", abort, now);
         if self.views.back().is_none_or(|(_, last)| *last != view) {
@@ -112,11 +174,27 @@ impl Checkers {
     }
 
     /// Holds a write against the rules. To be called before [`Checkers::look`] sees its result.
-    pub fn written(&mut self, write: &Write<'_>, proven_at: Option<Timestamp>, now: Timestamp) {
+    pub fn written(
+        &mut self,
+        write: &Write<'_>,
+        proven_at: Option<Timestamp>,
+        server: &Server,
+        now: Timestamp,
+    ) {
+        let refused = self.record_refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_LATELY);
+        let named = if refused { Ok(()) } else { naming::check(write, &self.said, now) };
+        self.events.written(write);
         for (rule, broken) in [
             ("R1 fence", fence::check(write, proven_at)),
+            ("R2 guards", guards::check(write)),
+            ("R5 names", named),
+            ("R9 writers", writers::check(write)),
+            ("R10 quiet", self.records.written(write)),
+            ("10 verdicts", self.answers.check(write)),
+            ("10 verdicts", verdicts::record(write, server)),
+            ("10 verdicts", verdicts::abort(write, server, now)),
             ("5 intents", intents::check(write)),
-            ("7 foreign", foreign::check(write)),
+            ("7 foreign", foreign::check(write, self.names.as_ref())),
             ("waits", waits::check(write)),
         ] {
             if rule == "waits" && self.waits == Waits::Pruned {
@@ -132,6 +210,54 @@ impl Checkers {
             let mixed = View::most_favourable(&views).map_or(Ok(()), |view| check(write, &view));
             self.judge(rule, if is_right { Ok(()) } else { mixed }, now);
         }
+        let views: Vec<View> = self.views_since(since).cloned().collect();
+        let views: Vec<&View> = views.iter().collect();
+        let drained = self.shares.check(write, &views, now);
+        self.judge("2 drain", drained, now);
+        let on_time = self.way.written(write, &views);
+        if self.waits == Waits::Stored {
+            self.judge("9 deadline", on_time, now);
+        }
+    }
+
+    /// A process sends a request.
+    pub fn sent(&mut self, process: u32, call: &Call, now: Timestamp) {
+        self.events.sent(process, call);
+        self.judge("R2 guards", guards::sent(call), now);
+        let told = self.told.sent(process, call, now);
+        self.judge("R3 overlay", told, now);
+    }
+
+    /// The answer to a request reaches the process at this time.
+    pub fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
+        self.told.answered(process, call, reply, arrives);
+        self.events.answered(process, call, reply, arrives);
+        if let (Call::Patch { target, .. }, Reply::Refused { .. } | Reply::Lost(_)) = (call, reply)
+            && target.resource == ROLLOUTS
+        {
+            self.record_refused_at = Some(arrives);
+        }
+    }
+
+    /// An event arrives.
+    pub fn told(&mut self, process: u32, event: &Value, server: &Server, now: Timestamp) {
+        let fits = self.events.arrived(process, event, &self.said, server, now);
+        self.judge("R11 events", fits, now);
+    }
+
+    /// A metric provider answers.
+    pub fn measured(&mut self, reply: &Reply, now: Timestamp) {
+        self.answers.measured(reply, now);
+    }
+
+    /// A process has died.
+    pub fn gone(&mut self, process: u32) {
+        self.events.gone(process);
+    }
+
+    /// A process's clock was set.
+    pub fn clock_set(&mut self) {
+        self.shares.clock_set();
     }
 
     /// The views that held at some time since then, the latest first.
@@ -143,14 +269,21 @@ impl Checkers {
         })
     }
 
-    /// A fault that may cost requests lasts until then.
+    /// A fault that may cost requests begins now and lasts until then.
     pub fn excuse(&mut self, until: Timestamp) {
-        let until = until.saturating_add(LOSS_EXCUSED).unwrap_or(until);
-        self.excused_until = self.excused_until.max(Some(until));
+        self.allowance.fault(self.now, until);
+    }
+
+    /// A fault keeps controllers from seeing or acting, until then.
+    pub fn hold_up(&mut self, until: Timestamp) {
+        self.allowance.hold_up(self.now, until);
     }
 
     /// Time has passed and nothing has changed.
     pub fn wait(&mut self, now: Timestamp) {
+        self.now = now;
+        let told = self.events.wait(now);
+        self.judge("R11 events", told, now);
         if let Some((_, view)) = self.views.back() {
             let abort = self.abort.look(view, now);
             self.judge("4 abort", abort, now);
@@ -163,22 +296,23 @@ impl Checkers {
         if loss.per_mille == 0 || milliseconds == 0 {
             return;
         }
-        if ready == 0
-            || self
-                .views
-                .back()
-                .is_none_or(|(_, view)| view.desired == 0 || view.is_held_empty() || view.is_without_pods())
-        {
-            // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
-            self.excuse(now);
-        }
         let lost = loss.per_mille.saturating_mul(milliseconds) / 1_000;
-        let is_excused = self.excused_until.is_some_and(|until| since <= until);
-        if is_excused {
+        let view = self.views.back().map(|(_, view)| view);
+        let wants_pods = view.is_some_and(|view| {
+            view.must_serve() && !view.is_held_empty() && !view.is_stable_beyond_repair()
+        });
+        if ready == 0 || !wants_pods || view.is_none_or(View::is_without_pods) {
+            // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
+            self.allowance.nobody_serves(now);
             self.lost_excused += lost;
             return;
         }
-        self.lost += lost;
+        let unforced = self.allowance.charge(lost, since);
+        self.lost_excused += lost - unforced;
+        if unforced == 0 {
+            return;
+        }
+        self.lost += unforced;
         let message = format!(
             "{} of 1000 requests are lost for {milliseconds} ms: {}",
             loss.per_mille,
@@ -190,6 +324,7 @@ impl Checkers {
     /// Holds the end of the world against the rules.
     pub fn end(&mut self, server: &Server, ready: i64, now: Timestamp) {
         self.judge("9 settled", settled::check(server, ready, self.waits, now), now);
+        self.judge("10 verdicts", verdicts::end(server), now);
     }
 
     /// A write after the world was to have settled.

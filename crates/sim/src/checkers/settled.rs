@@ -1,16 +1,17 @@
 //! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
 //! nothing is written any more.
 
+use super::view::rollout;
 use super::{View, Waits};
-use crate::scenario::{ROLLOUT, at};
 use crate::world::server::{Server, text};
-use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_api::conditions::reasons;
+use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// What is to be held against the world at its end.
 pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -> Result<(), String> {
-    let Some(rollout) = server.get(&at(ROLLOUTS, ROLLOUT)) else { return Ok(()) };
+    let Some((_, rollout)) = rollout(server) else { return Ok(()) };
     let phase = text(rollout, "/status/phase");
     let waiting = text(rollout, "/status/waiting/kind");
     if phase != "Healthy" && waiting.is_empty() && waits == Waits::Stored {
@@ -41,27 +42,52 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
     if phase == "Healthy" && view.stable != view.current {
         return Err("the Rollout is Healthy and its newest version is not stable".to_owned());
     }
+    if let Some(broken) = internal_error(rollout) {
+        return Err(broken);
+    }
     back_at_stable(&view)
+}
+
+/// A decision that breaks our rules is refused, and says so for ever.
+fn internal_error(rollout: &Value) -> Option<String> {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let found =
+        conditions.into_iter().find(|condition| text(condition, "/reason") == reasons::INTERNAL_ERROR);
+    found.map(|condition| text(condition, "/message").to_owned())
 }
 
 fn back_at_stable(view: &View) -> Result<(), String> {
     let canary = view.canary_weight.unwrap_or(0);
     let stable = view.available(&view.stable);
-    let bears = stable >= view.desired - view.max_unavailable;
+    let bears = stable >= (view.desired - view.max_unavailable).max(1);
     if view.is_aborted && bears && canary > 0 {
         return Err(format!(
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
     }
+    let is_apart = view.canary_selects.is_some() && view.canary_selects.as_ref() != Some(&view.stable);
+    if view.is_aborted && stable > 0 && is_apart {
+        return Err("aborted, and the canary Service does not lead to stable".to_owned());
+    }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
-    if view.is_aborted && wanted < view.desired {
+    if view.is_aborted && wanted < view.desired && !view.is_stable_beyond_repair() && !is_stuck(view) {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
     Ok(())
 }
 
+/// True when older pods serve that cannot be missed, and no pod may be added beside them: without a router rule 3 leaves
+/// no way.
+fn is_stuck(view: &View) -> bool {
+    let wanted: i64 = view.sets.iter().map(|set| set.replicas).sum();
+    let available: i64 = view.sets.iter().map(|set| set.available).sum();
+    !view.is_routed
+        && wanted >= view.desired + view.max_surge
+        && available <= view.desired - view.max_unavailable
+}
+
 /// True for a write that a settled world may see: a running analysis goes on measuring.
-pub(super) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
+pub(crate) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
     resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running")
 }

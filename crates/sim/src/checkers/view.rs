@@ -1,9 +1,11 @@
 //! What the objects at the API server say at an instant, as far as rules are about it.
 
-use crate::scenario::{ROLLOUT, at};
-use crate::world::proxies::{VIRTUAL_SERVICES, selected, weights};
+use super::Names;
+use crate::world::proxies::selected;
 use crate::world::server::{Server, number, text};
+use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
+use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::Value;
 
@@ -18,6 +20,12 @@ pub struct Set {
     pub replicas: i64,
     /// Available pods, at most as many as are desired.
     pub available: i64,
+    /// Available pods as reported.
+    pub available_reported: i64,
+    /// Ready pods.
+    pub ready: i64,
+    /// Pods that exist.
+    pub current: i64,
     /// `spec.replicas` of the Rollout for which it was sized last, as annotated.
     pub sized_for: Option<i64>,
 }
@@ -35,20 +43,31 @@ pub struct View {
     pub threshold_percent: i64,
     /// True when a step sizes the canary on its own.
     pub is_canary_sized: bool,
+    /// Pods of a version that gets less stay for so many seconds.
+    pub drain: i64,
+    /// The same after an abort; without an end when they are to stay.
+    pub abort_drain: i64,
     /// True when the spec names a router.
     pub is_routed: bool,
     /// `spec.paused`.
     pub is_paused: bool,
     /// `status.abort`.
     pub is_aborted: bool,
+    /// The spec cannot be carried out, and the status says so.
+    pub is_invalid: bool,
     /// `status.stableRS`.
     pub stable: String,
     /// `status.currentPodHash`.
     pub current: String,
     /// The Rollout's ReplicaSets.
     pub sets: Vec<Set>,
-    /// Share of the canary Service in the route, of a hundred; `None` without a router.
+    /// The Services and routes that the spec names.
+    pub names: Names,
+    /// The largest share of the canary Service in any route, of a hundred; `None` without a router, or while its object
+    /// is gone.
     pub canary_weight: Option<i64>,
+    /// The smallest such share.
+    pub canary_weight_least: Option<i64>,
     /// What the stable and the canary Service select.
     pub stable_selects: Option<String>,
     /// See `stable_selects`.
@@ -58,16 +77,22 @@ pub struct View {
 impl View {
     /// The view of now; `None` without a Rollout.
     pub fn of(server: &Server) -> Option<Self> {
-        let rollout = server.get(&at(ROLLOUTS, ROLLOUT))?;
+        let (target, rollout) = rollout(server)?;
+        let names = Names::of(rollout);
         let desired = rollout.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
         let canary = rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
         let max_surge = count(canary.get("maxSurge"), desired, 99);
         let least = i64::from(max_surge == 0);
         let max_unavailable = count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired);
         let uid = text(rollout, "/metadata/uid");
-        let selects = |name: &str| server.get(&at(SERVICES, name)).and_then(selected);
-        let is_routed = canary.get("trafficRouting").is_some();
-        let route = server.get(&at(VIRTUAL_SERVICES, ROLLOUT)).filter(|_| is_routed);
+        let selects = |name: &Option<String>| {
+            let service =
+                ObjectRef { resource: SERVICES, namespace: target.namespace.clone(), name: name.clone()? };
+            server.get(&service).and_then(selected)
+        };
+        let shares: Option<Vec<(i64, i64)>> =
+            names.routes().map(|route| names.canary_shares(route, server.get(route)?)).collect();
+        let shares = shares.unwrap_or_default();
         let owned = |set: &&Value| text(set, "/metadata/ownerReferences/0/uid") == uid;
         Some(Self {
             desired,
@@ -78,15 +103,23 @@ impl View {
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
             is_canary_sized: canary.to_string().contains("setCanaryScale"),
-            is_routed,
+            drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(30),
+            abort_drain: match canary.get("abortScaleDownDelaySeconds").and_then(Value::as_i64) {
+                Some(0) => i64::MAX,
+                seconds => seconds.unwrap_or(30),
+            },
+            is_routed: canary.get("trafficRouting").is_some(),
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
+            is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
-            canary_weight: route.map(|route| weights(route).get("shop-canary").copied().unwrap_or(0)),
-            stable_selects: selects("shop-stable"),
-            canary_selects: selects("shop-canary"),
+            canary_weight: shares.iter().map(|(_, most)| *most).max(),
+            canary_weight_least: shares.iter().map(|(least, _)| *least).min(),
+            stable_selects: selects(&names.stable),
+            canary_selects: selects(&names.canary),
+            names,
         })
     }
 
@@ -107,9 +140,27 @@ impl View {
         self.available(&self.stable) == 0 && self.available(&self.current) == 0
     }
 
-    /// True when the user holds a Rollout whose stable version is wanted without pods: somebody has deleted them.
+    /// True when the stable version cannot be made again: its ReplicaSet is gone, with the only copy of its template,
+    /// and the spec waits to be mended.
+    pub fn is_stable_beyond_repair(&self) -> bool {
+        self.is_invalid && self.sets.iter().all(|set| set.hash != self.stable)
+    }
+
+    /// True unless the user wants no pods, or allows all of them to be missing where no router could lead requests elsewhere.
+    pub fn must_serve(&self) -> bool {
+        self.desired > if self.is_routed { 0 } else { self.max_unavailable }
+    }
+
+    /// True when the user holds a Rollout, or its spec waits to be mended, whose stable version is wanted without pods:
+    /// somebody has deleted them, or wanted none.
     pub fn is_held_empty(&self) -> bool {
-        self.is_paused && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
+        (self.is_paused || self.is_invalid)
+            && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
+    }
+
+    /// True while the user's change of `spec.replicas` has not reached all ReplicaSets.
+    pub fn is_scaled_by_user(&self) -> bool {
+        self.sets.iter().any(|set| set.sized_for.is_some_and(|sized_for| sized_for != self.desired))
     }
 
     /// A ReplicaSet by its name.
@@ -129,12 +180,21 @@ impl View {
 
     /// The share that the route gives to a version.
     pub fn given(&self, hash: &str) -> i64 {
-        let Some(canary) = self.canary_weight else { return 0 };
+        let (Some(least), Some(most)) = (self.canary_weight_least, self.canary_weight) else { return 0 };
         let is = |selects: &Option<String>| selects.as_deref() == Some(hash);
-        let to_canary = if is(&self.canary_selects) { canary } else { 0 };
-        let to_stable = if is(&self.stable_selects) { 100 - canary } else { 0 };
-        to_canary + to_stable
+        let to_canary = if is(&self.canary_selects) { most } else { 0 };
+        let to_stable = if is(&self.stable_selects) { 100 - least } else { 0 };
+        (to_canary + to_stable).min(100)
     }
+}
+
+fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
+    rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The Rollout, of which there is one.
+pub(super) fn rollout(server: &Server) -> Option<(&ObjectRef, &Value)> {
+    server.all(ROLLOUTS).next()
 }
 
 fn set(set: &Value) -> Set {
@@ -149,6 +209,9 @@ fn set(set: &Value) -> Set {
             .to_owned(),
         replicas,
         available: number(set, "/status/availableReplicas").min(replicas),
+        available_reported: number(set, "/status/availableReplicas"),
+        ready: number(set, "/status/readyReplicas"),
+        current: number(set, "/status/replicas"),
         sized_for: annotations.and_then(|all| all.get(DESIRED_REPLICAS)?.as_str()?.parse().ok()),
     }
 }

@@ -2,14 +2,17 @@
 //! that have pods.
 
 use super::{View, Write};
-use crate::world::proxies::{VIRTUAL_SERVICES, selected, weights};
+use crate::world::proxies::{VIRTUAL_SERVICES, selected};
 use headgate_driver::resources::SERVICES;
 
 pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     match (write.target.resource, write.before, write.after) {
         (VIRTUAL_SERVICES, Some(before), Some(after)) => {
-            let canary = |route| weights(route).get("shop-canary").copied().unwrap_or(0);
-            route(canary(before), canary(after), view)
+            let shares = |object| view.names.canary_shares(write.target, object);
+            match (shares(before), shares(after)) {
+                (Some((_, before)), Some((_, after))) => route(before, after, view),
+                _ => Ok(()),
+            }
         }
         (SERVICES, Some(before), Some(after)) => {
             let (before, after) = (selected(before), selected(after));

@@ -47,7 +47,7 @@ impl World {
         let works = Program::ALL.iter().map(|program| (program.image().to_owned(), work(*program)));
         Self {
             server,
-            pods: Pods::new(Random::new(1, case.name), health.collect(), DRAIN),
+            pods: Pods::new(Random::new(1, case.name), health.collect(), DRAIN, 1),
             jobs: Jobs::new(works.collect()),
             now: Timestamp::from_second(START_SECOND).unwrap_or(Timestamp::UNIX_EPOCH),
         }
@@ -136,7 +136,7 @@ fn health(program: Program) -> Health {
         Program::ServesLate => Some(5_000),
         Program::NeverReady => None,
     };
-    Health { ready_after, spread: 100, errors_percent: 0 }
+    Health { scheduled_after: 10, pulled_after: 0, ready_after, spread: 100, errors_percent: 0, latency: 0 }
 }
 
 fn work(program: Program) -> Work {

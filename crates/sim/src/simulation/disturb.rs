@@ -1,17 +1,21 @@
 //! What happens in the world: the user, others, and faults that are not of requests.
 
 use super::Simulation;
+use crate::coverage;
 use crate::faults::{Disturbance, ThirdParty, Whose};
-use crate::scenario::{ROLLOUT, at};
+use crate::scenario::ROLLOUT;
 use crate::user::{self, Act};
 use crate::world::plus;
 use crate::world::proxies::VIRTUAL_SERVICES;
 use crate::world::server::text;
 use crate::world::watch::Watches;
-use headgate_driver::io::Call;
-use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
+use headgate_driver::io::{Call, Resource};
+use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+/// An autoscaler looks so often, in milliseconds (kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`).
+const AUTOSCALER_PERIOD: i64 = 15_000;
 
 impl Simulation {
     pub(super) fn disturb(&mut self) {
@@ -20,6 +24,9 @@ impl Simulation {
                 break;
             }
             let disturbance = entry.remove();
+            if let Some(feature) = coverage::at_once(&disturbance) {
+                self.reached.takes_effect(feature, self.now);
+            }
             self.happen(&disturbance);
             self.checkers.look(&self.server, self.now);
         }
@@ -30,8 +37,9 @@ impl Simulation {
         match disturbance {
             Disturbance::User(act) => return self.user_acts(*act),
             Disturbance::ThirdParty(act) => return self.others_act(*act),
-            _ => self.trace.say("fault", &format!("{disturbance:?}"), self.now),
+            _ => self.trace.say("fault", || format!("{disturbance:?}"), self.now),
         }
+        self.checkers.hold_up(after(holds_up(disturbance)));
         match disturbance {
             Disturbance::Crash => {
                 if let Some(index) = self.leader() {
@@ -51,8 +59,32 @@ impl Simulation {
                 let until = after(*seconds);
                 self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
             }
-            Disturbance::Metrics { outage, seconds } => self.metrics = Some((after(*seconds), *outage)),
-            Disturbance::PodsCrash { of, share, seconds } => {
+            Disturbance::TwoLeaders { seconds } => {
+                if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
+                    process.ends_at = Some(after(*seconds));
+                    self.start(0, 0);
+                }
+            }
+            Disturbance::NextRequest(fate) => self.next_fates.push_back(*fate),
+            Disturbance::Metrics { outage, seconds } => {
+                self.metrics.fail(*outage, after(*seconds), self.now);
+                if self.metrics_matter() {
+                    self.reached.takes_effect(coverage::of_outage(*outage).into(), self.now);
+                }
+            }
+            Disturbance::PodsFail { of, seconds, backs_off } => {
+                let hash = self.hash(*of);
+                self.pods.make_fail(hash.as_deref(), *backs_off, after(*seconds), self.now);
+                // The last back-off may begin just before the end.
+                self.checkers.excuse(after(*seconds * 3));
+            }
+            Disturbance::NodeLost { seconds } => {
+                let count = self.pods.lose_node(after(*seconds), self.now);
+                self.trace.say("world", || format!("{count} pods are out of reach"), self.now);
+                self.checkers.excuse(after(*seconds));
+            }
+            Disturbance::Autoscale { least, most, rounds } => self.autoscale(*least, *most, *rounds),
+            Disturbance::PodsUnready { of, share, seconds } => {
                 let until = after(*seconds);
                 let hash = self.hash(*of);
                 self.pods.knock_out(hash.as_deref(), *share, until, self.now);
@@ -62,22 +94,29 @@ impl Simulation {
                 self.raced.insert(*kind);
             }
             Disturbance::Missing { kind, name, seconds } => {
-                self.server.remove(&at(*kind, name), self.now);
+                self.server.remove(&self.scenario.at(*kind, name), self.now);
                 self.checkers.excuse(after(*seconds));
                 let found = Disturbance::Found { kind: *kind, name };
                 self.agenda.insert((after(*seconds), usize::MAX), found);
             }
             Disturbance::Found { kind, name } => {
-                let target = at(*kind, name);
-                let body = self.scenario.surroundings().into_iter().find(|(place, _)| *place == target);
+                let target = self.scenario.at(*kind, name);
+                let body = self.scenario.surroundings.iter().find(|(place, _)| *place == target).cloned();
                 if let Some((target, body)) = body {
                     self.server.call(&Call::Create { target, body }, self.now);
                 }
             }
+            Disturbance::MissingCrd { kind, seconds } => self.uninstall(*kind, after(*seconds)),
+            Disturbance::FoundCrd { kind } => self.install(*kind),
             Disturbance::Forbidden { kind, seconds } => {
                 self.forbidden.insert(*kind, after(*seconds));
+                if *kind == SERVICES && !self.is_routed() {
+                    // Without a router and without room for one more pod the old one must go before its Service can be moved.
+                    self.checkers.excuse(after(*seconds));
+                }
             }
             Disturbance::Clock(skew) => {
+                self.checkers.clock_set();
                 if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
                     process.skew = *skew;
                 }
@@ -87,6 +126,48 @@ impl Simulation {
         }
     }
 
+    fn is_routed(&self) -> bool {
+        let rollout = self.server.get(&self.scenario.target());
+        rollout.is_some_and(|rollout| rollout.pointer("/spec/strategy/canary/trafficRouting").is_some())
+    }
+
+    /// One round of an autoscaler; the next one follows.
+    fn autoscale(&mut self, least: i64, most: i64, rounds: u32) {
+        let replicas = self.luck.between(least, most);
+        self.user_acts(Act::Scale(replicas));
+        if rounds > 1 {
+            let next = Disturbance::Autoscale { least, most, rounds: rounds - 1 };
+            self.agenda.insert((plus(self.now, AUTOSCALER_PERIOD), usize::MAX - 1), next);
+        }
+    }
+
+    fn uninstall(&mut self, kind: Resource, until: Timestamp) {
+        let all: Vec<_> = self.server.all(kind).map(|(target, _)| target.clone()).collect();
+        for target in all {
+            self.server.remove(&target, self.now);
+        }
+        self.absent.insert(kind);
+        let (server, now) = (&self.server, self.now);
+        for process in &mut self.processes {
+            process.watches.uninstall(kind, server, now);
+        }
+        self.checkers.excuse(until);
+        self.agenda.insert((until, usize::MAX - 2), Disturbance::FoundCrd { kind });
+    }
+
+    fn install(&mut self, kind: Resource) {
+        self.absent.remove(&kind);
+        for (target, body) in self.scenario.surroundings.clone() {
+            if target.resource == kind {
+                self.server.call(&Call::Create { target, body }, self.now);
+            }
+        }
+        // A watcher of a kind that is not there asks again after a while.
+        let until = plus(self.now, self.luck.between(0, 30_000));
+        self.each_watch(|watches, now| watches.install(kind, until, now));
+        self.checkers.excuse(until);
+    }
+
     /// The version that is meant; `None` for all.
     fn hash(&self, of: Whose) -> Option<String> {
         let field = match of {
@@ -94,7 +175,7 @@ impl Simulation {
             Whose::Stable => "/status/stableRS",
             Whose::Newest => "/status/currentPodHash",
         };
-        Some(text(self.server.get(&at(ROLLOUTS, ROLLOUT))?, field).to_owned())
+        Some(text(self.server.get(&self.scenario.target())?, field).to_owned())
     }
 
     fn each_watch(&mut self, mut change: impl FnMut(&mut Watches, Timestamp)) {
@@ -105,8 +186,8 @@ impl Simulation {
 
     pub(super) fn user_acts(&mut self, act: Act) {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
-        self.trace.say("user", &format!("{act:?}: {said}"), self.now);
-        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_)) {
+        self.trace.say("user", || format!("{act:?}: {said}"), self.now);
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {
@@ -115,13 +196,14 @@ impl Simulation {
     }
 
     pub(super) fn others_act(&mut self, act: ThirdParty) {
-        let route = at(VIRTUAL_SERVICES, ROLLOUT);
+        let route = self.scenario.at(VIRTUAL_SERVICES, ROLLOUT);
         self.checkers.excuse(self.now);
         let said = match act {
             ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
+            ThirdParty::DrainNode => format!("{} pods", self.pods.drain_node(self.now)),
             ThirdParty::DeleteSet(whose) => {
                 let hash = self.hash(whose).unwrap_or_default();
-                let target = at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
+                let target = self.scenario.at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
                 self.server.remove(&target, self.now);
                 hash
             }
@@ -151,7 +233,21 @@ impl Simulation {
                 })
             }
         };
-        self.trace.say("third party", &format!("{act:?}: {said}"), self.now);
+        self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
+    }
+}
+
+/// For so many seconds a fault keeps controllers from seeing or acting.
+fn holds_up(disturbance: &Disturbance) -> i64 {
+    match disturbance {
+        Disturbance::Crash => 15,
+        Disturbance::Freeze => 30,
+        Disturbance::SlowWatch { seconds, late, .. } => seconds + late / 1_000,
+        Disturbance::BrokenWatch { seconds, .. }
+        | Disturbance::MissingCrd { seconds, .. }
+        | Disturbance::Forbidden { seconds, .. }
+        | Disturbance::ApiOutage { seconds } => *seconds,
+        _ => 0,
     }
 }
 

@@ -1,61 +1,167 @@
-//! A Prometheus that answers from the truth, and sometimes does not.
+//! A Prometheus that scrapes what the proxies have sent to each version, and sometimes does not answer.
 
+use super::plus;
 use super::pods::Health;
 use super::server::{Server, text};
+use crate::faults::Outage;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::REPLICA_SETS;
 use headgate_model::{HttpQuery, Reply};
-use serde_json::json;
-use std::collections::BTreeMap;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
 
-/// What metrics are like now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Metrics {
-    /// True.
-    #[default]
-    True,
-    /// No series.
-    Empty,
-    /// Not a number.
-    NotANumber,
-    /// No connection.
-    Down,
-    /// HTTP 503.
-    Unavailable,
+/// Where answers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From the requests that were sent.
+    Traffic {
+        /// Pods are scraped so often, in milliseconds.
+        interval: i64,
+        /// Rates are over so long, in milliseconds.
+        window: i64,
+    },
 }
 
-/// The answer to a query for the success rate of the version whose hash stands in it.
-pub fn answer(
-    state: Metrics,
-    query: &HttpQuery,
-    server: &Server,
-    health: &BTreeMap<String, Health>,
-) -> Reply {
-    let vector = |value: Option<String>| {
-        let series: Vec<_> =
-            value.into_iter().map(|value| json!({ "metric": {}, "value": [0, value] })).collect();
-        let body = json!({ "status": "success", "data": { "resultType": "vector", "result": series } });
-        Reply::Http { status: 200, body: body.to_string(), truncated: false }
-    };
-    match state {
-        Metrics::True => vector(success_rate(query, server, health)),
-        Metrics::Empty => vector(None),
-        Metrics::NotANumber => vector(Some("NaN".to_owned())),
-        Metrics::Down => Reply::Failed("connection refused".to_owned()),
-        Metrics::Unavailable => {
-            Reply::Http { status: 503, body: "upstream is away".to_owned(), truncated: false }
+/// Requests of a version, in thousandths, since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    all: i64,
+    failed: i64,
+}
+
+type Sample = BTreeMap<String, Counts>;
+
+/// The metric provider.
+#[derive(Debug)]
+pub struct Metrics {
+    interval: i64,
+    window: i64,
+    counts: Sample,
+    samples: VecDeque<(Timestamp, Sample)>,
+    next: Timestamp,
+    outage: Option<(Timestamp, Timestamp, Outage)>,
+}
+
+/// Requests in a second.
+const RATE: i64 = 200;
+
+impl Metrics {
+    /// A provider that has seen nothing.
+    pub fn new(source: &Source, now: Timestamp) -> Self {
+        let Source::Traffic { interval, window } = *source;
+        let (counts, samples) = Default::default();
+        Self { interval, window, counts, samples, next: now, outage: None }
+    }
+
+    /// From now until then the provider fails.
+    pub fn fail(&mut self, outage: Outage, until: Timestamp, now: Timestamp) {
+        self.outage = Some((now, until, outage));
+    }
+
+    /// How it fails now.
+    pub fn outage(&self, now: Timestamp) -> Option<Outage> {
+        self.outage.filter(|(_, until, _)| *until > now).map(|(_, _, outage)| outage)
+    }
+
+    /// Requests flow for so many milliseconds: of a thousand so many to each version, by hash, of which so many in a
+    /// hundred fail.
+    pub fn count<'a>(&mut self, shares: impl Iterator<Item = (&'a str, i64, i64)>, milliseconds: i64) {
+        for (hash, share, errors) in shares {
+            let requests = share * milliseconds * RATE / 1_000;
+            let counts = self.counts.entry(hash.to_owned()).or_default();
+            counts.all += requests;
+            counts.failed += requests * errors / 100;
         }
+    }
+
+    /// Scrapes when it is time to.
+    pub fn advance(&mut self, now: Timestamp) {
+        if self.next > now {
+            return;
+        }
+        self.next = plus(now, self.interval);
+        self.samples.push_back((now, self.counts.clone()));
+        while self.samples.front().is_some_and(|(time, _)| plus(*time, self.window * 8) < now) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// When it scrapes next.
+    pub fn next(&self) -> Timestamp {
+        self.next
+    }
+
+    /// The answer to a query that names the hash of a version.
+    pub fn answer(
+        &self,
+        query: &HttpQuery,
+        server: &Server,
+        health: &BTreeMap<String, Health>,
+        now: Timestamp,
+    ) -> Reply {
+        let true_at = |time| vector(self.value(query, server, health, time));
+        match self.outage.filter(|(_, until, _)| *until > now) {
+            None | Some((_, _, Outage::Slow)) => true_at(now),
+            Some((since, _, Outage::Stale)) => true_at(since),
+            Some((_, _, Outage::Empty)) => vector(None),
+            Some((_, _, Outage::NotANumber)) => vector(Some("NaN".to_owned())),
+            Some((_, _, Outage::WrongType)) => vector(Some("plenty".to_owned())),
+            Some((_, _, Outage::Down)) => Reply::Failed("connection refused".to_owned()),
+            Some((_, _, Outage::Unavailable)) => {
+                Reply::Http { status: 503, body: "upstream is away".to_owned(), truncated: false }
+            }
+        }
+    }
+
+    fn value(
+        &self,
+        query: &HttpQuery,
+        server: &Server,
+        health: &BTreeMap<String, Health>,
+        time: Timestamp,
+    ) -> Option<String> {
+        let label = format!("/metadata/labels/{POD_TEMPLATE_HASH}");
+        let asked = |set: &Value| {
+            let hash = text(set, &label);
+            !hash.is_empty() && query.url.contains(hash)
+        };
+        let (_, set) = server.all(REPLICA_SETS).find(|(_, set)| asked(set))?;
+        let counts = self.increase(text(set, &label), time)?;
+        if counts.all == 0 {
+            return Some("NaN".to_owned());
+        }
+        if query.url.contains("latency") {
+            let mean = health.get(text(set, "/spec/template/spec/containers/0/image"))?.latency;
+            return Some(decimal(p95_of_exponential(mean)));
+        }
+        Some(decimal((counts.all - counts.failed) * 1_000 / counts.all))
+    }
+
+    /// What has come within the window before `time`; `None` when the version was never scraped with a request.
+    fn increase(&self, hash: &str, time: Timestamp) -> Option<Counts> {
+        let scraped = self.samples.iter().rev().find(|(at, _)| *at <= time)?;
+        let last = *scraped.1.get(hash)?;
+        let begin = plus(time, -self.window);
+        let first = self.samples.iter().find(|(at, _)| *at >= begin);
+        let first = first.and_then(|(_, sample)| sample.get(hash)).copied().unwrap_or_default();
+        Some(Counts { all: last.all - first.all, failed: last.failed - first.failed })
     }
 }
 
-fn success_rate(query: &HttpQuery, server: &Server, health: &BTreeMap<String, Health>) -> Option<String> {
-    let label = format!("/metadata/labels/{POD_TEMPLATE_HASH}");
-    let asked = |set: &serde_json::Value| {
-        let hash = text(set, &label);
-        !hash.is_empty() && query.url.contains(hash)
-    };
-    let (_, set) = server.all(REPLICA_SETS).find(|(_, set)| asked(set))?;
-    let image = text(set, "/spec/template/spec/containers/0/image");
-    let errors = health.get(image).map_or(0, |health| health.errors_percent);
-    Some(format!("{}.{:02}", (100 - errors) / 100, (100 - errors) % 100))
+/// The 95th percentile of an exponential distribution: its mean times ln 20.
+fn p95_of_exponential(mean: i64) -> i64 {
+    mean * 2_996 / 1_000
+}
+
+/// Thousandths as a decimal number.
+fn decimal(thousandths: i64) -> String {
+    format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000)
+}
+
+fn vector(value: Option<String>) -> Reply {
+    let series: Vec<_> =
+        value.into_iter().map(|value| json!({ "metric": {}, "value": [0, value] })).collect();
+    let body = json!({ "status": "success", "data": { "resultType": "vector", "result": series } });
+    Reply::Http { status: 200, body: body.to_string(), truncated: false }
 }

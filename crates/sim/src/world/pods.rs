@@ -8,17 +8,23 @@ use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How pods of a version behave.
+/// How pods of a version behave. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// They become ready after this many milliseconds at least; never, if `None`.
+    /// They get a node after so long.
+    pub scheduled_after: i64,
+    /// A node that has not had the image yet pulls it for so long.
+    pub pulled_after: i64,
+    /// Then they become ready after so long at least; never, if `None`.
     pub ready_after: Option<i64>,
-    /// And this many more at most.
+    /// And so much later at most.
     pub spread: i64,
     /// Requests that they fail, in a hundred.
     pub errors_percent: i64,
+    /// How long a request takes on average; times are distributed exponentially.
+    pub latency: i64,
 }
 
 /// Where a pod stands.
@@ -41,6 +47,21 @@ pub struct Pod {
     pub hash: String,
     /// Where it stands.
     pub state: State,
+    node: i64,
+    /// Its node cannot be reached until then: it serves nobody.
+    dark_until: Option<Timestamp>,
+    /// Since its node cannot be reached it is taken for unready from then on.
+    doubted_at: Option<Timestamp>,
+    fails: Option<Fails>,
+    fails_at: Option<Timestamp>,
+}
+
+/// Containers that end by themselves.
+#[derive(Clone, Copy, Debug)]
+struct Fails {
+    until: Timestamp,
+    /// The next restart waits so many milliseconds, and the one after it twice as long; 0 in a pod that flaps.
+    back_off: i64,
 }
 
 /// All pods, and the controller that makes them.
@@ -54,12 +75,22 @@ pub struct Pods {
     pub health: BTreeMap<String, Health>,
     /// Pods serve for so long after they were told to end, in milliseconds.
     pub drain: i64,
+    nodes: i64,
+    /// Which node has which image.
+    pulled: BTreeSet<(i64, String)>,
 }
+
+/// A node that cannot be reached counts as not ready after so long, and so do its pods, in milliseconds (the node
+/// lifecycle controller's `--node-monitor-grace-period`).
+const NODE_GRACE: i64 = 40_000;
+/// The first restart of a container that ends by itself waits so long, in milliseconds (kubelet: 10 s, then twice that).
+const BACK_OFF: i64 = 10_000;
 
 impl Pods {
     /// No pods yet.
-    pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64) -> Self {
-        Self { pods: BTreeMap::new(), made: 0, syncs: BTreeMap::new(), seen: 0, luck, health, drain }
+    pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64, nodes: i64) -> Self {
+        let (pods, syncs, pulled) = Default::default();
+        Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled }
     }
 
     /// Lets everything happen that is due.
@@ -77,22 +108,24 @@ impl Pods {
 
     /// When something happens next.
     pub fn next(&self) -> Option<Timestamp> {
-        let changes = self.pods.values().filter_map(|pod| match pod.state {
-            State::Starting(ready) => ready,
-            State::Ready(_) => None,
-            State::Terminating(end) => Some(end),
+        let changes = self.pods.values().flat_map(|pod| {
+            let changes = match pod.state {
+                State::Starting(ready) => ready,
+                State::Ready(_) => pod.fails_at,
+                State::Terminating(end) => Some(end),
+            };
+            [changes, pod.dark_changes_at()]
         });
-        changes.chain(self.syncs.values().copied()).min()
+        changes.flatten().chain(self.syncs.values().copied()).min()
     }
 
-    /// Pods that answer requests: ready ones, and those that still drain.
-    pub fn serving<'a>(&'a self, hash: Option<&'a str>) -> impl Iterator<Item = &'a Pod> {
-        let serves = |pod: &&Pod| match pod.state {
-            State::Starting(_) => false,
-            State::Ready(_) => true,
-            State::Terminating(end) => end > Timestamp::MIN,
-        };
-        self.pods.values().filter(serves).filter(move |pod| hash.is_none_or(|hash| pod.hash == hash))
+    /// Pods that answer requests, by version: ready ones, and those that still drain.
+    pub fn serving_by_version(&self) -> BTreeMap<&str, i64> {
+        let mut serving = BTreeMap::new();
+        for pod in self.pods.values().filter(|pod| pod.serves()) {
+            *serving.entry(pod.hash.as_str()).or_default() += 1;
+        }
+        serving
     }
 
     /// Ready pods of all versions.
@@ -120,6 +153,48 @@ impl Pods {
         pod.state = State::Starting(Some(until));
         self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
         true
+    }
+
+    /// From now on until then containers of one version, or of all, end whenever they have been ready for a moment.
+    pub fn make_fail(&mut self, hash: Option<&str>, backs_off: bool, until: Timestamp, now: Timestamp) {
+        let back_off = if backs_off { BACK_OFF } else { 0 };
+        for pod in self.pods.values_mut().filter(|pod| hash.is_none_or(|hash| pod.hash == hash)) {
+            pod.fails = Some(Fails { until, back_off });
+            if matches!(pod.state, State::Ready(_)) {
+                pod.fails_at = Some(plus(now, self.luck.between(100, 3_000)));
+            }
+        }
+    }
+
+    /// A node cannot be reached until then.
+    pub fn lose_node(&mut self, until: Timestamp, now: Timestamp) -> usize {
+        let node = self.luck.between(0, self.nodes - 1);
+        let mut count = 0;
+        for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
+            pod.dark_until = Some(until);
+            pod.doubted_at = Some(plus(now, NODE_GRACE)).filter(|at| *at < until);
+            // What has started there is not heard of before the node comes back.
+            if let State::Starting(Some(ready)) = pod.state {
+                pod.state = State::Starting(Some(ready.max(until)));
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// A node is drained: all of its pods are told to end at once.
+    pub fn drain_node(&mut self, now: Timestamp) -> usize {
+        let node = self.luck.between(0, self.nodes - 1);
+        let end = plus(now, self.drain);
+        let mut count = 0;
+        for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
+            if !matches!(pod.state, State::Terminating(_)) {
+                pod.end(end);
+                self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+                count += 1;
+            }
+        }
+        count
     }
 
     /// Somebody deletes one pod.
@@ -164,10 +239,7 @@ impl Pods {
 
     fn age(&mut self, now: Timestamp) {
         for pod in self.pods.values_mut() {
-            if let State::Starting(Some(ready)) = pod.state
-                && ready <= now
-            {
-                pod.state = State::Ready(now);
+            if pod.changes(now, &mut self.luck) {
                 self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 800)));
             }
         }
@@ -249,21 +321,78 @@ impl Pods {
 
     fn create(&mut self, target: &ObjectRef, set: &Value, now: Timestamp) {
         let image = text(set, "/spec/template/spec/containers/0/image");
+        let node = self.luck.between(0, self.nodes - 1);
+        let is_new_there = self.pulled.insert((node, image.to_owned()));
         let health = self.health.get(image).or(self.health.values().next());
         let spread = self.luck.between(0, health.map_or(0, |health| health.spread));
-        let ready = health.and_then(|health| health.ready_after).map(|after| plus(now, after + spread));
+        let ready = health.and_then(|health| {
+            let pulls = if is_new_there { health.pulled_after } else { 0 };
+            Some(plus(now, health.scheduled_after + pulls + health.ready_after? + spread))
+        });
         self.made += 1;
         let pod = Pod {
             set: target.clone(),
             set_uid: text(set, "/metadata/uid").to_owned(),
             hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
             state: State::Starting(ready),
+            node,
+            dark_until: None,
+            doubted_at: None,
+            fails: None,
+            fails_at: None,
         };
         self.pods.insert(self.made, pod);
     }
 }
 
 impl Pod {
+    fn serves(&self) -> bool {
+        let is_up = match self.state {
+            State::Starting(_) => false,
+            State::Ready(_) => true,
+            State::Terminating(end) => end > Timestamp::MIN,
+        };
+        is_up && self.dark_until.is_none()
+    }
+
+    /// When what its node does to it changes next.
+    fn dark_changes_at(&self) -> Option<Timestamp> {
+        [self.doubted_at, self.dark_until].into_iter().flatten().min()
+    }
+
+    /// Lets happen to it what is due; true when its readiness has changed.
+    fn changes(&mut self, now: Timestamp, luck: &mut Random) -> bool {
+        if self.dark_until.is_some_and(|until| until <= now) {
+            (self.dark_until, self.doubted_at) = (None, None);
+        }
+        if self.doubted_at.is_some_and(|at| at <= now) {
+            self.doubted_at = None;
+            if let State::Ready(_) = self.state {
+                self.state = State::Starting(self.dark_until);
+                return true;
+            }
+        }
+        let fails = self.fails.filter(|fails| fails.until > now);
+        match self.state {
+            State::Starting(Some(ready)) if ready <= now => {
+                self.state = State::Ready(now);
+                self.fails_at = fails.map(|_| plus(now, luck.between(200, 4_000)));
+                true
+            }
+            State::Ready(_) if self.fails_at.is_some_and(|at| at <= now) => {
+                self.fails_at = None;
+                let wait = self.fails.as_mut().map_or(0, |fails| {
+                    let wait = fails.back_off;
+                    fails.back_off = wait * 2;
+                    wait
+                });
+                self.state = State::Starting(Some(plus(now, wait + luck.between(500, 5_000))));
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A pod that serves goes on until `end`; another one ends at once.
     fn end(&mut self, end: Timestamp) {
         self.state = match self.state {

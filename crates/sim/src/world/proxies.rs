@@ -89,23 +89,51 @@ impl Proxies {
         self.proxies.iter().filter_map(|proxy| proxy.coming.front().map(|(due, _)| *due)).min()
     }
 
-    /// What is lost now: the share that goes to a version without a pod that serves.
-    pub fn loss(&self, pods: &Pods) -> Loss {
-        let mut loss = Loss::default();
+    /// Where requests go now, and what is lost: the share that goes to a version without a pod that serves.
+    pub fn flow(&self, pods: &Pods) -> Flow {
+        let mut flow = Flow::default();
+        let serving = pods.serving_by_version();
+        let all: i64 = serving.values().sum();
+        let proxies = i64::try_from(self.proxies.len()).unwrap_or(1).max(1);
         for proxy in &self.proxies {
             let sum: i64 = proxy.weights.values().sum();
             for (service, weight) in proxy.weights.iter().filter(|(_, weight)| **weight > 0) {
                 let Some(hash) = proxy.selectors.get(service) else { continue };
-                if pods.serving(hash.as_deref()).next().is_none() {
-                    loss.per_mille += 1000 * weight / sum.max(1);
-                    loss.to.push(format!("{service}={}", hash.as_deref().unwrap_or("any")));
+                let share = 1000 * weight / sum.max(1) / proxies;
+                match hash {
+                    Some(hash) if serving.contains_key(hash.as_str()) => flow.give(hash, share),
+                    None if all > 0 => {
+                        for (hash, count) in &serving {
+                            flow.give(hash, share * count / all);
+                        }
+                    }
+                    _ => flow.lose(service, hash.as_deref(), share),
                 }
             }
         }
-        loss.per_mille /= i64::try_from(self.proxies.len()).unwrap_or(1).max(1);
-        loss.to.sort();
-        loss.to.dedup();
-        loss
+        flow.loss.to.sort();
+        flow.loss.to.dedup();
+        flow
+    }
+}
+
+/// Where requests go at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Flow {
+    /// Of a thousand requests, by version.
+    pub shares: BTreeMap<String, i64>,
+    /// What is lost.
+    pub loss: Loss,
+}
+
+impl Flow {
+    fn give(&mut self, hash: &str, per_mille: i64) {
+        *self.shares.entry(hash.to_owned()).or_default() += per_mille;
+    }
+
+    fn lose(&mut self, service: &str, hash: Option<&str>, per_mille: i64) {
+        self.loss.per_mille += per_mille;
+        self.loss.to.push(format!("{service}={}", hash.unwrap_or("any")));
     }
 }
 

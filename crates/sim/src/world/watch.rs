@@ -20,6 +20,8 @@ struct Stream {
     /// Broken off; a new list comes then. The time at which it broke, the time of the list, and how many changes
     /// the list lags behind.
     broken: Option<Broken>,
+    /// The kind does not exist.
+    is_absent: bool,
 }
 
 struct Broken {
@@ -45,6 +47,7 @@ impl Watches {
             queue: VecDeque::new(),
             slow: None,
             broken: Some(Broken { since: now, until: now, lag }),
+            is_absent: false,
         };
         Self {
             streams: resources.iter().map(|resource| (*resource, stream())).collect(),
@@ -63,10 +66,29 @@ impl Watches {
 
     /// The stream of this kind breaks off; what was on its way is lost, and a list follows.
     pub fn break_off(&mut self, resource: Resource, until: Timestamp, lag: usize, now: Timestamp) {
-        if let Some(stream) = self.streams.get_mut(&resource) {
+        if let Some(stream) = self.streams.get_mut(&resource).filter(|stream| !stream.is_absent) {
             let since = stream.queue.front().map_or(now, |first| first.published);
             stream.queue.clear();
             stream.broken = Some(Broken { since, until, lag });
+        }
+    }
+
+    /// The kind is no more: the stream says so, and is silent until its CRD is there again.
+    pub fn uninstall(&mut self, resource: Resource, server: &Server, now: Timestamp) {
+        self.take_up(server);
+        if let Some(stream) = self.streams.get_mut(&resource) {
+            let due = stream.queue.back().map_or(now, |last| last.due.max(now));
+            let observation = Observation::NotInstalled(resource);
+            stream.queue.push_back(Delivery { due, published: now, observation });
+            stream.is_absent = true;
+        }
+    }
+
+    /// The kind is there again: a list follows.
+    pub fn install(&mut self, resource: Resource, until: Timestamp, now: Timestamp) {
+        if let Some(stream) = self.streams.get_mut(&resource) {
+            stream.is_absent = false;
+            stream.broken = Some(Broken { since: now, until, lag: 0 });
         }
     }
 
@@ -75,7 +97,7 @@ impl Watches {
         self.take_up(server);
         let mut delivered = Vec::new();
         for (resource, stream) in &mut self.streams {
-            if stream.broken.as_ref().is_some_and(|broken| broken.until <= now) {
+            if !stream.is_absent && stream.broken.as_ref().is_some_and(|broken| broken.until <= now) {
                 stream.list(*resource, server, now);
             }
             while stream.queue.front().is_some_and(|first| first.due <= now) {
@@ -91,6 +113,7 @@ impl Watches {
             let delay = self.delays.between(1, self.delay_max.max(1));
             if let Some(stream) = self.streams.get_mut(resource)
                 && stream.broken.is_none()
+                && !stream.is_absent
             {
                 stream.push(*published, change, delay);
             }
@@ -101,9 +124,9 @@ impl Watches {
     /// Everything that was published before this time has been delivered.
     pub fn knows_until(&self, now: Timestamp) -> Timestamp {
         let times = self.streams.values().map(|stream| match (&stream.broken, stream.queue.front()) {
-            (Some(broken), _) => broken.since,
-            (None, Some(first)) => first.published,
-            (None, None) => now,
+            (Some(broken), _) if !stream.is_absent => broken.since,
+            (_, Some(first)) => first.published,
+            (_, None) => now,
         });
         times.min().unwrap_or(now)
     }
@@ -111,8 +134,8 @@ impl Watches {
     /// When something is delivered next.
     pub fn next(&self) -> Option<Timestamp> {
         let times = self.streams.values().filter_map(|stream| match (&stream.broken, stream.queue.front()) {
-            (Some(broken), _) => Some(broken.until),
-            (None, first) => first.map(|first| first.due),
+            (Some(broken), _) if !stream.is_absent => Some(broken.until),
+            (_, first) => first.map(|first| first.due),
         });
         times.min()
     }

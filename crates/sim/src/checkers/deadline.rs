@@ -1,0 +1,125 @@
+//! Rule 9, for releases: pods that come and go do not put off the deadline. Each time that the deadline's clock starts
+//! anew within a step, something has got further than ever before.
+
+use super::{View, Write};
+use crate::world::server::text;
+use headgate_api::conditions::{reasons, types};
+use headgate_driver::resources::ROLLOUTS;
+use serde_json::Value;
+
+/// The way of one version through one step.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    key: Vec<String>,
+    least: Marks,
+    most: Marks,
+    renewed: i64,
+}
+
+/// Pods of the newest version that exist, are ready and are available, and pods of older ones.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    updated: i64,
+    ready: i64,
+    available: i64,
+    old: i64,
+}
+
+impl Marks {
+    fn of(view: &View) -> Self {
+        let (newest, older): (Vec<_>, Vec<_>) = view.sets.iter().partition(|set| set.hash == view.current);
+        Self {
+            updated: newest.iter().map(|set| set.current).sum(),
+            ready: newest.iter().map(|set| set.ready).sum(),
+            available: newest.iter().map(|set| set.available_reported).sum(),
+            old: older.iter().map(|set| set.current).sum(),
+        }
+    }
+
+    fn with(self, other: Self, pick: fn(i64, i64) -> i64) -> Self {
+        Self {
+            updated: pick(self.updated, other.updated),
+            ready: pick(self.ready, other.ready),
+            available: pick(self.available, other.available),
+            old: pick(self.old, other.old),
+        }
+    }
+}
+
+impl Way {
+    /// Looks at the world as it is from now on.
+    pub(super) fn look(&mut self, view: &View) {
+        self.least = self.least.with(Marks::of(view), i64::min);
+        self.most = self.most.with(Marks::of(view), i64::max);
+    }
+
+    /// A record is written; `views` are those that the process may have decided on.
+    pub(super) fn written(&mut self, write: &Write<'_>, views: &[&View]) -> Result<(), String> {
+        let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+            return Ok(());
+        };
+        if key(before) != key(after) || key(after) != self.key {
+            self.begin(after, views);
+            return Ok(());
+        }
+        let is_renewed = progressing(before, "/lastUpdateTime") != progressing(after, "/lastUpdateTime")
+            && progressing(before, "/reason") == reasons::REPLICA_SET_UPDATED
+            && progressing(after, "/reason") == reasons::REPLICA_SET_UPDATED;
+        self.renewed += i64::from(is_renewed);
+        let (least, most) = (self.least, self.most);
+        let steps = most.updated - least.updated + most.ready - least.ready + most.available
+            - least.available
+            + most.old
+            - least.old;
+        if self.renewed <= steps {
+            return Ok(());
+        }
+        Err(format!(
+            "the deadline was put off {} times, and the release got further {steps} times",
+            self.renewed
+        ))
+    }
+
+    fn begin(&mut self, rollout: &Value, views: &[&View]) {
+        self.key = key(rollout);
+        self.renewed = 0;
+        let mut marks = views.iter().map(|view| Marks::of(view));
+        let first = marks.next().unwrap_or_default();
+        (self.least, self.most) = marks.fold((first, first), |(least, most), marks| {
+            (least.with(marks, i64::min), most.with(marks, i64::max))
+        });
+    }
+}
+
+/// While all of this stays, the way is the same one.
+fn key(rollout: &Value) -> Vec<String> {
+    let fields = [
+        "/metadata/uid",
+        "/spec/replicas",
+        "/status/currentPodHash",
+        "/status/currentStepHash",
+        "/status/currentStepIndex",
+        "/status/stableRS",
+        "/status/abort",
+    ];
+    let mut key: Vec<String> =
+        fields.iter().map(|field| rollout.pointer(field).map_or(String::new(), Value::to_string)).collect();
+    // Time in which the spec cannot be carried out does not count.
+    key.push(condition(rollout, types::INVALID_SPEC, "/status").to_owned());
+    // A retry, and pods lost by a version that was out, begin a new way.
+    let reason = progressing(rollout, "/reason");
+    if reason != reasons::REPLICA_SET_UPDATED {
+        key.push(reason.to_owned());
+    }
+    key
+}
+
+fn progressing<'a>(rollout: &'a Value, field: &str) -> &'a str {
+    condition(rollout, types::PROGRESSING, field)
+}
+
+fn condition<'a>(rollout: &'a Value, type_: &str, field: &str) -> &'a str {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let found = conditions.into_iter().find(|condition| text(condition, "/type") == type_);
+    found.map_or("", |condition| text(condition, field))
+}

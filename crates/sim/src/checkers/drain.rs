@@ -1,0 +1,72 @@
+//! Rule 2, its time: pods go only when their version has had no more than its present share for the drain time.
+
+use super::{View, Write};
+use crate::world::server::number;
+use headgate_driver::resources::REPLICA_SETS;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Times are stored in whole seconds.
+const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
+
+/// The share of each version, and since when it has had no more.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    of: BTreeMap<String, (i64, Timestamp)>,
+    /// Versions whose release was aborted: another delay holds for them.
+    aborted: BTreeSet<String>,
+    /// A clock was set: what processes call so long ago is not known any more.
+    clocks_differ: bool,
+}
+
+impl Shares {
+    /// Looks at the world as it is from now on.
+    pub(super) fn look(&mut self, view: &View, now: Timestamp) {
+        if view.canary_weight.is_none() {
+            return;
+        }
+        if view.is_aborted {
+            self.aborted.insert(view.current.clone());
+        }
+        for set in &view.sets {
+            let given = view.given(&set.hash);
+            let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN));
+            *known = (given, if given < known.0 { now } else { known.1 });
+        }
+    }
+
+    /// A clock was set.
+    pub(super) fn clock_set(&mut self) {
+        self.clocks_differ = true;
+    }
+
+    /// A write; `views` are those that the process may have decided on.
+    pub(super) fn check(&self, write: &Write<'_>, views: &[&View], now: Timestamp) -> Result<(), String> {
+        let (REPLICA_SETS, Some(before), false) = (write.target.resource, write.before, self.clocks_differ)
+        else {
+            return Ok(());
+        };
+        let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
+        let is_exempt =
+            |view: &&View| view.canary_weight.is_none() || view.desired == 0 || view.is_scaled_by_user();
+        let Some(view) = views.first() else { return Ok(()) };
+        let Some(set) = view.set(&write.target.name).filter(|set| set.available > 0) else { return Ok(()) };
+        // Somebody else's surplus may go at once.
+        let takes_nothing = to >= set.available || to >= view.desired;
+        if takes_nothing || to >= number(before, "/spec/replicas") || views.iter().any(is_exempt) {
+            return Ok(());
+        }
+        let Some((_, since)) = self.of.get(&set.hash) else { return Ok(()) };
+        let is_aborted = self.aborted.contains(&set.hash);
+        let delay = if is_aborted { view.drain.min(view.abort_drain) } else { view.drain };
+        let drained = now.duration_since(*since);
+        if drained.saturating_add(ROUNDED) >= SignedDuration::from_secs(delay) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} goes to {to} pods {} s after its share was lowered; {delay} s are to pass",
+            set.name,
+            drained.as_secs()
+        ))
+    }
+}

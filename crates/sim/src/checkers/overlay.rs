@@ -1,0 +1,56 @@
+//! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
+
+use crate::world::server::{reference, text};
+use headgate_api::labels::MANAGED_BY_ROLLOUTS;
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Versions of objects as answers have told them, with the time from which the process knows them.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    versions: BTreeMap<(u32, ObjectRef), Vec<(Timestamp, u64)>>,
+}
+
+impl Told {
+    /// An answer reaches a process at this time.
+    pub(super) fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
+        let objects = match reply {
+            Reply::Object(object) => std::slice::from_ref(object),
+            Reply::Objects(objects) => objects,
+            Reply::Refused { .. } | Reply::Lost(_) | Reply::Measured(_) => return,
+        };
+        let resource = match call {
+            Call::Get(target) | Call::Patch { target, .. } | Call::Create { target, .. } => target.resource,
+            Call::List { resource, .. } => *resource,
+            Call::Delete { .. } | Call::Measure { .. } => return,
+        };
+        for object in objects {
+            let key = (process, reference(resource, object));
+            self.versions.entry(key).or_default().push((arrives, version(object)));
+        }
+    }
+
+    /// A process sends a request.
+    pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
+        let Call::Patch { target, patch: Patch::Merge(body), .. } = call else { return Ok(()) };
+        // The sweep takes marks away as watches have shown them: it has time, and a guard.
+        let is_sweep = body.pointer("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS))
+            == Some(&Value::Null);
+        let rests_on = if is_sweep { 0 } else { version(body) };
+        let told = self.versions.get(&(process, target.clone())).into_iter().flatten();
+        let newest = told.filter(|(arrives, _)| *arrives < now).map(|(_, version)| *version).max();
+        match newest.filter(|newest| rests_on > 0 && *newest > rests_on) {
+            Some(newest) => Err(format!(
+                "{} {} is changed on version {rests_on}, and the process was told version {newest}",
+                target.resource.kind, target.name
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn version(object: &Value) -> u64 {
+    text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
+}

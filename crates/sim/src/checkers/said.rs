@@ -1,0 +1,84 @@
+//! What records, ReplicaSets and Services have said lately: names and events must rest on it.
+
+use super::View;
+use super::view::rollout;
+use crate::world::server::{Server, text};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Between a record and what a process does because of it lie at most a slow call and a minute of standing still.
+const LATELY: SignedDuration = SignedDuration::from_secs(180);
+
+/// Statements that hold, and those that held.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    now: BTreeSet<String>,
+    until: BTreeMap<String, Timestamp>,
+    times: BTreeMap<String, u32>,
+}
+
+impl Said {
+    /// Looks at the world as it is from now on.
+    pub(super) fn look(&mut self, server: &Server, view: Option<&View>, now: Timestamp) {
+        let mut statements = BTreeSet::new();
+        if let (Some((_, rollout)), Some(view)) = (rollout(server), view) {
+            of_status(rollout.get("status").unwrap_or(&Value::Null), &mut statements);
+            of_view(view, &mut statements);
+        }
+        for ended in self.now.difference(&statements) {
+            self.until.insert(ended.clone(), now);
+        }
+        for begun in statements.difference(&self.now) {
+            *self.times.entry(begun.clone()).or_insert(0) += 1;
+        }
+        self.now = statements;
+    }
+
+    /// True when it holds or has held lately.
+    pub(super) fn lately(&self, statement: &str, now: Timestamp) -> bool {
+        let held = self.until.get(statement).is_some_and(|until| now.duration_since(*until) <= LATELY);
+        held || self.now.contains(statement)
+    }
+
+    /// How often it has become true.
+    pub(super) fn times(&self, statement: &str) -> u32 {
+        self.times.get(statement).copied().unwrap_or(0)
+    }
+}
+
+fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
+    let current = text(status, "/currentPodHash");
+    statements.insert(format!("version {current}"));
+    if current == text(status, "/stableRS") {
+        statements.insert(format!("stable {current}"));
+    }
+    if let Some(index) = status.get("currentStepIndex").and_then(Value::as_i64) {
+        statements.insert(format!("step {index}"));
+    }
+    if let Some(weight) = status.pointer("/canary/weights/canary/weight").and_then(Value::as_i64) {
+        statements.insert(format!("weight {weight}"));
+    }
+    for role in ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"] {
+        if let Some(run) = status.pointer(&format!("/canary/{role}")) {
+            let (name, phase) = (text(run, "/name"), text(run, "/status"));
+            statements.insert(format!("names {name}"));
+            statements.insert(format!("run {name} {phase}"));
+        }
+    }
+    let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    for condition in conditions {
+        statements.insert(format!("condition {} {}", text(condition, "/type"), text(condition, "/reason")));
+    }
+}
+
+fn of_view(view: &View, statements: &mut BTreeSet<String>) {
+    statements.extend(view.sets.iter().map(|set| format!("scaled {} {}", set.name, set.replicas)));
+    for (service, selects) in
+        [(&view.names.stable, &view.stable_selects), (&view.names.canary, &view.canary_selects)]
+    {
+        if let (Some(service), Some(hash)) = (service, selects) {
+            statements.insert(format!("selects {service} {hash}"));
+        }
+    }
+}

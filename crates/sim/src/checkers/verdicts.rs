@@ -1,0 +1,198 @@
+//! Rule 10: no data, a provider's outage and a failing canary are told apart, in each measurement, in the verdict over a
+//! run, and in what becomes of a release.
+
+use super::Write;
+use super::view::rollout;
+use crate::world::server::{Server, number, text};
+use headgate_driver::io::Reply;
+use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_model::Reply as Answer;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::VecDeque;
+
+/// From the answer of a provider to the record that holds it, with a process that stands still and an API server that is
+/// away in between.
+const RECORDED_WITHIN: SignedDuration = SignedDuration::from_secs(300);
+/// A deadline is kept by a clock that may differ from the truth by so much.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(90);
+
+/// What providers have answered lately: numbers.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    numbers: VecDeque<(Timestamp, f64)>,
+}
+
+/// What a measurement says by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Said {
+    Number(f64),
+    NoData,
+    Nothing,
+}
+
+impl Answers {
+    /// A provider answers.
+    pub(super) fn measured(&mut self, reply: &Reply, now: Timestamp) {
+        while self.numbers.front().is_some_and(|(time, _)| now.duration_since(*time) > RECORDED_WITHIN) {
+            self.numbers.pop_front();
+        }
+        let Reply::Measured(Answer::Http { status: 200, body, .. }) = reply else { return };
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let value = body.pointer("/data/result/0/value/1").and_then(Value::as_str);
+        self.numbers.extend(value.and_then(|value| value.parse().ok()).map(|value| (now, value)));
+    }
+
+    /// The record of a run is written.
+    pub(super) fn check(&self, write: &Write<'_>) -> Result<(), String> {
+        let (ANALYSIS_RUNS, Some(before), Some(after)) = (write.target.resource, write.before, write.after)
+        else {
+            return Ok(());
+        };
+        for metric in list(after, "/spec/metrics") {
+            let name = text(metric, "/name");
+            let find = |run: &Value| {
+                list(run, "/status/metricResults").find(|one| text(one, "/name") == name).cloned()
+            };
+            let Some(result) = find(after) else { continue };
+            let known = find(before).map_or(0, |result| list(&result, "/measurements").count());
+            if let Some(least) = least(metric) {
+                let mut new = list(&result, "/measurements").skip(known);
+                new.try_for_each(|measurement| self.measurement(measurement, least))?;
+            }
+        }
+        verdict(before, after)
+    }
+
+    fn measurement(&self, measurement: &Value, least: f64) -> Result<(), String> {
+        let (phase, message) = (text(measurement, "/phase"), text(measurement, "/message"));
+        let said = said(text(measurement, "/value"));
+        let is_said_empty = message.contains("no data");
+        let expected = match said {
+            Said::Number(number) if number >= least => "Successful",
+            Said::Number(_) => "Failed",
+            Said::NoData | Said::Nothing => "Error",
+        };
+        if phase != expected || (said == Said::NoData) != is_said_empty {
+            return Err(format!("a measurement of {said:?} is {phase} ({message}), not {expected}"));
+        }
+        let is_the_same =
+            |number: f64| self.numbers.iter().any(|(_, known)| known.to_bits() == number.to_bits());
+        match said {
+            Said::Number(number) if !number.is_nan() && !is_the_same(number) => {
+                Err(format!("a measurement of {number} is recorded, which no provider has answered"))
+            }
+            Said::Nothing if message.is_empty() => {
+                Err("a measurement is an Error without a reason".to_owned())
+            }
+            Said::Number(_) | Said::NoData | Said::Nothing => Ok(()),
+        }
+    }
+}
+
+/// N where the metric is judged by `result[0] >= N` alone; other conditions are the tests' of the analysis crate.
+fn least(metric: &Value) -> Option<f64> {
+    let condition = text(metric, "/successCondition").strip_prefix("result[0] >= ")?;
+    text(metric, "/failureCondition").is_empty().then(|| condition.parse().ok())?
+}
+
+fn said(value: &str) -> Said {
+    match value.trim_start_matches('[').trim_end_matches(']').split(',').next() {
+        _ if value.is_empty() => Said::Nothing,
+        None | Some("") => Said::NoData,
+        Some(first) => first.parse().map_or(Said::NoData, Said::Number),
+    }
+}
+
+/// The verdict over a run is the one that its counts give.
+fn verdict(before: &Value, after: &Value) -> Result<(), String> {
+    let phase = text(after, "/status/phase");
+    if phase == text(before, "/status/phase") {
+        return Ok(());
+    }
+    let exceeds = |count: &str, limit: &str| {
+        let metric = |result: &Value| {
+            let name = text(result, "/name").to_owned();
+            list(after, "/spec/metrics").find(move |metric| text(metric, "/name") == name)
+        };
+        list(after, "/status/metricResults").any(|result| {
+            let default = if limit == "consecutiveErrorLimit" { 4 } else { 0 };
+            let most = metric(result).and_then(|metric| metric.get(limit)?.as_i64()).unwrap_or(default);
+            number(result, &format!("/{count}")) > most
+        })
+    };
+    let fits = match phase {
+        "Failed" => exceeds("failed", "failureLimit"),
+        "Error" => exceeds("consecutiveError", "consecutiveErrorLimit"),
+        "Successful" => {
+            !exceeds("failed", "failureLimit") && !exceeds("consecutiveError", "consecutiveErrorLimit")
+        }
+        _ => true,
+    };
+    if fits { Ok(()) } else { Err(format!("a run is {phase}, which its counts do not say")) }
+}
+
+/// What a record says of the verdict over a run is what the run says: verdicts do not change.
+pub(super) fn record(write: &Write<'_>, server: &Server) -> Result<(), String> {
+    let (ROLLOUTS, Some(after)) = (write.target.resource, write.after) else { return Ok(()) };
+    for role in ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"] {
+        let Some(known) = after.pointer(&format!("/status/canary/{role}")) else { continue };
+        let mut runs = server.all(ANALYSIS_RUNS);
+        let Some((_, run)) = runs.find(|(target, _)| target.name == text(known, "/name")) else { continue };
+        let (said, is) = (text(known, "/status"), text(run, "/status/phase"));
+        if !["", "Pending", "Running"].contains(&said) && said != is {
+            return Err(format!("the record says of {} {said}, and it is {is}", text(known, "/name")));
+        }
+    }
+    Ok(())
+}
+
+/// A release is aborted by the user, by the verdict over a run of its version, or because its deadline has passed where
+/// the spec asks for that; for nothing else.
+pub(super) fn abort(write: &Write<'_>, server: &Server, now: Timestamp) -> Result<(), String> {
+    let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+        return Ok(());
+    };
+    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    if is(before, "/status/abort") || !is(after, "/status/abort") {
+        return Ok(());
+    }
+    let uid = text(after, "/metadata/uid");
+    let mut runs = server.all(ANALYSIS_RUNS).map(|(_, run)| run);
+    let condemned = runs.any(|run| {
+        text(run, "/metadata/ownerReferences/0/uid") == uid
+            && text(run, "/metadata/labels/rollouts-pod-template-hash")
+                == text(after, "/status/currentPodHash")
+            && ["Failed", "Error"].contains(&text(run, "/status/phase"))
+    });
+    if condemned || is(before, "/spec/progressDeadlineAbort") && is_overdue(before, now) {
+        return Ok(());
+    }
+    Err("the release is aborted, and neither a user nor a run nor a deadline asks for that".to_owned())
+}
+
+fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
+    let progressing =
+        list(rollout, "/status/conditions").find(|condition| text(condition, "/type") == "Progressing");
+    let last = progressing.and_then(|condition| text(condition, "/lastUpdateTime").parse::<Timestamp>().ok());
+    let seconds = rollout.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
+    let due = SignedDuration::from_secs(seconds).saturating_sub(CLOCKS_DIFFER);
+    last.is_some_and(|last| now.duration_since(last) >= due)
+}
+
+/// A version that a run has condemned does not become stable while that run's release goes on.
+pub(super) fn end(server: &Server) -> Result<(), String> {
+    let Some((_, rollout)) = rollout(server) else { return Ok(()) };
+    let role = |role: &str| text(rollout, &format!("/status/canary/{role}/status")).to_owned();
+    let bad = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"]
+        .into_iter()
+        .any(|of| ["Failed", "Error"].contains(&role(of).as_str()));
+    if bad && rollout.pointer("/status/abort") != Some(&Value::Bool(true)) {
+        return Err("a run has condemned the release, and it goes on".to_owned());
+    }
+    Ok(())
+}
+
+fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}

@@ -1,0 +1,59 @@
+//! R9: each part of an object has one writer. Of a Rollout's objects a controller writes only what is its own, and what
+//! was measured stays.
+
+use super::Write;
+use crate::world::server::text;
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
+use serde_json::Value;
+
+pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
+    let (Some(before), Some(after)) = (write.before, write.after) else { return Ok(()) };
+    let (ours, what): (&[&[&str]], _) = match write.target.resource {
+        // `spec.replicas` may be written once; rule 5 watches over the rest of the spec.
+        ROLLOUTS => (&[&["status"], &["metadata", "annotations", "spec"]], "a Rollout"),
+        REPLICA_SETS => (
+            &[&["metadata/annotations", "spec/replicas", "spec/minReadySeconds", "metadata/generation"]],
+            "a ReplicaSet",
+        ),
+        ANALYSIS_RUNS => (&[&["status"], &["spec/terminate"]], "an AnalysisRun"),
+        _ => return Ok(()),
+    };
+    let is_kept = |parts: &&[&str]| without(before, parts) == without(after, parts);
+    if !ours.iter().any(is_kept) {
+        return Err(format!("of {what} more is changed than the part of one writer: {}", write.target.name));
+    }
+    if write.target.resource == ANALYSIS_RUNS { measurements_stay(before, after) } else { Ok(()) }
+}
+
+fn without(object: &Value, parts: &[&str]) -> Value {
+    let mut object = object.clone();
+    for part in parts.iter().chain(&["metadata/resourceVersion", "metadata/generation"]) {
+        let (parent, field) = part.rsplit_once('/').unwrap_or(("", part));
+        let pointer = if parent.is_empty() { String::new() } else { format!("/{parent}") };
+        if let Some(fields) = object.pointer_mut(&pointer).and_then(Value::as_object_mut) {
+            fields.remove(field);
+        }
+    }
+    object
+}
+
+/// A finished measurement is not written again; the oldest ones may be dropped.
+fn measurements_stay(before: &Value, after: &Value) -> Result<(), String> {
+    let results = |run: &Value| run.pointer("/status/metricResults").and_then(Value::as_array).cloned();
+    for known in results(before).into_iter().flatten() {
+        let name = text(&known, "/name");
+        let now = results(after).into_iter().flatten().find(|result| text(result, "/name") == name);
+        let (known, now) = (finished(&known), finished(now.as_ref().unwrap_or(&Value::Null)));
+        let kept =
+            (0..=known.len()).any(|dropped| known.get(dropped..).is_some_and(|rest| now.starts_with(rest)));
+        if !kept || now.is_empty() && !known.is_empty() {
+            return Err(format!("measurements of metric {name:?} are written again"));
+        }
+    }
+    Ok(())
+}
+
+fn finished(result: &Value) -> Vec<Value> {
+    let all = result.get("measurements").and_then(Value::as_array).into_iter().flatten();
+    all.filter(|measurement| !text(measurement, "/finishedAt").is_empty()).cloned().collect()
+}

@@ -1,0 +1,304 @@
+//! Which pairs of (strategy × router × step × fault × act) the seeds reach, which of them cannot be, and the plan that
+//! leads to all others.
+//!
+//! A fault or an act counts with the step at which the release stood when it took effect, and with what else took effect
+//! within two minutes. A fault of requests takes effect when a request has met it, one of metrics when a measurement has.
+
+use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
+use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
+use crate::scenario::{Row, plan};
+use crate::user::Act;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+/// What pairs are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// How a release goes on.
+    Strategy(Strategy),
+    /// How pods are reached.
+    Router(Router),
+    /// Where a release stands.
+    Step(Step),
+    /// What goes wrong.
+    Fault(Fault),
+    /// What the user does.
+    Act(UserAct),
+}
+
+macro_rules! from_kind {
+    ($($kind:ident => $feature:ident),*) => {
+        $(impl From<$kind> for Feature {
+            fn from(kind: $kind) -> Self {
+                Self::$feature(kind)
+            }
+        })*
+    };
+}
+from_kind!(Strategy => Strategy, Router => Router, Step => Step, Fault => Fault, UserAct => Act);
+
+impl std::fmt::Display for Feature {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Strategy(kind) => write!(out, "strategy {kind:?}"),
+            Self::Router(kind) => write!(out, "router {kind:?}"),
+            Self::Step(kind) => write!(out, "step {kind:?}"),
+            Self::Fault(kind) => write!(out, "fault {kind:?}"),
+            Self::Act(kind) => write!(out, "act {kind:?}"),
+        }
+    }
+}
+
+/// Two features of different kinds, in their order.
+pub type Pair = (Feature, Feature);
+
+/// All pairs, possible or not.
+pub fn pairs() -> Vec<Pair> {
+    let factors: [Vec<Feature>; 5] = [
+        Strategy::ALL.map(Feature::from).to_vec(),
+        Router::ALL.map(Feature::from).to_vec(),
+        Step::ALL.map(Feature::from).to_vec(),
+        Fault::ALL.map(Feature::from).to_vec(),
+        UserAct::ALL.map(Feature::from).to_vec(),
+    ];
+    let mut pairs = Vec::new();
+    for (index, first) in factors.iter().enumerate() {
+        for second in factors.iter().skip(index + 1) {
+            pairs.extend(first.iter().flat_map(|one| second.iter().map(|other| (*one, *other))));
+        }
+    }
+    pairs
+}
+
+/// Why a pair cannot be; `None` for a possible one.
+pub fn impossible(one: Feature, other: Feature) -> Option<&'static str> {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    match (first, second) {
+        (Feature::Strategy(Strategy::NoSteps), Feature::Step(step)) if step != Step::Finishing => {
+            Some("a canary without steps stands at none")
+        }
+        (
+            Feature::Router(Router::None),
+            Feature::Step(Step::ScaleReplicas | Step::ScaleWeight | Step::ScaleMatch),
+        ) => Some("setCanaryScale is refused without trafficRouting"),
+        (
+            Feature::Router(Router::None),
+            Feature::Fault(
+                Fault::MissingCrd
+                | Fault::MissingService
+                | Fault::MissingRoute
+                | Fault::ForeignWeights
+                | Fault::ForeignRoute,
+            ),
+        ) => Some("without a router the Rollout names no route and no Service"),
+        (Feature::Router(Router::None), Feature::Act(UserAct::Router)) => {
+            Some("a world without a router has no route to change to")
+        }
+        _ => None,
+    }
+}
+
+/// The row of the covering plan that a seed follows: each of the faults meets each of the steps, and with each of them
+/// two acts, so that all faults meet all acts; routers and strategies alternate.
+pub(crate) fn row(seed: u64) -> Row {
+    let (steps, faults, acts) = (Step::ALL.len(), Fault::ALL.len(), UserAct::ALL.len());
+    let number = usize::try_from(seed % (steps * faults) as u64).unwrap_or(0);
+    let (f, s) = (number / steps, number % steps);
+    let step = Step::ALL[s];
+    let fault = Fault::ALL[f];
+    let act = |offset: usize| UserAct::ALL[(2 * s + f + offset) % acts];
+    let acts = [act(0), act(1)];
+    let needs_router = |feature: Feature| impossible(Feature::Router(Router::None), feature).is_some();
+    let router = if needs_router(step.into())
+        || needs_router(fault.into())
+        || acts.iter().any(|act| needs_router((*act).into()))
+        || (s + f) % 2 == 0
+    {
+        Router::Istio
+    } else {
+        Router::None
+    };
+    let strategy = match step {
+        Step::Finishing => Strategy::NoSteps,
+        // Only an analysis step measures where nothing is measured in the background.
+        Step::Analysis if plan::is_of_metrics(fault) => Strategy::Steps,
+        _ if (s / 2 + f) % 2 == 0 => Strategy::Steps,
+        _ => Strategy::Watched,
+    };
+    Row { strategy, router, step, fault, acts }
+}
+
+/// The rows of a seed: that one, and where its world allows it another fault at the same step of a later release, so that
+/// each pair is planned twice.
+pub(crate) fn rows(seed: u64) -> Vec<Row> {
+    let first = row(seed);
+    let half = (Step::ALL.len() * Fault::ALL.len() / 2) as u64;
+    let other = row(seed + half);
+    let needs = [Feature::from(other.fault)].into_iter().chain(other.acts.map(Feature::from));
+    let is_possible = needs.into_iter().all(|need| impossible(first.router.into(), need).is_none());
+    [first].into_iter().chain(is_possible.then_some(other)).collect()
+}
+
+/// What one world has reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    /// The pairs.
+    pub pairs: BTreeSet<Pair>,
+    world: Vec<Feature>,
+    step: Option<Step>,
+    lasting: Vec<Fault>,
+    recent: Vec<(Timestamp, Feature)>,
+}
+
+/// What took effect so shortly before may matter still.
+const RECENT: SignedDuration = SignedDuration::from_secs(120);
+
+impl Reached {
+    /// A world with this strategy and this router.
+    pub fn new(strategy: Strategy, router: Router) -> Self {
+        let world = vec![strategy.into(), router.into()];
+        let mut reached = Self { world: world.clone(), ..Self::default() };
+        reached.pairs.insert((world[0], world[1]));
+        reached
+    }
+
+    /// The spec goes on in this way now.
+    pub fn goes_on(&mut self, strategy: Strategy) {
+        if let Some(place) = self.world.first_mut() {
+            *place = strategy.into();
+        }
+    }
+
+    /// A release begins, with faults that last as long as it does.
+    pub fn begin(&mut self, lasting: Vec<Fault>, now: Timestamp) {
+        self.step = None;
+        self.lasting = lasting;
+        for fault in self.lasting.clone() {
+            self.takes_effect(fault.into(), now);
+        }
+    }
+
+    /// The release stands here; `None` between releases.
+    pub fn stand(&mut self, step: Option<Step>) {
+        if self.step == step {
+            return;
+        }
+        self.step = step;
+        if let Some(step) = step {
+            let lasting = self.lasting.iter().map(|fault| Feature::from(*fault));
+            for other in self.world.iter().copied().chain(lasting) {
+                self.pairs.insert(ordered(step.into(), other));
+            }
+        }
+    }
+
+    /// A fault or an act takes effect.
+    pub fn takes_effect(&mut self, feature: Feature, now: Timestamp) {
+        self.recent.retain(|(time, _)| now.duration_since(*time) <= RECENT);
+        let lasting = self.lasting.iter().map(|fault| Feature::from(*fault));
+        let recent = self.recent.iter().map(|(_, other)| *other);
+        let others =
+            self.world.iter().copied().chain(self.step.map(Feature::from)).chain(lasting).chain(recent);
+        let is_of_other_kind =
+            |other: &Feature| std::mem::discriminant(other) != std::mem::discriminant(&feature);
+        self.pairs.extend(others.filter(is_of_other_kind).map(|other| ordered(feature, other)));
+        self.recent.push((now, feature));
+    }
+}
+
+fn ordered(one: Feature, other: Feature) -> Pair {
+    if one <= other { (one, other) } else { (other, one) }
+}
+
+/// The kind of a disturbance that takes effect when it happens; `None` for those that take effect later, and for ends.
+pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
+    let fault = match disturbance {
+        Disturbance::User(act) => return of_act(*act).map(Feature::from),
+        Disturbance::ThirdParty(act) => match act {
+            ThirdParty::Weights(_) => Fault::ForeignWeights,
+            ThirdParty::ForeignRoute => Fault::ForeignRoute,
+            ThirdParty::DeletePod => Fault::DeletedPod,
+            ThirdParty::DrainNode => Fault::DrainedNode,
+            ThirdParty::DeleteSet(_) => Fault::DeletedSet,
+            ThirdParty::ScaleSet(_) => Fault::ForeignScale,
+        },
+        Disturbance::Crash => Fault::Crash,
+        Disturbance::Freeze => Fault::Freeze,
+        Disturbance::TwoLeaders { .. } => Fault::TwoLeaders,
+        Disturbance::SlowWatch { .. } => Fault::SlowWatch,
+        Disturbance::BrokenWatch { .. } => Fault::BrokenWatch,
+        Disturbance::PodsUnready { .. } => Fault::UnreadyPods,
+        Disturbance::PodsFail { backs_off: true, .. } => Fault::CrashLoop,
+        Disturbance::PodsFail { backs_off: false, .. } => Fault::FlappingPods,
+        Disturbance::NodeLost { .. } => Fault::LostNode,
+        Disturbance::Autoscale { .. } => Fault::Autoscaler,
+        Disturbance::Missing { kind, .. } => match kind.kind {
+            "Service" => Fault::MissingService,
+            "VirtualService" => Fault::MissingRoute,
+            _ => Fault::MissingTemplate,
+        },
+        Disturbance::MissingCrd { .. } => Fault::MissingCrd,
+        Disturbance::Clock(_) => Fault::Clock,
+        Disturbance::ApiOutage { .. } => Fault::ApiOutage,
+        Disturbance::Forbidden { .. } => Fault::Forbidden,
+        Disturbance::Found { .. }
+        | Disturbance::FoundCrd { .. }
+        | Disturbance::NextRequest(_)
+        | Disturbance::Race { .. }
+        | Disturbance::Metrics { .. } => return None,
+    };
+    Some(fault.into())
+}
+
+fn of_act(act: Act) -> Option<UserAct> {
+    Some(match act {
+        Act::Release(_) => UserAct::Release,
+        Act::Undo(_) => UserAct::Undo,
+        Act::Promote => UserAct::Promote,
+        Act::PromoteFull => UserAct::PromoteFull,
+        Act::Abort => UserAct::Abort,
+        Act::Retry => UserAct::Retry,
+        Act::Pause => UserAct::Pause,
+        Act::Unpause => UserAct::Unpause,
+        Act::Scale(0) => UserAct::ScaleToZero,
+        Act::Scale(_) => UserAct::Scale,
+        Act::Steps(_) => UserAct::Steps,
+        Act::Limits(..) => UserAct::Limits,
+        Act::Router => UserAct::Router,
+        Act::Restart => UserAct::Restart,
+        Act::Recreate => UserAct::Recreate,
+        Act::EndPause | Act::EndRestart | Act::Create => return None,
+    })
+}
+
+/// The kind of what has happened to a request.
+pub fn of_fate(fate: Fate) -> Fault {
+    match fate {
+        Fate::AnswerLost => Fault::AnswerLost,
+        Fate::RequestLost => Fault::RequestLost,
+        Fate::CrashBefore => Fault::CrashBefore,
+        Fate::CrashAfter => Fault::CrashAfter,
+        Fate::Refused(409, _) => Fault::Conflict,
+        Fate::Refused(429, _) => Fault::TooManyRequests,
+        Fate::Refused(500, _) => Fault::ServerError,
+        Fate::Refused(403, _) => Fault::Refused,
+        Fate::Refused(422, _) => Fault::Invalid,
+        Fate::Refused(..) => Fault::Unavailable,
+        Fate::Slow(_) => Fault::SlowRequest,
+        Fate::Raced => Fault::Race,
+        Fate::Freeze => Fault::FreezeAfter,
+    }
+}
+
+/// The kind of what has happened to a measurement.
+pub fn of_outage(outage: Outage) -> Fault {
+    match outage {
+        Outage::Empty => Fault::MetricEmpty,
+        Outage::NotANumber => Fault::MetricNaN,
+        Outage::Down => Fault::MetricDown,
+        Outage::Unavailable => Fault::MetricUnavailable,
+        Outage::Slow => Fault::MetricSlow,
+        Outage::Stale => Fault::MetricStale,
+        Outage::WrongType => Fault::MetricWrongType,
+    }
+}

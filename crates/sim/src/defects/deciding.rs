@@ -1,0 +1,284 @@
+//! Defects of decisions: the real deciders, with something done to what they see or to what they say.
+
+use super::Defect;
+use super::wire::Extra;
+use headgate_api::{AnalysisPhase, PauseCondition, RolloutStatus, labels};
+use headgate_driver::Deciders;
+use headgate_driver::io::{Call, ObjectRef, Patch};
+use headgate_driver::resources::{EVENTS, REPLICA_SETS};
+use headgate_model::{
+    Decision, Effect, EffectClass, Notice, NoticeKind, Observed, Reply, Snapshot, Timestamp,
+};
+use jiff::SignedDuration;
+use serde_json::json;
+
+/// The deciders of a defect. `extra` takes calls that go out beside the driver's own.
+pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
+    let real = Deciders::default();
+    if defect == Defect::None {
+        return real;
+    }
+    let (decide, tell, run) = (real.rollout, real.notices, real.run);
+    let (beside, early) = (extra.clone(), extra.clone());
+    let rollout = move |snapshot: &Snapshot, now: Timestamp| {
+        let mut decision = decide(&seen(defect, snapshot), now);
+        if matches!(defect, Defect::ShiftAndShrink | Defect::ShiftAndShrinkDecided)
+            && decision.effects.iter().any(|effect| effect.class() == EffectClass::Shift)
+        {
+            let shrinks = shrinks_after(&decide(&as_shifted(snapshot, &decision), now));
+            if defect == Defect::ShiftAndShrink {
+                beside.add(shrinks.iter().filter_map(|effect| scale(effect, snapshot)));
+            } else {
+                decision.effects.extend(shrinks);
+            }
+        }
+        spoil(defect, &mut decision, snapshot, now);
+        decision
+    };
+    let notices = move |snapshot: &Snapshot, record: &RolloutStatus| {
+        let mut notices = tell(snapshot, record);
+        match defect {
+            Defect::EventBeforeRecord => {
+                early.add(notices.drain(..).map(|notice| event(&notice, snapshot)));
+            }
+            Defect::DroppedSilently => {
+                notices.retain(|notice| notice.reason != headgate_api::events::INTENT_DROPPED);
+            }
+            _ => {}
+        }
+        notices
+    };
+    Deciders {
+        rollout: Box::new(rollout),
+        notices: Box::new(notices),
+        run: Box::new(move |snapshot, now| {
+            let mut snapshot = snapshot.clone();
+            for outcome in snapshot.outcomes.values_mut() {
+                mistake(defect, &mut outcome.reply);
+            }
+            run(&snapshot, now)
+        }),
+        ..real
+    }
+}
+
+/// What a decision sees.
+fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
+    let mut seen = snapshot.clone();
+    let status = &mut seen.rollout.status;
+    match defect {
+        Defect::WeightBeforeReady => {
+            if let Observed::Present(sets) = &mut seen.replica_sets {
+                sets.iter_mut().for_each(|set| set.available_reported = set.replicas);
+            }
+        }
+        Defect::NoDrain => forget_drain(&mut seen),
+        Defect::RouteTakenForGranted if status.abort => {
+            let states = seen.routers.iter_mut().filter_map(|router| router.state.as_mut().ok());
+            for range in states.filter_map(|state| state.weights.as_mut()) {
+                (range.canary_min, range.canary_max) = (0, 0);
+            }
+        }
+        Defect::AbortForgotten => status.abort = false,
+        Defect::PromotionForgotten => status.promote_full = false,
+        Defect::RetryForgotten => status.abort |= status.aborted_at.is_some(),
+        Defect::FailureIgnored => {
+            if let Observed::Present(runs) = &mut seen.analysis_runs {
+                for run in runs.iter_mut().filter(|run| run.phase == AnalysisPhase::Failed) {
+                    run.phase = AnalysisPhase::Successful;
+                }
+            }
+        }
+        _ => {}
+    }
+    seen
+}
+
+/// Every delay has passed.
+fn forget_drain(seen: &mut Snapshot) {
+    if let Some(memory) = &mut seen.rollout.status.headgate {
+        memory.weight_lowered_at = None;
+    }
+    let Observed::Present(sets) = &mut seen.replica_sets else { return };
+    for deadline in sets.iter_mut().filter_map(|set| set.annotations.get_mut(labels::SCALE_DOWN_DEADLINE)) {
+        *deadline = Timestamp::UNIX_EPOCH.to_string();
+    }
+}
+
+/// The world as it will be once the shifts of this decision have been seen and every delay has passed.
+fn as_shifted(snapshot: &Snapshot, decision: &Decision) -> Snapshot {
+    let mut after = snapshot.clone();
+    after.rollout.status = decision.record.clone();
+    for effect in &decision.effects {
+        let Effect::Route { config, intent, .. } = effect else { continue };
+        let routers = after.routers.iter_mut().filter(|router| router.config.router == config.router);
+        for state in routers.filter_map(|router| router.state.as_mut().ok()) {
+            if let Some(range) = &mut state.weights {
+                (range.canary_min, range.canary_max) = (intent.canary_weight, intent.canary_weight);
+                let weights = after.rollout.status.canary.as_mut().and_then(|canary| canary.weights.as_mut());
+                if let Some(weights) = weights {
+                    weights.canary.weight = intent.canary_weight;
+                }
+            }
+        }
+    }
+    let stable = after.rollout.status.stable_rs.clone();
+    for state in after.routers.iter_mut().filter_map(|router| router.state.as_mut().ok()) {
+        state.selectors.values_mut().for_each(|selected| *selected = Some(stable.clone()));
+    }
+    let Observed::Present(sets) = &mut after.replica_sets else { return after };
+    for set in sets.iter_mut().filter(|set| set.hash() != stable) {
+        set.annotations.insert(labels::SCALE_DOWN_DEADLINE.to_owned(), String::new());
+    }
+    forget_drain(&mut after);
+    after
+}
+
+fn shrinks_after(decision: &Decision) -> Vec<Effect> {
+    let shrinks = decision.effects.iter().filter(|effect| effect.class() == EffectClass::Shrink);
+    shrinks.filter(|effect| matches!(effect, Effect::Scale { .. })).cloned().collect()
+}
+
+/// A change of size as the driver sends it.
+fn scale(effect: &Effect, snapshot: &Snapshot) -> Option<Call> {
+    let Effect::Scale { name, uid, from, to } = effect else { return None };
+    let target = ObjectRef {
+        resource: REPLICA_SETS,
+        namespace: snapshot.rollout.namespace.clone(),
+        name: name.clone(),
+    };
+    let operations = json!([
+        { "op": "test", "path": "/metadata/uid", "value": uid },
+        { "op": "test", "path": "/spec/replicas", "value": from },
+        { "op": "replace", "path": "/spec/replicas", "value": to },
+    ]);
+    Some(Call::Patch { target, status: false, patch: Patch::Json(operations) })
+}
+
+/// An event, with as much of it as rules look at.
+fn event(notice: &Notice, snapshot: &Snapshot) -> Call {
+    let rollout = &snapshot.rollout;
+    let name = format!("{}.{}.{}", rollout.name, rollout.resource_version, notice.reason);
+    let kind = if notice.kind == NoticeKind::Normal { "Normal" } else { "Warning" };
+    let body = json!({
+        "metadata": { "name": name, "namespace": rollout.namespace },
+        "involvedObject": { "kind": "Rollout", "name": rollout.name, "uid": rollout.uid },
+        "type": kind, "reason": notice.reason, "message": notice.message,
+    });
+    Call::Create { target: ObjectRef { resource: EVENTS, namespace: rollout.namespace.clone(), name }, body }
+}
+
+/// What becomes of a decision.
+fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Timestamp) {
+    match defect {
+        Defect::NoWakeUp => decision.wake_at = None,
+        Defect::OldPodsKept => decision.effects.retain(|effect| effect.class() != EffectClass::Shrink),
+        Defect::RouteNotWritten => decision.effects.retain(|effect| effect.class() != EffectClass::Shift),
+        Defect::ShrunkToNothing => resize(decision, |from, to| if to < from { 0 } else { to }),
+        Defect::SurgeIgnored => resize(decision, |from, to| if to > from { to + 2 } else { to }),
+        Defect::AbortForgetsServices if decision.record.abort => {
+            decision.effects.retain(|effect| router(effect) != Some("services"));
+        }
+        Defect::AbortForgetsWeights if decision.record.abort => {
+            decision.effects.retain(|effect| router(effect).is_none_or(|router| router == "services"));
+        }
+        Defect::NeverStill => moving_number(decision, now, 1),
+        Defect::NeverQuiet => moving_number(decision, now, 60),
+        Defect::WaitUnnamed => decision.record.waiting = None,
+        _ => spoil_record(defect, decision, snapshot, now),
+    }
+}
+
+fn router(effect: &Effect) -> Option<&'static str> {
+    match effect {
+        Effect::Route { config, .. } => Some(config.router),
+        _ => None,
+    }
+}
+
+fn resize(decision: &mut Decision, size: impl Fn(i32, i32) -> i32) {
+    for effect in &mut decision.effects {
+        if let Effect::Scale { from, to, .. } = effect {
+            *to = size(*from, *to);
+        }
+    }
+}
+
+fn moving_number(decision: &mut Decision, now: Timestamp, seconds: i64) {
+    decision.record.message = format!("it is {}", now.as_second() / seconds);
+    decision.wake_at = now.checked_add(SignedDuration::from_secs(seconds)).ok();
+}
+
+/// What becomes of what is to be recorded.
+fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Timestamp) {
+    let old = &snapshot.rollout.status;
+    let new = &mut decision.record;
+    let moved_on = !old.current_pod_hash.is_empty() && old.current_pod_hash != new.current_pod_hash;
+    let is_out = new.stable_rs == new.current_pod_hash;
+    match defect {
+        Defect::AbortOfAnotherRevision if moved_on && !is_out => new.abort = old.abort,
+        Defect::PromoteOfAnotherRevision if moved_on && !is_out => new.promote_full = old.promote_full,
+        Defect::NameAfterCreate if decision.effects.iter().any(creates_run) => {
+            if let Some(canary) = &mut new.canary {
+                let before = old.canary.clone().unwrap_or_default();
+                canary.current_step_analysis_run_status = before.current_step_analysis_run_status;
+                canary.current_background_analysis_run_status = before.current_background_analysis_run_status;
+            }
+        }
+        Defect::PausedAgain if old.controller_pause && old.pause_conditions.is_empty() => {
+            *new = old.clone();
+            new.pause_conditions = vec![PauseCondition {
+                reason: PauseCondition::CANARY_PAUSE_STEP.to_owned(),
+                start_time: Some(headgate_api::Time(now)),
+            }];
+            decision.effects.clear();
+        }
+        Defect::PauseEndsByItself => end_pause(decision, now),
+        Defect::StepsSkipped if !moved_on && !is_out && new.current_step_index > old.current_step_index => {
+            new.current_step_index = new.current_step_index.map(|index| index + 1);
+        }
+        Defect::DeadlineResetByFlapping => {
+            let sets = snapshot.replica_sets.present().into_iter().flatten();
+            let newest = sets.clone().find(|set| set.hash() == new.current_pod_hash);
+            let progress = new.headgate.as_mut().and_then(|memory| memory.progress.as_mut());
+            if let (Some(progress), Some(newest)) = (progress, newest) {
+                // What is, not the furthest so far.
+                progress.ready = newest.ready;
+                progress.available = newest.available_reported;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn creates_run(effect: &Effect) -> bool {
+    matches!(effect, Effect::CreateAnalysisRun { .. })
+}
+
+fn end_pause(decision: &mut Decision, now: Timestamp) {
+    const HALF_A_MINUTE: SignedDuration = SignedDuration::from_secs(30);
+    let record = &mut decision.record;
+    let is_over = |pause: &PauseCondition| {
+        let since = pause.start_time.as_ref().map_or(now, |time| time.0);
+        pause.reason == PauseCondition::CANARY_PAUSE_STEP && now.duration_since(since) >= HALF_A_MINUTE
+    };
+    if record.pause_conditions.iter().any(is_over) {
+        record.pause_conditions.clear();
+        record.controller_pause = false;
+        record.current_step_index = record.current_step_index.map(|index| index + 1);
+    } else if !record.pause_conditions.is_empty() {
+        decision.wake_at = now.checked_add(HALF_A_MINUTE).ok();
+    }
+}
+
+/// What becomes of the answer to a measurement.
+fn mistake(defect: Defect, reply: &mut Reply) {
+    let value = match (defect, &*reply) {
+        (Defect::OutageTakenForFailure, Reply::Failed(_) | Reply::Http { status: 400.., .. }) => "0.0",
+        (Defect::NoDataTakenForGood, Reply::Http { body, .. }) if body.contains("\"result\":[]") => "0.9999",
+        _ => return,
+    };
+    let series = json!([{ "metric": {}, "value": [0, value] }]);
+    let body = json!({ "status": "success", "data": { "resultType": "vector", "result": series } });
+    *reply = Reply::Http { status: 200, body: body.to_string(), truncated: false };
+}

@@ -1,0 +1,213 @@
+//! Defects made on purpose, to see whether the checkers find them. None is a switch in what users run: each is put around
+//! the real thing, in the API server ([`ServerBug`]), in what a decision sees or in what becomes of it ([`deciding`]), or
+//! in requests and answers on their way ([`wire`]). Only tests, `--defect` and `--defects` use them.
+
+mod deciding;
+mod wire;
+
+pub use wire::Wire;
+
+use crate::world::server::ServerBug;
+use headgate_driver::Deciders;
+
+/// A defect. The first line of each says what it breaks, then the rule that should notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Defect {
+    /// None.
+    #[default]
+    None,
+    // ---- the API server ----
+    /// The API server takes every resource version: concurrent edits are lost. R2.
+    VersionsIgnored,
+    /// The API server takes a JSON patch whose test fails. R2.
+    TestsIgnored,
+    // ---- weights and pods ----
+    /// Pods count as available as soon as they are wanted. Rule 1.
+    WeightBeforeReady,
+    /// Pods go as soon as they get no new requests. Rule 2, its time.
+    NoDrain,
+    /// What would go once a shift was seen goes together with the shift. Rule 2.
+    ShiftAndShrink,
+    /// A decision holds a shift and a shrink. R6: the driver refuses it, and the release stands still.
+    ShiftAndShrinkDecided,
+    /// Whatever shrinks goes to nothing at once. Rules 2 and 3.
+    ShrunkToNothing,
+    /// Pods are never removed. Rule 9.
+    OldPodsKept,
+    /// Whatever grows grows by two more. Rule 3.
+    SurgeIgnored,
+    /// Routes are never written. Rule 9.
+    RouteNotWritten,
+    /// Our destinations get one more than there is. Rule 8.
+    WeightsDoNotSum,
+    /// Writing weights drops the routes of others. Rule 7.
+    OthersRoutesDropped,
+    // ---- the contract with the API server ----
+    /// Records are written without uid and resource version. R2, and rule 5 for what it costs.
+    NoFence,
+    /// The live read before effects is answered from the cache. R1.
+    FenceFromCache,
+    /// ReplicaSets are scaled without tests. R2.
+    ScaledBlindly,
+    /// The answer to a write is not taken in. R3.
+    NoOverlay,
+    /// After a conflict the cache is read instead of the server. R3.
+    RetryOnStaleCache,
+    /// A run's name is recorded after the run was created. R5.
+    NameAfterCreate,
+    /// Whoever ends a run writes its verdict, too. R9.
+    TwoWriters,
+    /// The record holds a number that moves every second. R10.
+    NeverStill,
+    /// The record holds a number that moves every minute. Rule 6.
+    NeverQuiet,
+    /// Events are sent before the record is stored. R11.
+    EventBeforeRecord,
+    /// A wish that is dropped is dropped without a word. R11.
+    DroppedSilently,
+    // ---- what users ask for ----
+    /// The user's abort is not seen. Rule 5.
+    AbortForgotten,
+    /// After an abort the route is taken for what it should be. Rule 4.
+    RouteTakenForGranted,
+    /// An abort leaves the weights as they are. Rule 4.
+    AbortForgetsWeights,
+    /// An abort leaves the Services as they are. Rule 4.
+    AbortForgetsServices,
+    /// An abort passes on to the next version. Rule 5.
+    AbortOfAnotherRevision,
+    /// A full promotion passes on to the next version. Rule 5.
+    PromoteOfAnotherRevision,
+    /// The user's full promotion is not seen. Rule 5.
+    PromotionForgotten,
+    /// The user's retry is not seen. Rule 10: nobody asks for that abort any more.
+    RetryForgotten,
+    /// A pause that the user has ended comes back. Rule 5.
+    PausedAgain,
+    /// A pause without an end ends after half a minute. Rule 5.
+    PauseEndsByItself,
+    /// Two steps end at once. Rule 5.
+    StepsSkipped,
+    // ---- time ----
+    /// No decision is taken again by itself. Rule 9.
+    NoWakeUp,
+    /// Pods that come and go count as progress. Rule 9, for releases.
+    DeadlineResetByFlapping,
+    /// Nothing says for what a release waits. The rule of waits.
+    WaitUnnamed,
+    // ---- analysis ----
+    /// A provider that is away counts as a value of 0. Rule 10.
+    OutageTakenForFailure,
+    /// No data counts as good data. Rule 10.
+    NoDataTakenForGood,
+    /// A run that has failed counts as successful. Rule 10.
+    FailureIgnored,
+}
+
+impl Defect {
+    /// All defects.
+    pub const ALL: [Self; 40] = [
+        Self::VersionsIgnored,
+        Self::TestsIgnored,
+        Self::WeightBeforeReady,
+        Self::NoDrain,
+        Self::ShiftAndShrink,
+        Self::ShiftAndShrinkDecided,
+        Self::ShrunkToNothing,
+        Self::OldPodsKept,
+        Self::SurgeIgnored,
+        Self::RouteNotWritten,
+        Self::WeightsDoNotSum,
+        Self::OthersRoutesDropped,
+        Self::NoFence,
+        Self::FenceFromCache,
+        Self::ScaledBlindly,
+        Self::NoOverlay,
+        Self::RetryOnStaleCache,
+        Self::NameAfterCreate,
+        Self::TwoWriters,
+        Self::NeverStill,
+        Self::NeverQuiet,
+        Self::EventBeforeRecord,
+        Self::DroppedSilently,
+        Self::AbortForgotten,
+        Self::RouteTakenForGranted,
+        Self::AbortForgetsWeights,
+        Self::AbortForgetsServices,
+        Self::AbortOfAnotherRevision,
+        Self::PromoteOfAnotherRevision,
+        Self::PromotionForgotten,
+        Self::RetryForgotten,
+        Self::PausedAgain,
+        Self::PauseEndsByItself,
+        Self::StepsSkipped,
+        Self::NoWakeUp,
+        Self::DeadlineResetByFlapping,
+        Self::WaitUnnamed,
+        Self::OutageTakenForFailure,
+        Self::NoDataTakenForGood,
+        Self::FailureIgnored,
+    ];
+
+    /// The defect of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|defect| format!("{defect:?}") == name)
+    }
+
+    /// The rules that may notice it first. What is guarded twice may be noticed by what comes of it, too.
+    pub fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::VersionsIgnored => &["R2 guards", "5 intents", "7 foreign"],
+            Self::TestsIgnored | Self::ScaledBlindly => &["R2 guards"],
+            Self::WeightBeforeReady => &["1 weights", "3 availability", "2 removals", "requests lost"],
+            Self::NoDrain | Self::ShiftAndShrink => &["2 drain", "2 removals", "R3 overlay", "requests lost"],
+            Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
+            Self::ShrunkToNothing => &["3 availability", "2 removals", "2 drain"],
+            Self::OldPodsKept | Self::RouteNotWritten | Self::NoWakeUp => {
+                &["9 settled", "4 abort", "requests lost"]
+            }
+            Self::SurgeIgnored => &["3 availability", "9 settled", "6 quiet"],
+            Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
+            Self::NoFence => &["R2 guards"],
+            Self::FenceFromCache => &["R1 fence", "R3 overlay"],
+            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events"],
+            Self::RetryOnStaleCache => &["R3 overlay", "R1 fence"],
+            Self::NameAfterCreate => &["R5 names"],
+            Self::TwoWriters => &["R2 guards", "R9 writers"],
+            Self::NeverStill => &["R10 quiet"],
+            Self::NeverQuiet => &["6 quiet"],
+            Self::EventBeforeRecord | Self::DroppedSilently => &["R11 events"],
+            Self::AbortForgotten
+            | Self::AbortOfAnotherRevision
+            | Self::PromoteOfAnotherRevision
+            | Self::PromotionForgotten
+            | Self::PausedAgain
+            | Self::PauseEndsByItself
+            | Self::StepsSkipped => &["5 intents"],
+            Self::RouteTakenForGranted => &["4 abort", "2 drain", "2 removals", "9 settled", "requests lost"],
+            Self::AbortForgetsWeights | Self::AbortForgetsServices => {
+                &["4 abort", "9 settled", "requests lost"]
+            }
+            Self::RetryForgotten => &["10 verdicts", "5 intents"],
+            Self::DeadlineResetByFlapping => &["9 deadline"],
+            Self::WaitUnnamed => &["waits"],
+            Self::OutageTakenForFailure | Self::NoDataTakenForGood | Self::FailureIgnored => &["10 verdicts"],
+        }
+    }
+
+    /// What the API server does wrong.
+    pub fn of_server(self) -> ServerBug {
+        match self {
+            Self::VersionsIgnored => ServerBug::IgnoresVersions,
+            Self::TestsIgnored => ServerBug::IgnoresTests,
+            _ => ServerBug::None,
+        }
+    }
+
+    /// The real deciders with the defect around them, and what requests and answers go through.
+    pub fn around(self) -> (Deciders, Wire) {
+        let wire = Wire::new(self);
+        (deciding::deciders(self, &wire.extra), wire)
+    }
+}

@@ -1,0 +1,165 @@
+//! Defects of requests and answers, between the driver and the world.
+
+use super::Defect;
+use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::server::{reference, text};
+use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Calls that go out beside those of the driver.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extra(Arc<Mutex<Vec<Call>>>);
+
+impl Extra {
+    pub(super) fn add(&self, calls: impl Iterator<Item = Call>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(calls);
+    }
+
+    fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What requests and answers of one process go through.
+#[derive(Debug)]
+pub struct Wire {
+    defect: Defect,
+    pub(super) extra: Extra,
+    extra_sent: u64,
+    /// What the watches have shown last.
+    cache: BTreeMap<ObjectRef, Value>,
+    /// Targets of requests whose answers are to be spoilt.
+    asked: BTreeMap<RequestId, ObjectRef>,
+}
+
+impl Wire {
+    pub(super) fn new(defect: Defect) -> Self {
+        Self {
+            defect,
+            extra: Extra::default(),
+            extra_sent: 0,
+            cache: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
+    }
+
+    /// A watch shows something.
+    pub fn observed(&mut self, observation: &Observation) {
+        if !matches!(self.defect, Defect::NoOverlay | Defect::RetryOnStaleCache | Defect::FenceFromCache) {
+            return;
+        }
+        match observation {
+            Observation::Applied(resource, object) | Observation::Listed(resource, object) => {
+                self.cache.insert(reference(*resource, object), object.clone());
+            }
+            Observation::Deleted(resource, object) => {
+                self.cache.remove(&reference(*resource, object));
+            }
+            Observation::Synced(_) | Observation::ListStarted(_) | Observation::NotInstalled(_) => {}
+        }
+    }
+
+    /// Requests of the driver leave. Returned are those that go out, and answers that come at once.
+    pub fn sent(&mut self, requests: Vec<Request>) -> (Vec<Request>, Vec<(RequestId, Reply)>) {
+        if self.defect == Defect::None {
+            return (requests, Vec::new());
+        }
+        let mut answers = Vec::new();
+        let mut out: Vec<Request> = Vec::new();
+        for extra in self.extra.take() {
+            self.extra_sent += 1;
+            // Nobody waits for the answer.
+            out.push(Request {
+                id: RequestId(u64::MAX - self.extra_sent),
+                owner: String::new(),
+                call: extra,
+            });
+        }
+        for mut request in requests {
+            if let Some(answer) = self.answer_at_once(&request.call) {
+                answers.push((request.id, answer));
+                continue;
+            }
+            self.spoil(&mut request.call);
+            self.remember(&request);
+            out.push(request);
+        }
+        (out, answers)
+    }
+
+    fn answer_at_once(&self, call: &Call) -> Option<Reply> {
+        match (self.defect, call) {
+            (Defect::FenceFromCache, Call::Get(target)) if target.resource == ROLLOUTS => {
+                self.cache.get(target).cloned().map(Reply::Object)
+            }
+            _ => None,
+        }
+    }
+
+    fn remember(&mut self, request: &Request) {
+        if let (Defect::NoOverlay, Call::Patch { target, .. })
+        | (Defect::RetryOnStaleCache, Call::Get(target)) = (self.defect, &request.call)
+        {
+            self.asked.insert(request.id, target.clone());
+        }
+    }
+
+    /// An answer arrives: what becomes of it.
+    pub fn answered(&mut self, id: RequestId, reply: Reply) -> Reply {
+        let cached = self.asked.remove(&id).and_then(|target| self.cache.get(&target));
+        match (reply, cached) {
+            (Reply::Object(_), Some(cached)) => Reply::Object(cached.clone()),
+            (reply, _) => reply,
+        }
+    }
+
+    fn spoil(&self, call: &mut Call) {
+        match (self.defect, call) {
+            (Defect::NoFence, Call::Patch { target, status: true, patch: Patch::Merge(body) })
+                if target.resource == ROLLOUTS =>
+            {
+                if let Some(fields) = body.as_object_mut() {
+                    fields.remove("metadata");
+                }
+            }
+            (Defect::ScaledBlindly, Call::Patch { target, patch: Patch::Json(operations), .. })
+                if target.resource == REPLICA_SETS =>
+            {
+                if let Some(all) = operations.as_array_mut() {
+                    all.retain(|operation| text(operation, "/op") != "test");
+                }
+            }
+            (Defect::TwoWriters, Call::Patch { target, patch: Patch::Merge(body), .. })
+                if target.resource == ANALYSIS_RUNS && body.pointer("/spec/terminate").is_some() =>
+            {
+                if let Some(fields) = body.as_object_mut() {
+                    fields.insert("status".to_owned(), json!({ "phase": "Successful" }));
+                }
+            }
+            (Defect::WeightsDoNotSum | Defect::OthersRoutesDropped, Call::Patch { target, patch, .. })
+                if target.resource == VIRTUAL_SERVICES =>
+            {
+                if let Patch::Merge(body) = patch {
+                    self.spoil_route(body);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn spoil_route(&self, body: &mut Value) {
+        let Some(http) = body.pointer_mut("/spec/http").and_then(Value::as_array_mut) else { return };
+        if self.defect == Defect::OthersRoutesDropped {
+            let is_weighted =
+                |route: &Value| route.get("route").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
+            http.retain(is_weighted);
+            return;
+        }
+        for weight in http.iter_mut().filter_map(|route| route.pointer_mut("/route/1/weight")) {
+            *weight = json!(weight.as_i64().unwrap_or(0) + 1);
+        }
+    }
+}

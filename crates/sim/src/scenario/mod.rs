@@ -1,0 +1,163 @@
+//! What a world is: a Rollout and its surroundings, how pods behave, and everything that will go wrong, all made in
+//! advance, so that single faults can be left out when a failure is to be understood.
+
+mod faults;
+pub(crate) mod objects;
+pub(crate) mod plan;
+mod steps;
+
+pub use steps::steps;
+
+use crate::faults::{Disturbance, Fate};
+use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
+use crate::world::metrics::Source;
+use crate::world::pods::Health;
+use crate::world::server::reference;
+use headgate_driver::io::{ObjectRef, Resource};
+use headgate_driver::resources::ROLLOUTS;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespace of everything that a seed makes.
+pub const NAMESPACE: &str = "store";
+/// Name of the Rollout that a seed makes.
+pub const ROLLOUT: &str = "shop";
+/// Images of a seed are this and the number of the version.
+const IMAGE: &str = "shop:";
+
+/// Names an object of a seed.
+pub fn at(resource: Resource, name: &str) -> ObjectRef {
+    ObjectRef { resource, namespace: NAMESPACE.to_owned(), name: name.to_owned() }
+}
+
+/// What is to happen when a release first stands at a step of this kind.
+#[derive(Clone, Debug)]
+pub struct Focus {
+    /// The step.
+    pub step: Step,
+    /// A fault, `None` for one that lasts as long as the world.
+    pub fault: Option<Disturbance>,
+    /// Acts of the user, each so many milliseconds later.
+    pub acts: Vec<(i64, Disturbance)>,
+}
+
+/// Everything about a world.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The seed: of what is not planned, too, such as how long a request takes.
+    pub seed: u64,
+    /// How releases go on.
+    pub strategy: Strategy,
+    /// The router.
+    pub router: Router,
+    /// The Rollout as the user first applies it, with the pod template of version 1.
+    pub rollout: Value,
+    /// Objects that are there before the Rollout.
+    pub surroundings: Vec<(ObjectRef, Value)>,
+    /// Images are this and the number of the version.
+    pub image: String,
+    /// Images by number, and how their pods behave.
+    pub health: BTreeMap<String, Health>,
+    /// Fields of a Rollout's status that the installed CRD drops.
+    pub pruned: &'static [&'static str],
+    /// Nodes.
+    pub nodes: i64,
+    /// Proxies.
+    pub proxies: usize,
+    /// The longest that a proxy takes to learn something, in milliseconds.
+    pub proxy_delay: i64,
+    /// The longest usual delay of a watch event, in milliseconds.
+    pub watch_delay: i64,
+    /// Pods serve for so long after they were told to end, in milliseconds.
+    pub drain: i64,
+    /// Where answers to measurements come from.
+    pub metrics: Source,
+    /// What happens at a step, the first in one release, the next in a later one.
+    pub focuses: Vec<Focus>,
+    /// What happens in the world, at this many milliseconds after the first version is out.
+    pub disturbances: Vec<(i64, Disturbance)>,
+    /// What happens to requests, by their number.
+    pub fates: BTreeMap<u64, Fate>,
+}
+
+/// Until then, in milliseconds, faults happen.
+pub const FAULTS_END: i64 = 600_000;
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub fn new(seed: u64) -> Self {
+        plan::of(seed)
+    }
+
+    /// Leaves out faults by their numbers: disturbances first, then fates, then focuses.
+    #[must_use]
+    pub fn without(&self, numbers: &BTreeSet<usize>) -> Self {
+        let mut scenario = self.clone();
+        let kept = |number: usize| !numbers.contains(&number);
+        let disturbances = self.disturbances.iter().enumerate();
+        scenario.disturbances =
+            disturbances.filter(|(number, _)| kept(*number)).map(|(_, one)| one.clone()).collect();
+        let fates = self.fates.iter().enumerate();
+        let first = self.disturbances.len();
+        scenario.fates =
+            fates.filter(|(number, _)| kept(first + number)).map(|(_, (at, fate))| (*at, *fate)).collect();
+        let first = first + self.fates.len();
+        let focuses = self.focuses.iter().enumerate();
+        scenario.focuses =
+            focuses.filter(|(number, _)| kept(first + number)).map(|(_, focus)| focus.clone()).collect();
+        scenario
+    }
+
+    /// How many faults and acts there are.
+    pub fn faults(&self) -> usize {
+        self.disturbances.len() + self.fates.len() + self.focuses.len()
+    }
+
+    /// Faults that last as long as this version of the world.
+    pub fn lasting(&self, image: &str) -> Vec<Fault> {
+        let health = self.health.get(image);
+        let holds = [
+            (Fault::Pruned, !self.pruned.is_empty()),
+            (Fault::NeverReady, health.is_some_and(|health| health.ready_after.is_none())),
+            (
+                Fault::BadVersion,
+                health.is_some_and(|health| health.errors_percent > 0 || health.latency > 500),
+            ),
+        ];
+        holds.into_iter().filter(|(_, holds)| *holds).map(|(fault, _)| fault).collect()
+    }
+
+    /// The Rollout's reference.
+    pub fn target(&self) -> ObjectRef {
+        reference(ROLLOUTS, &self.rollout)
+    }
+
+    /// Names an object beside the Rollout.
+    pub fn at(&self, resource: Resource, name: &str) -> ObjectRef {
+        ObjectRef { resource, namespace: self.target().namespace, name: name.to_owned() }
+    }
+
+    /// The pod template of a version: the first one with another image.
+    pub fn pod_template(&self, version: i64) -> Value {
+        let mut template = self.rollout.pointer("/spec/template").cloned().unwrap_or_default();
+        if let Some(image) = template.pointer_mut("/spec/containers/0/image") {
+            *image = json!(self.image_of(version));
+        }
+        template
+    }
+
+    /// The image of a version.
+    pub fn image_of(&self, version: i64) -> String {
+        format!("{}{version}", self.image)
+    }
+}
+
+/// What a row of the covering plan asks of a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) strategy: Strategy,
+    pub(crate) router: Router,
+    pub(crate) step: Step,
+    pub(crate) fault: Fault,
+    pub(crate) acts: [UserAct; 2],
+}

@@ -1,0 +1,256 @@
+//! From a seed to a scenario: a row of the covering plan, and chance.
+
+use super::{FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, faults, objects, steps};
+use crate::coverage;
+use crate::faults::{Disturbance, Fate};
+use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
+use crate::random::Random;
+use crate::user::Act;
+use crate::world::metrics::Source;
+use crate::world::pods::Health;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The scenario of a seed.
+pub(super) fn of(seed: u64) -> Scenario {
+    let mut luck = Random::new(seed, "scenario");
+    let row = coverage::row(seed);
+    let intensity = luck.pick(0, &[1, 1, 2, 3]);
+    let mut scenario = Scenario {
+        seed,
+        strategy: row.strategy,
+        router: row.router,
+        rollout: rollout(&row, &mut luck),
+        surroundings: objects::surroundings(row.router),
+        image: IMAGE.to_owned(),
+        health: health(&row, &mut luck),
+        pruned: if row.fault == Fault::Pruned || luck.percent(8) { &["headgate", "waiting"] } else { &[] },
+        nodes: luck.pick(3, &[2, 5]),
+        proxies: 3,
+        proxy_delay: luck.pick(500, &[1_500, 3_000]),
+        watch_delay: luck.pick(50, &[300, 2_000]),
+        drain: luck.pick(5_000, &[15_000, 30_000]),
+        metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
+        focuses: coverage::rows(seed).iter().map(|row| focus(row, &mut luck)).collect(),
+        disturbances: Vec::new(),
+        fates: BTreeMap::new(),
+    };
+    plan_user(&mut scenario, &mut luck);
+    // Often the first release is left alone until it has come to where the row wants it.
+    let is_early = luck.percent(40);
+    plan_disturbances(&mut scenario, intensity, is_early, &mut luck);
+    plan_fates(&mut scenario, intensity, is_early, &mut luck);
+    scenario.disturbances.sort_by_key(|(time, _)| *time);
+    scenario
+}
+
+fn focus(row: &Row, luck: &mut Random) -> Focus {
+    let mut acts = row.acts;
+    // What ends a release comes last, or the other act would not be of this release.
+    acts.sort_by_key(|act| ends_release(*act));
+    let mut delay = 0;
+    let acts = acts.into_iter().map(|act| {
+        delay += luck.between(0, 2_500);
+        (delay, Disturbance::User(faults::act(act, 2, luck)))
+    });
+    let acts = acts.collect();
+    Focus { step: row.step, fault: faults::made(row.fault, luck), acts }
+}
+
+fn ends_release(act: UserAct) -> u8 {
+    match act {
+        UserAct::Recreate => 3,
+        UserAct::Release | UserAct::Undo => 2,
+        UserAct::Abort | UserAct::PromoteFull | UserAct::Steps => 1,
+        _ => 0,
+    }
+}
+
+fn plan_user(scenario: &mut Scenario, luck: &mut Random) {
+    let mut version = 1;
+    let mut time = luck.between(1_000, 20_000);
+    for _ in 0..luck.between(2, 4) {
+        version += 1;
+        scenario.disturbances.push((time, Disturbance::User(Act::Release(version))));
+        let length = luck.between(20_000, 200_000);
+        let mut at = time;
+        // The first release is left alone for a while, so that it gets to where the plan wants it.
+        if version == 2 {
+            at += luck.between(30_000, 70_000);
+        }
+        for _ in 0..luck.between(0, 6) {
+            // Often one act follows the other at once: people are impatient, and scripts are fast.
+            at += if luck.percent(30) { luck.between(0, 2_000) } else { luck.between(0, length / 3) };
+            scenario.disturbances.push((at, Disturbance::User(act(luck, version, scenario.router))));
+        }
+        time += length + if version == 2 { 40_000 } else { 0 };
+    }
+    scenario.disturbances.retain(|(time, _)| *time < FAULTS_END - 30_000);
+}
+
+fn act(luck: &mut Random, version: i64, router: Router) -> Act {
+    let kind = match luck.between(0, 21) {
+        0..=3 => UserAct::Promote,
+        4 | 5 => UserAct::PromoteFull,
+        6..=9 => UserAct::Abort,
+        10 | 11 => UserAct::Retry,
+        12 => UserAct::Undo,
+        13 => UserAct::Pause,
+        14 => UserAct::Unpause,
+        15 | 16 => UserAct::Scale,
+        17 => UserAct::Steps,
+        18 => UserAct::Limits,
+        19 if router == Router::Istio && luck.percent(40) => UserAct::Router,
+        20 => UserAct::Restart,
+        21 if luck.percent(30) => UserAct::Recreate,
+        _ => luck.pick(UserAct::Promote, &[UserAct::ScaleToZero]),
+    };
+    faults::act(kind, version, luck)
+}
+
+fn plan_disturbances(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mut Random) {
+    let from = if is_early { 0 } else { 70_000 };
+    for _ in 0..luck.between(0, intensity * 4) {
+        let time = luck.between(from, FAULTS_END * 2 / 3);
+        let fault = luck.pick(Fault::Crash, &Fault::ALL);
+        if coverage::impossible(scenario.router.into(), fault.into()).is_none()
+            && let Some(disturbance) = faults::made(fault, luck)
+        {
+            scenario.disturbances.push((time, disturbance));
+        }
+    }
+}
+
+fn plan_fates(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mut Random) {
+    let from = if is_early { 1 } else { 40 };
+    for _ in 0..luck.between(0, intensity * 8) {
+        let fate = luck.pick(
+            Fate::CrashAfter,
+            &[
+                Fate::CrashBefore,
+                Fate::AnswerLost,
+                Fate::RequestLost,
+                Fate::Refused(409, "Conflict"),
+                Fate::Refused(429, "TooManyRequests"),
+                Fate::Refused(500, "InternalError"),
+                Fate::Refused(503, "ServiceUnavailable"),
+                Fate::Refused(403, "Forbidden"),
+                Fate::Refused(422, "Invalid"),
+                Fate::Slow(4_000),
+                Fate::Slow(9_000),
+                Fate::Freeze,
+                Fate::Freeze,
+                Fate::Raced,
+                Fate::Raced,
+                Fate::Raced,
+            ],
+        );
+        let number = u64::try_from(luck.between(from, 140)).unwrap_or(1);
+        scenario.fates.insert(number, fate);
+    }
+}
+
+/// How versions 1 to 9 behave. The second one is as the row wants it.
+fn health(row: &Row, luck: &mut Random) -> BTreeMap<String, Health> {
+    let one = |version: i64| {
+        let mut health = Health {
+            scheduled_after: luck.pick(50, &[500]),
+            pulled_after: luck.pick(0, &[1_000, 8_000]),
+            ready_after: Some(luck.pick(500, &[3_000, 12_000])),
+            spread: luck.pick(200, &[5_000, 20_000]),
+            errors_percent: if luck.percent(15) { 30 } else { 0 },
+            latency: if luck.percent(10) { 900 } else { 80 },
+        };
+        let is_broken = luck.percent(15);
+        if version > 2 && is_broken {
+            health.ready_after = None;
+        }
+        if version <= 2 {
+            (health.errors_percent, health.latency) = (0, 80);
+        }
+        if version == 2 && row.fault == Fault::NeverReady {
+            health.ready_after = None;
+        }
+        if version == 2 && row.fault == Fault::BadVersion {
+            (health.errors_percent, health.latency) = luck.pick((30, 80), &[(0, 900)]);
+        }
+        (format!("{IMAGE}{version}"), health)
+    };
+    (1..=9).map(one).collect()
+}
+
+fn rollout(row: &Row, luck: &mut Random) -> Value {
+    let router = row.router;
+    let (surge, unavailable) =
+        luck.pick(Pair(-1, -1), &[Pair(1, 0), Pair(0, 1), Pair(2, 1), Pair(0, 2)]).values();
+    let steps = match row.strategy {
+        Strategy::NoSteps => json!([]),
+        Strategy::Steps | Strategy::Watched => steps::leading_to(row.step, luck, router),
+    };
+    let mut canary = json!({ "maxSurge": surge, "maxUnavailable": unavailable, "steps": steps });
+    let mut set = |key: &str, value: Value| {
+        if let Some(fields) = canary.as_object_mut() {
+            fields.insert(key.to_owned(), value);
+        }
+    };
+    if router == Router::Istio {
+        set("canaryService", json!("shop-canary"));
+        set("stableService", json!("shop-stable"));
+        set("trafficRouting", objects::traffic_routing());
+        set("scaleDownDelaySeconds", json!(luck.pick(5, &[10, 30])));
+        set("abortScaleDownDelaySeconds", json!(luck.pick(0, &[5, 30])));
+        if luck.percent(15) {
+            set("minPodsPerReplicaSet", json!(2));
+        }
+    }
+    let measures =
+        row.strategy == Strategy::Watched || is_of_metrics(row.fault) && row.step != Step::Analysis;
+    if measures {
+        let arguments = json!([{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }]);
+        set("analysis", json!({ "templates": [{ "templateName": "watch" }], "args": arguments }));
+    }
+    if luck.percent(15) {
+        set("replicaProgressThreshold", json!({ "type": "Percent", "value": 50 }));
+    }
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": { "name": ROLLOUT, "namespace": NAMESPACE, "annotations": { "owner": "the shop's team" } },
+        "spec": {
+            // With few pods a scale that follows the weight has nothing to wait for.
+            "replicas": if row.step == Step::ScaleMatch { 5 } else { luck.pick(4, &[1, 2, 3, 5, 10]) },
+            "minReadySeconds": luck.pick(0, &[0, 5]),
+            "revisionHistoryLimit": luck.pick(10, &[0, 1]),
+            "progressDeadlineSeconds": luck.pick(60, &[120, 600]),
+            "progressDeadlineAbort": luck.percent(40),
+            "selector": { "matchLabels": { "app": "shop" } },
+            "template": {
+                "metadata": { "labels": { "app": "shop" } },
+                "spec": { "containers": [{ "name": "app", "image": format!("{IMAGE}1") }] },
+            },
+            "strategy": { "canary": canary },
+        },
+    })
+}
+
+pub(crate) fn is_of_metrics(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::MetricEmpty
+            | Fault::MetricNaN
+            | Fault::MetricDown
+            | Fault::MetricUnavailable
+            | Fault::MetricSlow
+            | Fault::MetricStale
+            | Fault::MetricWrongType
+    )
+}
+
+/// maxSurge and maxUnavailable as numbers; (-1, -1) are the defaults.
+#[derive(Clone, Copy)]
+struct Pair(i64, i64);
+
+impl Pair {
+    fn values(self) -> (Value, Value) {
+        if self.0 < 0 { (json!("25%"), json!("25%")) } else { (json!(self.0), json!(self.1)) }
+    }
+}

@@ -1,0 +1,107 @@
+//! What flows, what is measured, and where the release stands.
+
+use super::Simulation;
+use crate::coverage;
+use crate::faults::Outage;
+use crate::kinds::{Step, Strategy};
+use crate::world::plus;
+use crate::world::server::{number, text};
+use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS};
+use headgate_model::{HttpQuery, Reply};
+use jiff::Timestamp;
+use serde_json::Value;
+
+impl Simulation {
+    /// Requests flow from now until then.
+    pub(super) fn flow(&mut self, until: Timestamp) {
+        let flow = self.proxies.flow(&self.pods);
+        let milliseconds = i64::try_from(until.duration_since(self.now).as_millis()).unwrap_or(i64::MAX);
+        let errors = |hash: &str| {
+            let image = self.image(hash).unwrap_or_default();
+            self.scenario.health.get(image).map_or(0, |health| health.errors_percent)
+        };
+        let shares: Vec<_> =
+            flow.shares.iter().map(|(hash, share)| (hash.as_str(), *share, errors(hash))).collect();
+        self.metrics.count(shares.into_iter(), milliseconds);
+        if self.epoch.is_some() {
+            self.checkers.lose(&flow.loss, self.pods.ready(), self.now, until);
+        }
+    }
+
+    /// The image of the version with this hash.
+    fn image(&self, hash: &str) -> Option<&str> {
+        let label = format!("/metadata/labels/{POD_TEMPLATE_HASH}");
+        let (_, set) = self.server.all(REPLICA_SETS).find(|(_, set)| text(set, &label) == hash)?;
+        Some(text(set, "/spec/template/spec/containers/0/image"))
+    }
+
+    /// Whether somebody may ask for metrics soon: there are AnalysisRuns.
+    pub(super) fn metrics_matter(&self) -> bool {
+        self.server.all(ANALYSIS_RUNS).any(|(_, run)| !is_over(run))
+    }
+
+    /// A measurement that is sent now takes so long, in milliseconds.
+    pub(super) fn measuring_takes(&mut self) -> i64 {
+        let outage = self.metrics.outage(self.now);
+        if let Some(outage) = outage {
+            self.reached.takes_effect(coverage::of_outage(outage).into(), self.now);
+        }
+        match outage {
+            Some(Outage::Slow) => self.luck.between(5_000, 60_000),
+            _ => self.luck.between(50, 3_000),
+        }
+    }
+
+    pub(super) fn measured(&mut self, query: &HttpQuery, sent_at: Timestamp) -> Reply {
+        let limit = i64::from(query.timeout_seconds) * 1_000;
+        if plus(sent_at, limit) < self.now {
+            return Reply::Failed(format!("no answer within {} s", query.timeout_seconds));
+        }
+        self.metrics.answer(query, &self.server, &self.scenario.health, self.now)
+    }
+
+    /// Notes where the release stands, and lets happen what is to happen there.
+    pub(super) fn stand(&mut self) {
+        if self.epoch.is_none() {
+            return;
+        }
+        let Some(rollout) = self.server.get(&self.scenario.target()) else { return };
+        let image = text(rollout, "/spec/template/spec/containers/0/image");
+        if image != self.released {
+            self.released = image.to_owned();
+            self.reached.begin(self.scenario.lasting(&self.released), self.now);
+        }
+        self.reached.goes_on(Strategy::of(rollout));
+        let step = step(rollout);
+        self.reached.stand(step);
+        let is_next = self.focused != self.released
+            && self.scenario.focuses.first().is_some_and(|focus| step == Some(focus.step));
+        if is_next {
+            self.focused.clone_from(&self.released);
+            let focus = self.scenario.focuses.remove(0);
+            let planned = focus.fault.into_iter().map(|fault| (0, fault)).chain(focus.acts);
+            for (number, (delay, disturbance)) in planned.enumerate() {
+                self.agenda.insert((plus(self.now, delay), 1_000 + number), disturbance);
+            }
+        }
+    }
+}
+
+fn is_over(run: &Value) -> bool {
+    ["Successful", "Failed", "Error", "Inconclusive"].contains(&text(run, "/status/phase"))
+}
+
+/// Where a release under way stands.
+fn step(rollout: &Value) -> Option<Step> {
+    let is_observed =
+        number(rollout, "/metadata/generation").to_string() == text(rollout, "/status/observedGeneration");
+    let is_under_way = text(rollout, "/status/currentPodHash") != text(rollout, "/status/stableRS");
+    let is_aborted = rollout.pointer("/status/abort") == Some(&Value::Bool(true));
+    if !is_observed || !is_under_way || is_aborted {
+        return None;
+    }
+    let index = usize::try_from(number(rollout, "/status/currentStepIndex")).unwrap_or(0);
+    let steps = rollout.pointer("/spec/strategy/canary/steps").and_then(Value::as_array);
+    Some(steps.and_then(|steps| steps.get(index)).map_or(Step::Finishing, Step::of))
+}

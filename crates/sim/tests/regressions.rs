@@ -1,0 +1,50 @@
+//! Worlds in which a defect of ours was found, cut down to what it needed.
+
+use headgate_sim::faults::Disturbance;
+use headgate_sim::kinds::{Router, Strategy};
+use headgate_sim::user::Act;
+use headgate_sim::world::patch;
+use headgate_sim::{Defect, Scenario, trace};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A world with a router in which nothing happens but this, to a Rollout with this spec.
+fn world(spec: Value, disturbances: Vec<(i64, Disturbance)>) -> Scenario {
+    let seeds = (1..).map(Scenario::new);
+    let mut scenario = seeds
+        .into_iter()
+        .find(|scenario| scenario.router == Router::Istio && scenario.strategy == Strategy::Steps)
+        .expect("half of all seeds have a router");
+    patch::merge(&mut scenario.rollout, &json!({ "spec": spec }));
+    scenario.focuses.clear();
+    scenario.fates = BTreeMap::new();
+    scenario.pruned = &[];
+    for health in scenario.health.values_mut() {
+        (health.ready_after, health.errors_percent, health.latency) = (Some(3_000), 0, 80);
+    }
+    scenario.disturbances = disturbances;
+    scenario
+}
+
+fn user(at: i64, act: Act) -> (i64, Disturbance) {
+    (at, Disturbance::User(act))
+}
+
+#[track_caller]
+fn holds(scenario: Scenario) {
+    let outcome = trace(scenario, Defect::None);
+    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.trace.lines().join("\n"));
+}
+
+#[test]
+fn the_stable_service_leads_to_pods_when_the_router_is_taken_away_and_no_pod_may_be_added() {
+    for steps in
+        [json!([{ "setWeight": 40 }, { "pause": {} }]), json!([{ "setWeight": 100 }, { "pause": {} }])]
+    {
+        let canary = json!({ "maxSurge": 0, "maxUnavailable": 1, "steps": steps, "analysis": null });
+        let spec = json!({ "replicas": 2, "minReadySeconds": 0, "strategy": { "canary": canary } });
+        let acts =
+            vec![user(5_000, Act::Release(2)), user(60_000, Act::Router), user(300_000, Act::PromoteFull)];
+        holds(world(spec, acts));
+    }
+}
