@@ -4,6 +4,7 @@
 //! `HEADGATE_GATEWAY` and `HEADGATE_PROMETHEUS`). Conditions are awaited by watching, never by sleeping.
 
 pub mod cluster;
+pub mod conformance;
 pub mod demo;
 pub mod install;
 pub mod load;

@@ -3,6 +3,7 @@
 mod analysis;
 mod bad_input;
 mod by_hand;
+mod conformance;
 mod deadline;
 mod docs;
 mod installation;

@@ -345,8 +345,11 @@ impl RolloutTask {
 /// What an outcome means for this effect in particular.
 fn meaning(effect: &Effect, outcome: Outcome) -> Outcome {
     match (effect, outcome) {
-        // A `test` of the JSON patch has failed: somebody else has scaled, or the object is another one.
-        (Effect::Scale { .. }, Outcome::Refused(refusal)) if refusal.class == FailureClass::Invalid => {
+        // A `test` of the JSON patch has failed: somebody else has scaled, or the object is another one. A merge patch
+        // of another object is refused in the same way when it names only the uid.
+        (Effect::Scale { .. } | Effect::TerminateAnalysisRun { .. }, Outcome::Refused(refusal))
+            if refusal.class == FailureClass::Invalid =>
+        {
             Outcome::Refused(Refusal { class: FailureClass::Conflict, ..refusal })
         }
         (Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. }, Outcome::Refused(refusal))
@@ -388,4 +391,17 @@ fn reverted(effect: &Effect, context: &Context<'_>) -> String {
          ignoreDifferences), or stop it",
         config.router
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_has_become_another_one_is_a_conflict_and_not_the_users_to_mend() {
+        let effect = Effect::TerminateAnalysisRun { name: "run".to_owned(), uid: "u".to_owned() };
+        let immutable = Refusal::new(FailureClass::Invalid, "metadata.uid: field is immutable");
+        let conflict = Refusal::new(FailureClass::Conflict, "metadata.uid: field is immutable");
+        assert_eq!(meaning(&effect, Outcome::Refused(immutable)), Outcome::Refused(conflict));
+    }
 }

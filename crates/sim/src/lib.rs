@@ -16,6 +16,7 @@
 
 pub mod campaign;
 pub mod checkers;
+pub mod conformance;
 pub mod coverage;
 pub mod defects;
 pub mod faults;

@@ -1,6 +1,8 @@
 //! The virtual cluster: what is real, whoever knows it already.
 
+mod defaults;
 pub mod given;
+pub mod jobs;
 pub mod metrics;
 pub mod patch;
 pub mod pods;

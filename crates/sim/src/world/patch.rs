@@ -2,9 +2,14 @@
 
 use serde_json::{Map, Value};
 
-/// A patch operation that cannot be carried out.
+/// Why a patch is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit(pub String);
+pub enum Problem {
+    /// It does not fit the object: a test that fails, a place that is not there.
+    Unfit(String),
+    /// It is no patch.
+    Malformed(String),
+}
 
 /// Merges as RFC 7386 says.
 pub fn merge(target: &mut Value, patch: &Value) {
@@ -25,32 +30,78 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Applies RFC 6902's `test`, `add`, `replace` and `remove` on members of objects.
+/// Applies RFC 6902's `test`, `add`, `replace` and `remove`; nobody here copies or moves. As in Kubernetes a member of
+/// an object that is not there is null to a test, and `replace` adds it.
 ///
 /// # Errors
 /// A test that fails, a place that is not there, another operation.
-pub fn apply(target: &mut Value, operations: &Value) -> Result<(), Unfit> {
-    for operation in operations.as_array().into_iter().flatten() {
-        let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
-        let value = operation.get("value").cloned().unwrap_or_default();
-        let name = operation.get("op").and_then(Value::as_str).unwrap_or_default();
-        let missing = || Unfit(format!("{name} of {path}: it is not there"));
-        match name {
-            "test" if target.pointer(path) == Some(&value) => {}
-            "test" => return Err(Unfit(format!("test of {path} failed"))),
-            "replace" => *target.pointer_mut(path).ok_or_else(missing)? = value,
-            "add" | "remove" => {
-                let (parent, member) = path.rsplit_once('/').ok_or_else(missing)?;
-                let parent = target.pointer_mut(parent).and_then(Value::as_object_mut).ok_or_else(missing)?;
-                let member = member.replace("~1", "/").replace("~0", "~");
-                if name == "add" {
-                    parent.insert(member, value);
-                } else {
-                    parent.remove(&member).ok_or_else(missing)?;
-                }
-            }
-            _ => return Err(Unfit(format!("operation {name:?} is not known"))),
-        }
+pub fn apply(target: &mut Value, operations: &Value) -> Result<(), Problem> {
+    let Some(operations) = operations.as_array() else {
+        return Err(Problem::Malformed("a JSON patch is a list".to_owned()));
+    };
+    operations.iter().try_for_each(|operation| apply_one(target, operation))
+}
+
+fn apply_one(target: &mut Value, operation: &Value) -> Result<(), Problem> {
+    let text = |field: &str| operation.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (name, path) = (text("op"), text("path"));
+    let value = operation.get("value").unwrap_or(&Value::Null);
+    let missing = || Problem::Unfit(format!("{name} of {path}: it is not there"));
+    let (parent, member) = path.rsplit_once('/').ok_or_else(missing)?;
+    let parent = target.pointer_mut(parent).ok_or_else(missing)?;
+    let member = member.replace("~1", "/").replace("~0", "~");
+    let done = match name {
+        "test" if *found(parent, &member).ok_or_else(missing)? == *value => Some(()),
+        "test" => return Err(Problem::Unfit(format!("test of {path} failed"))),
+        "replace" => replace(parent, member, value),
+        "add" => add(parent, member, value),
+        "remove" => remove(parent, &member),
+        _ => return Err(Problem::Unfit(format!("operation {name:?} is not known"))),
+    };
+    done.ok_or_else(missing)
+}
+
+fn found<'a>(parent: &'a Value, member: &str) -> Option<&'a Value> {
+    match parent {
+        Value::Object(fields) => Some(fields.get(member).unwrap_or(&Value::Null)),
+        Value::Array(items) => items.get(member.parse::<usize>().ok()?),
+        _ => None,
     }
-    Ok(())
+}
+
+fn replace(parent: &mut Value, member: String, value: &Value) -> Option<()> {
+    match parent {
+        Value::Object(fields) => {
+            fields.insert(member, value.clone());
+        }
+        Value::Array(items) => *items.get_mut(member.parse::<usize>().ok()?)? = value.clone(),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn add(parent: &mut Value, member: String, value: &Value) -> Option<()> {
+    match parent {
+        Value::Object(fields) => {
+            fields.insert(member, value.clone());
+        }
+        Value::Array(items) => {
+            let index = if member == "-" { items.len() } else { member.parse().ok()? };
+            (index <= items.len()).then(|| items.insert(index, value.clone()))?;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn remove(parent: &mut Value, member: &str) -> Option<()> {
+    match parent {
+        Value::Object(fields) => fields.remove(member).map(|_| ()),
+        Value::Array(items) => {
+            let index = member.parse().ok().filter(|index| *index < items.len())?;
+            items.remove(index);
+            Some(())
+        }
+        _ => None,
+    }
 }

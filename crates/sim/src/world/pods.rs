@@ -146,6 +146,15 @@ impl Pods {
         count
     }
 
+    /// The oldest pod that is ready fails its readiness probe until then. False when there is none.
+    pub fn fail_probe(&mut self, until: Timestamp, now: Timestamp) -> bool {
+        let pod = self.pods.values_mut().find(|pod| matches!(pod.state, State::Ready(_)));
+        let Some(pod) = pod else { return false };
+        pod.state = State::Starting(Some(until));
+        self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+        true
+    }
+
     /// From now on until then containers of one version, or of all, end whenever they have been ready for a moment.
     pub fn make_fail(&mut self, hash: Option<&str>, backs_off: bool, until: Timestamp, now: Timestamp) {
         let back_off = if backs_off { BACK_OFF } else { 0 };
@@ -234,7 +243,11 @@ impl Pods {
                 self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 800)));
             }
         }
-        self.pods.retain(|_, pod| !matches!(pod.state, State::Terminating(end) if end <= now));
+        let has_ended = |pod: &Pod| matches!(pod.state, State::Terminating(end) if end <= now);
+        for pod in self.pods.values().filter(|pod| has_ended(pod)) {
+            self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 500)));
+        }
+        self.pods.retain(|_, pod| !has_ended(pod));
     }
 
     /// One round of the ReplicaSet controller. As in the real one the counters that it writes are those from before
@@ -289,10 +302,17 @@ impl Pods {
         let is_available =
             |state: &State| matches!(state, State::Ready(since) if now.duration_since(*since) >= long_enough);
         let available = alive.iter().filter(|(_, state)| is_available(state)).count();
+        let uid = text(set, "/metadata/uid");
+        let is_ending = |pod: &&Pod| pod.set_uid == uid && matches!(pod.state, State::Terminating(_));
+        let ending = self.pods.values().filter(is_ending).count();
+        // The real one leaves out most counters that are zero.
+        let unless_zero = |count: usize| Some(count).filter(|count| *count > 0);
         let status = json!({ "status": {
             "replicas": alive.len(),
-            "readyReplicas": ready,
-            "availableReplicas": available,
+            "fullyLabeledReplicas": unless_zero(alive.len()),
+            "readyReplicas": unless_zero(ready),
+            "availableReplicas": unless_zero(available),
+            "terminatingReplicas": ending,
             "observedGeneration": set.pointer("/metadata/generation"),
         }});
         let call = Call::Patch { target: target.clone(), status: true, patch: Patch::Merge(status) };

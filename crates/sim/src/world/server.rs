@@ -1,13 +1,14 @@
 //! The virtual API server: objects as JSON with resource versions, generations, preconditions, patches, status
-//! subresources, label selectors, garbage collection of what has lost its owner, and a history for watches.
+//! subresources, finalizers, label selectors, garbage collection of what has lost its owners, and a history for watches.
+//! `crate::conformance` holds it against a real one.
 
-use super::patch;
-use super::plus;
+use super::jobs::JOBS;
+use super::{defaults, patch, plus};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rules of the API server that a test may break, to see whether anybody notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -37,9 +38,13 @@ pub struct Server {
     version: u64,
     /// All changes since the beginning, with their times: what watches deliver.
     history: Vec<(Timestamp, Change)>,
-    /// When objects without an owner are removed.
+    /// The uids of all objects.
+    uids: BTreeSet<String>,
+    /// When the garbage collector looks at objects that have lost an owner.
     orphans: BTreeMap<ObjectRef, Timestamp>,
     bug: ServerBug,
+    /// Kinds that are not installed.
+    pub absent: Vec<Resource>,
     /// Fields of a Rollout's status that the installed CRD does not know: they are dropped.
     pub pruned: &'static [&'static str],
 }
@@ -60,6 +65,9 @@ impl Server {
 
     /// Carries out a call.
     pub fn call(&mut self, call: &Call, now: Timestamp) -> Reply {
+        if kind(call).is_some_and(|resource| self.absent.contains(&resource)) {
+            return not_installed();
+        }
         match call {
             Call::Get(target) => self.object(target),
             Call::List { resource, namespace, labels } => {
@@ -73,6 +81,9 @@ impl Server {
                 Reply::Objects(listed.map(|(_, object)| object.clone()).collect())
             }
             Call::Create { target, body } => self.create(target, body, now),
+            Call::Patch { target, status: true, .. } if !has_status_subresource(target.resource) => {
+                refused(404, "NotFound", "the server could not find the requested resource")
+            }
             Call::Patch { target, status, patch } => {
                 let part = if *status { Part::Status } else { Part::Whole };
                 self.patch(target, part, patch, now)
@@ -129,93 +140,108 @@ impl Server {
             return refused(409, "AlreadyExists", message);
         }
         let mut object = body.clone();
-        let api_version = match target.resource.group {
-            "" => target.resource.version.to_owned(),
-            group => format!("{group}/{}", target.resource.version),
-        };
-        let given = json!({
-            "apiVersion": api_version,
-            "kind": target.resource.kind,
-            "metadata": {
-                "uid": format!("uid-{}", self.version + 1),
-                "generation": 1,
-                "creationTimestamp": seconds(now).to_string(),
-            },
-        });
-        patch::merge(&mut object, &given);
-        if has_status_subresource(target.resource)
-            && let Some(fields) = object.as_object_mut()
-        {
-            fields.remove("status");
-        }
-        if target.resource == REPLICA_SETS {
-            fill_in_defaults(&mut object);
-        }
-        if let Some(owner) = object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str)
-            && !self.objects.values().any(|object| text(object, "/metadata/uid") == owner)
-        {
-            self.orphans.insert(target.clone(), plus(now, GARBAGE_COLLECTION_MILLISECONDS));
-        }
+        let uid = format!("uid-{}", self.version + 1);
+        patch::merge(&mut object, &given(target, &uid, now));
+        initialise_status(target.resource, &mut object);
+        tidy(&mut object);
+        defaults::fill_in(target.resource, &mut object);
+        self.uids.insert(uid);
+        self.suspect(target, &object, now);
         self.store(target, object, now)
     }
 
-    fn patch(&mut self, target: &ObjectRef, part: Part, change: &Patch, now: Timestamp) -> Reply {
-        let Some(before) = self.objects.get(target).cloned() else { return self.object(target) };
-        let mut after = before.clone();
-        match change {
-            Patch::Merge(body) => patch::merge(&mut after, body),
-            Patch::Json(operations) if self.bug == ServerBug::IgnoresTests => {
-                let no_tests = without_tests(operations);
-                if let Err(patch::Unfit(why)) = patch::apply(&mut after, &no_tests) {
-                    return refused(422, "Invalid", why);
-                }
-            }
-            Patch::Json(operations) => {
-                if let Err(patch::Unfit(why)) = patch::apply(&mut after, operations) {
-                    return refused(422, "Invalid", why);
-                }
-            }
+    /// The garbage collector is to look at an object that names an owner who does not exist.
+    fn suspect(&mut self, target: &ObjectRef, object: &Value, now: Timestamp) {
+        if owners(object).any(|owner| !self.uids.contains(owner)) {
+            self.orphans.entry(target.clone()).or_insert(plus(now, GARBAGE_COLLECTION_MILLISECONDS));
         }
-        for field in ["/metadata/resourceVersion", "/metadata/uid"] {
+    }
+
+    fn patch(&mut self, target: &ObjectRef, part: Part, change: &Patch, now: Timestamp) -> Reply {
+        let Some(before) = self.objects.get(target) else { return self.object(target) };
+        let mut after = before.clone();
+        if let Err(refusal) = self.changed(&mut after, change) {
+            return refusal;
+        }
+        if let Err(refusal) = self.hold_preconditions(target.resource, part, before, &mut after) {
+            return refusal;
+        }
+        keep_other_part(target.resource, part, before, &mut after);
+        keep_given(before, &mut after);
+        tidy(&mut after);
+        defaults::leave_out_zeros(target.resource, &mut after);
+        if let (ROLLOUTS, Some(Value::Object(status))) = (target.resource, after.get_mut("status")) {
+            status.retain(|field, _| !self.pruned.contains(&field.as_str()));
+        }
+        if after == *before {
+            return Reply::Object(after);
+        }
+        if is_deleting(before) && finalizers(&after).any(|one| finalizers(before).all(|other| one != other)) {
+            return refused(422, "Invalid", "no new finalizers can be added if the object is being deleted");
+        }
+        if differs_in_what_is_desired(target.resource, before, &after) {
+            count_generation(&mut after);
+        }
+        let owners_have_changed = !owners(before).eq(owners(&after));
+        if is_deleting(&after) && finalizers(&after).next().is_none() {
+            // Watches are told the state of before.
+            let last = before.clone();
+            self.end(target, last, now);
+            return Reply::Object(after);
+        }
+        if owners_have_changed {
+            self.suspect(target, &after, now);
+        }
+        self.store(target, after, now)
+    }
+
+    fn changed(&self, object: &mut Value, change: &Patch) -> Result<(), Reply> {
+        let done = match change {
+            Patch::Merge(body) => {
+                patch::merge(object, body);
+                return Ok(());
+            }
+            Patch::Json(operations) if self.bug == ServerBug::IgnoresTests => {
+                patch::apply(object, &without_tests(operations))
+            }
+            Patch::Json(operations) => patch::apply(object, operations),
+        };
+        done.map_err(|problem| match problem {
+            patch::Problem::Unfit(why) => refused(422, "Invalid", why),
+            patch::Problem::Malformed(why) => refused(400, "BadRequest", why),
+        })
+    }
+
+    /// What a patch says of the resource version must be so. The uid cannot be changed; the status of a custom resource
+    /// takes no metadata at all, so there it means nothing.
+    fn hold_preconditions(
+        &self,
+        resource: Resource,
+        part: Part,
+        before: &Value,
+        after: &mut Value,
+    ) -> Result<(), Reply> {
+        let takes_uid = part == Part::Whole || is_built_in(resource);
+        for (field, refusal) in [
+            ("/metadata/resourceVersion", (409, "Conflict", "the object has been modified")),
+            ("/metadata/uid", (422, "Invalid", "metadata.uid: field is immutable")),
+        ] {
             if after.pointer(field) == before.pointer(field) {
                 continue;
             }
-            if self.bug != ServerBug::IgnoresVersions {
-                return refused(409, "Conflict", "the object has been modified");
+            let (code, reason, message) = refusal;
+            if self.bug != ServerBug::IgnoresVersions && (code == 409 || takes_uid) {
+                return Err(refused(code, reason, message));
             }
             if let (Some(place), Some(kept)) = (after.pointer_mut(field), before.pointer(field)) {
                 *place = kept.clone();
             }
         }
-        let mut stored = composed(target.resource, part, &before, after);
-        if let (ROLLOUTS, Some(Value::Object(status))) = (target.resource, stored.get_mut("status")) {
-            status.retain(|field, _| !self.pruned.contains(&field.as_str()));
-        }
-        if stored == before { Reply::Object(before) } else { self.replace(target, &before, stored, now) }
-    }
-
-    fn replace(&mut self, target: &ObjectRef, before: &Value, mut stored: Value, now: Timestamp) -> Reply {
-        let is_desired = |object: &Value| {
-            let mut object = object.clone();
-            if let Some(fields) = object.as_object_mut() {
-                fields.remove("metadata");
-                if has_status_subresource(target.resource) {
-                    fields.remove("status");
-                }
-            }
-            object
-        };
-        if is_desired(&stored) != is_desired(before) {
-            let generation = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-            patch::merge(&mut stored, &json!({ "metadata": { "generation": generation + 1 } }));
-        }
-        self.store(target, stored, now)
+        Ok(())
     }
 
     fn store(&mut self, target: &ObjectRef, mut object: Value, now: Timestamp) -> Reply {
-        self.version += 1;
-        let version = json!({ "metadata": { "resourceVersion": self.version.to_string() } });
-        patch::merge(&mut object, &version);
+        self.count_version(&mut object);
         self.objects.insert(target.clone(), object.clone());
         if target.resource != EVENTS {
             self.history.push((now, Change::Applied(target.resource, object.clone())));
@@ -223,36 +249,80 @@ impl Server {
         Reply::Object(object)
     }
 
+    fn count_version(&mut self, object: &mut Value) {
+        self.version += 1;
+        if let Some(metadata) = metadata(object) {
+            metadata.insert("resourceVersion".to_owned(), self.version.to_string().into());
+        }
+    }
+
     fn delete(&mut self, target: &ObjectRef, uid: &str, now: Timestamp) -> Reply {
-        let Some(object) = self.objects.get(target).cloned() else { return self.object(target) };
-        if !uid.is_empty() && text(&object, "/metadata/uid") != uid {
+        let Some(object) = self.objects.get(target) else { return self.object(target) };
+        if !uid.is_empty() && text(object, "/metadata/uid") != uid {
             return refused(409, "Conflict", "the precondition on uid failed");
         }
+        let deleted = deleted(target, object);
         self.remove(target, now);
-        Reply::Object(object)
+        self.objects.get(target).map_or(deleted, |object| Reply::Object(object.clone()))
     }
 
-    /// Removes an object; what it owns follows.
+    /// Removes an object, at once or when its last finalizer goes; what it owns follows.
     pub fn remove(&mut self, target: &ObjectRef, now: Timestamp) {
-        let Some(mut object) = self.objects.remove(target) else { return };
-        self.version += 1;
-        let version = json!({ "metadata": { "resourceVersion": self.version.to_string() } });
-        patch::merge(&mut object, &version);
-        let uid = text(&object, "/metadata/uid").to_owned();
-        self.history.push((now, Change::Deleted(target.resource, object)));
-        let is_owned = |child: &Value| text(child, "/metadata/ownerReferences/0/uid") == uid;
-        let due = plus(now, GARBAGE_COLLECTION_MILLISECONDS);
-        let orphans = self.objects.iter().filter(|(_, child)| is_owned(child));
-        self.orphans.extend(orphans.map(|(child, _)| (child.clone(), due)));
+        let Some(object) = self.objects.get(target) else { return };
+        let mut object = object.clone();
+        if finalizers(&object).next().is_none() {
+            return self.end(target, object, now);
+        }
+        if is_deleting(&object) {
+            return;
+        }
+        count_generation(&mut object);
+        if let Some(metadata) = metadata(&mut object) {
+            metadata.insert("deletionTimestamp".to_owned(), seconds(now).to_string().into());
+            metadata.insert("deletionGracePeriodSeconds".to_owned(), 0.into());
+        }
+        self.store(target, object, now);
     }
 
-    /// Removes what has had no owner for long enough.
+    /// The end of an object in this state.
+    fn end(&mut self, target: &ObjectRef, mut object: Value, now: Timestamp) {
+        self.objects.remove(target);
+        self.orphans.remove(target);
+        self.count_version(&mut object);
+        let uid = text(&object, "/metadata/uid").to_owned();
+        self.uids.remove(&uid);
+        self.history.push((now, Change::Deleted(target.resource, object)));
+        let due = plus(now, GARBAGE_COLLECTION_MILLISECONDS);
+        let is_owned = |child: &Value| owners(child).any(|owner| owner == uid);
+        for (child, _) in self.objects.iter().filter(|(_, child)| is_owned(child)) {
+            self.orphans.entry(child.clone()).or_insert(due);
+        }
+    }
+
+    /// Removes what has had no owner for long enough. What has others left only loses the references to those that are
+    /// gone.
     pub fn collect_garbage(&mut self, now: Timestamp) {
         let due: Vec<ObjectRef> =
             self.orphans.iter().filter(|(_, time)| **time <= now).map(|(target, _)| target.clone()).collect();
         for target in due {
             self.orphans.remove(&target);
-            self.remove(&target, now);
+            let Some(object) = self.objects.get(&target) else { continue };
+            if owners(object).any(|owner| self.uids.contains(owner)) {
+                self.forget_owners(&target, now);
+            } else if owners(object).next().is_some() {
+                self.remove(&target, now);
+            }
+        }
+    }
+
+    fn forget_owners(&mut self, target: &ObjectRef, now: Timestamp) {
+        let Some(mut object) = self.objects.get(target).cloned() else { return };
+        let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+        let Some(owners) = owners else { return };
+        let before = owners.len();
+        owners.retain(|owner| self.uids.contains(text(owner, "/uid")));
+        if owners.len() != before {
+            self.store(target, object, now);
         }
     }
 
@@ -268,31 +338,155 @@ enum Part {
     Status,
 }
 
-/// The subresource takes the status alone; the object itself takes everything else.
-fn composed(resource: Resource, part: Part, before: &Value, after: Value) -> Value {
-    if !has_status_subresource(resource) {
-        return after;
+/// As kube's client reads it: the server's answer is no JSON.
+fn not_installed() -> Reply {
+    refused(404, "Failed to parse error data", "404 page not found")
+}
+
+fn kind(call: &Call) -> Option<Resource> {
+    match call {
+        Call::Get(target)
+        | Call::Create { target, .. }
+        | Call::Patch { target, .. }
+        | Call::Delete { target, .. } => Some(target.resource),
+        Call::List { resource, .. } => Some(*resource),
+        Call::Measure { .. } => None,
     }
-    let (mut stored, status) = match part {
-        Part::Status => (before.clone(), after.get("status").cloned()),
-        Part::Whole => (after, before.get("status").cloned()),
+}
+
+/// What the server says of a new object.
+fn given(target: &ObjectRef, uid: &str, now: Timestamp) -> Value {
+    let resource = target.resource;
+    let api_version = match resource.group {
+        "" => resource.version.to_owned(),
+        group => format!("{group}/{}", resource.version),
     };
-    if let Some(fields) = stored.as_object_mut() {
-        match status {
-            Some(status) => fields.insert("status".to_owned(), status),
-            None => fields.remove("status"),
+    let mut metadata = json!({ "uid": uid, "creationTimestamp": seconds(now).to_string() });
+    if resource.namespaced {
+        metadata["namespace"] = target.namespace.as_str().into();
+    }
+    if has_generation(resource) {
+        metadata["generation"] = 1.into();
+    }
+    json!({ "apiVersion": api_version, "kind": resource.kind, "metadata": metadata })
+}
+
+/// A new object has no status of its own where that is a subresource.
+fn initialise_status(resource: Resource, object: &mut Value) {
+    let Some(fields) = object.as_object_mut().filter(|_| has_status_subresource(resource)) else { return };
+    match resource {
+        REPLICA_SETS => fields.insert("status".to_owned(), json!({ "replicas": 0 })),
+        JOBS => fields.insert("status".to_owned(), json!({})),
+        _ => fields.remove("status"),
+    };
+}
+
+/// The answer to the deletion of an object that goes at once.
+fn deleted(target: &ObjectRef, object: &Value) -> Reply {
+    Reply::Object(json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success",
+        "details": {
+            "name": target.name, "group": target.resource.group, "kind": target.resource.plural,
+            "uid": object.pointer("/metadata/uid"),
+        },
+    }))
+}
+
+/// The subresource takes the status alone; the object itself takes everything else. Built-in kinds also take metadata
+/// by the subresource.
+fn keep_other_part(resource: Resource, part: Part, before: &Value, after: &mut Value) {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object_mut()) else { return };
+    let is_kept = |field: &str| match part {
+        Part::Whole => has_status_subresource(resource) && field == "status",
+        Part::Status => field != "status" && (field != "metadata" || !is_built_in(resource)),
+    };
+    after.retain(|field, _| !is_kept(field) || before.contains_key(field));
+    for (field, value) in before.iter().filter(|(field, _)| is_kept(field)) {
+        if after.get(field) != Some(value) {
+            after.insert(field.clone(), value.clone());
+        }
+    }
+}
+
+/// What only the server may say of an object.
+fn keep_given(before: &Value, after: &mut Value) {
+    let (Some(before), Some(after)) = (before.get("metadata").and_then(Value::as_object), metadata(after))
+    else {
+        return;
+    };
+    for field in ["generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if after.get(field) == before.get(field) {
+            continue;
+        }
+        match before.get(field) {
+            Some(value) => after.insert(field.to_owned(), value.clone()),
+            None => after.remove(field),
         };
     }
-    stored
+}
+
+/// Empty lists and maps of the metadata are as good as none, and are not kept.
+fn tidy(object: &mut Value) {
+    let Some(metadata) = metadata(object) else { return };
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        let is_empty = match metadata.get(field) {
+            Some(Value::Object(map)) => map.is_empty(),
+            Some(Value::Array(list)) => list.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            metadata.remove(field);
+        }
+    }
+}
+
+/// The generation counts changes of everything but the metadata, and the status where that is a subresource.
+fn differs_in_what_is_desired(resource: Resource, before: &Value, after: &Value) -> bool {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return false };
+    let counts =
+        |field: &str| field != "metadata" && (field != "status" || !has_status_subresource(resource));
+    let is_new = |field: &String| counts(field) && !before.contains_key(field);
+    has_generation(resource)
+        && (before.iter().any(|(field, value)| counts(field) && after.get(field) != Some(value))
+            || after.keys().any(is_new))
+}
+
+fn count_generation(object: &mut Value) {
+    let generation = object.pointer_mut("/metadata/generation");
+    if let Some(generation) = generation {
+        *generation = (generation.as_i64().unwrap_or(0) + 1).into();
+    }
+}
+
+fn metadata(object: &mut Value) -> Option<&mut Map<String, Value>> {
+    object.get_mut("metadata")?.as_object_mut()
+}
+
+/// The uids of an object's owners.
+fn owners(object: &Value) -> impl Iterator<Item = &str> {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    owners.map(|owner| text(owner, "/uid"))
+}
+
+fn finalizers(object: &Value) -> impl Iterator<Item = &Value> {
+    object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn is_deleting(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
 /// AnalysisRuns have none in the CRDs of Argo Rollouts, so none in ours.
 fn has_status_subresource(resource: Resource) -> bool {
-    resource == ROLLOUTS || resource == REPLICA_SETS || resource == SERVICES || !is_argo(resource)
+    resource == ROLLOUTS || resource.group != ANALYSIS_RUNS.group
 }
 
-fn is_argo(resource: Resource) -> bool {
-    resource.group == ANALYSIS_RUNS.group
+fn has_generation(resource: Resource) -> bool {
+    resource != SERVICES && resource != EVENTS
+}
+
+fn is_built_in(resource: Resource) -> bool {
+    matches!(resource.group, "" | "apps" | "batch")
 }
 
 fn without_tests(operations: &Value) -> Value {
@@ -302,35 +496,14 @@ fn without_tests(operations: &Value) -> Value {
 
 fn has_labels(object: &Value, selector: &str) -> bool {
     let labels = object.pointer("/metadata/labels");
-    selector.split(',').filter(|term| !term.is_empty()).all(|term| match term.split_once('=') {
-        Some((key, value)) => labels.and_then(|labels| labels.get(key)?.as_str()) == Some(value),
-        None => labels.is_some_and(|labels| labels.get(term).is_some()),
-    })
-}
-
-/// What the API server writes into a pod template that leaves it out.
-fn fill_in_defaults(set: &mut Value) {
-    let Some(spec) = set.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) else { return };
-    for (field, value) in [
-        ("restartPolicy", json!("Always")),
-        ("terminationGracePeriodSeconds", json!(30)),
-        ("dnsPolicy", json!("ClusterFirst")),
-        ("securityContext", json!({})),
-        ("schedulerName", json!("default-scheduler")),
-    ] {
-        spec.entry(field).or_insert(value);
-    }
-    let containers = spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten();
-    for container in containers.filter_map(Value::as_object_mut) {
-        for (field, value) in [
-            ("resources", json!({})),
-            ("terminationMessagePath", json!("/dev/termination-log")),
-            ("terminationMessagePolicy", json!("File")),
-            ("imagePullPolicy", json!("IfNotPresent")),
-        ] {
-            container.entry(field).or_insert(value);
-        }
-    }
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
+    let fits = |term: &str| match (term.split_once("!="), term.split_once('='), term.strip_prefix('!')) {
+        (Some((key, value)), _, _) => label(key) != Some(value),
+        (_, Some((key, value)), _) => label(key) == Some(value.strip_prefix('=').unwrap_or(value)),
+        (_, _, Some(key)) => label(key).is_none(),
+        (None, None, None) => label(term).is_some(),
+    };
+    selector.split(',').filter(|term| !term.is_empty()).all(fits)
 }
 
 fn seconds(time: Timestamp) -> Timestamp {
