@@ -89,7 +89,7 @@ impl RolloutTask {
             .map(|child| object::reference(resource, child))
             .collect();
         for reference in gone {
-            let change = context.store.absent(&reference);
+            let change = context.store.not_found(&reference);
             context.touch(reference, change);
         }
         for object in objects.into_iter().filter(ours) {

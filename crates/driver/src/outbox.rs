@@ -134,7 +134,7 @@ impl Context<'_> {
             Outcome::Refused(refusal) if refusal.class == headgate_model::FailureClass::NotFound => {
                 let stored = self.store.get(target).map(object::resource_version).unwrap_or_default();
                 if stored == seen {
-                    let change = self.store.absent(target);
+                    let change = self.store.not_found(target);
                     self.touch(target.clone(), change);
                 }
             }

@@ -205,8 +205,17 @@ impl Store {
         }
     }
 
-    /// A live read has not found this object.
-    pub(crate) fn absent(&mut self, reference: &ObjectRef) -> Change {
+    /// A live read has not found this object. Events from before its deletion may still be on their way: of a kind of ours
+    /// they do not bring it back.
+    pub(crate) fn not_found(&mut self, reference: &ObjectRef) -> Change {
+        match self.get(reference).map(|stored| object::uid(stored).to_owned()) {
+            Some(uid) if !is_foreign(reference.resource) => self.bury(reference, &uid),
+            _ => self.absent(reference),
+        }
+    }
+
+    /// This object is not there.
+    fn absent(&mut self, reference: &ObjectRef) -> Change {
         let mut change = self.forget(reference);
         if is_foreign(reference.resource) && self.is_kept(reference) {
             self.objects.insert(reference.clone(), Entry::Absent);
@@ -403,6 +412,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_live_read_has_not_found_is_not_brought_back_by_events_from_before_its_deletion() {
+        let mut store = Store::default();
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.not_found(&reference(REPLICA_SETS));
+        store.put(REPLICA_SETS, set("u", "2", 4), Source::Watch);
+        assert_eq!(replicas(&store), None);
+        store.deleted(REPLICA_SETS, &set("u", "3", 4));
+        store.put(REPLICA_SETS, set("another", "5", 7), Source::Watch);
+        assert_eq!(replicas(&store), Some(7));
+        assert!(store.tombstones.is_empty());
+    }
+
+    #[test]
     fn an_answer_that_was_under_way_does_not_bring_back_what_is_gone() {
         let mut store = Store::default();
         store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
@@ -458,7 +480,7 @@ mod tests {
         assert_eq!(store.observed(&service), Observed::Unknown, "nobody names it, so it is not kept");
         assert!(store.want(service.clone()), "it must be read");
         assert_eq!(store.unread(SERVICES), [reference(SERVICES)]);
-        store.absent(&service);
+        store.not_found(&service);
         assert_eq!(store.observed(&service), Observed::Absent);
         assert_eq!(store.unread(SERVICES), []);
         store.put(SERVICES, set("s", "2", 0), Source::Watch);

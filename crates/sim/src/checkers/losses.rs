@@ -1,6 +1,9 @@
-//! Requests lost: none, unless a fault forces it; then no more than the whole traffic while the fault lasts and for
-//! [`REACTION`] after it, and nothing [`NOTICED_WITHIN`] after it.
+//! Requests lost: none, unless a fault forces it. Then no more than the whole traffic while the fault lasts and for
+//! [`REACTION`] after it, and nothing at all once [`NOTICED_WITHIN`] has passed after it. Meanwhile the time does not count
+//! in which another fault keeps controllers from seeing or acting: an API server that is away, a right that was taken away,
+//! a watch that is late or broken, a process that has died or stands still.
 
+use crate::world::plus;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
 
@@ -16,6 +19,8 @@ pub(super) struct Allowance {
     grants: VecDeque<Grant>,
     /// For what follows a time in which no version could serve.
     recovery: Option<Grant>,
+    /// Controllers are kept from seeing or acting until then.
+    held_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,23 +32,48 @@ struct Grant {
 
 impl Grant {
     fn new(since: Timestamp, until: Timestamp) -> Self {
-        let lasts = i64::try_from(until.duration_since(since).as_millis()).unwrap_or(i64::MAX);
         Self {
             until: until.saturating_add(NOTICED_WITHIN).unwrap_or(until),
-            left: lasts.max(0).saturating_add(REACTION),
+            left: milliseconds(since, until).saturating_add(REACTION),
         }
     }
+
+    /// That time does not count.
+    fn stretch(&mut self, time: i64) {
+        self.until = plus(self.until, time);
+        self.left = self.left.saturating_add(time);
+    }
+}
+
+fn milliseconds(since: Timestamp, until: Timestamp) -> i64 {
+    i64::try_from(until.duration_since(since).as_millis()).unwrap_or(i64::MAX).max(0)
 }
 
 impl Allowance {
     /// A fault that takes pods or routes away begins and lasts until then.
     pub(super) fn fault(&mut self, now: Timestamp, until: Timestamp) {
-        self.grants.push_back(Grant::new(now, until));
+        self.grants.push_back(self.grant(now, until));
+    }
+
+    /// A fault keeps controllers from seeing or acting until then.
+    pub(super) fn hold_up(&mut self, now: Timestamp, until: Timestamp) {
+        let held_until = self.held_until.map_or(now, |held| held.max(now));
+        let longer = milliseconds(held_until, until);
+        self.held_until = Some(held_until.max(until));
+        for grant in self.recovery.iter_mut().chain(&mut self.grants) {
+            grant.stretch(longer);
+        }
+    }
+
+    fn grant(&self, since: Timestamp, until: Timestamp) -> Grant {
+        let mut grant = Grant::new(since, until);
+        grant.stretch(self.held_until.map_or(0, |held| milliseconds(since, held)));
+        grant
     }
 
     /// No version can serve, whoever decides.
     pub(super) fn nobody_serves(&mut self, now: Timestamp) {
-        self.recovery = Some(Grant::new(now, now));
+        self.recovery = Some(self.grant(now, now));
     }
 
     /// Takes what was lost from what faults may cost; returns what is left over.

@@ -161,6 +161,7 @@ impl Checkers {
         let view = View::of(server);
         self.said.look(server, view.as_ref(), now);
         let Some(view) = view else {
+            self.events.forget();
             self.views.clear();
             return;
         };
@@ -278,6 +279,11 @@ impl Checkers {
         self.allowance.fault(self.now, until);
     }
 
+    /// A fault keeps controllers from seeing or acting, until then.
+    pub fn hold_up(&mut self, until: Timestamp) {
+        self.allowance.hold_up(self.now, until);
+    }
+
     /// Time has passed and nothing has changed.
     pub fn wait(&mut self, now: Timestamp) {
         self.now = now;
@@ -297,8 +303,9 @@ impl Checkers {
         }
         let lost = loss.per_mille.saturating_mul(milliseconds) / 1_000;
         let view = self.views.back().map(|(_, view)| view);
-        let wants_pods = view
-            .is_some_and(|view| view.desired > 0 && !view.is_held_empty() && !view.is_stable_beyond_repair());
+        let wants_pods = view.is_some_and(|view| {
+            view.must_serve() && !view.is_held_empty() && !view.is_stable_beyond_repair()
+        });
         if ready == 0 || !wants_pods || view.is_none_or(View::is_without_pods) {
             // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
             self.allowance.nobody_serves(now);

@@ -146,6 +146,11 @@ impl View {
         self.is_invalid && self.sets.iter().all(|set| set.hash != self.stable)
     }
 
+    /// True unless the user wants no pods, or allows all of them to be missing where no router could lead requests elsewhere.
+    pub fn must_serve(&self) -> bool {
+        self.desired > if self.is_routed { 0 } else { self.max_unavailable }
+    }
+
     /// True when the user holds a Rollout, or its spec waits to be mended, whose stable version is wanted without pods:
     /// somebody has deleted them, or wanted none.
     pub fn is_held_empty(&self) -> bool {

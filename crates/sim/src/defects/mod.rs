@@ -154,6 +154,48 @@ impl Defect {
         Self::ALL.into_iter().find(|defect| format!("{defect:?}") == name)
     }
 
+    /// The rules that may notice it first. What is guarded twice may be noticed by what comes of it, too.
+    pub fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::VersionsIgnored => &["R2 guards", "5 intents", "7 foreign"],
+            Self::TestsIgnored | Self::ScaledBlindly => &["R2 guards"],
+            Self::WeightBeforeReady => &["1 weights", "3 availability", "2 removals", "requests lost"],
+            Self::NoDrain | Self::ShiftAndShrink => &["2 drain", "2 removals", "R3 overlay", "requests lost"],
+            Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
+            Self::ShrunkToNothing => &["3 availability", "2 removals", "2 drain"],
+            Self::OldPodsKept | Self::RouteNotWritten | Self::NoWakeUp => {
+                &["9 settled", "4 abort", "requests lost"]
+            }
+            Self::SurgeIgnored => &["3 availability", "9 settled", "6 quiet"],
+            Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
+            Self::NoFence => &["R2 guards"],
+            Self::FenceFromCache => &["R1 fence", "R3 overlay"],
+            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events"],
+            Self::RetryOnStaleCache => &["R3 overlay", "R1 fence"],
+            Self::NameAfterCreate => &["R5 names"],
+            Self::TwoWriters => &["R2 guards", "R9 writers"],
+            Self::NeverStill => &["R10 quiet"],
+            Self::NeverQuiet => &["6 quiet"],
+            Self::EventBeforeRecord | Self::DroppedSilently => &["R11 events"],
+            Self::AbortForgotten
+            | Self::AbortOfAnotherRevision
+            | Self::PromoteOfAnotherRevision
+            | Self::PromotionForgotten
+            | Self::PausedAgain
+            | Self::PauseEndsByItself
+            | Self::StepsSkipped => &["5 intents"],
+            Self::RouteTakenForGranted => &["4 abort", "2 drain", "2 removals", "9 settled", "requests lost"],
+            Self::AbortForgetsWeights | Self::AbortForgetsServices => {
+                &["4 abort", "9 settled", "requests lost"]
+            }
+            Self::RetryForgotten => &["10 verdicts", "5 intents"],
+            Self::DeadlineResetByFlapping => &["9 deadline"],
+            Self::WaitUnnamed => &["waits"],
+            Self::OutageTakenForFailure | Self::NoDataTakenForGood | Self::FailureIgnored => &["10 verdicts"],
+        }
+    }
+
     /// What the API server does wrong.
     pub fn of_server(self) -> ServerBug {
         match self {

@@ -39,6 +39,7 @@ impl Simulation {
             Disturbance::ThirdParty(act) => return self.others_act(*act),
             _ => self.trace.say("fault", || format!("{disturbance:?}"), self.now),
         }
+        self.checkers.hold_up(after(holds_up(disturbance)));
         match disturbance {
             Disturbance::Crash => {
                 if let Some(index) = self.leader() {
@@ -233,6 +234,20 @@ impl Simulation {
             }
         };
         self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
+    }
+}
+
+/// For so many seconds a fault keeps controllers from seeing or acting.
+fn holds_up(disturbance: &Disturbance) -> i64 {
+    match disturbance {
+        Disturbance::Crash => 15,
+        Disturbance::Freeze => 30,
+        Disturbance::SlowWatch { seconds, late, .. } => seconds + late / 1_000,
+        Disturbance::BrokenWatch { seconds, .. }
+        | Disturbance::MissingCrd { seconds, .. }
+        | Disturbance::Forbidden { seconds, .. }
+        | Disturbance::ApiOutage { seconds } => *seconds,
+        _ => 0,
     }
 }
 
