@@ -97,7 +97,13 @@ pub(super) fn release(simulation: &mut Simulation, options: &Options) -> Result<
         clear_away(simulation);
     }
     let rollout = simulation.rollout();
-    let message = if verdict == Verdict::Promoted { String::new() } else { why(rollout) };
+    let message = match verdict {
+        Verdict::Promoted => String::new(),
+        Verdict::Aborted | Verdict::Degraded => why(rollout),
+        Verdict::Waits | Verdict::Inconclusive | Verdict::Hangs => {
+            text(rollout, "/status/waiting/message").to_owned()
+        }
+    };
     Ok(Course {
         verdict,
         message,
