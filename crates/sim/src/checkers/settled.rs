@@ -71,7 +71,10 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
-    if view.is_aborted && wanted < view.desired && !view.is_stable_beyond_repair() && !is_stuck(view) {
+    // Without a release there is nothing to lead back from.
+    let is_release = view.stable != view.current;
+    let can_grow = !view.is_stable_beyond_repair() && !is_stuck(view);
+    if view.is_aborted && is_release && wanted < view.desired && can_grow {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
     Ok(())

@@ -19,7 +19,7 @@ pub enum Defect {
     // ---- the API server ----
     /// The API server takes every resource version: concurrent edits are lost. R2.
     VersionsIgnored,
-    /// The API server takes a JSON patch whose test fails. R2.
+    /// The API server takes a JSON patch whose test fails. R2; R11 where it changes nothing, and an event says that it did.
     TestsIgnored,
     // ---- weights and pods ----
     /// Pods count as available as soon as they are wanted. Rule 1.
@@ -159,7 +159,8 @@ impl Defect {
         match self {
             Self::None => &[],
             Self::VersionsIgnored => &["R2 guards", "5 intents", "7 foreign"],
-            Self::TestsIgnored | Self::ScaledBlindly => &["R2 guards"],
+            Self::TestsIgnored => &["R2 guards", "R11 events"],
+            Self::ScaledBlindly => &["R2 guards"],
             Self::WeightBeforeReady => &["1 weights", "3 availability", "2 removals", "requests lost"],
             Self::NoDrain | Self::ShiftAndShrink => &["2 drain", "2 removals", "R3 overlay", "requests lost"],
             Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
