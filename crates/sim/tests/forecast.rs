@@ -26,7 +26,7 @@ fn without(objects: Vec<Value>, kind: &str) -> Vec<Value> {
 }
 
 /// Two pods, these steps, no router and no analysis.
-fn plain(steps: Value) -> Vec<Value> {
+fn plain(steps: &Value) -> Vec<Value> {
     let only = example().into_iter().filter(|object| object["kind"] == "Rollout").collect();
     with(only, |rollout| {
         rollout["spec"]["replicas"] = json!(2);
@@ -153,12 +153,12 @@ fn a_fault_after_the_end_is_noted() {
 #[test]
 fn somebody_promotes_a_pause_without_end_or_nobody_does() {
     let steps = json!([{ "setWeight": 50 }, { "pause": {} }, { "setWeight": 100 }]);
-    let told = forecast(plain(steps.clone()), &options(&[], &[])).unwrap();
+    let told = forecast(plain(&steps), &options(&[], &[])).unwrap();
     assert_eq!(told.verdict, Verdict::Promoted);
     assert!(told.seconds > 60.0 && told.seconds < 90.0, "{}", lines(&told));
     insta::assert_snapshot!("pause", lines(&told));
     let alone = Options { promote_after: None, ..Options::default() };
-    let told = forecast(plain(steps), &alone).unwrap();
+    let told = forecast(plain(&steps), &alone).unwrap();
     assert_eq!((told.verdict, told.step, told.weight), (Verdict::Waits, Some(2), 50));
     assert!(told.verdict.is_good());
 }

@@ -102,7 +102,7 @@ impl View {
                 .pointer("/replicaProgressThreshold/value")
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
-            is_canary_sized: canary.to_string().contains("setCanaryScale"),
+            is_canary_sized: has_canary_scale(canary),
             drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(30),
             abort_drain: match canary.get("abortScaleDownDelaySeconds").and_then(Value::as_i64) {
                 Some(0) => i64::MAX,
@@ -186,6 +186,11 @@ impl View {
         let to_stable = if is(&self.stable_selects) { 100 - least } else { 0 };
         (to_canary + to_stable).min(100)
     }
+}
+
+fn has_canary_scale(canary: &Value) -> bool {
+    let steps = canary.get("steps").and_then(Value::as_array).into_iter().flatten();
+    steps.into_iter().any(|step| step.get("setCanaryScale").is_some())
 }
 
 fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {

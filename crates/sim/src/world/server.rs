@@ -100,7 +100,9 @@ impl Server {
 
     /// All objects of a kind.
     pub fn all(&self, resource: Resource) -> impl Iterator<Item = (&ObjectRef, &Value)> {
-        self.objects.iter().filter(move |(target, _)| target.resource == resource)
+        // References sort by their kind first.
+        let first = ObjectRef { resource, namespace: String::new(), name: String::new() };
+        self.objects.range(first..).take_while(move |(target, _)| target.resource == resource)
     }
 
     /// All changes so far.
@@ -510,14 +512,23 @@ fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// A text in an object; empty when it is not there.
-pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+/// What stands at a JSON pointer without escapes. `Value::pointer` allocates for each part of the way, and worlds ask often.
+fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(object, |value, part| match value {
+        Value::Object(members) => members.get(part),
+        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
 }
 
-/// A number in an object; 0 when it is not there.
+/// A text in an object; empty when it is not there. The pointer has no escapes.
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    at(object, pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A number in an object; 0 when it is not there. The pointer has no escapes.
 pub fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+    at(object, pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// Names an object.
