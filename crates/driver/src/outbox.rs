@@ -160,9 +160,11 @@ impl Context<'_> {
         }
     }
 
-    /// Sends an event about an object of ours, if this minute has room for it.
+    /// Sends an event about an object of ours, if this minute has room for it or it must not be missed.
     pub(crate) fn tell(&mut self, resource: Resource, about: &Value, told: &mut Told, notice: &Notice) {
-        if !told.permits(self.options.limits.events_per_minute, self.now) {
+        // A user whose wish is dropped is always told: there are no more of these than wishes.
+        let must_be_told = notice.reason == headgate_api::events::INTENT_DROPPED;
+        if !must_be_told && !told.permits(self.options.limits.events_per_minute, self.now) {
             self.counters.notices_dropped += 1;
             return;
         }

@@ -231,6 +231,30 @@ fn r11_a_loop_of_events_ends_at_the_limit_of_a_minute() {
 }
 
 #[test]
+fn r11_a_user_whose_wish_is_dropped_is_told_whatever_was_told_before() {
+    let deciders = || Deciders {
+        notices: Box::new(|_, record| {
+            let told = |reason| Notice::normal(reason, record.message.clone());
+            vec![told("RolloutPaused"), told(headgate_api::events::INTENT_DROPPED)]
+        }),
+        ..scripted(|snapshot, _| {
+            let mut record = snapshot.rollout.status.clone();
+            record.current_step_index = Some(record.current_step_index.unwrap_or(0) + 1);
+            record.message = format!("step {:?}", record.current_step_index);
+            Decision { record, effects: Vec::new(), wake_at: None }
+        })
+    };
+    let mut world = World::deciding(deciders);
+    world.create(ROLLOUTS, web());
+    for _ in 0..100 {
+        world.round();
+    }
+    let limit = Options::default().limits.events_per_minute;
+    assert_eq!(world.events("RolloutPaused"), limit);
+    assert!(world.events(headgate_api::events::INTENT_DROPPED) > limit);
+}
+
+#[test]
 fn a_malformed_rollout_stops_no_other() {
     let mut world = released();
     let mut broken = web();

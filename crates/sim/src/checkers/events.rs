@@ -43,7 +43,10 @@ impl Events {
         let subject = text(event, "/involvedObject/uid").to_owned();
         let times = self.told.entry((process, subject)).or_default();
         times.retain(|time| now.duration_since(*time) < MINUTE);
-        times.push(now);
+        // One that tells of a dropped wish goes out whatever was told before.
+        if reason != events::INTENT_DROPPED {
+            times.push(now);
+        }
         if times.len() > PER_MINUTE_MAX {
             return Err(format!("{} events in a minute about one object: {reason}: {message}", times.len()));
         }
