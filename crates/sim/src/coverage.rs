@@ -302,3 +302,58 @@ pub fn of_outage(outage: Outage) -> Fault {
         Outage::WrongType => Fault::MetricWrongType,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_leads_to_each_possible_pair_of_fault_and_step_or_act() {
+        let mut planned: BTreeSet<Pair> = BTreeSet::new();
+        for row in (0..500).flat_map(rows) {
+            let fault = Feature::from(row.fault);
+            planned.insert(ordered(fault, row.step.into()));
+            planned.insert(ordered(fault, row.router.into()));
+            for act in row.acts {
+                planned.insert(ordered(fault, act.into()));
+                planned.insert(ordered(row.step.into(), act.into()));
+            }
+        }
+        let is_about = |pair: &Pair| {
+            !matches!(pair.0, Feature::Strategy(_)) && matches!(pair.1, Feature::Fault(_) | Feature::Act(_))
+        };
+        for pair in pairs().into_iter().filter(is_about) {
+            let is_impossible = impossible(pair.0, pair.1).is_some();
+            let is_of_router = matches!(pair.0, Feature::Router(_)) && matches!(pair.1, Feature::Act(_));
+            assert!(is_impossible || is_of_router || planned.contains(&pair), "{} with {}", pair.0, pair.1);
+        }
+    }
+
+    #[test]
+    fn no_row_asks_for_what_cannot_be() {
+        for row in (0..1_000).flat_map(rows) {
+            let features: Vec<Feature> =
+                [row.strategy.into(), row.router.into(), row.step.into(), row.fault.into()]
+                    .into_iter()
+                    .chain(row.acts.map(Feature::from))
+                    .collect();
+            for one in &features {
+                for other in &features {
+                    assert_eq!(impossible(*one, *other), None, "{row:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_took_effect_long_ago_does_not_count() {
+        let start = Timestamp::UNIX_EPOCH;
+        let mut reached = Reached::new(Strategy::Steps, Router::Istio);
+        reached.takes_effect(Fault::Crash.into(), start);
+        reached.takes_effect(UserAct::Abort.into(), start + SignedDuration::from_secs(119));
+        reached.takes_effect(UserAct::Retry.into(), start + SignedDuration::from_secs(121));
+        let with_crash = |act: UserAct| ordered(Fault::Crash.into(), act.into());
+        assert!(reached.pairs.contains(&with_crash(UserAct::Abort)));
+        assert!(!reached.pairs.contains(&with_crash(UserAct::Retry)));
+    }
+}

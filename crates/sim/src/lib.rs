@@ -5,9 +5,7 @@
 //! faults happen, every write of a controller is held against the rules of docs/architecture.md and every lost request
 //! is counted; after the last fault the world must settle within a bound and then stay as it is without writes.
 //!
-//! A trace has a line for each event: seconds since the beginning; who (`user`, `third party`, `fault`, `process N`,
-//! `stray` for a request of a dead process, `world`, `VIOLATION`); what. `#N` counts requests to the API server from the
-//! time at which faults begin; faults of requests are planned by that number.
+//! docs/simulator.md says what happens in it, what is checked, and how to read a trace.
 //!
 //! [`forecast`] puts what users have in Git into the same world and tells what a release would do there.
 //!

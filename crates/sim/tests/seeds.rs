@@ -16,14 +16,10 @@ fn hold(seeds: std::ops::RangeInclusive<u64>) {
     }
 }
 
+/// `cargo xtask test` holds 500, with optimisation.
 #[test]
 fn the_first_seeds_hold() {
-    hold(1..=40);
-}
-
-#[test]
-fn the_next_seeds_hold() {
-    hold(41..=80);
+    hold(1..=12);
 }
 
 #[test]

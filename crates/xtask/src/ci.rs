@@ -116,6 +116,9 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     });
     tally.part("simulator", 8, |tally| {
         tally.check("500 seeds hold and reach every possible pair", || simulated(&FIXED_SEEDS));
+        tally.check("each defect made on purpose is found within 2,000 seeds", || {
+            simulated(&["--defects", "--seeds", "2000"])
+        });
         fresh_seeds();
     });
     if !args.no_e2e {

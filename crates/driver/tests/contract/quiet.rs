@@ -210,32 +210,11 @@ fn r11_an_event_says_about_what_it_is_and_comes_once() {
     assert!(event["metadata"]["name"].as_str().unwrap().starts_with("web."));
 }
 
-#[test]
-fn r11_a_loop_of_events_ends_at_the_limit_of_a_minute() {
-    let deciders = || Deciders {
-        notices: Box::new(|_, record| vec![Notice::normal("RolloutPaused", record.message.clone())]),
-        ..scripted(|snapshot, _| {
-            let mut record = snapshot.rollout.status.clone();
-            record.current_step_index = Some(record.current_step_index.unwrap_or(0) + 1);
-            record.message = format!("step {:?}", record.current_step_index);
-            Decision { record, effects: Vec::new(), wake_at: None }
-        })
-    };
-    let mut world = World::deciding(deciders);
-    world.create(ROLLOUTS, web());
-    for _ in 0..100 {
-        world.round();
-    }
-    assert_eq!(world.events("RolloutPaused"), Options::default().limits.events_per_minute);
-    assert!(world.driver.counters().notices_dropped > 0);
-}
-
-#[test]
-fn r11_a_user_whose_wish_is_dropped_is_told_whatever_was_told_before() {
+/// A world in which every record is another one, and each tells of these reasons.
+fn in_a_loop_telling_of(reasons: &'static [&'static str]) -> World {
     let deciders = || Deciders {
         notices: Box::new(|_, record| {
-            let told = |reason| Notice::normal(reason, record.message.clone());
-            vec![told("RolloutPaused"), told(headgate_api::events::INTENT_DROPPED)]
+            reasons.iter().map(|reason| Notice::normal(reason, record.message.clone())).collect()
         }),
         ..scripted(|snapshot, _| {
             let mut record = snapshot.rollout.status.clone();
@@ -249,9 +228,22 @@ fn r11_a_user_whose_wish_is_dropped_is_told_whatever_was_told_before() {
     for _ in 0..100 {
         world.round();
     }
+    world
+}
+
+#[test]
+fn r11_a_loop_of_events_ends_at_the_limit_of_a_minute() {
+    let world = in_a_loop_telling_of(&["RolloutPaused"]);
+    assert_eq!(world.events("RolloutPaused"), Options::default().limits.events_per_minute);
+    assert!(world.driver.counters().notices_dropped > 0);
+}
+
+#[test]
+fn r11_a_user_whose_wish_is_dropped_is_told_whatever_was_told_before() {
+    let world = in_a_loop_telling_of(&["RolloutPaused", "IntentDropped"]);
     let limit = Options::default().limits.events_per_minute;
     assert_eq!(world.events("RolloutPaused"), limit);
-    assert!(world.events(headgate_api::events::INTENT_DROPPED) > limit);
+    assert!(world.events("IntentDropped") > limit);
 }
 
 #[test]

@@ -211,11 +211,16 @@ fn stable_selection(
     stable_hash: &str,
 ) -> Option<String> {
     let service = scene.spec.canary.stable_service.as_ref()?;
-    if let Some(canary) = versions.current.filter(|canary| takes_all(scene, stage, versions, canary)) {
+    let stable = versions.with_hash(stable_hash);
+    let is_taken_over = |canary: &&ReplicaSetView| {
+        takes_all(scene, stage, versions, canary) || stands_in(scene, stable, canary)
+    };
+    // A Service that is not managed yet may have a Deployment's pods behind it.
+    let is_managed = scene.selected(Some(service)).is_some();
+    if let Some(canary) = versions.current.filter(|canary| is_managed && is_taken_over(canary)) {
         return Some(canary.hash().to_owned());
     }
-    let set = versions.with_hash(stable_hash)?;
-    selectable(scene, service, set).then(|| stable_hash.to_owned())
+    selectable(scene, service, stable?).then(|| stable_hash.to_owned())
 }
 
 /// True when no pods of the stable version are wanted any more and no router leads to the newest one: then the stable
@@ -226,6 +231,11 @@ fn takes_all(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, canary: &
         matches!(stage, Stage::Step(_) | Stage::Finishing) && target.stable == 0 && target.canary > 0;
     let least = (scene.spec.replicas - scene.max_unavailable()).max(1);
     scene.spec.canary.routing.is_none() && gets_all && canary.is_observed() && canary.available() >= least
+}
+
+/// True when the stable version has no available pod, the newest one has, and no router could lead requests there.
+fn stands_in(scene: &Scene<'_>, stable: Option<&ReplicaSetView>, canary: &ReplicaSetView) -> bool {
+    scene.spec.canary.routing.is_none() && available(stable) == 0 && canary.available() > 0
 }
 
 /// True when this Service selects the ReplicaSet already, or may be pointed at it: it has an available pod, and all of
@@ -257,7 +267,8 @@ fn canary_selection(
     let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));
     let wanted = match stage {
         Stage::Promoted => current,
-        Stage::Aborted => stable,
+        // While stable has no pods the weight may go to the canary, and the Service must lead there.
+        Stage::Aborted => stable.or(current),
         // Pods that a step takes away again must not be led to: without a router nothing else keeps requests from them.
         Stage::Step(_)
             if scene.spec.canary.routing.is_none() && super::target(scene, stage, versions).canary == 0 =>

@@ -120,6 +120,25 @@ fn the_stable_service_is_never_left_without_pods() {
 }
 
 #[test]
+fn without_a_router_the_stable_service_leads_to_the_canary_while_stable_has_no_pods() {
+    let canary = json!({
+        "steps": [{"setWeight": 50}, {"pause": {}}],
+        "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    let (first, second) = (world.hash(1), world.hash(2));
+    world.broken.insert(first.clone());
+    world.kubelet();
+    world.settle();
+    assert_eq!(world.selected("shop-stable"), Some(second));
+    world.broken.clear();
+    world.settle_over_time();
+    assert_eq!(world.selected("shop-stable"), Some(first));
+}
+
+#[test]
 fn changed_steps_start_the_release_over() {
     let mut world = half_way();
     world.release(2);

@@ -303,9 +303,8 @@ impl Checkers {
         }
         let lost = loss.per_mille.saturating_mul(milliseconds) / 1_000;
         let view = self.views.back().map(|(_, view)| view);
-        let wants_pods = view.is_some_and(|view| {
-            view.must_serve() && !view.is_held_empty() && !view.is_stable_beyond_repair()
-        });
+        let wants_pods =
+            view.is_some_and(|view| view.must_serve() && !view.is_held_empty() && !view.is_beyond_repair());
         if ready == 0 || !wants_pods || view.is_none_or(View::is_without_pods) {
             // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
             self.allowance.nobody_serves(now);

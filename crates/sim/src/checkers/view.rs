@@ -146,6 +146,12 @@ impl View {
         self.is_invalid && self.sets.iter().all(|set| set.hash != self.stable)
     }
 
+    /// The same of either version. While the spec cannot be carried out nobody may lead requests elsewhere either.
+    pub fn is_beyond_repair(&self) -> bool {
+        let is_there = |hash: &str| self.sets.iter().any(|set| set.hash == hash);
+        self.is_invalid && !(is_there(&self.stable) && is_there(&self.current))
+    }
+
     /// True unless the user wants no pods, or allows all of them to be missing where no router could lead requests elsewhere.
     pub fn must_serve(&self) -> bool {
         self.desired > if self.is_routed { 0 } else { self.max_unavailable }
