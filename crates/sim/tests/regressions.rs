@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A world with a router in which nothing happens but this, to a Rollout with this spec.
-fn world(spec: Value, disturbances: Vec<(i64, Disturbance)>) -> Scenario {
+fn world(spec: &Value, disturbances: Vec<(i64, Disturbance)>) -> Scenario {
     let seeds = (1..).map(Scenario::new);
     let is_fit =
         |scenario: &Scenario| scenario.router == Router::Istio && scenario.strategy == Strategy::Steps;
@@ -46,6 +46,6 @@ fn the_stable_service_leads_to_pods_when_the_router_is_taken_away_and_no_pod_may
         let spec = json!({ "replicas": 2, "minReadySeconds": 0, "strategy": { "canary": canary } });
         let acts =
             vec![user(5_000, Act::Release(2)), user(60_000, Act::Router), user(300_000, Act::PromoteFull)];
-        holds(world(spec, acts));
+        holds(world(&spec, acts));
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn shift(
                 let weight = weight(scene, stage, versions, record, range);
                 (weight, weight_direction(stage, range, weight))
             }
-            _ => (0, services_direction(stage)),
+            _ => (0, services_direction(stage, &canary, &record.stable_rs)),
         };
         let intent =
             TrafficIntent { stable: stable.clone(), canary: canary.clone(), canary_weight: weight, total };
@@ -51,10 +51,12 @@ fn weight_direction(stage: Stage, range: WeightRange, weight: i32) -> Direction 
     }
 }
 
-fn services_direction(stage: Stage) -> Direction {
+/// An abort leads back, unless it must lean on the newest version.
+fn services_direction(stage: Stage, canary: &Destination, stable_hash: &str) -> Direction {
+    let leans = canary.hash.as_deref().is_some_and(|hash| hash != stable_hash);
     match stage {
-        Stage::Aborted => Direction::TowardsStable,
-        Stage::Promoted | Stage::Step(_) | Stage::Finishing => Direction::TowardsCanary,
+        Stage::Aborted if !leans => Direction::TowardsStable,
+        Stage::Aborted | Stage::Promoted | Stage::Step(_) | Stage::Finishing => Direction::TowardsCanary,
     }
 }
 
@@ -267,8 +269,7 @@ fn canary_selection(
     let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));
     let wanted = match stage {
         Stage::Promoted => current,
-        // While stable has no pods the weight may go to the canary, and the Service must lead there.
-        Stage::Aborted => stable.or(current),
+        Stage::Aborted => way_back(scene, current, stable),
         // Pods that a step takes away again must not be led to: without a router nothing else keeps requests from them.
         Stage::Step(_)
             if scene.spec.canary.routing.is_none() && super::target(scene, stage, versions).canary == 0 =>
@@ -288,6 +289,17 @@ fn canary_selection(
     let serves = selected.and_then(|hash| versions.with_hash(hash)).is_some_and(|set| set.available() > 0);
     let movable = !serves || route_has_left(scene, record, plan);
     movable.then(|| wanted.hash().to_owned())
+}
+
+/// Where an abort leads the canary Service: to stable, unless the newest version alone has pods. It may get them only
+/// after the abort, when the Service has never led to it, and no weight can give requests to a version without a Service.
+fn way_back<'a>(
+    scene: &Scene<'_>,
+    current: Option<&'a ReplicaSetView>,
+    stable: Option<&'a ReplicaSetView>,
+) -> Option<&'a ReplicaSetView> {
+    let must_lean = scene.spec.replicas > 0 && available(current) > 0 && available(stable) == 0;
+    if must_lean { current } else { stable }
 }
 
 /// True when no route gives the canary Service anything and the proxies have had time to follow.

@@ -180,6 +180,34 @@ fn an_abort_that_must_lean_on_the_canary_does_not_pass_for_a_way_back() {
 }
 
 #[test]
+fn an_abort_leans_on_a_canary_whose_pods_are_there_only_after_it() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.release(2);
+    let (first, second) = (world.hash(1), world.hash(2));
+    world.broken.insert(second.clone());
+    world.settle();
+    world.broken.insert(first.clone());
+    world.kill_pods(&first, 0);
+    world.abort();
+    world.settle();
+    assert_eq!((world.weight(), world.selected("shop-canary")), (0, Some(first.clone())));
+    world.broken.remove(&second);
+    world.kubelet();
+    let decision = world.decide();
+    let routes = decision.effects.iter().filter_map(|effect| match effect {
+        Effect::Route { direction, .. } => Some(*direction),
+        _ => None,
+    });
+    assert_eq!(routes.collect::<Vec<_>>(), [Direction::TowardsCanary]);
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.selected("shop-canary")), (100, Some(second)));
+    world.broken.remove(&first);
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.selected("shop-canary")), (0, Some(first)));
+    assert_eq!((world.pods(1), world.pods(2)), (4, 0));
+}
+
+#[test]
 fn an_abort_gives_nothing_to_a_stable_service_that_does_not_exist() {
     let mut world = half_way_with_analysis();
     world.snapshot.services.insert("shop-stable".into(), Observed::Absent);

@@ -7,6 +7,7 @@ use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_model::template::pod_template_hash;
 use serde_json::Value;
 
 /// A ReplicaSet.
@@ -55,10 +56,16 @@ pub struct View {
     pub is_aborted: bool,
     /// The spec cannot be carried out, and the status says so.
     pub is_invalid: bool,
+    /// The status speaks of the spec as it is now.
+    pub is_observed: bool,
     /// `status.stableRS`.
     pub stable: String,
     /// `status.currentPodHash`.
     pub current: String,
+    /// `spec.template`.
+    template: Value,
+    /// `status.collisionCount`.
+    collisions: Option<i32>,
     /// The Rollout's ReplicaSets.
     pub sets: Vec<Set>,
     /// The Services and routes that the spec names.
@@ -112,8 +119,15 @@ impl View {
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
             is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
+            is_observed: text(rollout, "/status/observedGeneration").parse()
+                == Ok(number(rollout, "/metadata/generation")),
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
+            template: rollout.pointer("/spec/template").cloned().unwrap_or_default(),
+            collisions: rollout
+                .pointer("/status/collisionCount")
+                .and_then(Value::as_i64)
+                .and_then(|count| count.try_into().ok()),
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
             canary_weight: shares.iter().map(|(_, most)| *most).max(),
             canary_weight_least: shares.iter().map(|(least, _)| *least).min(),
@@ -167,6 +181,12 @@ impl View {
     /// True while the user's change of `spec.replicas` has not reached all ReplicaSets.
     pub fn is_scaled_by_user(&self) -> bool {
         self.sets.iter().any(|set| set.sized_for.is_some_and(|sized_for| sized_for != self.desired))
+    }
+
+    /// True when this is the version of the spec's template, whatever the record says of it.
+    pub fn is_wanted(&self, hash: &str) -> bool {
+        let counts = (1..=self.collisions.unwrap_or(0)).map(Some);
+        std::iter::once(None).chain(counts).any(|count| pod_template_hash(&self.template, count) == hash)
     }
 
     /// A ReplicaSet by its name.
