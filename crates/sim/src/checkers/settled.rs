@@ -65,14 +65,15 @@ fn back_at_stable(view: &View) -> Result<(), String> {
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
     }
+    // Without a release there is nothing to lead back from: an abort that finds none is dropped, by a spec that can be
+    // carried out.
+    let is_release = view.stable != view.current;
     let is_apart = view.canary_selects.is_some() && view.canary_selects.as_ref() != Some(&view.stable);
-    if view.is_aborted && stable > 0 && is_apart {
+    if view.is_aborted && is_release && stable > 0 && is_apart {
         return Err("aborted, and the canary Service does not lead to stable".to_owned());
     }
     // Whether they get available is not ours to say: they must be wanted.
     let wanted: i64 = view.sets.iter().filter(|set| set.hash == view.stable).map(|set| set.replicas).sum();
-    // Without a release there is nothing to lead back from.
-    let is_release = view.stable != view.current;
     let can_grow = !view.is_stable_beyond_repair() && !is_stuck(view);
     if view.is_aborted && is_release && wanted < view.desired && can_grow {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
