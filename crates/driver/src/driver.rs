@@ -201,6 +201,9 @@ impl Driver {
         }
         let reference = object::reference(resource, &object);
         let change = self.store.put(resource, object, Source::Watch);
+        if change.is_doubtful {
+            self.fetches.entry(reference.clone()).or_default();
+        }
         if change.changed {
             self.touched.push((reference, change.owners));
         }
@@ -463,7 +466,9 @@ impl Driver {
             Outcome::Refused(refusal) => refusal.class == FailureClass::NotFound,
             Outcome::Unclear(_) => false,
         };
-        let is_wanted = self.references.rollouts(target).next().is_some() || self.store.get(target).is_some();
+        let is_wanted = self.references.rollouts(target).next().is_some()
+            || self.store.get(target).is_some()
+            || self.store.is_doubted(target);
         if is_answer || !is_wanted {
             self.fetches.remove(target);
             return;

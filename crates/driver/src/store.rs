@@ -3,6 +3,7 @@
 //! - An answer of the API server (to a write, or to a live read) is never replaced by an older watch event.
 //! - What we created stays, although a list does not hold it yet, until a live read has settled it.
 //! - What we deleted stays away, by uid, until the watch has delivered the deletion.
+//! - What a live read has not found stays away likewise, but a watch that shows it all the same has it read once more.
 //! - Objects of others are kept only while a Rollout names them.
 
 use crate::io::{ObjectRef, Resource};
@@ -55,6 +56,17 @@ pub(crate) struct Change {
     pub(crate) changed: bool,
     /// Controller owners of the object, before and after.
     pub(crate) owners: BTreeSet<String>,
+    /// The watch shows an object that a live read has not found: it is to be read again.
+    pub(crate) is_doubtful: bool,
+}
+
+/// Why an object stays away although events about it may still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The API server has deleted it: for good.
+    Deletion,
+    /// A live read has not found it: so it is until another one finds it.
+    Absence,
 }
 
 /// Answers are under way for seconds; in that time far fewer objects are deleted.
@@ -66,7 +78,8 @@ pub(crate) struct Store {
     objects: BTreeMap<ObjectRef, Entry>,
     kinds: BTreeMap<Resource, KindState>,
     children: BTreeMap<String, BTreeSet<ObjectRef>>,
-    tombstones: BTreeMap<String, ObjectRef>,
+    /// By uid.
+    tombstones: BTreeMap<String, (ObjectRef, Proof)>,
     /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: neither an answer that was
     /// under way meanwhile nor a list of a server that lags behind may bring it back.
     gone: VecDeque<(String, String)>,
@@ -135,11 +148,17 @@ impl Store {
         {
             listing.insert((reference.namespace.clone(), reference.name.clone()));
         }
-        if self.is_older_than_its_deletion(&object)
-            || self.tombstones.contains_key(object::uid(&object))
-            || !self.is_kept(&reference)
-        {
+        if self.is_older_than_its_deletion(&object) || !self.is_kept(&reference) {
             return Change::default();
+        }
+        match self.tombstones.get(object::uid(&object)) {
+            None => {}
+            Some((_, Proof::Absence)) if source == Source::Answer => {
+                self.tombstones.remove(object::uid(&object));
+            }
+            Some((_, proof)) => {
+                return Change { is_doubtful: *proof == Proof::Absence, ..Change::default() };
+            }
         }
         let expected = match (self.objects.get(&reference), source) {
             (Some(Entry::Present { object: stored, expected }), _) => {
@@ -195,9 +214,12 @@ impl Store {
 
     /// The API server has deleted this object on our demand.
     pub(crate) fn bury(&mut self, reference: &ObjectRef, uid: &str) -> Change {
+        if let Some((_, proof)) = self.tombstones.get_mut(uid) {
+            *proof = Proof::Deletion;
+        }
         match self.get(reference) {
             Some(stored) if object::uid(stored) == uid => {
-                self.tombstones.insert(uid.to_owned(), reference.clone());
+                self.tombstones.insert(uid.to_owned(), (reference.clone(), Proof::Deletion));
                 self.absent(reference)
             }
             // The watch was faster.
@@ -206,12 +228,19 @@ impl Store {
     }
 
     /// A live read has not found this object. Events from before its deletion may still be on their way: of a kind of ours
-    /// they do not bring it back.
+    /// they do not bring it back. But a server that is just starting says "not found" of what is there, so they are a
+    /// reason to read it again.
     pub(crate) fn not_found(&mut self, reference: &ObjectRef) -> Change {
-        match self.get(reference).map(|stored| object::uid(stored).to_owned()) {
-            Some(uid) if !is_foreign(reference.resource) => self.bury(reference, &uid),
-            _ => self.absent(reference),
+        if let Some(stored) = self.get(reference).filter(|_| !is_foreign(reference.resource)) {
+            let uid = object::uid(stored).to_owned();
+            self.tombstones.insert(uid, (reference.clone(), Proof::Absence));
         }
+        self.absent(reference)
+    }
+
+    /// True of an object that a live read has not found and of which the watch has not said that it is gone.
+    pub(crate) fn is_doubted(&self, reference: &ObjectRef) -> bool {
+        self.tombstones.values().any(|(buried, proof)| buried == reference && *proof == Proof::Absence)
     }
 
     /// This object is not there.
@@ -288,7 +317,7 @@ impl Store {
                 synced.gone.push((reference, change));
             }
         }
-        self.tombstones.retain(|_, reference| {
+        self.tombstones.retain(|_, (reference, _)| {
             reference.resource != resource
                 || listed.contains(&(reference.namespace.clone(), reference.name.clone()))
         });
@@ -422,6 +451,28 @@ mod tests {
         store.put(REPLICA_SETS, set("another", "5", 7), Source::Watch);
         assert_eq!(replicas(&store), Some(7));
         assert!(store.tombstones.is_empty());
+    }
+
+    #[test]
+    fn what_a_live_read_has_not_found_by_mistake_is_read_again_when_the_watch_shows_it() {
+        let mut store = Store::default();
+        store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
+        store.not_found(&reference(REPLICA_SETS));
+        store.list_started(REPLICA_SETS);
+        assert!(store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch).is_doubtful);
+        store.synced(REPLICA_SETS);
+        assert_eq!(replicas(&store), None, "the list may lag behind");
+        assert!(store.put(REPLICA_SETS, set("u", "1", 3), Source::Answer).changed);
+        assert_eq!(replicas(&store), Some(3));
+        assert!(store.put(REPLICA_SETS, set("u", "2", 4), Source::Watch).changed);
+        store.bury(&reference(REPLICA_SETS), "u");
+        for source in [Source::Watch, Source::Answer] {
+            assert_eq!(
+                store.put(REPLICA_SETS, set("u", "2", 4), source),
+                Change::default(),
+                "deleted for good"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Everything that can go wrong, at every request; what was begun completes all the same.
 
+use crate::server::refused;
 use crate::world::{Fault, VIRTUAL_SERVICES, World, at, released, taken_over, template};
+use headgate_driver::io::Call;
 use headgate_driver::resources::ROLLOUTS;
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -62,6 +64,20 @@ fn running(world: &World) -> Vec<Value> {
 fn a_release_and_an_abort_complete_without_faults() {
     completes(&mut released(), Act::Release);
     completes(&mut released(), Act::Abort);
+}
+
+#[test]
+fn a_rollout_that_was_not_found_by_mistake_is_taken_up_again_when_the_watch_shows_it() {
+    let mut world = released();
+    let reads = |call: &Call| matches!(call, Call::Get(target) if target.resource == ROLLOUTS);
+    world.refuse(reads, refused(404, "NotFound"));
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(60);
+    assert_eq!(running(&world), ["web:1"], "nothing is begun for a Rollout that is not found");
+    world.server.refusals.clear();
+    world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "looked": "at" } } }));
+    world.run(200);
+    assert_eq!((world.phase(), running(&world)), ("Healthy", vec![json!("web:2")]));
 }
 
 #[test]

@@ -154,7 +154,7 @@ pub(crate) fn follow_user(scene: &Scene<'_>, record: &RolloutStatus) -> Plan {
     plan
 }
 
-/// Enters the weights that the routes show. When they changed, drain time counts from now.
+/// Enters the weights that the routes show. When they changed, or may have, drain time counts from now.
 fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if scene.spec.canary.routing.is_none() {
         if let Some(canary) = &mut record.canary {
@@ -181,10 +181,16 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         .as_ref()
         .and_then(|canary| canary.weights.as_ref())
         .map(|weights| weights.canary.weight);
-    if before.is_some_and(|before| before != shown) {
+    if before.is_some_and(|before| before != shown || is_forgotten(scene, record)) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);
+}
+
+/// True when nobody remembers when the weights of a release under way changed: the CRD drops what we remember and another
+/// process did it, or Argo Rollouts. Then it may have been just now.
+fn is_forgotten(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    scene.old.headgate.is_none() && record.current_pod_hash != record.stable_rs
 }
 
 fn lowered_at(record: &RolloutStatus) -> Option<Timestamp> {

@@ -341,6 +341,25 @@ fn setting_a_lower_weight_keeps_the_pods_until_they_have_drained() {
 }
 
 #[test]
+fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_when_it_was_lowered() {
+    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.pass(20);
+    // Another process goes on, and the installed CRD has dropped what the first one remembered.
+    world.snapshot.rollout.status.headgate = None;
+    world.settle();
+    assert_eq!(world.pods(2), 3, "the weight may have been lowered just now");
+    world.pass(29);
+    world.settle();
+    assert_eq!(world.pods(2), 3);
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(2), 1);
+}
+
+#[test]
 fn a_canary_keeps_the_pods_for_the_share_that_stable_cannot_take_back_yet() {
     let steps = json!([{"setWeight": 75}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));

@@ -45,8 +45,9 @@ impl Records {
             return Ok(());
         }
         if PROGRESS.into_iter().any(|field| before.pointer(field) != after.pointer(field)) {
-            // Something has got further: what said nothing new before led to it.
-            self.of.remove(&(process, Kind::Idle));
+            // Something has got further, whoever has written it: what said nothing new before led to it. Of two leaders that
+            // find the same at once one is refused, and its breaker counts from then all the same.
+            self.of.retain(|(_, kind), _| *kind != Kind::Idle);
         }
         let mut kinds = vec![(Kind::Any, MINUTE, RECORDS_PER_MINUTE_MAX)];
         kinds.extend(match kind(&before, &after) {
@@ -82,5 +83,51 @@ fn kind(before: &Value, after: &Value) -> Kind {
         Kind::Counts
     } else {
         Kind::Idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headgate_driver::io::{Call, ObjectRef};
+    use serde_json::json;
+
+    /// So many records of process 1 within seconds, each with another reason to wait.
+    fn idle(records: &mut Records, number: usize) -> Result<(), String> {
+        (0..number).try_for_each(|index| {
+            record(records, 1, &json!({ "waiting": index }), &json!({ "waiting": index + 1 }))
+        })
+    }
+
+    fn record(records: &mut Records, process: u32, before: &Value, after: &Value) -> Result<(), String> {
+        let target = ObjectRef { resource: ROLLOUTS, namespace: "store".to_owned(), name: "shop".to_owned() };
+        let (before, after) = (json!({ "status": before }), json!({ "status": after }));
+        let now = Timestamp::UNIX_EPOCH;
+        records.written(&Write {
+            target: &target,
+            before: Some(&before),
+            after: Some(&after),
+            call: &Call::Get(target.clone()),
+            process: Some(process),
+            sent_at: now,
+            known_until: now,
+        })
+    }
+
+    #[test]
+    fn a_process_may_write_no_more_than_a_few_records_that_say_nothing_new() {
+        let mut records = Records::default();
+        assert_eq!(idle(&mut records, IDLE_PER_MINUTE_MAX), Ok(()));
+        assert!(idle(&mut records, 1).is_err());
+    }
+
+    #[test]
+    fn a_release_that_gets_further_by_another_process_does_so_for_all() {
+        let mut records = Records::default();
+        assert_eq!(idle(&mut records, IDLE_PER_MINUTE_MAX), Ok(()));
+        let (before, after) = (json!({ "phase": "Progressing" }), json!({ "phase": "Degraded" }));
+        assert_eq!(record(&mut records, 2, &before, &after), Ok(()));
+        assert_eq!(idle(&mut records, IDLE_PER_MINUTE_MAX), Ok(()));
+        assert!(idle(&mut records, 1).is_err());
     }
 }
