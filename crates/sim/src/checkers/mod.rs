@@ -189,6 +189,7 @@ impl Checkers {
         let refused = self.record_refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_LATELY);
         let named = if refused { Ok(()) } else { naming::check(write, &self.said, now) };
         self.events.written(write);
+        let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
         for (rule, broken) in [
             ("R1 fence", fence::check(write, proven_at)),
             ("R2 guards", guards::check(write)),
@@ -199,7 +200,7 @@ impl Checkers {
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
             ("5 intents", intents::check(write)),
-            ("7 foreign", foreign::check(write, self.names.as_ref())),
+            ("7 foreign", self.foreign(write, since)),
             ("waits", waits::check(write)),
         ] {
             if rule == "waits" && self.waits == Waits::Pruned {
@@ -207,7 +208,6 @@ impl Checkers {
             }
             self.judge(rule, broken, now);
         }
-        let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
         for (rule, check) in BY_VIEW {
             let views: Vec<&View> = self.views_since(since).collect();
             let is_right = views.iter().any(|view| check(write, view).is_ok());
@@ -223,6 +223,16 @@ impl Checkers {
         if self.waits == Waits::Stored {
             self.judge("9 deadline", on_time, now);
         }
+    }
+
+    /// What is ours to write is what the Rollout names, or named when the process may have decided: a user who takes a router
+    /// out of the spec crosses with the last write to it.
+    fn foreign(&self, write: &Write<'_>, since: Timestamp) -> Result<(), String> {
+        let mut named_then = self.views_since(since).map(|view| &view.names);
+        if named_then.any(|names| foreign::check(write, Some(names)).is_ok()) {
+            return Ok(());
+        }
+        foreign::check(write, self.names.as_ref())
     }
 
     /// A process sends a request.
