@@ -1,0 +1,247 @@
+//! Requests: what happens to them on their way, what the world answers, and what it does with them.
+
+use super::{CALL_TIME_LIMIT, Simulation};
+use crate::checkers::{Write, settled};
+use crate::coverage;
+use crate::faults::{Fate, ThirdParty};
+use crate::process::Flight;
+use crate::trace::{Who, short};
+use crate::user::Act;
+use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::server::{refused, text};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
+use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
+use headgate_model::Query;
+use serde_json::Value;
+
+impl Simulation {
+    pub(super) fn send(&mut self, index: usize, request: Request) {
+        let is_counted =
+            self.epoch.is_some() && !is_about(&request.call, EVENTS) && !is_measurement(&request.call);
+        let mut fate = None;
+        if is_counted {
+            self.requests += 1;
+            fate = self.scenario.fates.get(&self.requests).copied();
+            if self.leader() == Some(index) {
+                fate = self.next_fates.pop_front().or(fate);
+            }
+        }
+        if let Call::Patch { target, .. } | Call::Create { target, .. } = &request.call
+            && self.raced.remove(&target.resource)
+        {
+            fate = Some(Fate::Raced);
+        }
+        if let Some(fate) = fate {
+            self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
+        }
+        let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
+        let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
+        let number = self.requests;
+        let Some(process) = self.processes.get_mut(index) else { return };
+        let who = Who(process.number);
+        let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
+        self.trace.say(who, || format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
+        self.checkers.sent(process.number, &request.call, self.now);
+        process.send(request, fate, slow, self.now);
+    }
+
+    pub(super) fn arrive(&mut self) {
+        while let Some(entry) = self.strays.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let flight = entry.remove();
+            self.trace.say("stray", || describe(&flight.request.call), self.now);
+            self.carry_out(&flight, None);
+        }
+        let mut index = 0;
+        while let Some(process) = self.processes.get_mut(index) {
+            match process.out.first_entry() {
+                Some(entry) if entry.key().0 <= self.now => {
+                    let flight = entry.remove();
+                    self.land(index, &flight);
+                }
+                _ => index += 1,
+            }
+        }
+    }
+
+    /// A request of a process that runs arrives, or does not.
+    fn land(&mut self, index: usize, flight: &Flight) {
+        let lost = Reply::Lost("no answer within 10 s".to_owned());
+        let (reply, takes) = match flight.fate {
+            Some(Fate::RequestLost | Fate::CrashBefore) => (lost, CALL_TIME_LIMIT),
+            Some(Fate::Refused(code, reason)) => (refused(code, reason, "by the simulation"), 0),
+            Some(Fate::AnswerLost) => {
+                self.carry_out(flight, Some(index));
+                (lost, CALL_TIME_LIMIT)
+            }
+            Some(Fate::Raced) => {
+                self.race(&flight.request.call);
+                (self.carry_out(flight, Some(index)), 0)
+            }
+            Some(Fate::CrashAfter | Fate::Freeze | Fate::Slow(_)) | None => {
+                (self.carry_out(flight, Some(index)), 0)
+            }
+        };
+        let Some(process) = self.processes.get_mut(index) else { return };
+        let who = Who(process.number);
+        self.trace.say(who, || format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
+        let arrives = process.answer(flight.request.id, reply.clone(), takes, self.now);
+        self.checkers.answered(process.number, &flight.request.call, &reply, arrives);
+        match flight.fate {
+            Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
+            Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
+            _ => {}
+        }
+    }
+
+    /// Somebody changes the object that a request is about to change.
+    fn race(&mut self, call: &Call) {
+        match target(call) {
+            Some(target) if target.resource == VIRTUAL_SERVICES => self.others_act(ThirdParty::ForeignRoute),
+            Some(target) if target.resource == ROLLOUTS => {
+                let act = self.luck.pick(
+                    Act::Abort,
+                    &[Act::Promote, Act::PromoteFull, Act::Retry, Act::Pause, Act::Scale(3), Act::Release(9)],
+                );
+                self.user_acts(act);
+            }
+            Some(target) if target.resource == REPLICA_SETS => match call {
+                Call::Create { body, .. } => self.take_name(target, body),
+                _ => self.others_act(ThirdParty::ScaleSet(1)),
+            },
+            _ => {}
+        }
+        self.checkers.look(&self.server, self.now);
+    }
+
+    /// Somebody creates another object under the name that a new one is to have.
+    fn take_name(&mut self, target: &ObjectRef, body: &Value) {
+        let mut body = body.clone();
+        if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            metadata.remove("ownerReferences");
+        }
+        self.trace.say("third party", || format!("takes the name {}", target.name), self.now);
+        self.server.call(&Call::Create { target: target.clone(), body }, self.now);
+    }
+
+    fn carry_out(&mut self, flight: &Flight, process: Option<usize>) -> Reply {
+        let call = &flight.request.call;
+        if let Call::Measure { query, .. } = call {
+            let Query::Http(query) = query;
+            let reply = Reply::Measured(self.measured(&flight.request.owner, query, flight.sent_at));
+            self.checkers.measured(&reply, self.now);
+            return reply;
+        }
+        if self.api_down_until.is_some_and(|until| until > self.now) {
+            return refused(503, "ServiceUnavailable", "the API server is overloaded");
+        }
+        if target(call).is_some_and(|target| self.absent.contains(&target.resource)) {
+            return refused(404, "NotFound", "the server could not find the requested resource");
+        }
+        let is_forbidden =
+            |target: &ObjectRef| self.forbidden.get(&target.resource).is_some_and(|until| *until > self.now);
+        if !matches!(call, Call::Get(_)) && target(call).is_some_and(is_forbidden) {
+            return refused(403, "Forbidden", "by the simulation");
+        }
+        let before = target(call).and_then(|target| self.server.get(target)).cloned();
+        let reply = self.server.call(call, self.now);
+        if let (Some(index), true, Reply::Refused { code: 404, .. }) =
+            (process, is_about(call, ROLLOUTS), &reply)
+            && let Some(process) = self.processes.get_mut(index)
+        {
+            // That it is gone is known then, too.
+            process.proven_at = Some(flight.sent_at);
+        }
+        if let (Some(target), Reply::Object(object)) = (target(call), &reply) {
+            let after = (!matches!(call, Call::Delete { .. })).then_some(object);
+            self.judge(call, target, before.as_ref(), after, flight, process);
+        }
+        reply
+    }
+
+    /// Holds an answered call against the rules, and notes what it proves.
+    fn judge(
+        &mut self,
+        call: &Call,
+        target: &ObjectRef,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        flight: &Flight,
+        process: Option<usize>,
+    ) {
+        let process = process.and_then(|index| self.processes.get_mut(index));
+        let is_write = !matches!(call, Call::Get(_)) && before != after;
+        // What a dead process has sent it had proven while it lived.
+        let proven_at = process.as_ref().map_or(Some(flight.sent_at), |process| process.proven_at);
+        if is_write && target.resource != EVENTS {
+            let (sent_at, known_until) = (flight.sent_at, flight.known_until);
+            let number = process.as_ref().map(|process| process.number);
+            let write = Write { target, before, after, call, process: number, sent_at, known_until };
+            self.checkers.written(&write, proven_at, &self.server, self.now);
+            if !settled::may_go_on(target.resource, after) {
+                self.written_at = self.now;
+            }
+            if self.settled_at.is_some() {
+                self.checkers.written_late(&write, &describe(call), self.now);
+            }
+        }
+        if let (EVENTS, Some(event)) = (target.resource, after) {
+            let number = process.as_ref().map_or(0, |process| process.number);
+            self.checkers.told(number, event, &self.server, self.now);
+        }
+        if let (ROLLOUTS, Some(process)) = (target.resource, process) {
+            process.proven_at = Some(flight.sent_at);
+        }
+        self.checkers.look(&self.server, self.now);
+    }
+}
+
+fn target(call: &Call) -> Option<&ObjectRef> {
+    match call {
+        Call::Get(target)
+        | Call::Create { target, .. }
+        | Call::Patch { target, .. }
+        | Call::Delete { target, .. } => Some(target),
+        Call::List { .. } | Call::Measure { .. } => None,
+    }
+}
+
+fn is_about(call: &Call, resource: Resource) -> bool {
+    target(call).is_some_and(|target| target.resource == resource)
+}
+
+fn is_measurement(call: &Call) -> bool {
+    matches!(call, Call::Measure { .. })
+}
+
+fn describe(call: &Call) -> String {
+    match call {
+        Call::Get(target) => format!("get {} {}", target.resource.kind, target.name),
+        Call::List { resource, labels, .. } => format!("list {} {labels}", resource.kind),
+        Call::Create { target, body } if target.resource == EVENTS => {
+            format!("create Event {}: {}", text(body, "/reason"), text(body, "/message"))
+        }
+        Call::Create { target, .. } => format!("create {} {}", target.resource.kind, target.name),
+        Call::Patch { target, status, patch } => {
+            let part = if *status { "/status" } else { "" };
+            let (Patch::Merge(body) | Patch::Json(body)) = patch;
+            format!("patch{part} {} {} {}", target.resource.kind, target.name, short(body))
+        }
+        Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
+        Call::Measure { .. } => "measure".to_owned(),
+    }
+}
+
+fn describe_reply(call: &Call, reply: &Reply) -> String {
+    let subject =
+        target(call).map_or(String::new(), |target| format!(" for {} {}", target.resource.kind, target.name));
+    match reply {
+        Reply::Object(object) => format!("version {}{subject}", text(object, "/metadata/resourceVersion")),
+        Reply::Objects(objects) => format!("{} objects", objects.len()),
+        Reply::Refused { code, reason, .. } => format!("{code} {reason}{subject}"),
+        Reply::Lost(why) => format!("{why}{subject}"),
+        Reply::Measured(reply) => format!("{reply:?}"),
+    }
+}
