@@ -141,12 +141,13 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
 }
 
 /// For a release that stands still: its pods follow the user's number all the same, because an autoscaler must not wait
-/// for a mended spec, and no weight stays with a version whose pods have all died. Services stay.
+/// for a mended spec, and neither a weight nor a Service stays with a version whose pods have all died.
 pub(crate) fn follow_user(scene: &Scene<'_>, record: &RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
     let stage = steps::stage(record, scene.spec);
     let mut plan = Plan::default();
     route::leave_the_dead(scene, stage, &versions, &mut plan);
+    route::leave_dead_selectors(scene, &versions, &record.stable_rs, &mut plan);
     let sets = [versions.current, versions.stable];
     if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
         pods::scale(scene, record, stage, &versions, &mut plan);

@@ -156,6 +156,41 @@ pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Version
     }
 }
 
+/// The other move that needs no valid spec: a Service that leads to a version without pods is pointed at one that has some,
+/// the stable one before the newest.
+pub(super) fn leave_dead_selectors(
+    scene: &Scene<'_>,
+    versions: &Versions<'_>,
+    stable_hash: &str,
+    plan: &mut Plan,
+) {
+    let has_pods = |set: &&ReplicaSetView| set.available() > 0;
+    let stable = versions.with_hash(stable_hash).filter(has_pods);
+    let Some(living) = stable.or(versions.current.filter(has_pods)) else { return };
+    let destination = |service: &Option<String>| {
+        let selected = scene.selected(service.as_ref());
+        let is_dead = selected.is_some_and(|hash| available(versions.with_hash(hash)) == 0);
+        Destination { service: service.clone(), hash: is_dead.then(|| living.hash().to_owned()) }
+    };
+    let canary = &scene.spec.canary;
+    for router in scene.snapshot.routers.iter().filter(|router| !router.capabilities.weights) {
+        let intent = TrafficIntent {
+            stable: destination(&canary.stable_service),
+            canary: destination(&canary.canary_service),
+            canary_weight: 0,
+            total: steps::total(scene.spec),
+        };
+        let is_known = router.state.as_ref().is_ok_and(|state| !state.satisfies(&intent));
+        if is_known && scene.spec.replicas > 0 {
+            let direction = match stable {
+                Some(_) => Direction::TowardsStable,
+                None => Direction::TowardsCanary,
+            };
+            plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
+        }
+    }
+}
+
 /// True when the selectors of all named Services can be read.
 fn services_are_known(scene: &Scene<'_>) -> bool {
     scene.services().is_some()

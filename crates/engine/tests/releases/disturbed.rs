@@ -108,6 +108,24 @@ fn an_abort_of_a_wrong_spec_leads_back_to_stable_although_the_new_versions_pods_
 }
 
 #[test]
+fn no_service_stays_with_a_version_without_pods_although_the_spec_waits_to_be_mended() {
+    let canary = json!({
+        "steps": [{"setWeight": 50}, {"pause": {}}],
+        "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(4, canary));
+    world.edit(|spec| spec["strategy"]["canary"]["steps"] = json!([{"setCanaryScale": {"replicas": 1}}]));
+    for service in ["shop-canary", "shop-stable"] {
+        world.repoint(service, "of-another-time");
+    }
+    world.settle();
+    assert_eq!(world.waits_for(), "MendSpec");
+    for service in ["shop-canary", "shop-stable"] {
+        assert_eq!(world.selected(service), Some(world.hash(1)), "{service}");
+    }
+}
+
+#[test]
 fn an_abort_or_a_full_promotion_that_comes_with_new_steps_is_not_lost() {
     let new_steps = |world: &mut World| {
         world.edit(|spec| spec["strategy"]["canary"]["steps"] = json!([{"setWeight": 75}, {"pause": {}}]));
