@@ -28,6 +28,8 @@ impl Shares {
         if view.is_aborted {
             self.aborted.insert(view.current.clone());
         }
+        // A ReplicaSet that is made again has pods that never had the share of those before.
+        self.of.retain(|hash, _| view.sets.iter().any(|set| set.hash == *hash));
         for set in &view.sets {
             let given = view.given(&set.hash);
             let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN));
