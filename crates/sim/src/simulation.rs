@@ -85,7 +85,6 @@ pub struct Simulation {
     metrics: Metrics,
     /// What clients have sent so far.
     sent: Tally,
-    absent: BTreeSet<Resource>,
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
     requests: u64,
@@ -148,7 +147,6 @@ impl Simulation {
             next_fates: VecDeque::new(),
             metrics: Metrics::new(&scenario.metrics, now),
             sent: Tally::default(),
-            absent: BTreeSet::new(),
             api_down_until: None,
             forbidden: BTreeMap::new(),
             requests: 0,

@@ -146,7 +146,7 @@ impl Simulation {
         for target in all {
             self.server.remove(&target, self.now);
         }
-        self.absent.insert(kind);
+        self.server.absent.push(kind);
         let (server, now) = (&self.server, self.now);
         for process in &mut self.processes {
             process.watches.uninstall(kind, server, now);
@@ -156,7 +156,7 @@ impl Simulation {
     }
 
     fn install(&mut self, kind: Resource) {
-        self.absent.remove(&kind);
+        self.server.absent.retain(|absent| *absent != kind);
         for (target, body) in self.scenario.surroundings.clone() {
             if target.resource == kind {
                 self.server.call(&Call::Create { target, body }, self.now);

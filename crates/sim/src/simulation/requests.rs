@@ -137,9 +137,6 @@ impl Simulation {
         if self.api_down_until.is_some_and(|until| until > self.now) {
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
         }
-        if target(call).is_some_and(|target| self.absent.contains(&target.resource)) {
-            return refused(404, "NotFound", "the server could not find the requested resource");
-        }
         let is_forbidden =
             |target: &ObjectRef| self.forbidden.get(&target.resource).is_some_and(|until| *until > self.now);
         if !matches!(call, Call::Get(_)) && target(call).is_some_and(is_forbidden) {
