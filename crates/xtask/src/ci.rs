@@ -84,8 +84,7 @@ fn unit_tests() -> Command {
 
 /// Seeds in the simulator, with optimisation: there are many.
 pub(crate) fn sim(passed: &Passed) -> anyhow::Result<()> {
-    let mut command = cargo(&["run", "--quiet", "--release", "--package", "headgate-sim", "--"]);
-    run(command.args(&passed.arguments))
+    simulated(&passed.arguments)
 }
 
 /// The tests on a real cluster.
@@ -136,7 +135,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
 /// The seeds that gate every change.
 const FIXED_SEEDS: [&str; 5] = ["--first", "1", "--seeds", "500", "--coverage"];
 
-fn simulated(arguments: &[&str]) -> anyhow::Result<()> {
+fn simulated<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> anyhow::Result<()> {
     let mut command = cargo(&["run", "--quiet", "--release", "--package", "headgate-sim", "--"]);
     run(command.args(arguments))
 }
