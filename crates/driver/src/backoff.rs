@@ -1,7 +1,8 @@
 //! What failed, since when, and when it is tried again (R4).
 
 use crate::outcome::Refusal;
-use headgate_model::{EffectKey, Failure, FailureClass, Timestamp};
+use headgate_api::Waiting;
+use headgate_model::{EffectKey, Failure, FailureClass, Timestamp, WaitFor};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -35,6 +36,7 @@ impl Failures {
             message: refusal.message,
             since,
             attempts: attempts.saturating_add(1),
+            told: false,
         };
         let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb, key.object));
         let retry_at = now.saturating_add(delay).unwrap_or(now);
@@ -45,6 +47,16 @@ impl Failures {
     /// The act has succeeded.
     pub(crate) fn clear(&mut self, key: &EffectKey) {
         self.tried.remove(key);
+    }
+
+    /// The stored record says that this is what the rollout waits for.
+    pub(crate) fn told(&mut self, waiting: Option<&Waiting>) {
+        let Some(waiting) = waiting.filter(|waiting| waiting.kind == WaitFor::ApiServer.as_str()) else {
+            return;
+        };
+        for tried in self.tried.values_mut() {
+            tried.failure.told |= waiting.message.ends_with(&tried.failure.message);
+        }
     }
 
     /// Whether the act must wait for its next attempt.

@@ -119,9 +119,10 @@ fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
     if PROGRESS.into_iter().any(|field| known.pointer(field) != wanted.pointer(field)) {
         return Weight::Progress;
     }
-    let is_counter = |field: &String| {
-        COUNTERS.contains(&field.as_str())
-            || (field == "conditions" && without_update_times(known) == without_update_times(wanted))
+    let is_counter = |field: &String| match field.as_str() {
+        "conditions" => without_update_times(known) == without_update_times(wanted),
+        "headgate" => without_progress(known) == without_progress(wanted),
+        field => COUNTERS.contains(&field),
     };
     if patch.keys().all(is_counter) { Weight::Counters } else { Weight::Change }
 }
@@ -139,6 +140,13 @@ fn without_update_times(status: &Value) -> Option<Vec<Value>> {
         }
     }
     Some(conditions)
+}
+
+/// `status.headgate` but for how many pods a release has had: those are counters too.
+fn without_progress(status: &Value) -> Map<String, Value> {
+    let mut memory = status.get("headgate").and_then(Value::as_object).cloned().unwrap_or_default();
+    memory.remove("progress");
+    memory
 }
 
 /// Fields that the API server drops from what we write, because an older CRD is installed. They are left out of
@@ -316,6 +324,18 @@ mod tests {
                 "lastTransitionTime": null, "message": "", "reason": ""}]}),
             Weight::Counters,
         );
+    }
+
+    #[test]
+    fn how_far_a_release_has_come_is_a_counter_and_the_rest_of_our_memory_is_not() {
+        let stored = json!({"headgate": {"progress": {"desired": 4, "updated": 1, "ready": 0, "available": 0, "old": 4}}});
+        let mut record = stored.clone();
+        record["headgate"]["progress"]["ready"] = json!(1);
+        let patch = json!({"headgate": {"progress": {"ready": 1}}});
+        check(stored.clone(), record.clone(), patch, Weight::Counters);
+        record["headgate"]["abortReason"] = json!("a metric failed");
+        let patch = json!({"headgate": {"abortReason": "a metric failed", "progress": {"ready": 1}}});
+        check(stored, record, patch, Weight::Change);
     }
 
     #[test]

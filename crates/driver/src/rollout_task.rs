@@ -215,6 +215,7 @@ impl RolloutTask {
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
+            self.failures.told(decision.record.waiting.as_ref());
             self.unstored = context.pruned.lost(ROLLOUTS, &decision.record);
         }
         let permit = self.quiet.record(patch.weight, now);
@@ -331,6 +332,7 @@ impl RolloutTask {
                     self.trust = Trust::Proven;
                 }
                 self.failures.clear(&EffectKey::record());
+                self.failures.told(plan.record.waiting.as_ref());
                 self.notice_pruned(&plan, &rollout, context);
                 self.unstored = context.pruned.lost(ROLLOUTS, &plan.record);
                 plan.fence(object::resource_version(&rollout), sent_at);

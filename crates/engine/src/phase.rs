@@ -7,7 +7,7 @@ use crate::scene::Scene;
 use crate::steps;
 use headgate_api::conditions::{TRUE, reasons, types};
 use headgate_api::{RolloutPhase, RolloutStatus};
-use headgate_model::SpecProblem;
+use headgate_model::{ReplicaSetView, SpecProblem};
 
 /// Argo Rollouts: all steps done, the newest version stable, and exactly the wanted pods, all of them new and available.
 pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
@@ -145,9 +145,11 @@ fn phase(scene: &Scene<'_>, record: &RolloutStatus) -> (RolloutPhase, String) {
         return (RolloutPhase::Paused, condition.reason.clone());
     }
     let basic = scene.spec.canary.routing.is_none();
+    // `status.availableReplicas` counts all versions: a pod of an old one is no substitute for one that the new one lacks.
+    let available = scene.current.map_or(0, ReplicaSetView::available).min(record.available_replicas);
     let progressing = if record.updated_replicas < desired {
         "more replicas need to be updated"
-    } else if record.available_replicas < record.updated_replicas {
+    } else if available < record.updated_replicas {
         "updated replicas are still becoming available"
     } else if basic && record.replicas > record.updated_replicas {
         "old replicas are pending termination"

@@ -88,19 +88,19 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
     let waits_by_nature =
         matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(_)));
     let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
-    let old_pods_wait = scene
-        .replica_sets
-        .iter()
-        .any(|set| set.hash() != scene.current_hash && set.replicas > 0 && cutover::deadline(set).is_some());
+    let old_pods =
+        scene.replica_sets.iter().copied().filter(|set| set.hash() != scene.current_hash && set.replicas > 0);
+    let old_pods_wait_until = old_pods.filter_map(cutover::deadline).max();
     let progressing = crate::conditions::get(record, types::PROGRESSING)?;
     let counts = !matches!(
         progressing.reason.as_str(),
         reasons::ROLLOUT_ABORTED | reasons::ROLLOUT_PAUSED | reasons::NEW_REPLICA_SET_AVAILABLE
     );
+    let old_pods_wait = old_pods_wait_until.is_some_and(|until| until > scene.now);
     if !counts || waits_by_nature || is_paused || old_pods_wait || stage == Stage::Aborted {
         return None;
     }
-    let last = progressing.last_update_time.as_ref()?.0;
+    let last = Some(progressing.last_update_time.as_ref()?.0).max(old_pods_wait_until)?;
     Some(after(last, scene.spec.progress_deadline_seconds))
 }
 

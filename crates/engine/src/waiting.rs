@@ -10,7 +10,9 @@ use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
 use headgate_model::spec::{PauseEnd, Step};
-use headgate_model::{Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor};
+use headgate_model::{
+    EffectKey, Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor,
+};
 
 /// What the release waits for now; nothing when it is healthy and settled.
 pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wait> {
@@ -21,14 +23,24 @@ pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Op
     })
 }
 
-/// Something that only a user or an administrator can mend keeps an act of ours from happening.
+/// Something that only a user or an administrator can mend keeps an act of ours from happening. What was told once and
+/// no longer stands has been overwritten by another process, which does not know of it: it is told again when it has
+/// failed again.
 fn refused(scene: &Scene<'_>) -> Option<Wait> {
     let is_lasting = |failure: &Failure| {
         matches!(failure.class, FailureClass::Forbidden | FailureClass::Invalid | FailureClass::Bug)
             || (matches!(failure.class, FailureClass::Transient | FailureClass::Conflict)
                 && failure.attempts >= 3)
     };
-    let (key, failure) = scene.snapshot.failures.iter().find(|(_, failure)| is_lasting(failure))?;
+    let stands = |wait: &Wait| scene.old.waiting.as_ref().is_some_and(|old| wait.is_recorded_as(old));
+    let lasting = scene.snapshot.failures.iter().filter(|(_, failure)| is_lasting(failure));
+    lasting
+        .map(|(key, failure)| (failure.told, refusal(scene, key, failure)))
+        .find(|(told, wait)| !told || stands(wait))
+        .map(|(_, wait)| wait)
+}
+
+fn refusal(scene: &Scene<'_>, key: &EffectKey, failure: &Failure) -> Wait {
     let ends_with = match failure.class {
         FailureClass::Forbidden => "an administrator who grants the right or the quota named above",
         FailureClass::Invalid => "a user who mends what the API server refuses",
@@ -38,12 +50,12 @@ fn refused(scene: &Scene<'_>) -> Option<Wait> {
         _ => "the API server answering again; it is tried again and again",
     };
     let object = if key.object.is_empty() { scene.rollout.name.as_str() } else { key.object.as_str() };
-    Some(Wait {
+    Wait {
         on: WaitFor::ApiServer,
         message: format!("{} of {object} is refused: {}", key.verb, failure.message),
         until: None,
         ends_with: ends_with.to_owned(),
-    })
+    }
 }
 
 fn command(scene: &Scene<'_>, verb: &str) -> String {

@@ -11,6 +11,9 @@ pub struct Failure {
     pub since: Timestamp,
     /// How often it has failed since then, at least 1.
     pub attempts: u32,
+    /// Whether the stored record has said so since it failed last. Another process does not know of it and may have
+    /// said something else since: to say it again would be a dispute.
+    pub told: bool,
 }
 
 /// Who can mend a failure.

@@ -68,6 +68,11 @@ impl WaitFor {
 }
 
 impl Wait {
+    /// Whether `old` is this wait, whenever it began.
+    pub fn is_recorded_as(&self, old: &Waiting) -> bool {
+        old.kind == self.on.as_str() && old.message == self.message && old.ends_with == self.ends_with
+    }
+
     /// The stored form. `since` stays that of `old` as long as kind and message stay the same.
     pub fn record(self, old: Option<&Waiting>, now: Timestamp) -> Waiting {
         let kind = self.on.as_str();

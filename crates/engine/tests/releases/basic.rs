@@ -161,6 +161,7 @@ fn a_name_that_is_taken_leads_to_the_next_hash() {
         message: "exists".into(),
         since: world.now,
         attempts: 1,
+        told: false,
     };
     world.snapshot.failures.insert(key, failure);
     world.settle();

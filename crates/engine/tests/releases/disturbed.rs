@@ -310,6 +310,7 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
             message: "field manager \"other\" writes the same fields".into(),
             since: world.now,
             attempts,
+            told: false,
         };
         world.snapshot.failures.insert(EffectKey { verb: "Route", object: "istio".into() }, failure);
         let decision = world.decide();
@@ -317,6 +318,72 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
         assert_eq!(world.waits_for(), expected);
     }
     assert!(world.status().waiting.as_ref().unwrap().message.contains("field manager"));
+}
+
+#[test]
+fn a_refusal_that_another_process_overwrites_is_not_told_again_until_it_is_refused_again() {
+    let mut world = half_way_with_analysis();
+    world.promote();
+    let key = EffectKey { verb: "Read", object: String::new() };
+    for (told, overwritten, expected) in [
+        (false, false, "ApiServer"),
+        (true, false, "ApiServer"),
+        (true, true, "PodsAvailable"),
+        (false, true, "ApiServer"),
+    ] {
+        let failure = Failure {
+            class: FailureClass::Forbidden,
+            message: "no right to get rollouts".into(),
+            since: world.now,
+            attempts: 1,
+            told,
+        };
+        world.snapshot.failures.insert(key.clone(), failure);
+        if overwritten {
+            world.snapshot.rollout.status.waiting.as_mut().unwrap().message =
+                "4 pods are to be available".into();
+        }
+        let decision = world.decide();
+        world.carry_out(&decision, 0);
+        assert_eq!(world.waits_for(), expected, "told {told}, overwritten {overwritten}");
+    }
+}
+
+/// Version 2 is promoted; one pod of version 1 has come back although its time is over, and a pod of version 2 is gone.
+fn promoted_with_a_pod_of_the_old_version() -> World {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}]))));
+    world.release(2);
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy");
+    let (first, second) = (world.hash(1), world.hash(2));
+    let over = world.now.to_string();
+    world.broken.insert(second.clone());
+    world.kill_pods(&second, 3);
+    let old = world.sets_mut().iter_mut().find(|set| set.hash() == first).unwrap();
+    (old.replicas, old.current, old.ready, old.available_reported) = (1, 1, 1, 1);
+    old.annotations.insert("scale-down-deadline".to_owned(), over);
+    world.pass(1);
+    world
+}
+
+#[test]
+fn a_pod_of_an_old_version_is_no_substitute_for_one_of_the_new() {
+    let mut world = promoted_with_a_pod_of_the_old_version();
+    let decision = world.decide();
+    world.carry_out(&decision, 0);
+    assert_eq!(world.status().available_replicas, 4);
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "PodsAvailable"));
+}
+
+#[test]
+fn a_pod_of_an_old_version_whose_time_is_over_does_not_stop_the_deadline() {
+    let mut world = promoted_with_a_pod_of_the_old_version();
+    world.step();
+    let waiting = world.status().waiting.as_ref().unwrap();
+    assert!(waiting.until.is_some(), "{waiting:?}");
+    world.pass(601);
+    world.step();
+    assert_eq!(world.phase(), "Degraded");
 }
 
 #[test]
