@@ -82,7 +82,7 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
 }
 
 /// When the release is overdue if nothing moves until then; `None` while that time is not counted: in a pause, at a step
-/// that waits by its nature, while old pods wait for their delay, after an abort.
+/// that waits by its nature, after an abort. The time for which old pods wait by their delay does not count either.
 pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
     let stage = steps::stage(record, scene.spec);
     let waits_by_nature =
@@ -96,8 +96,7 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
         progressing.reason.as_str(),
         reasons::ROLLOUT_ABORTED | reasons::ROLLOUT_PAUSED | reasons::NEW_REPLICA_SET_AVAILABLE
     );
-    let old_pods_wait = old_pods_wait_until.is_some_and(|until| until > scene.now);
-    if !counts || waits_by_nature || is_paused || old_pods_wait || stage == Stage::Aborted {
+    if !counts || waits_by_nature || is_paused || stage == Stage::Aborted {
         return None;
     }
     let last = Some(progressing.last_update_time.as_ref()?.0).max(old_pods_wait_until)?;

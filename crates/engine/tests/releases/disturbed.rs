@@ -376,6 +376,20 @@ fn a_pod_of_an_old_version_is_no_substitute_for_one_of_the_new() {
 }
 
 #[test]
+fn the_delay_of_old_pods_does_not_count_towards_the_deadline_and_does_not_stop_it() {
+    let mut world = promoted_with_a_pod_of_the_old_version();
+    let until = world.now.saturating_add(jiff::SignedDuration::from_secs(30)).unwrap();
+    for set in world.sets_mut() {
+        set.annotations.insert("scale-down-deadline".to_owned(), until.to_string());
+    }
+    let decision = world.decide();
+    world.carry_out(&decision, 0);
+    let overdue = until.saturating_add(jiff::SignedDuration::from_secs(600)).unwrap();
+    assert_eq!(world.status().waiting.as_ref().unwrap().until.as_ref().map(|time| time.0), Some(overdue));
+    assert_eq!(decision.wake_at.map(|at| at <= overdue), Some(true));
+}
+
+#[test]
 fn a_pod_of_an_old_version_whose_time_is_over_does_not_stop_the_deadline() {
     let mut world = promoted_with_a_pod_of_the_old_version();
     world.step();
