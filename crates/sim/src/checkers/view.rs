@@ -137,6 +137,11 @@ impl View {
         })
     }
 
+    /// This view with the ReplicaSets of another instant.
+    pub fn with_sets_of(&self, other: &Self) -> Self {
+        Self { sets: other.sets.clone(), ..self.clone() }
+    }
+
     /// The newest view, with the fewest desired and the most available pods that each ReplicaSet had in any of them.
     pub fn most_favourable(views: &[&Self]) -> Option<Self> {
         let mut mixed = (*views.first()?).clone();
