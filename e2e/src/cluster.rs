@@ -1,5 +1,6 @@
 //! One real cluster: a lab, or a context of the user's kubeconfig.
 
+use crate::door::Door;
 use anyhow::{Context, anyhow, bail};
 use futures::{StreamExt, TryStreamExt};
 use headgate_lab::Lab;
@@ -92,6 +93,16 @@ impl Cluster {
         }
     }
 
+    /// Where a router is reached.
+    ///
+    /// # Errors
+    /// When nobody said so.
+    pub fn url_of(&self, door: Door) -> anyhow::Result<String> {
+        match door {
+            Door::Istio => self.gateway_url(),
+        }
+    }
+
     /// Where the Istio gateway is reached.
     ///
     /// # Errors
@@ -153,6 +164,16 @@ impl Cluster {
         let mut command = self.command("kubectl")?;
         command.args(["apply", "--namespace", namespace, "--filename", "-"]);
         feed(&mut command, &list.to_string()).await.map(|_| ())
+    }
+
+    /// `kubectl ARGS… --filename -` with one object.
+    ///
+    /// # Errors
+    /// When kubectl refuses, with what it said.
+    pub async fn feed(&self, arguments: &[&str], object: &Value) -> anyhow::Result<()> {
+        let mut command = self.command("kubectl")?;
+        command.args(arguments).args(["--filename", "-"]);
+        feed(&mut command, &object.to_string()).await.map(|_| ())
     }
 
     /// Asks the API server whether it would take the objects, without unknown fields, and changes nothing.

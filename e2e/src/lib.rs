@@ -5,10 +5,14 @@
 
 pub mod cluster;
 pub mod conformance;
+pub mod controllers;
+pub mod course;
 pub mod demo;
+pub mod door;
 pub mod install;
 pub mod load;
 pub mod plugin;
+pub mod pressure;
 pub mod prometheus;
 pub mod shop;
 

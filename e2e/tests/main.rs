@@ -9,10 +9,12 @@ mod docs;
 mod installation;
 mod leader;
 mod live_traffic;
+mod nothing_lost;
 mod outage;
 mod recovery;
 mod simulate;
 mod sweep;
+mod under_fire;
 mod user_routes;
 
 use headgate_e2e::{Cluster, install};
