@@ -98,7 +98,7 @@ pub(crate) fn e2e(passed: &Passed) -> anyhow::Result<()> {
 /// Everything. Every part runs although an earlier one failed, so that one run tells all.
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    tally.part("lab builds", 18, |tally| tally.check("the lab's parts are built", setup));
+    tally.part("lab builds", 22, |tally| tally.check("the lab's parts are built", setup));
     tally.part("Rust: format, clippy, builds", 14, |tally| {
         tally.check("the code is formatted", format);
         tally.check("clippy has nothing to say", clippy);
@@ -242,7 +242,8 @@ impl Tally {
             return Ok(());
         }
         let start = Instant::now();
-        let lab = Lab::up(&Options { name: LAB.to_owned(), addons: vec![Addon::Prometheus, Addon::Istio] })?;
+        let addons = vec![Addon::Prometheus, Addon::Istio, Addon::Traefik];
+        let lab = Lab::up(&Options { name: LAB.to_owned(), addons })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
         run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;
         let mut command = cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e"]);
