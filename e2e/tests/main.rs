@@ -6,6 +6,7 @@ mod by_hand;
 mod conformance;
 mod deadline;
 mod docs;
+mod doors;
 mod installation;
 mod leader;
 mod live_traffic;
