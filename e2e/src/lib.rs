@@ -3,6 +3,7 @@
 //! A cluster is the lab (`HEADGATE_LAB=name`), or a context of your kubeconfig (`HEADGATE_CONTEXT=name`, with
 //! `HEADGATE_GATEWAY`, `HEADGATE_TRAEFIK` and `HEADGATE_PROMETHEUS`). Conditions are awaited by watching, never by sleeping.
 
+pub mod audit;
 pub mod cluster;
 pub mod conformance;
 pub mod demo;

@@ -11,6 +11,7 @@ mod installation;
 mod leader;
 mod live_traffic;
 mod outage;
+mod quiet;
 mod recovery;
 mod simulate;
 mod sweep;
