@@ -302,6 +302,6 @@ impl Shop {
     /// # Errors
     /// When nobody said where the gateway is.
     pub fn target(&self) -> anyhow::Result<Target> {
-        Target::from_url(&self.cluster.url_of(self.door()?)?)?.with_host(&host(&self.namespace))
+        self.door()?.target(&self.cluster, &host(&self.namespace))
     }
 }

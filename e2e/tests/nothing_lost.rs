@@ -18,6 +18,16 @@ async fn nothing_is_lost_through_istio() -> anyhow::Result<()> {
     nothing_is_lost_through(Door::Istio).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_nginx() -> anyhow::Result<()> {
+    nothing_is_lost_through(Door::Nginx).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_the_gateway_api() -> anyhow::Result<()> {
+    nothing_is_lost_through(Door::Gateway).await
+}
+
 /// On a starved machine it says nothing, and is tried once more; twice is no success either.
 async fn nothing_is_lost_through(door: Door) -> anyhow::Result<()> {
     let (cluster, _guard) = alone().await?;
