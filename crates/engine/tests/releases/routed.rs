@@ -39,6 +39,22 @@ fn a_good_release_goes_out_step_by_step_and_the_old_pods_go_last() {
 }
 
 #[test]
+fn a_data_plane_that_lags_behind_is_waited_for_and_named() {
+    let mut world = two_steps();
+    world.release(2);
+    world.confirm(Some(false));
+    world.settle();
+    world.pass(60);
+    world.settle();
+    assert_eq!((world.status().current_step_index, world.waits_for()), (Some(0), "RouteConfirmed"));
+    let message = world.status().waiting.clone().unwrap_or_default().message;
+    assert!(message.contains("the proxies of istio have not taken that over yet"), "{message}");
+    world.confirm(Some(true));
+    world.settle();
+    assert_eq!(world.status().current_step_index, Some(1));
+}
+
+#[test]
 fn a_timed_pause_never_asks_for_a_user() {
     let steps = json!([{"setWeight": 25}, {"pause": {"duration": 60}}]);
     let mut world = World::running(spec(4, routed(steps)));
