@@ -174,10 +174,9 @@ fn route(scene: &Scene<'_>, plan: &Plan, weight: i32) -> Wait {
         on: WaitFor::RouteConfirmed,
         message: match (unreadable, lagging) {
             (Some(problem), _) => format!("a route can't be read: {problem}"),
-            (None, Some(router)) => format!(
-                "the routes give the new version {weight} of {total}, and the proxies of {} have not taken that over yet",
-                router.config.router
-            ),
+            (None, Some(router)) => {
+                format!("the proxies of {} have not taken over the newest weights yet", router.config.router)
+            }
             (None, None) => format!("the routes are to give the new version {weight} of {total}"),
         },
         until: plan.delayed_until,
