@@ -1,7 +1,7 @@
 //! Defects of requests and answers, between the driver and the world.
 
 use super::Defect;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::VIRTUAL_SERVICES;
 use crate::world::server::{reference, text};
 use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
