@@ -1,6 +1,6 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
-use super::{Plan, ROUTE_SETTLES_SECONDS, lowered_at, observed_canary_max, passed};
+use super::{Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, passed};
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
@@ -343,7 +343,7 @@ fn route_has_left(scene: &Scene<'_>, record: &RolloutStatus, plan: &mut Plan) ->
     if scene.spec.canary.routing.is_none() {
         return true;
     }
-    if observed_canary_max(scene) != Some(0) {
+    if observed_canary_max(scene) != Some(0) || is_lagging(scene) {
         return false;
     }
     let settled = lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS));

@@ -98,7 +98,7 @@ impl View {
             server.get(&service).and_then(selected)
         };
         let shares: Option<Vec<(i64, i64)>> =
-            names.routes().map(|route| names.canary_shares(route, server.get(route)?)).collect();
+            names.routes().map(|route| names.canary_shares(route, server.get(route))).collect();
         let shares = shares.unwrap_or_default();
         let owned = |set: &&Value| text(set, "/metadata/ownerReferences/0/uid") == uid;
         Some(Self {
