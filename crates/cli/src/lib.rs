@@ -16,7 +16,9 @@ mod cluster;
 mod connect;
 mod explain;
 pub mod intent;
+pub mod lint;
 mod live;
+mod manifests;
 mod output;
 pub mod phase;
 mod program;
@@ -42,7 +44,7 @@ pub(crate) enum Outcome {
 /// Runs the command that `arguments` (with the program's path first) ask for.
 ///
 /// Exit codes: 0 done; 1 it failed, or the Rollout is Degraded or not Healthy in time, or a simulated release does not go
-/// out; 2 wrong usage, or manifests that can't be tried.
+/// out, or `lint` has found what would stop one; 2 wrong usage, or manifests that can't be read or tried.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Two providers may be in the graph; rustls wants to be told. An error means that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
