@@ -9,6 +9,7 @@ pub mod demo;
 pub mod install;
 pub mod load;
 pub mod plugin;
+pub mod presets;
 pub mod prometheus;
 pub mod shop;
 
