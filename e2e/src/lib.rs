@@ -14,6 +14,7 @@ pub mod door;
 pub mod install;
 pub mod load;
 pub mod plugin;
+pub mod presets;
 pub mod pressure;
 pub mod prometheus;
 pub mod shop;

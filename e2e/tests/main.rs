@@ -12,6 +12,7 @@ mod leader;
 mod live_traffic;
 mod nothing_lost;
 mod outage;
+mod presets;
 mod quiet;
 mod recovery;
 mod simulate;

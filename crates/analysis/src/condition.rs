@@ -1,7 +1,7 @@
 //! `successCondition` and `failureCondition`: what a value means.
 
 use crate::expression;
-use crate::provider::MetricValue;
+use crate::provider::{self, Defaults, MetricValue};
 use headgate_api::AnalysisPhase;
 use headgate_model::Timestamp;
 use headgate_model::analysis::ValidMetric;
@@ -28,6 +28,33 @@ pub(crate) fn judge(
         (None, None | Some(false)) | (Some(true), _) => AnalysisPhase::Successful,
         (Some(false), Some(false)) => AnalysisPhase::Inconclusive,
     })
+}
+
+/// What would make every measurement of a metric an error: a provider that this version does not have, a query that can't
+/// be asked, a condition that no value can be held against. Empty for a metric that is fine as far as can be told
+/// without measuring it.
+pub fn problems(metric: &ValidMetric) -> Vec<String> {
+    let now = Timestamp::UNIX_EPOCH;
+    let given = Defaults { prometheus_address: Some("http://prometheus") };
+    let asked =
+        provider::of(metric).and_then(|provider| provider.prepare(metric, &given, now).map(|_| provider));
+    let conditions = [
+        ("successCondition", metric.metric.success_condition.as_deref()),
+        ("failureCondition", metric.metric.failure_condition.as_deref()),
+    ];
+    let wrong = conditions.into_iter().filter_map(|(field, condition)| {
+        // A condition may refuse one kind of value; one that refuses all of them is wrong.
+        let values = [
+            MetricValue::List(vec![0.5]),
+            MetricValue::Number(0.5),
+            MetricValue::List(vec![0.5, 0.5]),
+            MetricValue::List(Vec::new()),
+        ];
+        let mut answers = values.iter().map(|value| holds(field, condition, value, now));
+        let first = answers.next()?.err()?;
+        answers.all(|answer| answer.is_err()).then_some(first)
+    });
+    asked.err().into_iter().chain(wrong).collect()
 }
 
 /// Whether a condition holds; `None` without one (`""` is none, as in Go).

@@ -24,6 +24,7 @@ mod prometheus;
 mod provider;
 mod snapshot;
 
+pub use condition::problems;
 pub use decide::decide;
 pub use notices::notices;
 pub use provider::{Defaults, Measured, MetricProvider, MetricValue, PROVIDERS};

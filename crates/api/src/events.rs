@@ -94,3 +94,6 @@ pub const INTENT_DROPPED: &str = "IntentDropped";
 pub const PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 /// Headgate: the spec is invalid; says what to mend.
 pub const INVALID_SPEC: &str = "InvalidSpec";
+/// Headgate: an analysis begins whose query does not tell canary and stable apart; says how bad the canary must be to trip
+/// it. Once for each run.
+pub const BLIND_ANALYSIS: &str = "BlindAnalysis";

@@ -118,9 +118,13 @@ mod tests {
             "x terminate analysisrun one",
             "x list rollouts -A",
             "x list ro -n prod",
+            "x list ro -o wide",
+            "x get ro shop -o wide -w",
             "x why shop",
             "x simulate -f rollout.yaml -f more.yaml --metric success-rate=0.97 --fault crash@60s --traffic 200/s -o json",
             "x simulate -f . --metric errors/rate=nan@30s --promote-after never --pod-start 5s --strict -n prod",
+            "x lint -f rollout.yaml analysis.yaml -R apps --strict -n prod",
+            "x lint -f - -o json",
             "x completion bash",
             "x version --short",
             "x pause shop --kubeconfig k --context c --cluster c --user u --server https://h --token t --as a",
@@ -136,6 +140,7 @@ mod tests {
             "x undo",
             "x promote a --full -a",
             "x simulate",
+            "x lint",
             "x simulate -f a --fault crash",
         ] {
             assert!(!reads(line), "{line}");

@@ -8,15 +8,19 @@
 //!   is still the one that was read.
 //! - What is shown is a function of (objects, now). Only [`output`] writes to the terminal.
 
+use program::Program;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod args;
 mod cluster;
+mod complete;
 mod connect;
 mod explain;
 pub mod intent;
+pub mod lint;
 mod live;
+mod manifests;
 mod output;
 pub mod phase;
 mod program;
@@ -42,13 +46,23 @@ pub(crate) enum Outcome {
 /// Runs the command that `arguments` (with the program's path first) ask for.
 ///
 /// Exit codes: 0 done; 1 it failed, or the Rollout is Degraded or not Healthy in time, or a simulated release does not go
-/// out; 2 wrong usage, or manifests that can't be tried.
+/// out, or `lint` has found what would stop one; 2 wrong usage, or manifests that can't be read or tried.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Two providers may be in the graph; rustls wants to be told. An error means that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    if let (Some(program), Ok(runtime)) =
+        (arguments.first().and_then(|path| Program::to_complete(path)), &runtime)
+    {
+        let words: Vec<String> =
+            arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let answer = runtime.block_on(complete::complete(&args::command(program), &words));
+        return output::Output::plain().block(&answer).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let (command, program) = args::parse(arguments);
     let output = output::Output::new(&command.global);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&error.into()),
     };

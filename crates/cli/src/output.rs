@@ -25,6 +25,11 @@ impl Output {
         Self { palette, is_terminal: is_terminal && !is_dumb }
     }
 
+    /// For programs: no colours, no screen.
+    pub(crate) fn plain() -> Self {
+        Self { palette: Palette::Plain, is_terminal: false }
+    }
+
     /// Prints a line.
     pub(crate) fn line(&self, text: &str) -> Result<()> {
         self.block(&format!("{text}\n"))

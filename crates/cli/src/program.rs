@@ -19,6 +19,15 @@ impl Program {
         if stem == "kubectl-argo-rollouts" { Self::ArgoRollouts } else { Self::Headgate }
     }
 
+    /// The program for which kubectl asks what could be typed next: it calls `kubectl_complete-NAME`.
+    pub(crate) fn to_complete(path: &OsStr) -> Option<Self> {
+        match Path::new(path).file_stem().and_then(OsStr::to_str)? {
+            "kubectl_complete-headgate" => Some(Self::Headgate),
+            "kubectl_complete-argo-rollouts" => Some(Self::ArgoRollouts),
+            _ => None,
+        }
+    }
+
     /// What people type.
     pub(crate) fn command(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use headgate_api::{Rollout, Waiting};
-use headgate_cli::view::{Palette, Scene, list, rollout, waiting};
+use headgate_cli::view::{Detail, Palette, Scene, list, rollout, waiting};
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ macro_rules! golden {
         $(
             #[test]
             fn $test() {
-                insta::assert_snapshot!($fixture, rollout::view(&scene($fixture), Palette::Plain, now()));
+                insta::assert_snapshot!($fixture, rollout::view(&scene($fixture), Detail::Normal, Palette::Plain, now()));
             }
         )*
 
@@ -46,7 +46,9 @@ macro_rules! golden {
         fn rollouts_as_a_list() {
             let rollouts: Vec<Rollout> = [$($fixture),*].map(|fixture| scene(fixture).rollout).into();
             let column = list::NamespaceColumn::Shown;
-            insta::assert_snapshot!("list", list::list(&rollouts, column, Palette::Plain));
+            let table = |detail| list::list(&rollouts, column, detail, Palette::Plain, now());
+            insta::assert_snapshot!("list", table(Detail::Normal));
+            insta::assert_snapshot!("list_wide", table(Detail::Wide));
         }
 
         #[test]
@@ -99,7 +101,7 @@ fn what_the_controller_has_stored_is_the_answer_to_why() {
     ends with: kubectl headgate promote midpause
     ");
     assert!(
-        rollout::view(&Scene::new(rollout), Palette::Plain, now())
+        rollout::view(&Scene::new(rollout), Detail::Normal, Palette::Plain, now())
             .ends_with("\n\nmidpause waits for a promotion since 08:15:50 UTC (4m10s):\n  step 4/5 is a pause without a duration\nends with: kubectl headgate promote midpause\n")
     );
 }
@@ -151,7 +153,7 @@ fn a_stored_answer_is_not_shown_once_the_user_has_resumed() {
 fn colours_change_nothing_but_colours() {
     for fixture in ["midpause", "experiment", "degraded"] {
         let scene = scene(fixture);
-        let coloured = rollout::view(&scene, Palette::Ansi, now());
+        let coloured = rollout::view(&scene, Detail::Normal, Palette::Ansi, now());
         let mut plain = String::new();
         let mut rest = coloured.as_str();
         while let Some((before, after)) = rest.split_once("\x1b[") {
@@ -160,6 +162,18 @@ fn colours_change_nothing_but_colours() {
         }
         plain.push_str(rest);
         assert_ne!(plain, coloured);
-        assert_eq!(plain, rollout::view(&scene, Palette::Plain, now()));
+        assert_eq!(plain, rollout::view(&scene, Detail::Normal, Palette::Plain, now()));
     }
+}
+
+#[test]
+fn in_detail_pods_have_their_nodes_and_addresses() {
+    let mut scene = scene("istio");
+    for (number, pod) in scene.pods.iter_mut().enumerate().skip(1) {
+        // One that is not scheduled yet has neither.
+        pod.spec.as_mut().unwrap().node_name = Some(format!("node-{number}"));
+        pod.status.as_mut().unwrap().pod_ip = Some(format!("10.0.0.{number}"));
+    }
+    let text = rollout::view(&scene, Detail::Wide, Palette::Plain, now());
+    insta::assert_snapshot!("istio_wide", text);
 }

@@ -8,9 +8,9 @@ use crate::steps::{self, Stage};
 use headgate_api::{
     AnalysisPhase, PauseCondition, RolloutAnalysis, RolloutAnalysisRunStatus, RolloutStatus, labels,
 };
-use headgate_model::analysis::{self, AnalysisProblem, ArgumentContext};
+use headgate_model::analysis::{self, AnalysisProblem, ArgumentContext, Versions};
 use headgate_model::spec::{RolloutSpec, Step};
-use headgate_model::{AnalysisRunView, Effect, EffectKey, FailureClass, selector};
+use headgate_model::{AnalysisRunView, Effect, EffectKey, FailureClass, RolloutView, Snapshot, selector};
 use serde_json::{Map, Value, json};
 
 /// For what a run runs.
@@ -264,8 +264,15 @@ pub(crate) fn resolve(
     record: &RolloutStatus,
     analysis: &RolloutAnalysis,
 ) -> Result<headgate_api::AnalysisRunSpec, AnalysisProblem> {
-    let rollout = &scene.rollout;
-    let json = json!({
+    let json = rollout_json(scene.rollout, record);
+    let context =
+        ArgumentContext { stable_hash: &record.stable_rs, latest_hash: &scene.current_hash, rollout: &json };
+    analysis::resolve(analysis, &scene.snapshot.templates, &context)
+}
+
+/// The Rollout with this record, as field references see it.
+fn rollout_json(rollout: &RolloutView, record: &RolloutStatus) -> Value {
+    json!({
         "apiVersion": labels::API_VERSION,
         "kind": "Rollout",
         "metadata": {
@@ -277,8 +284,29 @@ pub(crate) fn resolve(
         },
         "spec": rollout.spec_raw,
         "status": serde_json::to_value(record).unwrap_or_default(),
-    });
-    let context =
-        ArgumentContext { stable_hash: &record.stable_rs, latest_hash: &scene.current_hash, rollout: &json };
-    analysis::resolve(analysis, &scene.snapshot.templates, &context)
+    })
+}
+
+/// What is to be said of the metrics of a run that begins and do not see the canary by themselves.
+pub(crate) fn blind(snapshot: &Snapshot, record: &RolloutStatus, role: Role) -> Vec<String> {
+    let Ok(spec) = &snapshot.rollout.spec else { return Vec::new() };
+    let canary = &spec.canary;
+    let (analysis, weights) = match role {
+        Role::Step(index) => match canary.steps.get(index) {
+            Some(Step::Analysis(analysis)) => (&**analysis, vec![canary.weight_at(index)]),
+            _ => return Vec::new(),
+        },
+        Role::Background => match &canary.background {
+            Some(background) => (&background.analysis, canary.weights_from(background.starting_step)),
+            None => return Vec::new(),
+        },
+    };
+    let versions = Versions {
+        canary_service: canary.canary_service.as_deref(),
+        stable_service: canary.stable_service.as_deref(),
+        rollout: &rollout_json(&snapshot.rollout, record),
+    };
+    // What can't be resolved is said elsewhere.
+    let metrics = analysis::blind_metrics(analysis, &snapshot.templates, &versions).unwrap_or_default();
+    metrics.iter().map(|metric| metric.message(&weights, canary.total())).collect()
 }

@@ -1,5 +1,6 @@
 //! Kubernetes events as a function of the stored record, the new record, and what came of the effects (R11).
 
+use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
@@ -183,11 +184,19 @@ impl Change<'_> {
     }
 
     fn runs(&self, notices: &mut Vec<Notice>) {
-        for (kind, of) in [
-            ("Step", step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>),
-            ("Background", background_run),
+        let step = self.new.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+        for (kind, role, of) in [
+            ("Step", Role::Step(step), step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>),
+            ("Background", Role::Background, background_run),
         ] {
             let (old, Some(new)) = (of(self.old), of(self.new)) else { continue };
+            if old.is_none_or(|old| old.name != new.name) {
+                let blind = analysis::blind(self.snapshot, self.new, role).into_iter();
+                notices.extend(blind.map(|message| {
+                    let message = format!("{kind} Analysis Run '{}': {message}", new.name);
+                    Notice::warning(events::BLIND_ANALYSIS, message)
+                }));
+            }
             let before = old.filter(|old| old.name == new.name).and_then(|old| old.status);
             let Some(after) = new.status.filter(|after| Some(*after) != before) else { continue };
             let message = format!(

@@ -3,11 +3,10 @@
 
 use crate::analysis;
 use crate::scene::Scene;
-use headgate_api::{RolloutAnalysis, RolloutStatus, labels};
+use headgate_api::{RolloutAnalysis, RolloutStatus};
 use headgate_model::analysis::{AnalysisProblem, check_finite};
 use headgate_model::spec::Step;
-use headgate_model::{Observed, RouterProblem, ServiceView, SpecProblem, selector};
-use serde_json::json;
+use headgate_model::{Observed, RouterProblem, SpecProblem};
 
 /// Checks everything that the spec names.
 ///
@@ -75,31 +74,11 @@ fn service(scene: &Scene<'_>, field: &str, name: Option<&String>) -> Result<(), 
             "service \"{name}\" not found: create it in namespace {}, or correct the name",
             scene.rollout.namespace
         ))),
-        Some(Observed::Present(service)) => fits(scene, name, service).map_err(problem),
+        Some(Observed::Present(service)) => {
+            service.check_fits(name, &scene.rollout.name, &scene.spec.template).map_err(problem)
+        }
         Some(Observed::Unknown) | None => Ok(()),
     }
-}
-
-/// A Service must select the pods, and no other Rollout may move it.
-fn fits(scene: &Scene<'_>, name: &str, service: &ServiceView) -> Result<(), String> {
-    if let Some(manager) = service.managed_by.as_ref().filter(|manager| **manager != scene.rollout.name) {
-        return Err(format!(
-            "Service \"{name}\" is already managed by another Rollout \"{manager}\": name another Service, or remove the \
-             annotation {} from it",
-            labels::MANAGED_BY_ROLLOUTS
-        ));
-    }
-    let pods = selector::string_map(scene.spec.template.pointer("/metadata/labels"));
-    for (key, value) in service.selector.iter().filter(|(key, _)| *key != labels::POD_TEMPLATE_HASH) {
-        if pods.get(key) != Some(value) {
-            return Err(format!(
-                "Service \"{name}\" has unmatch label \"{key}\" in rollout: its selector asks for {key}={value}, the pods have \
-                 {}; change the Service's selector or spec.template.metadata.labels",
-                pods.get(key).map_or_else(|| "no such label".to_owned(), |own| json!(own).to_string())
-            ));
-        }
-    }
-    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -49,23 +49,19 @@ pub(crate) fn wish(stage: Stage, spec: &RolloutSpec) -> Wish {
         Stage::Finishing => Wish { weight: total, scale: None },
         Stage::Step(index) => {
             let done = spec.canary.steps.get(..=index).unwrap_or(&spec.canary.steps);
-            let weight = done.iter().rev().find_map(|step| match step {
-                Step::SetWeight(weight) => Some(*weight),
-                _ => None,
-            });
             let scale = done.iter().rev().find_map(|step| match step {
                 Step::SetCanaryScale(scale) => Some(*scale),
                 _ => None,
             });
             let scale = scale.filter(|scale| *scale != CanaryScale::MatchTrafficWeight);
-            Wish { weight: weight.unwrap_or(0), scale }
+            Wish { weight: spec.canary.weight_at(index), scale }
         }
     }
 }
 
 /// The sum of the weights.
 pub(crate) fn total(spec: &RolloutSpec) -> i32 {
-    spec.canary.routing.as_ref().map_or(100, |routing| routing.total)
+    spec.canary.total()
 }
 
 /// The step at which the record stands.

@@ -1,8 +1,9 @@
 use crate::{
     Capabilities, EffectKey, Failure, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem,
-    Timestamp, TrafficState,
+    Timestamp, TrafficState, selector,
 };
-use headgate_api::{AnalysisPhase, AnalysisTemplateSpec};
+use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// All that is known about one rollout at one instant. Deciding is a function of this and of `now`.
@@ -43,6 +44,34 @@ pub struct ServiceView {
     pub selector: BTreeMap<String, String>,
     /// Annotation `argo-rollouts.argoproj.io/managed-by-rollouts`, when present.
     pub managed_by: Option<String>,
+}
+
+impl ServiceView {
+    /// Checks that this Service, called `name`, selects the pods of a template of the Rollout `rollout`, and that no other
+    /// Rollout moves it.
+    ///
+    /// # Errors
+    /// What does not fit, and how to mend it.
+    pub fn check_fits(&self, name: &str, rollout: &str, template: &Value) -> Result<(), String> {
+        if let Some(manager) = self.managed_by.as_ref().filter(|manager| *manager != rollout) {
+            return Err(format!(
+                "Service \"{name}\" is already managed by another Rollout \"{manager}\": name another Service, or remove \
+                 the annotation {} from it",
+                labels::MANAGED_BY_ROLLOUTS
+            ));
+        }
+        let pods = selector::string_map(template.pointer("/metadata/labels"));
+        for (key, value) in self.selector.iter().filter(|(key, _)| *key != labels::POD_TEMPLATE_HASH) {
+            if pods.get(key) != Some(value) {
+                return Err(format!(
+                    "Service \"{name}\" has unmatch label \"{key}\" in rollout: its selector asks for {key}={value}, the \
+                     pods have {}; change the Service's selector or spec.template.metadata.labels",
+                    pods.get(key).map_or_else(|| "no such label".to_owned(), |own| json!(own).to_string())
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An AnalysisRun, as last seen.

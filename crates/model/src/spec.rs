@@ -65,6 +65,32 @@ pub struct Canary {
     pub progress_threshold: Option<Count>,
 }
 
+impl Canary {
+    /// The sum of the weights: 100 unless a router says otherwise.
+    pub fn total(&self) -> i32 {
+        self.routing.as_ref().map_or(100, |routing| routing.total)
+    }
+
+    /// The weight that holds at the step with this index: that of the last `setWeight` up to it, or 0.
+    pub fn weight_at(&self, step: usize) -> i32 {
+        let done = self.steps.get(..=step).unwrap_or(&self.steps);
+        done.iter().rev().find_map(Step::weight).unwrap_or(0)
+    }
+
+    /// The weights that hold from the step with this index on, each once, in their order; 0 is left out: the canary
+    /// gets nothing there.
+    pub fn weights_from(&self, step: usize) -> Vec<i32> {
+        let later = self.steps.iter().skip(step.saturating_add(1)).filter_map(Step::weight);
+        let mut weights = Vec::new();
+        for weight in std::iter::once(self.weight_at(step)).chain(later) {
+            if weight > 0 && !weights.contains(&weight) {
+                weights.push(weight);
+            }
+        }
+        weights
+    }
+}
+
 /// Traffic split by weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
@@ -106,6 +132,16 @@ pub enum Step {
     Analysis(Box<RolloutAnalysis>),
     /// Size of the canary independent of its weight (routers only).
     SetCanaryScale(CanaryScale),
+}
+
+impl Step {
+    /// The weight that it sets, if it sets one.
+    pub fn weight(&self) -> Option<i32> {
+        match self {
+            Self::SetWeight(weight) => Some(*weight),
+            _ => None,
+        }
+    }
 }
 
 /// What ends a pause step.

@@ -1,7 +1,7 @@
 //! What CI runs, in parts with a time budget each: a part over its budget is reported.
 
 use crate::process::{cargo, output, root, run};
-use crate::{generate, gotypes, house, image};
+use crate::{generate, gotypes, house, image, presets};
 use anyhow::Context;
 use clap::Args;
 use headgate_lab::{Addon, Lab, Options};
@@ -120,6 +120,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         tally.check("5,000 random templates hash as in Go", || gotypes::check_hash(5000, 1));
         tally.check("the alerts pass promtool", alerts);
         tally.check("the chart renders", chart);
+        tally.check("the ready-made analysis templates tell good, bad, few and none apart", presets::check);
         tally.tests(&mut unit_tests());
     });
     tally.part("simulator", 8, |tally| {
@@ -175,10 +176,14 @@ fn chart() -> anyhow::Result<()> {
     let helm = headgate_lab::tool("helm")?;
     let chart = root().join("charts/headgate");
     run(Command::new(&helm).arg("lint").arg("--strict").arg(&chart).stdout(Stdio::null()))?;
-    let variants: [(&str, &[&str]); 3] = [
+    let variants: [(&str, &[&str]); 4] = [
         ("ConfigMap", &[]),
         ("PrometheusRule", &["--api-versions", "monitoring.coreos.com/v1/PrometheusRule"]),
         ("kind: Role\n", &["--set", "namespaced=true"]),
+        (
+            "kind: AnalysisTemplate\n",
+            &["--set", "namespaced=true,analysisTemplates.enabled=true,crds.install=false"],
+        ),
     ];
     for (expected, flags) in variants {
         let text = output(

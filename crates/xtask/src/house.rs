@@ -17,7 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("headgate-sim", &["headgate-api", "headgate-model", "headgate-analysis", "headgate-driver"]),
     ("headgate-controller", &["headgate-api", "headgate-model", "headgate-driver"]),
-    ("headgate-cli", &["headgate-api", "headgate-model", "headgate-sim"]),
+    (
+        "headgate-cli",
+        &["headgate-api", "headgate-model", "headgate-traffic", "headgate-analysis", "headgate-sim"],
+    ),
     ("headgate-lab", &[]),
     ("headgate-app", &[]),
 ];

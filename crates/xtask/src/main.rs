@@ -8,6 +8,7 @@ mod generate;
 mod gotypes;
 mod house;
 mod image;
+mod presets;
 mod process;
 mod rbac;
 
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Hold the chart's ready-made analysis templates against made-up series, with promtool
+    Presets,
     /// Check the directions of dependencies and the other rules of the house
     House,
     /// Build the images that users get, as docker-archive files in target/images
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Command::Sim(passed) => ci::sim(&passed),
         Command::Generate { check } => generate::run(check),
         Command::CheckHash { count, seed } => gotypes::check_hash(count, seed),
+        Command::Presets => presets::check(),
         Command::House => house::check(),
         Command::Image => image::build().map(|_| ()),
         Command::Lab(args) => headgate_lab::run(args),

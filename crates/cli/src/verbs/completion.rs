@@ -14,6 +14,9 @@ use clap_complete::{Shell, generate};
   # bash, now
   source <(kubectl headgate completion bash)
 
+  # `kubectl headgate <TAB>`, in every shell that completes kubectl: the same program under a second name
+  ln -s kubectl-headgate \"$(dirname \"$(command -v kubectl-headgate)\")/kubectl_complete-headgate\"
+
   # zsh, for good
   kubectl headgate completion zsh > \"${fpath[1]}/_kubectl-headgate\"")]
 pub(crate) struct Completion {

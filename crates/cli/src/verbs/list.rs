@@ -1,7 +1,7 @@
 //! `list rollouts`.
 
-use super::Context;
-use super::get::Format;
+use super::get::Shape;
+use super::{Context, now};
 use crate::Outcome;
 use crate::cluster::Scope;
 use crate::view::list::{NamespaceColumn, list};
@@ -28,7 +28,7 @@ enum What {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kubectl headgate list rollouts
-  kubectl headgate list rollouts --all-namespaces")]
+  kubectl headgate list rollouts --all-namespaces -o wide")]
 struct ListRollouts {
     /// Those of all namespaces
     #[arg(long, short = 'A')]
@@ -36,9 +36,9 @@ struct ListRollouts {
     /// Only the one with this name
     #[arg(long)]
     name: Option<String>,
-    /// Print the Rollouts themselves, as data
+    /// Show ages, images and messages too (wide), or print the Rollouts themselves as they are stored (json, yaml)
     #[arg(long, short, value_enum)]
-    output: Option<Format>,
+    output: Option<Shape>,
 }
 
 impl List {
@@ -53,7 +53,8 @@ impl List {
         if let Some(name) = &arguments.name {
             found.retain(|found| found.rollout.metadata.name.as_ref() == Some(name));
         }
-        if let Some(format) = arguments.output {
+        let (detail, format) = Shape::of(arguments.output);
+        if let Some(format) = format {
             let items: Vec<Value> = found.into_iter().map(|found| found.raw).collect();
             let items = json!({ "apiVersion": "v1", "kind": "List", "items": items });
             context.output.block(&format.print(&items)?)?;
@@ -61,7 +62,8 @@ impl List {
             context.output.note(&nothing(&context.cluster, scope));
         } else {
             let rollouts: Vec<Rollout> = found.into_iter().map(|found| found.rollout).collect();
-            context.output.block(&list(&rollouts, column, context.output.palette))?;
+            let text = list(&rollouts, column, detail, context.output.palette, now());
+            context.output.block(&text)?;
         }
         Ok(Outcome::Done)
     }

@@ -3,6 +3,7 @@
 mod abort;
 mod completion;
 mod get;
+mod lint;
 mod list;
 mod pause;
 mod promote;
@@ -41,6 +42,7 @@ pub(crate) enum Verb {
     Set(set::Set),
     Terminate(terminate::Terminate),
     Simulate(simulate::Simulate),
+    Lint(lint::Lint),
     Completion(completion::Completion),
     Version(version::Version),
 }
@@ -54,11 +56,12 @@ pub(crate) struct Context<'a> {
 
 /// Runs the verb that was asked for.
 pub(crate) async fn run(line: CommandLine, program: Program, output: &Output) -> Result<Outcome> {
-    // These three work without a cluster.
+    // These four work without a cluster.
     let verb = match line.verb {
         Verb::Completion(verb) => return verb.run(program, output),
         Verb::Version(verb) => return verb.run(program, output),
         Verb::Simulate(verb) => return verb.run(line.global.connection.namespace.as_deref(), output),
+        Verb::Lint(verb) => return verb.run(line.global.connection.namespace.as_deref(), output),
         verb => verb,
     };
     let cluster = Cluster::from(line.global.connection.connect().await?);
@@ -76,7 +79,7 @@ pub(crate) async fn run(line: CommandLine, program: Program, output: &Output) ->
         Verb::Restart(verb) => verb.run(&context).await,
         Verb::Set(verb) => verb.run(&context).await,
         Verb::Terminate(verb) => verb.run(&context).await,
-        Verb::Completion(_) | Verb::Version(_) | Verb::Simulate(_) => Ok(Outcome::Done),
+        Verb::Completion(_) | Verb::Version(_) | Verb::Simulate(_) | Verb::Lint(_) => Ok(Outcome::Done),
     }
 }
 

@@ -3,15 +3,14 @@
 use super::get::Format;
 use crate::Outcome;
 use crate::connect::timeout;
+use crate::manifests::{Depth, read};
 use crate::output::Output;
 use crate::view::forecast::view;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use headgate_sim::forecast::{Fault, GivenMetric, Options, forecast};
 use k8s_openapi::jiff::SignedDuration;
-use serde_json::Value;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Tell what a release would do, without a cluster
 #[derive(Args, Debug)]
@@ -79,8 +78,8 @@ impl Simulate {
             output.note(&format!("Error: {}", crate::explain::causes(&error)));
             Ok(Outcome::BadInput)
         };
-        let objects = match read(&self.filename) {
-            Ok(objects) => objects,
+        let objects = match read(&self.filename, Depth::Flat) {
+            Ok(manifests) => manifests.into_iter().map(|manifest| manifest.object).collect(),
             Err(error) => return wrong(error),
         };
         let told = match forecast(objects, &self.options(namespace)) {
@@ -124,46 +123,4 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
 
 fn patience(text: &str) -> Result<Patience, String> {
     if text == "never" { Ok(Patience::Never) } else { duration(text).map(Patience::After) }
-}
-
-/// The objects of all files, in order.
-fn read(paths: &[PathBuf]) -> Result<Vec<Value>> {
-    let mut objects = Vec::new();
-    for path in paths {
-        for file in files(path)? {
-            let text = contents(&file)?;
-            let parsed: Vec<Value> = serde_saphyr::from_multiple(&text)
-                .with_context(|| format!("'{}' is neither YAML nor JSON", file.display()))?;
-            objects.extend(parsed);
-        }
-    }
-    Ok(objects)
-}
-
-/// A file itself, or the manifests of a folder by name, as kubectl takes them.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let cannot = || format!("can't read the folder '{}'", path.display());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(cannot)? {
-        let file = entry.with_context(cannot)?.path();
-        let extension = file.extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-        if ["yaml", "yml", "json"].contains(&extension) {
-            found.push(file);
-        }
-    }
-    ensure!(!found.is_empty(), "the folder '{}' holds no .yaml, .yml or .json file", path.display());
-    found.sort();
-    Ok(found)
-}
-
-fn contents(file: &Path) -> Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("can't read standard input")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(file).with_context(|| format!("can't read '{}'", file.display()))
 }

@@ -1,11 +1,15 @@
 //! Rollouts as a table, one a line.
 
+use super::Detail;
+use super::age::age;
 use super::paint::{Palette, Text};
 use super::rollout::{state, step, strategy};
 use super::scene::name;
 use super::table::table;
 use super::weight::weights;
+use crate::phase::standing;
 use headgate_api::{Rollout, RolloutStatus};
+use k8s_openapi::jiff::Timestamp;
 
 /// Whether the namespace is a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +22,22 @@ pub enum NamespaceColumn {
 
 /// The table.
 #[must_use]
-pub fn list(rollouts: &[Rollout], namespace: NamespaceColumn, palette: Palette) -> String {
+pub fn list(
+    rollouts: &[Rollout],
+    namespace: NamespaceColumn,
+    detail: Detail,
+    palette: Palette,
+    now: Timestamp,
+) -> String {
     let header =
         ["NAME", "STRATEGY", "STATUS", "STEP", "SET-WEIGHT", "READY", "DESIRED", "UP-TO-DATE", "AVAILABLE"];
     let mut rows = vec![header.map(Text::from).to_vec()];
     rows.extend(rollouts.iter().map(row));
+    if detail == Detail::Wide {
+        let more = std::iter::once(["AGE", "IMAGES", "MESSAGE"].map(Text::from));
+        let more = more.chain(rollouts.iter().map(|rollout| wide(rollout, now)));
+        rows.iter_mut().zip(more).for_each(|(row, more)| row.extend(more));
+    }
     if namespace == NamespaceColumn::Shown {
         let namespaces = rollouts.iter().map(|one| one.metadata.namespace.clone().unwrap_or_default());
         let column = std::iter::once("NAMESPACE".to_owned()).chain(namespaces);
@@ -31,6 +46,22 @@ pub fn list(rollouts: &[Rollout], namespace: NamespaceColumn, palette: Palette) 
         }
     }
     table(&rows, palette)
+}
+
+/// The images of the spec's template, and what is waited for or wrong.
+fn wide(rollout: &Rollout, now: Timestamp) -> [Text; 3] {
+    let template = rollout.spec.template.as_ref();
+    let containers = template.and_then(|template| template.pointer("/spec/containers")?.as_array());
+    let images = containers.into_iter().flatten().filter_map(|container| container.get("image")?.as_str());
+    let waiting = rollout.status.as_ref().and_then(|status| status.waiting.as_ref());
+    let message = waiting.map_or_else(|| standing(rollout).message, |waiting| waiting.message.clone());
+    // One line a Rollout, whatever the message is.
+    let message = message.lines().next().unwrap_or_default().to_owned();
+    [
+        age(rollout.metadata.creation_timestamp.as_ref(), now).into(),
+        images.collect::<Vec<_>>().join(",").into(),
+        message.into(),
+    ]
 }
 
 fn row(rollout: &Rollout) -> Vec<Text> {

@@ -7,6 +7,7 @@ pub mod age;
 pub mod analysis;
 pub mod forecast;
 pub mod images;
+pub mod lint;
 pub mod list;
 pub mod paint;
 pub mod pod;
@@ -20,3 +21,13 @@ pub mod weight;
 
 pub use paint::Palette;
 pub use scene::Scene;
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What fits a screen.
+    #[default]
+    Normal,
+    /// More columns, or more in them.
+    Wide,
+}

@@ -1,5 +1,6 @@
 //! A pod as a line: the state that `kubectl get pods` shows.
 
+use super::Detail;
 use super::paint::{Icon, State};
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 
@@ -9,8 +10,8 @@ pub(crate) fn state(pod: &Pod) -> State {
     State::new(icon(&word), word)
 }
 
-/// How many of its containers are ready, and how often they were restarted.
-pub(crate) fn info(pod: &Pod) -> String {
+/// How many of its containers are ready, and how often they were restarted; in detail also where it runs.
+pub(crate) fn info(pod: &Pod, detail: Detail) -> String {
     let statuses = containers(pod);
     let ready = statuses.iter().filter(|status| status.ready && is_running(status)).count();
     let total = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
@@ -20,7 +21,19 @@ pub(crate) fn info(pod: &Pod) -> String {
     };
     let restarts = if restarts > 0 { format!(",restarts:{restarts}") } else { String::new() };
     let ready = if initialising(pod).is_some() { 0 } else { ready };
-    format!("ready:{ready}/{total}{restarts}")
+    let place = match detail {
+        Detail::Normal => String::new(),
+        Detail::Wide => place(pod),
+    };
+    format!("ready:{ready}/{total}{restarts}{place}")
+}
+
+/// Its node and its address, as far as it has them.
+fn place(pod: &Pod) -> String {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
+    let parts = [("node", node), ("ip", address)];
+    parts.iter().filter_map(|(key, value)| Some(format!(",{key}:{}", (*value)?))).collect()
 }
 
 fn word(pod: &Pod) -> String {
@@ -128,7 +141,7 @@ mod tests {
     fn seen(metadata: Value, spec: Value, status: Value) -> String {
         let pod = json!({ "metadata": metadata, "spec": spec, "status": status });
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        format!("{} {}", state(&pod).word, info(&pod))
+        format!("{} {}", state(&pod).word, info(&pod, Detail::Normal))
     }
 
     fn container(name: &str, ready: bool, restarts: i32, state: Value) -> Value {

@@ -1,5 +1,6 @@
 //! A Rollout with everything below it.
 
+use super::Detail;
 use super::images::images;
 use super::paint::{Icon, Palette, State, Text};
 use super::replica_set::{Roles, Tag};
@@ -17,9 +18,9 @@ const LABEL_WIDTH: usize = 17;
 
 /// The whole view: header, tree, and what is waited for.
 #[must_use]
-pub fn view(scene: &Scene, palette: Palette, now: Timestamp) -> String {
+pub fn view(scene: &Scene, detail: Detail, palette: Palette, now: Timestamp) -> String {
     let header = header(scene, palette);
-    let tree = tree(scene, palette, now);
+    let tree = tree(scene, detail, palette, now);
     let footer = waiting::footer(&scene.rollout, now);
     format!("{header}\n{tree}{footer}")
 }

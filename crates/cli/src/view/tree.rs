@@ -1,5 +1,6 @@
 //! The tree: a Rollout, its revisions, and what belongs to each.
 
+use super::Detail;
 use super::age::age;
 use super::analysis;
 use super::paint::{Palette, State, Text};
@@ -29,10 +30,10 @@ pub(crate) struct Node {
 
 /// The table with the tree of a Rollout.
 #[must_use]
-pub fn tree(scene: &Scene, palette: Palette, now: Timestamp) -> String {
+pub fn tree(scene: &Scene, detail: Detail, palette: Palette, now: Timestamp) -> String {
     let header = ["NAME", "KIND", "STATUS", "AGE", "INFO"];
     let mut rows = vec![header.map(Text::from).to_vec()];
-    push_rows(&root(scene, now), "", "", now, &mut rows);
+    push_rows(&Drawn { scene, detail, now }.root(), "", "", now, &mut rows);
     table(&rows, palette)
 }
 
@@ -51,44 +52,106 @@ fn push_rows(node: &Node, prefix: &str, below: &str, now: Timestamp, rows: &mut 
     }
 }
 
-fn root(scene: &Scene, now: Timestamp) -> Node {
-    let metadata = &scene.rollout.metadata;
-    let uid = metadata.uid.as_ref();
-    let roles = Roles::of(&scene.rollout);
-    let sets: Vec<_> = scene.replica_sets.iter().filter(|set| is_owned(&set.metadata, uid)).collect();
-    let runs: Vec<_> = scene.analysis_runs.iter().filter(|run| is_owned(&run.metadata, uid)).collect();
-    let experiments: Vec<_> = scene.experiments.iter().filter(|one| is_owned(&one.metadata, uid)).collect();
-    let metadatas = sets.iter().map(|set| &set.metadata);
-    let metadatas = metadatas.chain(runs.iter().map(|run| &run.metadata));
-    let metadatas = metadatas.chain(experiments.iter().map(|experiment| &experiment.metadata));
-    let revisions: BTreeSet<_> = metadatas.map(|metadata| Reverse(revision(metadata))).collect();
-    let children = revisions.into_iter().map(|Reverse(number)| {
-        let of_revision = |metadata: &ObjectMeta| revision(metadata) == number;
-        let sets = sorted(&sets, of_revision, |set| &set.metadata);
-        let mut below: Vec<Node> =
-            sets.into_iter().map(|set| set_node(set, Some(&roles), scene, now)).collect();
-        let experiments = sorted(&experiments, of_revision, |experiment| &experiment.metadata);
-        below.extend(experiments.into_iter().map(|one| experiment_node(one, scene, now)));
-        let runs = sorted(&runs, of_revision, |run| &run.metadata);
-        below.extend(runs.into_iter().map(run_node));
+/// What is drawn, and how.
+struct Drawn<'a> {
+    scene: &'a Scene,
+    detail: Detail,
+    now: Timestamp,
+}
+
+impl Drawn<'_> {
+    fn root(&self) -> Node {
+        let scene = self.scene;
+        let metadata = &scene.rollout.metadata;
+        let uid = metadata.uid.as_ref();
+        let roles = Roles::of(&scene.rollout);
+        let sets: Vec<_> = scene.replica_sets.iter().filter(|set| is_owned(&set.metadata, uid)).collect();
+        let runs: Vec<_> = scene.analysis_runs.iter().filter(|run| is_owned(&run.metadata, uid)).collect();
+        let experiments: Vec<_> =
+            scene.experiments.iter().filter(|one| is_owned(&one.metadata, uid)).collect();
+        let metadatas = sets.iter().map(|set| &set.metadata);
+        let metadatas = metadatas.chain(runs.iter().map(|run| &run.metadata));
+        let metadatas = metadatas.chain(experiments.iter().map(|experiment| &experiment.metadata));
+        let revisions: BTreeSet<_> = metadatas.map(|metadata| Reverse(revision(metadata))).collect();
+        let children = revisions.into_iter().map(|Reverse(number)| {
+            let of_revision = |metadata: &ObjectMeta| revision(metadata) == number;
+            let sets = sorted(&sets, of_revision, |set| &set.metadata);
+            let mut below: Vec<Node> = sets.into_iter().map(|set| self.set_node(set, Some(&roles))).collect();
+            let experiments = sorted(&experiments, of_revision, |experiment| &experiment.metadata);
+            below.extend(experiments.into_iter().map(|one| self.experiment_node(one)));
+            let runs = sorted(&runs, of_revision, |run| &run.metadata);
+            below.extend(runs.into_iter().map(run_node));
+            Node {
+                sign: "#",
+                name: format!("revision:{number}").into(),
+                kind: "",
+                state: None,
+                since: None,
+                info: Text::default(),
+                children: below,
+            }
+        });
         Node {
-            sign: "#",
-            name: format!("revision:{number}").into(),
-            kind: "",
-            state: None,
-            since: None,
+            sign: "⟳",
+            name: name(metadata).into(),
+            kind: "Rollout",
+            state: Some(rollout::state(&scene.rollout)),
+            since: Some(metadata.creation_timestamp.clone()),
             info: Text::default(),
-            children: below,
+            children: children.collect(),
         }
-    });
-    Node {
-        sign: "⟳",
-        name: name(metadata).into(),
-        kind: "Rollout",
-        state: Some(rollout::state(&scene.rollout)),
-        since: Some(metadata.creation_timestamp.clone()),
-        info: Text::default(),
-        children: children.collect(),
+    }
+
+    fn set_node(&self, set: &ReplicaSet, roles: Option<&Roles>) -> Node {
+        let scene = self.scene;
+        let uid = set.metadata.uid.as_ref();
+        let pods: Vec<_> = scene.pods.iter().filter(|pod| is_owned(&pod.metadata, uid)).collect();
+        let pods = sorted(&pods, |_| true, |pod| &pod.metadata);
+        let tags = roles.map(|roles| roles.tags(set)).unwrap_or_default();
+        let tone = tags.last().map(|tag| tag.tone()).unwrap_or_default();
+        Node {
+            sign: "⧉",
+            name: Text::toned(name(&set.metadata), tone),
+            kind: "ReplicaSet",
+            state: Some(replica_set::state(set)),
+            since: Some(set.metadata.creation_timestamp.clone()),
+            info: replica_set::info(set, &tags, self.now),
+            children: pods
+                .into_iter()
+                .map(|pod| Node {
+                    sign: "□",
+                    name: name(&pod.metadata).into(),
+                    kind: "Pod",
+                    state: Some(pod::state(pod)),
+                    since: Some(pod.metadata.creation_timestamp.clone()),
+                    info: pod::info(pod, self.detail).into(),
+                    children: vec![],
+                })
+                .collect(),
+        }
+    }
+
+    fn experiment_node(&self, experiment: &Experiment) -> Node {
+        let scene = self.scene;
+        let uid = experiment.metadata.uid.as_ref();
+        let phase = experiment.status.as_ref().and_then(|status| status.phase);
+        let sets: Vec<_> = scene.replica_sets.iter().filter(|set| is_owned(&set.metadata, uid)).collect();
+        let runs: Vec<_> = scene.analysis_runs.iter().filter(|run| is_owned(&run.metadata, uid)).collect();
+        let sets = sorted(&sets, |_| true, |set| &set.metadata);
+        let runs = sorted(&runs, |_| true, |run| &run.metadata);
+        Node {
+            sign: "Σ",
+            name: Text::toned(name(&experiment.metadata), analysis::tone(phase)),
+            kind: "Experiment",
+            state: Some(analysis::state(phase)),
+            since: Some(experiment.metadata.creation_timestamp.clone()),
+            info: Text::default(),
+            children: sets
+                .into_iter()
+                .map(|set| self.set_node(set, None))
+                .chain(runs.into_iter().map(run_node))
+                .collect(),
+        }
     }
 }
 
@@ -104,56 +167,6 @@ fn sorted<'a, K>(
         (metadata.creation_timestamp.as_ref().map(|time| time.0), name(metadata).to_owned())
     });
     objects
-}
-
-fn set_node(set: &ReplicaSet, roles: Option<&Roles>, scene: &Scene, now: Timestamp) -> Node {
-    let uid = set.metadata.uid.as_ref();
-    let pods: Vec<_> = scene.pods.iter().filter(|pod| is_owned(&pod.metadata, uid)).collect();
-    let pods = sorted(&pods, |_| true, |pod| &pod.metadata);
-    let tags = roles.map(|roles| roles.tags(set)).unwrap_or_default();
-    let tone = tags.last().map(|tag| tag.tone()).unwrap_or_default();
-    Node {
-        sign: "⧉",
-        name: Text::toned(name(&set.metadata), tone),
-        kind: "ReplicaSet",
-        state: Some(replica_set::state(set)),
-        since: Some(set.metadata.creation_timestamp.clone()),
-        info: replica_set::info(set, &tags, now),
-        children: pods
-            .into_iter()
-            .map(|pod| Node {
-                sign: "□",
-                name: name(&pod.metadata).into(),
-                kind: "Pod",
-                state: Some(pod::state(pod)),
-                since: Some(pod.metadata.creation_timestamp.clone()),
-                info: pod::info(pod).into(),
-                children: vec![],
-            })
-            .collect(),
-    }
-}
-
-fn experiment_node(experiment: &Experiment, scene: &Scene, now: Timestamp) -> Node {
-    let uid = experiment.metadata.uid.as_ref();
-    let phase = experiment.status.as_ref().and_then(|status| status.phase);
-    let sets: Vec<_> = scene.replica_sets.iter().filter(|set| is_owned(&set.metadata, uid)).collect();
-    let runs: Vec<_> = scene.analysis_runs.iter().filter(|run| is_owned(&run.metadata, uid)).collect();
-    let sets = sorted(&sets, |_| true, |set| &set.metadata);
-    let runs = sorted(&runs, |_| true, |run| &run.metadata);
-    Node {
-        sign: "Σ",
-        name: Text::toned(name(&experiment.metadata), analysis::tone(phase)),
-        kind: "Experiment",
-        state: Some(analysis::state(phase)),
-        since: Some(experiment.metadata.creation_timestamp.clone()),
-        info: Text::default(),
-        children: sets
-            .into_iter()
-            .map(|set| set_node(set, None, scene, now))
-            .chain(runs.into_iter().map(run_node))
-            .collect(),
-    }
 }
 
 fn run_node(run: &AnalysisRun) -> Node {

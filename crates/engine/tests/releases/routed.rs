@@ -604,6 +604,35 @@ fn a_background_analysis_that_fails_aborts_and_one_that_is_not_needed_ends() {
     assert_eq!(world.phase(), "Healthy");
 }
 
+#[test]
+fn a_run_whose_query_does_not_see_the_canary_is_told_of_once_with_what_it_takes_to_trip_it() {
+    let analysis = json!({"templates": [{"templateName": "rate"}],
+        "args": [{"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}}]});
+    let start = |query: &str| {
+        let mut canary =
+            routed(json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 25}, {"analysis": analysis}]));
+        canary["analysis"] = analysis.clone();
+        let mut world = World::new(spec(4, canary));
+        let metric = json!({"name": "rate", "successCondition": "result >= 0.9",
+            "provider": {"prometheus": {"address": "http://p", "query": query}}});
+        world.add_template("rate", json!({"args": [{"name": "hash", "value": "?"}], "metrics": [metric]}));
+        world.settle();
+        world.release(2);
+        world.settle();
+        world.promote();
+        world.settle_over_time();
+        world.events.retain(|event| event.starts_with("BlindAnalysis: "));
+        world.events
+    };
+    assert_eq!(start("sum(good{hash='{{args.hash}}'}) / sum(all{hash='{{args.hash}}'})"), [] as [String; 0]);
+    let told = start("sum(good) / sum(all)");
+    assert_eq!(told.len(), 2, "once for each run: {told:?}");
+    assert!(told[0].starts_with("BlindAnalysis: Background Analysis Run 'shop-"), "{told:?}");
+    assert!(told[0].contains("failing: 40 % at weight 25, not at all at weight 5"), "{told:?}");
+    assert!(told[1].starts_with("BlindAnalysis: Step Analysis Run 'shop-"), "{told:?}");
+    assert!(told[1].contains("failing: 40 % at weight 25; use"), "{told:?}");
+}
+
 fn template() -> serde_json::Value {
     json!({"metrics": [{"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "errors"}},
         "successCondition": "result < 1"}]})

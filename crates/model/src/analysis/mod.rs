@@ -10,6 +10,7 @@ mod field_path;
 mod metric;
 mod placeholder;
 mod rules;
+mod sight;
 mod substitution;
 mod templates;
 
@@ -19,6 +20,7 @@ mod tests;
 pub use arguments::ArgumentContext;
 pub use metric::{RunProblem, ValidMetric, valid_metrics};
 pub use placeholder::percent_encoded;
+pub use sight::{Bad, BlindMetric, Sight, Tolerance, Versions, blind_metrics};
 pub use templates::reachable;
 
 use crate::{Observed, TemplateKey};

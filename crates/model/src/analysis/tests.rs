@@ -1,4 +1,7 @@
-use super::{AnalysisProblem, ArgumentContext, check_finite, field_path, reachable, resolve, valid_metrics};
+use super::{
+    AnalysisProblem, ArgumentContext, Versions, blind_metrics, check_finite, field_path, reachable, resolve,
+    valid_metrics,
+};
 use crate::{Observed, TemplateKey};
 use headgate_api::{AnalysisRunSpec, AnalysisTemplateSpec, RolloutAnalysis};
 use serde_json::{Value, json};
@@ -281,4 +284,89 @@ fn a_spec_that_was_resolved_is_one_that_can_be_run() {
     let spec = resolved(mended, &templates).unwrap();
     let metric = valid_metrics(&spec).unwrap().remove(0);
     assert_eq!((metric.count, metric.interval), (Some(2), Some(jiff::SignedDuration::from_secs(5))));
+}
+
+/// What is said of one metric with these fields, in an analysis with one argument `a`.
+fn blindness(metric: Value, argument: Value, weights: &[i32]) -> Option<String> {
+    let mut metric = metric;
+    metric["name"] = json!("rate");
+    let query = metric["query"].take();
+    metric.as_object_mut().unwrap().remove("query");
+    metric["provider"] = json!({"prometheus": {"address": "http://canary/", "query": query}});
+    let templates = templates([(namespaced("t"), json!({"args": [{"name": "a"}], "metrics": [metric]}))]);
+    let mut argument = argument;
+    argument["name"] = json!("a");
+    let analysis = analysis(json!({"templates": [{"templateName": "t"}], "args": [argument]}));
+    let rollout = rollout();
+    let versions =
+        Versions { canary_service: Some("shop"), stable_service: Some("shop-stable"), rollout: &rollout };
+    let blind = blind_metrics(&analysis, &templates, &versions).unwrap();
+    blind.first().map(|metric| metric.message(weights, 100))
+}
+
+#[test]
+fn a_query_that_something_ties_to_the_canary_is_not_blind() {
+    let with = |argument: Value, query: &str| {
+        blindness(json!({"query": query, "successCondition": "result >= 0.95"}), argument, &[5])
+    };
+    let value = json!({"value": "v"});
+    let latest = json!({"valueFrom": {"podTemplateHashValue": "Latest"}});
+    let field = |path: &str| json!({"valueFrom": {"fieldRef": {"fieldPath": path}}});
+    assert_eq!(with(latest.clone(), "x{hash=\"{{args.a}}\"}"), None);
+    assert_eq!(with(field("status.currentPodHash"), "x{hash=\"{{args.a}}\"}"), None);
+    assert_eq!(with(field("spec.template.spec.containers[0].image"), "x{image=\"{{args.a}}\"}"), None);
+    assert_eq!(with(value.clone(), "x{service=\"shop\"}"), None);
+    assert_eq!(with(value.clone(), "x{track=\"canary\"}"), None);
+    // An argument that is given and not used ties nothing; neither does the name of the stable Service.
+    assert!(with(latest, "x").unwrap().contains("does not tell canary and stable apart"));
+    for query in ["x{service=\"shop-stable\"}", "x{hash=\"{{args.a}}\"}"] {
+        let stable = json!({"valueFrom": {"podTemplateHashValue": "Stable"}});
+        assert!(with(stable, query).unwrap().contains("looks at the stable version only"), "{query}");
+    }
+    assert!(with(field("metadata.labels['env']"), "x{env=\"{{args.a}}\"}").is_some());
+}
+
+#[test]
+fn how_bad_the_canary_must_be_is_derived_from_weight_and_condition() {
+    let rate = "sum(rate(e[1m])) / sum(rate(r[1m]))";
+    let said = |metric: Value, weights: &[i32]| blindness(metric, json!({"value": "v"}), weights).unwrap();
+    assert_eq!(
+        said(json!({"query": rate, "successCondition": "result[0] >= 0.95"}), &[5, 10, 40]),
+        "metric \"rate\" does not tell canary and stable apart. Beside a good stable version the canary trips it only \
+         with more than this part of its requests failing: 50 % at weight 10, 12.5 % at weight 40, not at all at weight \
+         5; use an argument with podTemplateHashValue: Latest, or the canary Service, in its query"
+    );
+    let at_20 = |metric: Value| {
+        let text = said(metric, &[20]);
+        let needs = text.split_once("requests ").map(|(_, rest)| rest.split(';').next().unwrap().to_owned());
+        needs.unwrap_or_default()
+    };
+    let fail = |share: &str| format!("failing: {share} % at weight 20");
+    assert_eq!(at_20(json!({"query": rate, "successCondition": "result < 0.01"})), fail("5"));
+    assert_eq!(at_20(json!({"query": rate, "failureCondition": "asFloat(result) > 0.02"})), fail("10"));
+    assert_eq!(
+        at_20(
+            json!({"query": rate, "failureCondition": "result < 0.9", "successCondition": "result > 0.99"})
+        ),
+        fail("50"),
+        "only the failure condition fails a measurement when both are written"
+    );
+    assert_eq!(
+        at_20(json!({"query": format!("100 * {rate}"), "successCondition": "result >= 99"})),
+        fail("5")
+    );
+    assert_eq!(
+        at_20(
+            json!({"query": "histogram_quantile(0.95, sum by (le) (rate(d_bucket[1m])))", "successCondition": "result <= 0.5"})
+        ),
+        "slower than 0.5: 25 % at weight 20"
+    );
+    // No share of requests, or no plain comparison: nothing can be said.
+    for metric in [
+        json!({"query": "sum(errors)", "successCondition": "result < 0.1"}),
+        json!({"query": rate, "successCondition": "len(result) > 0 && result[0] >= 0.95"}),
+        json!({"query": rate}),
+    ] {
+        assert_eq!(at_20(metric), "");
+    }
 }

@@ -1,0 +1,190 @@
+//! A Rollout, and what it names among the same files.
+
+use super::{Around, Notes, text};
+use headgate_api::{RolloutAnalysis, labels};
+use headgate_model::analysis::{ArgumentContext, Versions, blind_metrics, check_finite, reachable, resolve};
+use headgate_model::spec::{Canary, RolloutSpec, Step};
+use headgate_model::template::check_template;
+use headgate_model::{
+    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, selector, total_weight,
+    validate,
+};
+use serde_json::{Value, json};
+
+const CANARY: &str = "spec.strategy.canary";
+
+/// Checks a Rollout.
+pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
+    let Some(written) = rollout.get("spec") else { return };
+    let spec = match validate(written) {
+        Ok(spec) => spec,
+        // A wrong type is said already, in other words.
+        Err(problem) if notes.has_errors_below(&problem.field) => return,
+        Err(problem) => return notes.error(problem.field, problem.problem),
+    };
+    if let Err(problem) = check_template(&spec.template) {
+        let field = format!("spec.template{}", problem.path);
+        if !notes.has_errors_below(&field) {
+            notes.error(field, format!("Invalid value: {} is not {}", problem.found, problem.wanted));
+        }
+    }
+    let one = One { rollout, spec: &spec, around };
+    for (key, service) in
+        [("canaryService", &spec.canary.canary_service), ("stableService", &spec.canary.stable_service)]
+    {
+        if let Some(name) = service {
+            one.service(&format!("{CANARY}.{key}"), name, notes);
+        }
+    }
+    one.routes(notes);
+    for (index, step) in spec.canary.steps.iter().enumerate() {
+        if let Step::Analysis(analysis) = step {
+            let place = Place { field: format!("{CANARY}.steps[{index}].analysis"), ends: Ends::ByItself };
+            one.analysis(analysis, &place, &[spec.canary.weight_at(index)], notes);
+        }
+    }
+    if let Some(background) = &spec.canary.background {
+        let place = Place { field: format!("{CANARY}.analysis"), ends: Ends::WithRelease };
+        one.analysis(
+            &background.analysis,
+            &place,
+            &spec.canary.weights_from(background.starting_step),
+            notes,
+        );
+    }
+}
+
+struct One<'a> {
+    rollout: &'a Value,
+    spec: &'a RolloutSpec,
+    around: &'a Around<'a>,
+}
+
+/// Where an analysis is written.
+struct Place {
+    field: String,
+    ends: Ends,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    ByItself,
+    WithRelease,
+}
+
+impl One<'_> {
+    fn namespace(&self) -> &str {
+        self.around.namespace_of(self.rollout)
+    }
+
+    fn canary(&self) -> &Canary {
+        &self.spec.canary
+    }
+
+    fn service(&self, field: &str, name: &str, notes: &mut Notes) {
+        let Some(service) = self.around.find("", "Service", self.namespace(), name) else {
+            return notes.warning(field, not_given("Service", name));
+        };
+        let view = ServiceView {
+            selector: selector::string_map(service.pointer("/spec/selector")),
+            managed_by: service
+                .pointer("/metadata/annotations")
+                .and_then(|annotations| annotations.get(labels::MANAGED_BY_ROLLOUTS)?.as_str())
+                .map(str::to_owned),
+        };
+        if let Err(problem) = view.check_fits(name, text(self.rollout, "/metadata/name"), &self.spec.template)
+        {
+            notes.error(field, problem);
+        }
+    }
+
+    /// The routes, as their routers see them.
+    fn routes(&self, notes: &mut Notes) {
+        let routers = self.canary().routing.iter().flat_map(|routing| &routing.routers);
+        for (name, config) in routers {
+            let Some(router) = headgate_traffic::router(name) else { continue };
+            let config = RouterConfig {
+                router: router.name(),
+                namespace: self.namespace().to_owned(),
+                rollout: text(self.rollout, "/metadata/name").to_owned(),
+                uid: text(self.rollout, "/metadata/uid").to_owned(),
+                total: total_weight(
+                    self.rollout.pointer("/spec/strategy/canary/trafficRouting").unwrap_or(&Value::Null),
+                ),
+                canary_service: self.canary().canary_service.clone(),
+                stable_service: self.canary().stable_service.clone(),
+                config: config.clone(),
+            };
+            let seen = router.references(&config).and_then(|keys| {
+                let objects = keys.into_iter().map(|key| (key.clone(), self.observed(&key))).collect();
+                router.observe(&config, &objects).map(drop)
+            });
+            match seen {
+                Ok(()) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => {}
+                Err(RouterProblem::Missing { object, field, .. }) => {
+                    notes.warning(field, not_given(object.kind.kind, &object.name));
+                }
+                Err(RouterProblem::Invalid { field, message }) => {
+                    notes.error(field, format!("Invalid value: {message}"));
+                }
+            }
+        }
+    }
+
+    fn observed(&self, key: &ObjectKey) -> Observed<Value> {
+        let found = self.around.find(key.kind.group, key.kind.kind, &key.namespace, &key.name);
+        found.map_or(Observed::Absent, |object| Observed::Present(object.clone()))
+    }
+
+    fn analysis(&self, analysis: &RolloutAnalysis, place: &Place, weights: &[i32], notes: &mut Notes) {
+        let field = format!("{}.templates", place.field);
+        let templates = self.around.templates(self.namespace());
+        let reached = reachable(analysis, &templates);
+        let mut is_complete = true;
+        for key in reached.iter().filter(|key| !matches!(templates.get(key), Some(Observed::Present(_)))) {
+            is_complete = false;
+            // One that is there and can't be read has findings of its own.
+            if !templates.contains_key(key) {
+                let (kind, name) = match key {
+                    TemplateKey::Namespaced(name) => ("AnalysisTemplate", name),
+                    TemplateKey::Cluster(name) => ("ClusterAnalysisTemplate", name),
+                };
+                notes.warning(field.as_str(), not_given(kind, name));
+            }
+        }
+        if !is_complete {
+            return;
+        }
+        let rollout = self.with_status();
+        let context = ArgumentContext { stable_hash: "stable", latest_hash: "latest", rollout: &rollout };
+        let resolved = resolve(analysis, &templates, &context).and_then(|spec| match place.ends {
+            Ends::ByItself => check_finite(&spec),
+            Ends::WithRelease => Ok(()),
+        });
+        if let Err(problem) = resolved {
+            return notes.error(field, problem.to_string());
+        }
+        let versions = Versions {
+            canary_service: self.canary().canary_service.as_deref(),
+            stable_service: self.canary().stable_service.as_deref(),
+            rollout: &rollout,
+        };
+        for blind in blind_metrics(analysis, &templates, &versions).unwrap_or_default() {
+            notes.warning(field.as_str(), blind.message(weights, self.canary().total()));
+        }
+    }
+
+    /// The Rollout as it is once a release has begun: arguments may refer to its status.
+    fn with_status(&self) -> Value {
+        let mut rollout = self.rollout.clone();
+        if let Some(fields) = rollout.as_object_mut() {
+            let hashes = json!({ "stableRS": "stable", "currentPodHash": "latest" });
+            fields.insert("status".to_owned(), hashes);
+        }
+        rollout
+    }
+}
+
+fn not_given(kind: &str, name: &str) -> String {
+    format!("{kind} {name:?} is not among the files: if the cluster does not have it, no release begins")
+}
