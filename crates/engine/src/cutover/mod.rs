@@ -164,6 +164,11 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         }
         return;
     }
+    let before = record.canary.as_ref().and_then(|canary| canary.weights.clone());
+    if before.is_some() && is_forgotten(scene, record) {
+        // Also while the routes cannot be read: the next decision will seem to remember.
+        memory(record).weight_lowered_at = stored(scene.now);
+    }
     let Some(shown) = observed_canary_max(scene) else { return };
     let canary = &scene.spec.canary;
     let destination = |weight, service: &Option<String>, hash: &str| WeightDestination {
@@ -178,12 +183,9 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         additional: Vec::new(),
         verified: confirmed.reduce(|all, one| all && one),
     };
-    let before = record.canary.as_ref().and_then(|canary| canary.weights.as_ref());
     let has_followed =
         |before: &TrafficWeights| before.verified == Some(false) && weights.verified != Some(false);
-    if before.is_some_and(|before| {
-        before.canary.weight != shown || has_followed(before) || is_forgotten(scene, record)
-    }) {
+    if before.is_some_and(|before| before.canary.weight != shown || has_followed(&before)) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);

@@ -418,6 +418,27 @@ fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_
 }
 
 #[test]
+fn who_remembers_nothing_and_cannot_read_the_route_at_first_counts_the_drain_time_all_the_same() {
+    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.pass(20);
+    world.snapshot.rollout.status.headgate = None;
+    world.hide_route(1, true);
+    world.settle();
+    world.pass(1);
+    world.hide_route(1, false);
+    world.settle();
+    world.pass(28);
+    world.settle();
+    assert_eq!(world.pods(2), 3, "the weight may have been lowered just before");
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(2), 1);
+}
+
+#[test]
 fn a_canary_keeps_the_pods_for_the_share_that_stable_cannot_take_back_yet() {
     let steps = json!([{"setWeight": 75}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));
