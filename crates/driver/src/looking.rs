@@ -41,9 +41,13 @@ impl RolloutTask {
         match context.looked(target, seen, reply) {
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
-            // We may not read it, so our watch cannot either: it is unknown, and the others go on.
-            Outcome::Refused(_) if is_foreign(target.resource) => {
-                context.store.unknown(target);
+            // We may not read it, so our watch cannot either: it is unknown, and the others go on. A server that is busy says
+            // nothing of it: what we know of our own writes stays, unless just that is in doubt.
+            Outcome::Refused(refusal) if is_foreign(target.resource) => {
+                let is_proof_wanted = matches!(self.stage, Stage::Looking(Proves::All));
+                if is_proof_wanted || refusal.class != FailureClass::Transient {
+                    context.store.unknown(target);
+                }
                 context.unread.push(target.clone());
             }
             Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
