@@ -4,6 +4,7 @@ use crate::shared;
 use anyhow::{Context, ensure};
 use headgate_e2e::Cluster;
 use headgate_e2e::audit::{AuditLog, Write};
+use headgate_e2e::door::Door;
 use headgate_e2e::install::NAMESPACE as CONTROLLER_NAMESPACE;
 use headgate_e2e::plugin::plugin;
 use headgate_e2e::shop::Manifests;
@@ -13,16 +14,24 @@ use std::time::Duration;
 
 const NAMESPACE: &str = "e2e-quiet";
 const USER: &str = "system:serviceaccount:headgate-system:headgate";
-/// Each way to be settled, and how many Rollouts are settled so.
-const FLEET: [(Settled, usize); 5] = [
-    (Settled::Empty, 10),
-    (Settled::Healthy, 4),
-    (Settled::Routed, 2),
-    (Settled::Paused, 2),
-    (Settled::Aborted, 2),
+/// Each way to be settled, through which router, and how many Rollouts are settled so.
+const FLEET: [(Settled, Option<Door>, usize); 12] = [
+    (Settled::Empty, None, 8),
+    (Settled::Healthy, None, 2),
+    (Settled::Healthy, Some(Door::Istio), 1),
+    (Settled::Healthy, Some(Door::Nginx), 1),
+    (Settled::Healthy, Some(Door::Gateway), 1),
+    (Settled::Paused, None, 1),
+    (Settled::Paused, Some(Door::Istio), 1),
+    (Settled::Paused, Some(Door::Nginx), 1),
+    (Settled::Paused, Some(Door::Gateway), 1),
+    (Settled::Aborted, Some(Door::Istio), 1),
+    (Settled::Aborted, Some(Door::Nginx), 1),
+    (Settled::Aborted, Some(Door::Gateway), 1),
 ];
-/// Nothing was written for so long: the last words about what was done before are written.
-const CALM: SignedDuration = SignedDuration::from_secs(10);
+/// Nothing was written for so long: the last words about what was done before are written. The pods of an aborted
+/// version stay for 15 s.
+const CALM: SignedDuration = SignedDuration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settled {
@@ -30,8 +39,6 @@ enum Settled {
     Empty,
     /// Healthy with one.
     Healthy,
-    /// Healthy, with Services and a VirtualService.
-    Routed,
     /// In the middle of a release, until somebody promotes it.
     Paused,
     /// Back at the old version.
@@ -41,7 +48,7 @@ enum Settled {
 impl Settled {
     fn phase(self) -> &'static str {
         match self {
-            Self::Empty | Self::Healthy | Self::Routed => "Healthy",
+            Self::Empty | Self::Healthy => "Healthy",
             Self::Paused => "Paused",
             Self::Aborted => "Degraded",
         }
@@ -52,17 +59,15 @@ impl Settled {
     }
 
     /// The example with names of its own.
-    fn manifests(self, name: &str) -> anyhow::Result<Vec<Value>> {
+    fn manifests(self, door: Option<Door>, name: &str) -> anyhow::Result<Vec<Value>> {
         let steps = json!([{ "setWeight": 50 }, { "pause": {} }]);
-        let mut manifests = match self {
-            Self::Routed => Manifests::example(name)?,
-            _ => Manifests::plain(name, &steps)?,
+        let mut manifests = match door {
+            Some(door) => Manifests::through(door, name)?,
+            None => Manifests::plain(name, &steps)?,
         };
-        manifests.take("AnalysisTemplate");
-        manifests.change("Rollout", |rollout| {
+        manifests.without_analysis().change("Rollout", |rollout| {
             let spec = &mut rollout["spec"];
             spec["replicas"] = json!(i32::from(self != Self::Empty));
-            spec["strategy"]["canary"]["analysis"] = Value::Null;
             spec["strategy"]["canary"]["steps"] = steps.clone();
         });
         // Everything in the example is called shop, or something with it.
@@ -72,9 +77,10 @@ impl Settled {
 }
 
 /// The Rollouts by name.
-fn fleet() -> impl Iterator<Item = (String, Settled)> {
-    let kinds = FLEET.into_iter().flat_map(|(settled, count)| std::iter::repeat_n(settled, count));
-    kinds.enumerate().map(|(number, settled)| (format!("quiet-{number:02}"), settled))
+fn fleet() -> impl Iterator<Item = (String, Settled, Option<Door>)> {
+    let kinds =
+        FLEET.into_iter().flat_map(|(settled, door, count)| std::iter::repeat_n((settled, door), count));
+    kinds.enumerate().map(|(number, (settled, door))| (format!("quiet-{number:02}"), settled, door))
 }
 
 /// One minute; five when `cargo xtask e2e --long` asks for it.
@@ -113,28 +119,28 @@ async fn twenty_settled_rollouts_cause_no_write_but_the_leaders_own_lease() -> a
 async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.fresh_namespace(NAMESPACE).await?;
     let mut objects = Vec::new();
-    for (name, settled) in fleet() {
-        objects.extend(settled.manifests(&name)?);
+    for (name, settled, door) in fleet() {
+        objects.extend(settled.manifests(door, &name)?);
     }
     ensure!(fleet().count() == 20);
     cluster.apply(NAMESPACE, &objects).await?;
-    for (name, _) in fleet() {
+    for (name, ..) in fleet() {
         await_phase(cluster, &name, "Healthy").await?;
     }
-    for (name, _) in fleet().filter(|(_, settled)| settled.is_released()) {
+    for (name, ..) in fleet().filter(|(_, settled, _)| settled.is_released()) {
         let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/env/0/value", "value": "v2" }]);
         let patch = patch.to_string();
         let arguments = ["patch", "rollout", &name, "-n", NAMESPACE, "--type=json", "--patch", &patch];
         cluster.kubectl(&arguments).await?;
     }
-    for (name, settled) in fleet().filter(|(_, settled)| settled.is_released()) {
+    for (name, settled, _) in fleet().filter(|(_, settled, _)| settled.is_released()) {
         await_phase(cluster, &name, "Paused").await?;
         if settled == Settled::Aborted {
             let run = plugin(cluster, NAMESPACE, &["abort", &name]).await?;
             ensure!(run.code == 0, "{run:?}");
         }
     }
-    for (name, settled) in fleet() {
+    for (name, settled, _) in fleet() {
         await_phase(cluster, &name, settled.phase()).await?;
     }
     Ok(())
