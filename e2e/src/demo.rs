@@ -61,7 +61,10 @@ pub async fn run(cluster: &Cluster) -> anyhow::Result<Verdict> {
 }
 
 /// Traffic that counts begins when the gateway has learned the route: before that, nobody was promised an answer.
-async fn start_traffic(shop: &Shop) -> anyhow::Result<Load> {
+///
+/// # Errors
+/// When version `v1` does not answer through the gateway within 30 s.
+pub async fn start_traffic(shop: &Shop) -> anyhow::Result<Load> {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut tick = tokio::time::interval(Duration::from_millis(250));
     loop {
