@@ -25,7 +25,7 @@ lint:
 unit:
     cargo xtask unit
 
-# The tests on a real cluster; a filter may follow.
+# The tests on a real cluster; a filter may follow. With --long: minutes where CI watches for one.
 e2e *ARGS:
     cargo xtask e2e {{ARGS}}
 

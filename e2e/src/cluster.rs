@@ -22,7 +22,7 @@ pub enum Where {
     Existing(Existing),
 }
 
-/// A cluster that exists, with Istio, and with the images of the tests in its reach.
+/// A cluster that exists, with Istio and Traefik, and with the images of the tests in its reach.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Existing {
     /// Use the cluster of this context of your kubeconfig instead of a lab
@@ -31,6 +31,9 @@ pub struct Existing {
     /// With --context: where its Istio gateway is reached, such as http://10.0.0.7
     #[arg(long, env = "HEADGATE_GATEWAY", requires = "context")]
     pub gateway: Option<String>,
+    /// With --context: where its Traefik is reached, such as http://10.0.0.7:8000
+    #[arg(long, env = "HEADGATE_TRAEFIK", requires = "context")]
+    pub traefik: Option<String>,
     /// With --context: where its Prometheus is reached, such as http://10.0.0.8:9090
     #[arg(long, env = "HEADGATE_PROMETHEUS", requires = "context")]
     pub prometheus: Option<String>,
@@ -57,6 +60,7 @@ impl Cluster {
             None => Where::Existing(Existing {
                 context: Some(variable("HEADGATE_CONTEXT").context("set HEADGATE_LAB or HEADGATE_CONTEXT")?),
                 gateway: variable("HEADGATE_GATEWAY"),
+                traefik: variable("HEADGATE_TRAEFIK"),
                 prometheus: variable("HEADGATE_PROMETHEUS"),
             }),
         };
@@ -101,6 +105,20 @@ impl Cluster {
             Where::Lab(name) => Ok(Lab::attach(name)?.gateway_url()),
             Where::Existing(existing) => {
                 existing.gateway.clone().context("say where the gateway is: HEADGATE_GATEWAY")
+            }
+        }
+    }
+
+    /// Where Traefik is reached: it serves Ingresses of the class `nginx`, and routes of the Gateway `traefik` in the
+    /// namespace `traefik`.
+    ///
+    /// # Errors
+    /// When nobody said so.
+    pub fn traefik_url(&self) -> anyhow::Result<String> {
+        match &self.place {
+            Where::Lab(name) => Ok(Lab::attach(name)?.traefik_url()),
+            Where::Existing(existing) => {
+                existing.traefik.clone().context("say where Traefik is: HEADGATE_TRAEFIK")
             }
         }
     }
@@ -153,6 +171,16 @@ impl Cluster {
         let mut command = self.command("kubectl")?;
         command.args(["apply", "--namespace", namespace, "--filename", "-"]);
         feed(&mut command, &list.to_string()).await.map(|_| ())
+    }
+
+    /// `kubectl ARGS… --filename -` with one object.
+    ///
+    /// # Errors
+    /// When kubectl refuses, with what it said.
+    pub async fn feed(&self, arguments: &[&str], object: &Value) -> anyhow::Result<()> {
+        let mut command = self.command("kubectl")?;
+        command.args(arguments).args(["--filename", "-"]);
+        feed(&mut command, &object.to_string()).await.map(|_| ())
     }
 
     /// Asks the API server whether it would take the objects, without unknown fields, and changes nothing.
@@ -265,6 +293,8 @@ fn resource(kind: &str) -> ApiResource {
         }
         "ReplicaSet" | "Deployment" => ("apps", "v1"),
         "VirtualService" | "Gateway" => ("networking.istio.io", "v1"),
+        "HTTPRoute" => ("gateway.networking.k8s.io", "v1"),
+        "Ingress" => ("networking.k8s.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         "Job" => ("batch", "v1"),
         _ => ("", "v1"),

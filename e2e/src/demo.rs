@@ -1,18 +1,21 @@
 //! A good release to the end and a bad one into its abort, with live traffic, shown as it happens.
 
 mod screen;
+mod trouble;
 mod verdict;
 
 use crate::cluster::Cluster;
+use crate::door::Door;
 use crate::install;
 use crate::load::{Load, LoadOptions};
 use crate::prometheus::Prometheus;
 use crate::shop::{Manifests, Shop};
 use anyhow::bail;
 use screen::{Moment, Screen};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-pub use verdict::{Sighting, Verdict};
+pub use trouble::Trouble;
+pub use verdict::{Bad, Sighting, Verdict};
 
 /// The namespace of the demo, and the beginning of its host.
 pub const NAMESPACE: &str = "demo";
@@ -25,6 +28,22 @@ const WINDOW: Duration = Duration::from_secs(5);
 
 /// The alert must fire this soon after the abort.
 const ALERT_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub struct Programme {
+    /// The router that requests come through.
+    pub door: Door,
+    /// The bad releases, one after the other.
+    pub troubles: Vec<Trouble>,
+}
+
+impl Default for Programme {
+    /// Through Istio, with errors.
+    fn default() -> Self {
+        Self { door: Door::Istio, troubles: vec![Trouble::Errors] }
+    }
+}
 
 /// Everything that the acts of the demo need.
 struct Stage {
@@ -39,19 +58,23 @@ struct Stage {
 ///
 /// # Errors
 /// When the cluster cannot be handled at all.
-pub async fn run(cluster: &Cluster) -> anyhow::Result<Verdict> {
+pub async fn run(cluster: &Cluster, programme: &Programme) -> anyhow::Result<Verdict> {
     let screen = Screen::default();
     screen.act("Headgate is installed with its chart, as users install it");
     install::headgate(cluster).await?;
 
-    screen.act("docs/examples/canary-istio is applied: a Rollout, two Services, a VirtualService, two AnalysisTemplates");
-    let shop = Shop::open(cluster, NAMESPACE, &Manifests::example(NAMESPACE)?).await?;
-    let load = start_traffic(&shop).await?;
-    screen.note(&format!("steady traffic through the gateway: {RATE} requests a second"));
+    let example = programme.door.example();
+    screen.act(&format!(
+        "docs/examples/{example} is applied: a Rollout, two Services, a route, two AnalysisTemplates"
+    ));
+    let shop = Shop::open(cluster, NAMESPACE, &manifests(programme.door)?).await?;
+    shop.await_route("v1").await?;
+    let load = Load::start(shop.target()?, LoadOptions { rate_per_second: RATE, ..LoadOptions::default() })?;
+    screen.note(&format!("steady traffic through the router: {RATE} requests a second"));
 
-    let mut stage =
-        Stage { shop, load, prometheus: Prometheus::of(cluster)?, screen, verdict: Verdict::default() };
-    let outcome = stage.acts().await;
+    let verdict = Verdict { door: programme.door.name(), ..Verdict::default() };
+    let mut stage = Stage { shop, load, prometheus: Prometheus::of(cluster)?, screen, verdict };
+    let outcome = stage.acts(&programme.troubles).await;
     let Stage { load, mut verdict, .. } = stage;
     verdict.count(&load.stop().await);
     if let Err(error) = outcome {
@@ -60,34 +83,29 @@ pub async fn run(cluster: &Cluster) -> anyhow::Result<Verdict> {
     Ok(verdict)
 }
 
-/// Traffic that counts begins when the gateway has learned the route: before that, nobody was promised an answer.
-///
-/// # Errors
-/// When version `v1` does not answer through the gateway within 30 s.
-pub async fn start_traffic(shop: &Shop) -> anyhow::Result<Load> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
-    loop {
-        let probe =
-            Load::start(shop.target()?, LoadOptions { rate_per_second: 20, ..LoadOptions::default() })?;
-        tick.tick().await;
-        let report = probe.stop().await;
-        if report.total.sent > 0 && report.total.answered_by("v1") == report.total.sent {
-            break;
-        }
-        if Instant::now() > deadline {
-            bail!("the gateway does not lead to the shop within 30 s: {:?}", report.first_lost);
-        }
-    }
-    Load::start(shop.target()?, LoadOptions { rate_per_second: RATE, ..LoadOptions::default() })
+/// The example as it stands, with a limit of memory, and with less patience for pods that end: the default counts five ends
+/// in five minutes, and this is a demo.
+fn manifests(door: Door) -> anyhow::Result<Manifests> {
+    let mut manifests = Manifests::through(door, NAMESPACE)?;
+    manifests.change("Rollout", |rollout| {
+        rollout["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] =
+            json!({ "memory": "64Mi" });
+        rollout["spec"]["strategy"]["canary"]["podHealth"] = json!({ "maxRestarts": 2 });
+    });
+    Ok(manifests)
 }
 
 impl Stage {
-    async fn acts(&mut self) -> anyhow::Result<()> {
+    async fn acts(&mut self, troubles: &[Trouble]) -> anyhow::Result<()> {
         self.good_release().await?;
-        let aborted = self.bad_release().await?;
-        self.alert(aborted).await?;
-        self.mend().await
+        for (number, trouble) in troubles.iter().enumerate() {
+            let version = format!("v{}", number + 3);
+            self.verdict.bad.push(Bad { trouble: *trouble, ..Bad::default() });
+            let aborted = self.bad_release(&version, *trouble).await?;
+            self.alert(aborted).await?;
+            self.mend().await?;
+        }
+        Ok(())
     }
 
     async fn good_release(&mut self) -> anyhow::Result<()> {
@@ -103,21 +121,30 @@ impl Stage {
         Ok(())
     }
 
-    async fn bad_release(&mut self) -> anyhow::Result<Instant> {
-        self.screen.act("A bad version, v3, is released: three in ten of its answers are errors");
-        self.shop.release("v3", &[("ERROR_RATE", "0.3")]).await?;
+    async fn bad_release(&mut self, version: &str, trouble: Trouble) -> anyhow::Result<Instant> {
+        self.screen.act(&format!("A bad version, {version}, is released: {}", trouble.told()));
+        self.shop.release(version, trouble.environment()).await?;
         let end = self
-            .watch("v3", Duration::from_secs(300), |status| phase_is(status, &["Healthy", "Degraded"]))
+            .watch(version, Duration::from_secs(300), |status| phase_is(status, &["Healthy", "Degraded"]))
             .await?;
         let aborted = Instant::now();
-        self.verdict.aborted = end.status["abort"] == true;
-        self.screen.note(end.status["message"].as_str().unwrap_or_default());
+        let message = end.status["message"].as_str().unwrap_or_default();
+        self.screen.note(message);
+        let is_aborted = end.status["abort"] == true;
+        let is_named = message.contains(trouble.named_as());
         self.settle("v2").await;
-        self.verdict.stable_at_full = self.share("v2") >= 1.0;
-        self.verdict.seconds_to_stable = Some(aborted.elapsed().saturating_sub(WINDOW).as_secs());
+        let stable_at_full = self.share("v2") >= 1.0;
+        let seconds_to_stable = Some(aborted.elapsed().saturating_sub(WINDOW).as_secs());
+        self.verdict.amend(|bad| Bad {
+            aborted: is_aborted,
+            named: is_named,
+            stable_at_full,
+            seconds_to_stable,
+            ..bad
+        });
         self.screen.outcome(
-            self.verdict.aborted && self.verdict.stable_at_full,
-            "v3 was aborted, v2 has all the traffic again",
+            is_aborted && is_named && stable_at_full,
+            &format!("{version} was aborted and its fault named, v2 has all the traffic again"),
         );
         Ok(aborted)
     }
@@ -125,10 +152,10 @@ impl Stage {
     async fn alert(&mut self, aborted: Instant) -> anyhow::Result<()> {
         self.screen.act("The alert");
         let limit = ALERT_WITHIN.saturating_sub(aborted.elapsed());
-        self.verdict.alerted = self.await_alert(true, limit).await?;
+        let alerted = self.await_alert(true, limit).await?;
+        self.verdict.amend(|bad| Bad { alerted, ..bad });
         let seconds = aborted.elapsed().as_secs();
-        self.screen
-            .outcome(self.verdict.alerted, &format!("RolloutDegraded fires {seconds} s after the abort"));
+        self.screen.outcome(alerted, &format!("RolloutDegraded fires {seconds} s after the abort"));
         Ok(())
     }
 
@@ -136,8 +163,9 @@ impl Stage {
         self.screen.act("The fix: kubectl headgate undo shop");
         self.shop.plugin(&["undo", "shop"]).await?;
         self.shop.await_phase("Healthy").await?;
-        self.verdict.resolved = self.await_alert(false, ALERT_WITHIN).await?;
-        self.screen.outcome(self.verdict.resolved, "the Rollout is Healthy, the alert is resolved");
+        let resolved = self.await_alert(false, ALERT_WITHIN).await?;
+        self.verdict.amend(|bad| Bad { resolved, ..bad });
+        self.screen.outcome(resolved, "the Rollout is Healthy, the alert is resolved");
         Ok(())
     }
 

@@ -1,15 +1,21 @@
 //! The harness of everything that runs on a real cluster: tests, demo, benchmarks.
 //!
 //! A cluster is the lab (`HEADGATE_LAB=name`), or a context of your kubeconfig (`HEADGATE_CONTEXT=name`, with
-//! `HEADGATE_GATEWAY` and `HEADGATE_PROMETHEUS`). Conditions are awaited by watching, never by sleeping.
+//! `HEADGATE_GATEWAY`, `HEADGATE_TRAEFIK` and `HEADGATE_PROMETHEUS`). Conditions are awaited by watching, never by sleeping.
 
+pub mod audit;
+pub mod by_hand;
 pub mod cluster;
 pub mod conformance;
+pub mod controllers;
+pub mod course;
 pub mod demo;
+pub mod door;
 pub mod install;
 pub mod load;
 pub mod plugin;
 pub mod presets;
+pub mod pressure;
 pub mod prometheus;
 pub mod shop;
 

@@ -1,12 +1,13 @@
-//! The release that tests and demo handle: docs/examples/canary-istio in a namespace of its own.
+//! The release that tests and demo handle: an example of docs/examples in a namespace of its own.
 
 use crate::cluster::Cluster;
+use crate::door::Door;
 use crate::install::root;
-use crate::load::Target;
+use crate::load::{Load, LoadOptions, Target};
 use crate::plugin::{Run, plugin};
 use anyhow::Context;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The example's objects, before they are applied: a test changes what it is about.
 pub struct Manifests(pub Vec<Value>);
@@ -17,18 +18,36 @@ impl Manifests {
     /// # Errors
     /// When a file cannot be read.
     pub fn example(namespace: &str) -> anyhow::Result<Self> {
+        Self::through(Door::Istio, namespace)
+    }
+
+    /// The example of a router, with a host of its own.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn through(door: Door, namespace: &str) -> anyhow::Result<Self> {
+        let directory = root().join("docs/examples").join(door.example());
+        let entries =
+            std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        files.sort();
         let mut objects = Vec::new();
-        for file in ["1-services", "2-virtualservice", "3-analysis", "4-rollout"] {
-            let path = root().join(format!("docs/examples/canary-istio/{file}.yaml"));
+        for path in files {
             let text =
                 std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             objects.extend(serde_saphyr::from_multiple::<Value>(&text).context("no YAML")?);
         }
-        let mut manifests = Self(objects);
-        manifests
-            .change("Gateway", |gateway| gateway["spec"]["servers"][0]["hosts"] = json!([host(namespace)]));
-        manifests.change("VirtualService", |route| route["spec"]["hosts"] = json!([host(namespace)]));
-        Ok(manifests)
+        objects.iter_mut().for_each(|object| door.set_host(object, &host(namespace)));
+        Ok(Self(objects))
+    }
+
+    /// Without analysis: a user, or a test, decides.
+    pub fn without_analysis(&mut self) -> &mut Self {
+        self.take("AnalysisTemplate");
+        self.change("Rollout", |rollout| {
+            rollout["spec"]["strategy"]["canary"]["analysis"] = Value::Null;
+        })
     }
 
     /// Small and fast: two pods, no analysis, no router; what most tests of rules start from.
@@ -70,6 +89,8 @@ pub struct Shop {
     pub cluster: Cluster,
     /// Its namespace.
     pub namespace: String,
+    /// The router, where its objects name one.
+    door: Option<Door>,
 }
 
 /// The name of the Rollout.
@@ -93,7 +114,8 @@ impl Shop {
     pub async fn apply(cluster: &Cluster, namespace: &str, manifests: &Manifests) -> anyhow::Result<Self> {
         cluster.fresh_namespace(namespace).await?;
         cluster.apply(namespace, &manifests.0).await?;
-        Ok(Self { cluster: cluster.clone(), namespace: namespace.to_owned() })
+        let door = Door::of(&manifests.0);
+        Ok(Self { cluster: cluster.clone(), namespace: namespace.to_owned(), door })
     }
 
     /// Removes the namespace.
@@ -127,6 +149,17 @@ impl Shop {
     /// When it is not in time.
     pub async fn await_phase(&self, phase: &str) -> anyhow::Result<Value> {
         self.await_status(&format!("phase {phase}"), |status| status["phase"] == phase).await
+    }
+
+    /// Waits up to five minutes until the phase is this one, however it was in between.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn await_long(&self, phase: &str) -> anyhow::Result<()> {
+        let limit = Duration::from_secs(300);
+        let is = |rollout: &Value| rollout["status"]["phase"] == phase;
+        let what = format!("phase {phase}");
+        self.cluster.await_object("Rollout", &self.namespace, NAME, limit, &what, is).await.map(|_| ())
     }
 
     /// Waits until the current step has this index.
@@ -179,27 +212,59 @@ impl Shop {
         Ok(run)
     }
 
-    /// The canary's weight in the VirtualService, as stored.
+    /// The canary's weight in the route, as stored.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn routed_weight(&self) -> anyhow::Result<i64> {
-        let route = self.cluster.get("VirtualService", &self.namespace, NAME).await?;
-        route["spec"]["http"][0]["route"][1]["weight"].as_i64().context("no weight in the VirtualService")
+        let door = self.door()?;
+        let (kind, name) = door.weighted();
+        let route = self.cluster.get(kind, &self.namespace, name).await?;
+        door.weight(&route).with_context(|| format!("no weight in {kind} {name}"))
     }
 
-    /// Waits until the VirtualService gives the canary this weight.
+    /// Waits until the route gives the canary this weight.
     ///
     /// # Errors
     /// When it does not within a minute.
     pub async fn await_weight(&self, weight: i64) -> anyhow::Result<()> {
-        let shown = |route: &Value| route["spec"]["http"][0]["route"][1]["weight"] == weight;
+        let door = self.door()?;
+        let (kind, name) = door.weighted();
+        let shown = |route: &Value| door.weight(route) == Some(weight);
         let limit = Duration::from_secs(60);
         let what = format!("weight {weight} for the canary");
-        self.cluster
-            .await_object("VirtualService", &self.namespace, NAME, limit, &what, shown)
-            .await
-            .map(|_| ())
+        self.cluster.await_object(kind, &self.namespace, name, limit, &what, shown).await.map(|_| ())
+    }
+
+    /// Waits until the router leads to the shop, and `version` gives every answer: before that nobody was promised one.
+    ///
+    /// # Errors
+    /// When it does not within 30 s, with what became of the requests instead.
+    pub async fn await_route(&self, version: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        loop {
+            let options = LoadOptions { rate_per_second: 20, ..LoadOptions::default() };
+            let probe = Load::start(self.target()?, options)?;
+            tick.tick().await;
+            let report = probe.stop().await;
+            if report.total.sent > 0 && report.total.answered_by(version) == report.total.sent {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "the router does not lead to the shop within 30 s: {:?}",
+                report.first_lost
+            );
+        }
+    }
+
+    /// The router that the shop is reached through.
+    ///
+    /// # Errors
+    /// When its objects name none.
+    pub fn door(&self) -> anyhow::Result<Door> {
+        self.door.context("the shop has no router")
     }
 
     /// Messages of the Rollout's events with this reason.
@@ -237,6 +302,6 @@ impl Shop {
     /// # Errors
     /// When nobody said where the gateway is.
     pub fn target(&self) -> anyhow::Result<Target> {
-        Target::from_url(&self.cluster.gateway_url()?)?.with_host(&host(&self.namespace))
+        self.door()?.target(&self.cluster, &host(&self.namespace))
     }
 }

@@ -6,14 +6,18 @@ mod by_hand;
 mod conformance;
 mod deadline;
 mod docs;
+mod doors;
 mod installation;
 mod leader;
 mod live_traffic;
+mod nothing_lost;
 mod outage;
 mod presets;
+mod quiet;
 mod recovery;
 mod simulate;
 mod sweep;
+mod under_fire;
 mod user_routes;
 
 use headgate_e2e::{Cluster, install};

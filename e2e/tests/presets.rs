@@ -2,9 +2,9 @@
 
 use crate::alone;
 use anyhow::Context;
-use headgate_e2e::load::Report;
+use headgate_e2e::load::{Load, LoadOptions, Report};
 use headgate_e2e::shop::NAME;
-use headgate_e2e::{Cluster, Shop, demo, presets};
+use headgate_e2e::{Cluster, Shop, presets};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ async fn measured(cluster: &Cluster, namespace: &str, hash: &str) -> anyhow::Res
     Ok(metrics)
 }
 
+/// Requests a second: at weight 20, a window of 15 s has 180 of the canary's.
+const RATE: u32 = 60;
+
 /// Waits until a release has ended, and gives back the status.
 async fn await_end(shop: &Shop) -> anyhow::Result<Value> {
     let ended = |rollout: &Value| {
@@ -53,7 +56,8 @@ async fn judge(preset: &str, settings: &[(&str, &str)], bad: &[&str]) -> anyhow:
     let namespace = format!("e2e-preset-{preset}");
     cluster.apply("default", &presets::templates(&cluster, &[preset]).await?).await?;
     let shop = Shop::open(&cluster, &namespace, &presets::judged_by(&namespace, &[preset])?).await?;
-    let load = demo::start_traffic(&shop).await?;
+    shop.await_route("v1").await?;
+    let load = Load::start(shop.target()?, LoadOptions { rate_per_second: RATE, ..LoadOptions::default() })?;
 
     shop.release("v2", &[]).await?;
     let good = await_end(&shop).await?;

@@ -8,7 +8,7 @@ use crate::object;
 use crate::outbox::{Context, Errand};
 use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::Breaker;
-use crate::resources::ROLLOUTS;
+use crate::resources::{ROLLOUTS, is_foreign};
 use crate::rollout_task::{Rest, RolloutTask, Stage};
 use headgate_api::RolloutStatus;
 use headgate_model::{Direction, Effect, EffectClass, FailureClass, Notice, Timestamp};
@@ -320,7 +320,12 @@ impl RolloutTask {
         let rollout = self.rollout(context);
         if let (Some(part), Some(rollout)) = (plan.effects.get(index), rollout) {
             let effect = part.effect.clone();
-            match outcome(reply) {
+            let answer = outcome(reply);
+            if let (Outcome::Done(existing), true) = (&answer, is_foreign(target.resource)) {
+                // Its router says what is to be done about it.
+                context.answered(target.resource, existing.clone());
+            }
+            match answer {
                 Outcome::Done(existing) => match guard::in_the_way(&existing, &rollout, context.store) {
                     InTheWay::Ours => self.done(index, &effect, target, existing, &mut plan, context),
                     InTheWay::Leaving(refusal) => self.part_failed(index, refusal, &mut plan, context),

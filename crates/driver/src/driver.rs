@@ -4,7 +4,7 @@ use crate::facts::{Counters, Facts, rollout_facts, run_facts};
 use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resource, Watch};
 use crate::object;
 use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, outcome};
 use crate::record::Pruned;
 use crate::references::{Name, References, named};
 use crate::resources::{ANALYSIS_RUNS, ROLLOUTS, watches};
@@ -417,10 +417,11 @@ impl Driver {
         }
         let rest = match key {
             TaskKey::Rollout(name) => {
-                let Some(mut task) = self.rollouts.remove(name) else { return };
+                let Some(mut task) = self.rollouts.remove(name) else { return self.orphaned(&errand, reply) };
                 let rest = if task.in_flight.contains(&id) {
                     task.reply(id, errand, reply, &mut self.context())
                 } else {
+                    self.orphaned(&errand, reply);
                     Rest::Busy
                 };
                 self.rollouts.insert(name.clone(), task);
@@ -439,6 +440,17 @@ impl Driver {
         };
         if rest != Rest::Busy {
             self.rest(key, rest);
+        }
+    }
+
+    /// The answer to a write of a Rollout that is gone by now: what was written goes on living, and others decide on it
+    /// (R3).
+    fn orphaned(&mut self, errand: &Errand, reply: Reply) {
+        let Errand::Act { target, .. } = errand else { return };
+        let Outcome::Done(object) = outcome(reply) else { return };
+        let is_known = self.store.get(target).is_some_and(|known| object::uid(known) == object::uid(&object));
+        if is_known && !object::is_deleting(&object) {
+            self.context().answered(target.resource, object);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::references::Name;
 use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, of_key};
 use crate::store::Store;
 use crate::view::router_objects;
-use headgate_model::{Effect, FailureClass, RouterProblem};
+use headgate_model::{Effect, FailureClass, ObjectChange, RouterProblem};
 use serde_json::{Map, Value, json};
 
 /// The object that an effect changes; two effects on one object go out one after the other.
@@ -137,13 +137,17 @@ fn route(effect: &Effect, store: &Store) -> Result<Vec<Call>, Refusal> {
             format!("router {:?} panicked: this is a defect of Headgate, please report it", config.router);
         Refusal::new(FailureClass::Bug, &message)
     })?;
-    let patches = planned.map_err(|problem| refusal(&problem))?;
-    Ok(patches.into_iter().map(|patch| merge(of_key(&patch.target), patch.merge)).collect())
+    let changes = planned.map_err(|problem| refusal(&problem))?;
+    let call = |change| match change {
+        ObjectChange::Patch { target, merge: body } => merge(of_key(&target), body),
+        ObjectChange::Create { target, manifest } => Call::Create { target: of_key(&target), body: manifest },
+    };
+    Ok(changes.into_iter().map(call).collect())
 }
 
 fn refusal(problem: &RouterProblem) -> Refusal {
     let class = match problem {
-        RouterProblem::Unknown(_) => FailureClass::Transient,
+        RouterProblem::Unknown(_) | RouterProblem::Leaving(_) => FailureClass::Transient,
         RouterProblem::Missing { .. } => FailureClass::NotFound,
         RouterProblem::Invalid { .. } => FailureClass::Invalid,
     };

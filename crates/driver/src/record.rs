@@ -180,15 +180,22 @@ impl Pruned {
         new
     }
 
-    /// The parts of a record that the server drops.
-    pub(crate) fn lost<T: Serialize>(&self, resource: Resource, record: &T) -> Unstored {
+    /// The parts of a record that the server drops. `stored`: the status without them.
+    pub(crate) fn lost<T: Serialize>(
+        &self,
+        resource: Resource,
+        record: &T,
+        stored: Option<&Value>,
+    ) -> Unstored {
         let record = json(record);
         let paths = self.paths.iter().filter(|(kind, path)| *kind == resource && !in_list(path));
         let found = paths.filter_map(|(_, path)| {
             let value = path.iter().try_fold(&record, |value, field| value.get(field))?;
             Some((path.clone(), value.clone()))
         });
-        Unstored { fields: found.collect() }
+        let fields: Vec<_> = found.collect();
+        let beside = if fields.is_empty() { None } else { stored.cloned() };
+        Unstored { fields, beside }
     }
 
     fn strip(&self, resource: Resource, status: &mut Value) {
@@ -198,15 +205,20 @@ impl Pruned {
     }
 }
 
-/// What we would have stored and the server drops, kept for as long as the process lives: drain times are in there.
+/// What we would have stored and the server drops, kept for as long as the process lives: drain times are in there. It
+/// belongs to one status: once another process has written a new one, what we remember may be long past.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Unstored {
     fields: Vec<(Vec<String>, Value)>,
+    beside: Option<Value>,
 }
 
 impl Unstored {
-    /// Lays the kept fields under an object, where it lacks them.
+    /// Lays the kept fields under an object with the status that they belong to, where it lacks them.
     pub(crate) fn lay_under(&self, object: &mut Value) {
+        if self.beside.as_ref() != object.get("status") {
+            return;
+        }
         for (path, kept) in &self.fields {
             let Some((field, parents)) = path.split_last() else { continue };
             let status = object.get_mut("status");
@@ -336,6 +348,22 @@ mod tests {
         record["headgate"]["abortReason"] = json!("a metric failed");
         let patch = json!({"headgate": {"abortReason": "a metric failed", "progress": {"ready": 1}}});
         check(stored, record, patch, Weight::Change);
+    }
+
+    #[test]
+    fn what_the_server_drops_is_remembered_until_another_process_writes_the_status() {
+        let mut pruned = Pruned::default();
+        let record = json!({"phase": "Paused", "headgate": {"weightLoweredAt": "2026-01-01T00:00:00Z"}});
+        let answer = json!({"phase": "Paused"});
+        pruned.learn(ROLLOUTS, record.as_object().unwrap(), &answer);
+        let unstored = pruned.lost(ROLLOUTS, &record, Some(&answer));
+        let mut rollout = json!({ "status": answer });
+        unstored.lay_under(&mut rollout);
+        assert_eq!(rollout["status"], record);
+        let by_another = json!({ "status": {"phase": "Paused", "currentStepIndex": 2} });
+        let mut rollout = by_another.clone();
+        unstored.lay_under(&mut rollout);
+        assert_eq!(rollout, by_another);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::io::ObjectRef;
 use crate::object;
 use crate::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, SERVICES, is_foreign, of_key};
 use crate::store::Store;
-use headgate_model::{RouterConfig, TemplateKey};
+use headgate_model::{RouterConfig, TemplateKey, total_weight};
 use headgate_traffic::ROUTERS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,19 +65,24 @@ fn services(strategy: &Value) -> BTreeSet<String> {
 fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
     let canary_service = text(strategy, "/canary/canaryService");
     let stable_service = text(strategy, "/canary/stableService");
-    let configured = strategy.pointer("/canary/trafficRouting");
-    let config_of = |name: &str| match name {
-        "services" => (canary_service.is_some() || stable_service.is_some()).then_some(Value::Null),
-        _ => configured.and_then(|routing| routing.get(name)).filter(|config| !config.is_null()).cloned(),
+    let configured = strategy.pointer("/canary/trafficRouting").unwrap_or(&Value::Null);
+    let config_of = |path: &[&str]| match path {
+        [] => (canary_service.is_some() || stable_service.is_some()).then_some(Value::Null),
+        _ => {
+            let config = path.iter().try_fold(configured, |value, key| value.get(key));
+            config.filter(|config| !config.is_null()).cloned()
+        }
     };
     let routers = ROUTERS.iter().filter_map(|router| {
         Some(RouterConfig {
             router: router.name(),
             namespace: object::meta(rollout, "namespace").to_owned(),
             rollout: object::meta(rollout, "name").to_owned(),
+            uid: object::uid(rollout).to_owned(),
             canary_service: canary_service.clone(),
             stable_service: stable_service.clone(),
-            config: config_of(router.name())?,
+            total: total_weight(configured),
+            config: config_of(router.spec_path())?,
         })
     });
     routers.collect()

@@ -216,7 +216,8 @@ impl RolloutTask {
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
             self.failures.told(decision.record.waiting.as_ref());
-            self.unstored = context.pruned.lost(ROLLOUTS, &decision.record);
+            let stored = context.store.get(&self.reference).and_then(|rollout| rollout.get("status"));
+            self.unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
         }
         let permit = self.quiet.record(patch.weight, now);
         let refused = self.failures.holds(&EffectKey::record(), now);
@@ -334,7 +335,7 @@ impl RolloutTask {
                 self.failures.clear(&EffectKey::record());
                 self.failures.told(plan.record.waiting.as_ref());
                 self.notice_pruned(&plan, &rollout, context);
-                self.unstored = context.pruned.lost(ROLLOUTS, &plan.record);
+                self.unstored = context.pruned.lost(ROLLOUTS, &plan.record, rollout.get("status"));
                 plan.fence(object::resource_version(&rollout), sent_at);
                 for notice in std::mem::take(&mut plan.notices) {
                     context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);

@@ -38,7 +38,7 @@ pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), Spe
         )?;
     }
     scene.snapshot.routers.iter().try_for_each(|router| match &router.state {
-        Ok(_) | Err(RouterProblem::Unknown(_)) => Ok(()),
+        Ok(_) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => Ok(()),
         Err(RouterProblem::Missing { field, message, object }) => Err(SpecProblem {
             field: field.clone(),
             problem: format!("Invalid value: \"{}\": {message}", object.name),

@@ -166,13 +166,18 @@ fn pods(scene: &Scene<'_>, record: &RolloutStatus, wanted: i32, of: &str) -> Wai
 
 fn route(scene: &Scene<'_>, plan: &Plan, weight: i32) -> Wait {
     let unreadable = scene.snapshot.routers.iter().find_map(|router| router.state.as_ref().err());
+    let lagging = scene.snapshot.routers.iter().find(|router| {
+        router.state.as_ref().is_ok_and(|state| state.confirmed == Some(false)) && plan.shift.is_empty()
+    });
+    let total = steps::total(scene.spec);
     Wait {
         on: WaitFor::RouteConfirmed,
-        message: match unreadable {
-            Some(problem) => format!("a route can't be read: {problem}"),
-            None => {
-                format!("the routes are to give the new version {weight} of {}", steps::total(scene.spec))
+        message: match (unreadable, lagging) {
+            (Some(problem), _) => format!("a route can't be read: {problem}"),
+            (None, Some(router)) => {
+                format!("the proxies of {} have not taken over the newest weights yet", router.config.router)
             }
+            (None, None) => format!("the routes are to give the new version {weight} of {total}"),
         },
         until: plan.delayed_until,
         ends_with: "the routes showing the weight".to_owned(),

@@ -32,8 +32,8 @@ pub use replica_set::ReplicaSetView;
 pub use rollout::RolloutView;
 pub use snapshot::{AnalysisRunView, RouterView, ServiceView, Snapshot, TemplateKey};
 pub use traffic::{
-    Capabilities, Destination, Kind, ObjectKey, ObjectPatch, Objects, RouterConfig, RouterProblem,
-    TrafficIntent, TrafficRouter, TrafficState, WeightRange,
+    Capabilities, Destination, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem,
+    TrafficIntent, TrafficRouter, TrafficState, WeightRange, total_weight,
 };
 pub use validate::{SpecProblem, salvage, validate};
 pub use wait::{Wait, WaitFor};

@@ -99,29 +99,63 @@ pub struct ObjectKey {
 /// The objects that a router asked for, as last seen.
 pub type Objects = BTreeMap<ObjectKey, Observed<Value>>;
 
-/// One narrow change of one foreign object. The driver sends it with the resourceVersion of the object
-/// it was planned on, so that a concurrent edit is never overwritten (R2).
+/// One change of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectPatch {
-    /// The object to change.
-    pub target: ObjectKey,
-    /// A JSON merge patch that touches only the router's own paths. It holds `metadata.resourceVersion`.
-    pub merge: Value,
+pub enum ObjectChange {
+    /// A narrow change of an object that is there. The driver sends it with the resourceVersion of the object it was
+    /// planned on, so that a concurrent edit is never overwritten (R2).
+    Patch {
+        /// The object to change.
+        target: ObjectKey,
+        /// A JSON merge patch that touches only the router's own paths. It holds `metadata.resourceVersion`.
+        merge: Value,
+    },
+    /// An object of ours that is not there yet. Its name follows from the spec, so it needs no record (R5); one that is
+    /// there all the same is adopted when it is ours, and never overwritten.
+    Create {
+        /// The object to make.
+        target: ObjectKey,
+        /// The whole manifest; its controller owner is the Rollout.
+        manifest: Value,
+    },
+}
+
+impl ObjectChange {
+    /// The object that is changed or made.
+    pub fn target(&self) -> &ObjectKey {
+        match self {
+            Self::Patch { target, .. } | Self::Create { target, .. } => target,
+        }
+    }
+}
+
+/// The weight that means all traffic: `maxTrafficWeight` of a Rollout's `trafficRouting`, as far as it can be read.
+///
+/// 100 where it is absent or no whole number above 0, and wherever Istio takes part, whose weights sum to 100.
+pub fn total_weight(traffic_routing: &Value) -> i32 {
+    let has_istio = traffic_routing.get("istio").is_some_and(|istio| !istio.is_null());
+    let written = traffic_routing.get("maxTrafficWeight").and_then(Value::as_i64);
+    let total = written.and_then(|total| i32::try_from(total).ok()).filter(|total| *total > 0 && !has_istio);
+    total.unwrap_or(100)
 }
 
 /// Where and how a rollout's traffic goes through one router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterConfig {
-    /// The router's name: the key in `spec.strategy.canary.trafficRouting`, or `services`.
+    /// The router's name, as in the registry: `istio`, `services`.
     pub router: &'static str,
     /// Namespace of the Rollout.
     pub namespace: String,
     /// Name of the Rollout.
     pub rollout: String,
+    /// Uid of the Rollout: the controller owner of what a router makes.
+    pub uid: String,
     /// `canaryService`, where set.
     pub canary_service: Option<String>,
     /// `stableService`, where set.
     pub stable_service: Option<String>,
+    /// The sum of all weights: [`total_weight`] of the spec.
+    pub total: i32,
     /// The router's own part of the spec, as the user wrote it; `Null` for `services`.
     pub config: Value,
 }
@@ -139,6 +173,9 @@ pub enum RouterProblem {
     /// An object is not known yet (cache, API server): wait, don't judge.
     #[error("{kind} {namespace}/{name} has not been read yet", kind = .0.kind.kind, namespace = .0.namespace, name = .0.name)]
     Unknown(ObjectKey),
+    /// An object of ours by name still belongs to a Rollout of the same name that is gone: wait until it is, too.
+    #[error("{kind} {namespace}/{name} belongs to a deleted Rollout of the same name: it is made again once garbage collection has removed it", kind = .0.kind.kind, namespace = .0.namespace, name = .0.name)]
+    Leaving(ObjectKey),
     /// An object that the spec names does not exist.
     #[error("{message}")]
     Missing {
@@ -159,13 +196,22 @@ pub enum RouterProblem {
     },
 }
 
-/// A traffic router, without I/O: objects in, patches out. A new router is one file and one line in the registry.
+/// A traffic router, without I/O: objects in, changes out. A new router is one file and one line in the registry.
 pub trait TrafficRouter: Sync {
-    /// The key in `spec.strategy.canary.trafficRouting` (`istio`), or `services`.
+    /// Its name in the registry, in metrics and in messages; also of its docs page and its golden files.
     fn name(&self) -> &'static str;
+
+    /// Where its own part of the spec stands, as keys below `spec.strategy.canary.trafficRouting`; empty for a router that
+    /// is configured elsewhere.
+    fn spec_path(&self) -> &'static [&'static str];
 
     /// The kinds that it reads and patches.
     fn kinds(&self) -> &'static [Kind];
+
+    /// Those of its kinds of which it makes objects.
+    fn created_kinds(&self) -> &'static [Kind] {
+        &[]
+    }
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
@@ -179,7 +225,7 @@ pub trait TrafficRouter: Sync {
     /// The paths of those objects that are the router's own, for docs and for messages about other writers.
     fn owned_paths(&self) -> &'static [&'static str];
 
-    /// The patches that turn `objects` into what `intent` wishes; empty exactly when
+    /// The changes that turn `objects` into what `intent` wishes; empty exactly when
     /// [`TrafficRouter::observe`] satisfies the intent. Outside the owned paths nothing changes.
     ///
     /// # Errors
@@ -189,7 +235,7 @@ pub trait TrafficRouter: Sync {
         config: &RouterConfig,
         intent: &TrafficIntent,
         objects: &Objects,
-    ) -> Result<Vec<ObjectPatch>, RouterProblem>;
+    ) -> Result<Vec<ObjectChange>, RouterProblem>;
 
     /// What the objects say now.
     ///

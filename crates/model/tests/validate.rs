@@ -93,7 +93,23 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         spec(&json!({"scaleDownDelaySeconds": 30})),
         spec(&json!({"trafficRouting": {"istio": {"virtualService": {"name": "shop"}}}})),
         spec(&routed(&json!({"trafficRouting": {}}))),
-        spec(&routed(&json!({"trafficRouting": {"nginx": {"stableIngress": "shop"}}}))),
+        spec(&routed(&json!({"trafficRouting": {"alb": {"ingress": "shop", "servicePort": 80}}}))),
+        spec(&routed(&json!({"trafficRouting": {"nginx": {"canaryIngressAnnotations": {"a": true}}}}))),
+        spec(&routed(&json!({"trafficRouting": {"plugins": {"shop/router": {}}}}))),
+        spec(&routed(
+            &json!({"trafficRouting": {"plugins": {"argoproj-labs/gatewayAPI": {"grpcRoute": "shop"}}}}),
+        )),
+        spec(&routed(
+            &json!({"trafficRouting": {"plugins": {"argoproj-labs/gatewayAPI": {"httpRouteSelector": {}}}}}),
+        )),
+        spec(&routed(&json!({"trafficRouting": {"plugins": {"argoproj-labs/gatewayAPI": null}}}))),
+        spec(&routed(&json!({"trafficRouting": {"maxTrafficWeight": 1000}}))),
+        spec(&routed(
+            &json!({"trafficRouting": {"nginx": {"stableIngress": "shop"}, "maxTrafficWeight": 0}}),
+        )),
+        spec(&routed(&json!({"trafficRouting": {
+            "istio": {"virtualService": {"name": "shop"}}, "nginx": {"stableIngress": "shop"}, "maxTrafficWeight": 1000,
+        }}))),
         spec(&routed(&json!({"trafficRouting": {"istio": {"destinationRule": {"name": "shop"}}}}))),
         spec(&routed(&json!({"dynamicStableScale": true}))),
         spec(&json!({"steps": [{"setWeight": 101}]})),
@@ -115,6 +131,22 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         answers.push(validate(&broken).unwrap_err().to_string());
     }
     insta::assert_snapshot!(answers.join("\n\n"));
+}
+
+#[test]
+fn the_weight_that_means_all_traffic_bounds_the_steps() {
+    let gateway = json!({"argoproj-labs/gatewayAPI": {"httpRoute": "shop"}});
+    let canary = routed(&json!({
+        "trafficRouting": {"plugins": gateway, "nginx": {"stableIngress": "shop"}, "maxTrafficWeight": 1000},
+        "steps": [{"setWeight": 5}, {"setWeight": 1000}],
+    }));
+    let read = validate(&spec(&canary)).unwrap().canary;
+    let routing = read.routing.unwrap();
+    assert_eq!(routing.total, 1000);
+    assert_eq!(routing.routers.keys().copied().collect::<Vec<_>>(), ["gateway-api", "nginx"]);
+    let salvaged =
+        salvage(&with(spec(&canary), "/strategy/canary/minPodsPerReplicaSet", json!(-1)), 3).unwrap();
+    assert_eq!(salvaged.canary.routing.unwrap().total, 1000, "also of a spec that is invalid elsewhere");
 }
 
 #[test]

@@ -91,6 +91,9 @@ pub fn impossible(one: Feature, other: Feature) -> Option<&'static str> {
                 | Fault::ForeignRoute,
             ),
         ) => Some("without a router the Rollout names no route and no Service"),
+        (Feature::Router(Router::Nginx), Feature::Fault(Fault::MissingCrd)) => {
+            Some("Ingress is built in: it has no CRD")
+        }
         (Feature::Router(Router::None), Feature::Act(UserAct::Router)) => {
             Some("a world without a router has no route to change to")
         }
@@ -114,7 +117,12 @@ pub(crate) fn row(seed: u64) -> Row {
         || acts.iter().any(|act| needs_router((*act).into()))
         || (s + f) % 2 == 0
     {
-        Router::Istio
+        // Each fault and each step meets each of them.
+        match (s / 2 + f) % 3 {
+            1 if fault != Fault::MissingCrd => Router::Nginx,
+            2 => Router::GatewayApi,
+            _ => Router::Istio,
+        }
     } else {
         Router::None
     };
@@ -234,7 +242,7 @@ pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
         Disturbance::Autoscale { .. } => Fault::Autoscaler,
         Disturbance::Missing { kind, .. } => match kind.kind {
             "Service" => Fault::MissingService,
-            "VirtualService" => Fault::MissingRoute,
+            "VirtualService" | "Ingress" | "HTTPRoute" => Fault::MissingRoute,
             _ => Fault::MissingTemplate,
         },
         Disturbance::MissingCrd { .. } => Fault::MissingCrd,

@@ -18,6 +18,10 @@ pub enum Router {
     None,
     /// A VirtualService with two Services.
     Istio,
+    /// An Ingress of ingress-nginx, and the canary Ingress that is made beside it.
+    Nginx,
+    /// An HTTPRoute with two Services, and a Gateway that says what it has read.
+    GatewayApi,
 }
 
 /// Where a release stands.
@@ -192,7 +196,20 @@ impl Strategy {
 
 impl Router {
     /// All.
-    pub const ALL: [Self; 2] = [Self::Istio, Self::None];
+    pub const ALL: [Self; 4] = [Self::Istio, Self::Nginx, Self::GatewayApi, Self::None];
+
+    /// The first router of a Rollout.
+    pub fn of(rollout: &serde_json::Value) -> Self {
+        let routing = rollout.pointer("/spec/strategy/canary/trafficRouting");
+        let has =
+            |router: &str| routing.and_then(|routing| routing.get(router)).is_some_and(|one| !one.is_null());
+        match () {
+            () if has("istio") => Self::Istio,
+            () if has("nginx") => Self::Nginx,
+            () if has("plugins") => Self::GatewayApi,
+            () => Self::None,
+        }
+    }
 }
 
 impl Step {

@@ -14,6 +14,7 @@ use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
 use crate::trace::{Trace, Who};
 use crate::user::Act;
+use crate::world::gateway::Gateway;
 use crate::world::metrics::Metrics;
 use crate::world::plus;
 use crate::world::pods::Pods;
@@ -72,6 +73,7 @@ pub struct Simulation {
     server: Server,
     pods: Pods,
     proxies: Proxies,
+    gateway: Gateway,
     processes: Vec<Process>,
     /// Requests of processes that have died since: they arrive all the same.
     strays: BTreeMap<(Timestamp, u64), Flight>,
@@ -130,7 +132,13 @@ impl Simulation {
         let now = start();
         let pods =
             Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain, scenario.nodes);
-        let proxies = Proxies::new(scenario.proxies, Random::new(seed, "proxies"), scenario.proxy_delay);
+        let proxies = Proxies::new(
+            scenario.proxies,
+            scenario.router,
+            Random::new(seed, "proxies"),
+            scenario.proxy_delay,
+        );
+        let gateway = Gateway::new(Random::new(seed, "gateway"), scenario.proxy_delay);
         let mut simulation = Self {
             now,
             epoch: None,
@@ -138,6 +146,7 @@ impl Simulation {
             server: Server::new(defect.of_server()),
             pods,
             proxies,
+            gateway,
             processes: Vec::new(),
             strays: BTreeMap::new(),
             made: 0,
@@ -286,6 +295,7 @@ impl Simulation {
             self.server.next(),
             self.pods.next(),
             self.proxies.next(),
+            self.gateway.next(),
             self.metrics_matter().then(|| self.metrics.next()),
             self.strays.keys().next().map(|(time, _)| *time),
             self.starts.iter().map(|(time, _)| *time).min(),
@@ -300,6 +310,7 @@ impl Simulation {
         self.disturb();
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
+        self.gateway.advance(&mut self.server, self.now);
         self.proxies.advance(&self.server, self.now);
         self.metrics.advance(self.now);
         self.checkers.look(&self.server, self.now);

@@ -1,5 +1,6 @@
 //! What the user does, in the way in which the stock plugin and `kubectl apply` do it.
 
+use crate::kinds::Router;
 use crate::random::Random;
 use crate::scenario::{Scenario, objects, steps};
 use crate::world::plus;
@@ -114,7 +115,10 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
         }
         Act::Router => {
             let has_one = rollout.pointer("/spec/strategy/canary/trafficRouting").is_some();
-            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": routed(!has_one) } } })))
+            Some((
+                Part::Spec,
+                json!({ "spec": { "strategy": { "canary": routed(scenario.router, !has_one) } } }),
+            ))
         }
         Act::Restart => Some((Part::Spec, json!({ "spec": { "restartAt": now.to_string() } }))),
         Act::EndRestart => Some((Part::Spec, json!({ "spec": { "restartAt": null } }))),
@@ -123,9 +127,9 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
 }
 
 /// What belongs to a router comes and goes with it.
-fn routed(is_routed: bool) -> Value {
+fn routed(router: Router, is_routed: bool) -> Value {
     if is_routed {
-        return json!({ "trafficRouting": objects::traffic_routing(), "scaleDownDelaySeconds": 10 });
+        return json!({ "trafficRouting": objects::traffic_routing(router), "scaleDownDelaySeconds": 10 });
     }
     json!({
         "trafficRouting": null,

@@ -7,7 +7,12 @@ use std::path::Path;
 
 /// docs/examples/canary-istio, without its Gateway.
 fn example() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/canary-istio");
+    example_of("canary-istio")
+}
+
+/// An example of docs/examples, without its Gateway.
+fn example_of(name: &str) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples").join(name);
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
@@ -81,6 +86,40 @@ fn a_good_release_of_the_example_is_promoted() {
     assert_eq!((told.verdict, told.step, told.weight), (Verdict::Promoted, Some(9), 100));
     assert_eq!(told.traffic.as_ref().map(|traffic| traffic.lost), Some(0));
     insta::assert_snapshot!("good", lines(&told));
+}
+
+#[test]
+fn the_same_release_goes_the_same_way_through_every_router() {
+    for (metrics, end) in
+        [(&[][..], (Verdict::Promoted, 100)), (&["success-rate=0.7"], (Verdict::Aborted, 25))]
+    {
+        let istio = forecast(example(), &options(metrics, &[])).unwrap();
+        for name in ["canary-nginx", "canary-gateway"] {
+            let told = forecast(example_of(name), &options(metrics, &[])).unwrap();
+            assert_eq!((told.verdict, told.weight), end, "{name}: {}", lines(&told));
+            assert_eq!(names(&told), names(&istio), "{name}");
+            assert_eq!(
+                told.traffic.map(|traffic| (traffic.lost, traffic.new > 0)),
+                Some((0, true)),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn routes_that_are_not_in_the_files_are_made_up_for_every_router() {
+    for (name, kind) in
+        [("canary-istio", "VirtualService"), ("canary-nginx", "Ingress"), ("canary-gateway", "HTTPRoute")]
+    {
+        let told = forecast(without(example_of(name), kind), &options(&[], &[])).unwrap();
+        assert_eq!((told.verdict, told.weight), (Verdict::Promoted, 100), "{name}: {}", lines(&told));
+        assert!(
+            told.notes.contains(&format!("{kind} shop is not in the files: made up")),
+            "{:?}",
+            told.notes
+        );
+    }
 }
 
 #[test]

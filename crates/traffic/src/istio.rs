@@ -1,9 +1,10 @@
 //! Istio VirtualServices, host split: the weights of the destinations whose hosts are the stable and the
 //! canary Service, in the http routes that the spec names (or in the only one).
 
+use crate::objects;
 use headgate_model::{
-    Capabilities, Kind, ObjectKey, ObjectPatch, Objects, Observed, RouterConfig, RouterProblem,
-    TrafficIntent, TrafficRouter, TrafficState, WeightRange,
+    Capabilities, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem, TrafficIntent,
+    TrafficRouter, TrafficState, WeightRange,
 };
 use serde_json::{Value, json};
 
@@ -44,6 +45,10 @@ impl TrafficRouter for Istio {
         "istio"
     }
 
+    fn spec_path(&self) -> &'static [&'static str] {
+        &["istio"]
+    }
+
     fn kinds(&self) -> &'static [Kind] {
         &[VIRTUAL_SERVICE]
     }
@@ -65,11 +70,11 @@ impl TrafficRouter for Istio {
         config: &RouterConfig,
         intent: &TrafficIntent,
         objects: &Objects,
-    ) -> Result<Vec<ObjectPatch>, RouterProblem> {
+    ) -> Result<Vec<ObjectChange>, RouterProblem> {
         let canary = i64::from(intent.canary_weight);
         let mut patches = Vec::new();
         for named in named(config)? {
-            let virtual_service = present(&named, objects)?;
+            let virtual_service = objects::present(objects, &named.key, &format!("{}.name", named.field))?;
             let splits = splits(config, &named, virtual_service)?;
             if splits
                 .iter()
@@ -85,9 +90,10 @@ impl TrafficRouter for Istio {
         let mut all = Vec::new();
         let mut other_writer = None;
         for named in named(config)? {
-            let virtual_service = present(&named, objects)?;
+            let virtual_service = objects::present(objects, &named.key, &format!("{}.name", named.field))?;
             all.extend(splits(config, &named, virtual_service)?);
-            other_writer = other_writer.or_else(|| writer_of_http(virtual_service));
+            other_writer =
+                other_writer.or_else(|| objects::writer_of(virtual_service, &["f:spec", "f:http"]));
         }
         Ok(TrafficState { weights: range(&all), other_writer, ..TrafficState::default() })
     }
@@ -131,21 +137,6 @@ fn named(config: &RouterConfig) -> Result<Vec<Named<'_>>, RouterProblem> {
             Ok(Named { field: format!("{FIELD}.{field}"), key, routes })
         })
         .collect()
-}
-
-fn present<'a>(named: &Named<'_>, objects: &'a Objects) -> Result<&'a Value, RouterProblem> {
-    match objects.get(&named.key) {
-        Some(Observed::Present(virtual_service)) => Ok(virtual_service),
-        Some(Observed::Unknown) | None => Err(RouterProblem::Unknown(named.key.clone())),
-        Some(Observed::Absent) => Err(RouterProblem::Missing {
-            object: named.key.clone(),
-            field: format!("{}.name", named.field),
-            message: format!(
-                "VirtualService {:?} does not exist in namespace {:?}: create it, or correct {}.name",
-                named.key.name, named.key.namespace, named.field
-            ),
-        }),
-    }
 }
 
 /// Finds our two destinations in every selected route.
@@ -239,12 +230,7 @@ fn weight(destination: &Value) -> i64 {
 }
 
 fn range(splits: &[Split]) -> Option<WeightRange> {
-    // What a client gets: the canary's part of the sum, whatever the sum is.
-    let share = |split: &Split| {
-        let sum = split.stable_weight + split.canary_weight;
-        let share = if sum == 0 { 0 } else { (split.canary_weight * TOTAL + sum / 2) / sum };
-        i32::try_from(share).unwrap_or(0)
-    };
+    let share = |split: &Split| objects::share(split.stable_weight, split.canary_weight, 100);
     let well_formed = |split: &Split| split.stable_weight + split.canary_weight == TOTAL;
     Some(WeightRange {
         canary_min: splits.iter().map(share).min()?,
@@ -256,7 +242,7 @@ fn range(splits: &[Split]) -> Option<WeightRange> {
 
 /// `spec.http` is one atomic list, so the whole list is sent, with nothing but our weights changed; the
 /// resourceVersion keeps a concurrent edit from being lost.
-fn weigh(named: &Named<'_>, virtual_service: &Value, splits: &[Split], canary: i64) -> ObjectPatch {
+fn weigh(named: &Named<'_>, virtual_service: &Value, splits: &[Split], canary: i64) -> ObjectChange {
     let mut http = virtual_service.pointer("/spec/http").cloned().unwrap_or_default();
     for split in splits {
         let mut set = |destination: usize, weight: i64| {
@@ -270,13 +256,5 @@ fn weigh(named: &Named<'_>, virtual_service: &Value, splits: &[Split], canary: i
     }
     let resource_version = virtual_service.pointer("/metadata/resourceVersion");
     let merge = json!({ "metadata": { "resourceVersion": resource_version }, "spec": { "http": http } });
-    ObjectPatch { target: named.key.clone(), merge }
-}
-
-/// The last field manager other than us that wrote `spec.http`, where managedFields are there.
-fn writer_of_http(virtual_service: &Value) -> Option<String> {
-    let managers = virtual_service.pointer("/metadata/managedFields")?.as_array()?;
-    let writes_http = |entry: &&Value| entry.pointer("/fieldsV1/f:spec/f:http").is_some();
-    let name = |entry: &Value| entry.get("manager").and_then(Value::as_str).map(str::to_owned);
-    managers.iter().filter(writes_http).filter_map(name).rfind(|manager| manager != "headgate")
+    ObjectChange::Patch { target: named.key.clone(), merge }
 }

@@ -2,7 +2,7 @@
 
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_model::{
-    Capabilities, Destination, Kind, ObjectKey, ObjectPatch, Objects, Observed, RouterConfig, RouterProblem,
+    Capabilities, Destination, Kind, ObjectChange, ObjectKey, Objects, Observed, RouterConfig, RouterProblem,
     TrafficIntent, TrafficRouter, TrafficState,
 };
 use serde_json::{Value, json};
@@ -16,6 +16,10 @@ pub(crate) struct Services;
 impl TrafficRouter for Services {
     fn name(&self) -> &'static str {
         "services"
+    }
+
+    fn spec_path(&self) -> &'static [&'static str] {
+        &[]
     }
 
     fn kinds(&self) -> &'static [Kind] {
@@ -42,7 +46,7 @@ impl TrafficRouter for Services {
         config: &RouterConfig,
         intent: &TrafficIntent,
         objects: &Objects,
-    ) -> Result<Vec<ObjectPatch>, RouterProblem> {
+    ) -> Result<Vec<ObjectChange>, RouterProblem> {
         let mut patches = Vec::new();
         for (field, name) in named(config) {
             let service = present(config, field, name, objects)?;
@@ -116,7 +120,7 @@ fn present<'a>(
     }
 }
 
-fn select(config: &RouterConfig, name: &str, service: &Value, hash: &str) -> ObjectPatch {
+fn select(config: &RouterConfig, name: &str, service: &Value, hash: &str) -> ObjectChange {
     let merge = json!({
         "metadata": {
             "resourceVersion": service.pointer("/metadata/resourceVersion"),
@@ -124,5 +128,5 @@ fn select(config: &RouterConfig, name: &str, service: &Value, hash: &str) -> Obj
         },
         "spec": { "selector": { POD_TEMPLATE_HASH: hash } },
     });
-    ObjectPatch { target: key(config, name), merge }
+    ObjectChange::Patch { target: key(config, name), merge }
 }

@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 use headgate_model::{
-    Destination, Kind, ObjectKey, Objects, Observed, RouterConfig, RouterProblem, TrafficIntent,
-    TrafficRouter,
+    Destination, Kind, ObjectChange, ObjectKey, Objects, Observed, RouterConfig, RouterProblem,
+    TrafficIntent, TrafficRouter,
 };
 use headgate_traffic::{ROUTERS, router};
 use proptest::prelude::*;
@@ -16,6 +16,8 @@ struct Case {
     config: Value,
     #[serde(default)]
     canary_weight: i32,
+    #[serde(default = "hundred")]
+    total: i32,
     #[serde(default = "stable_hash")]
     stable_hash: String,
     #[serde(default)]
@@ -27,6 +29,10 @@ fn stable_hash() -> String {
     "aaaa".to_owned()
 }
 
+fn hundred() -> i32 {
+    100
+}
+
 fn golden_directory(router: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(router)
 }
@@ -36,6 +42,8 @@ fn config(router: &dyn TrafficRouter, own: Value) -> RouterConfig {
         router: router.name(),
         namespace: "shop".to_owned(),
         rollout: "cart".to_owned(),
+        uid: "uid-of-cart".to_owned(),
+        total: 100,
         canary_service: Some("cart-canary".to_owned()),
         stable_service: Some("cart-stable".to_owned()),
         config: own,
@@ -100,14 +108,28 @@ fn apply(
     intent: &TrafficIntent,
     objects: &mut Objects,
 ) -> usize {
-    let patches = router.plan(config, intent, objects).unwrap();
-    for patch in &patches {
-        let Some(Observed::Present(object)) = objects.get_mut(&patch.target) else {
-            panic!("a patch for an object that is not there: {patch:?}")
-        };
-        merge(object, &patch.merge);
+    let changes = router.plan(config, intent, objects).unwrap();
+    assert_eq!(changes, router.plan(config, intent, objects).unwrap(), "equal inputs give equal bytes");
+    let count = changes.len();
+    for change in changes {
+        match (change, &mut *objects) {
+            (ObjectChange::Create { target, manifest }, objects) => {
+                assert_eq!(objects.get(&target), Some(&Observed::Absent), "made although it may be there");
+                objects.insert(target, Observed::Present(manifest));
+            }
+            (ObjectChange::Patch { target, merge: body }, objects) => {
+                let Some(Observed::Present(object)) = objects.get_mut(&target) else {
+                    panic!("a patch for an object that is not there: {target:?}")
+                };
+                assert_eq!(
+                    body.pointer("/metadata/resourceVersion"),
+                    object.pointer("/metadata/resourceVersion")
+                );
+                merge(object, &body);
+            }
+        }
     }
-    patches.len()
+    count
 }
 
 #[test]
@@ -134,6 +156,16 @@ fn every_router_has_golden_files_a_docs_page_and_kinds_for_rbac() {
             router.name()
         );
         assert!(!router.owned_paths().is_empty());
+        assert!(router.created_kinds().iter().all(|kind| router.kinds().contains(kind)), "RBAC lacks a kind");
+    }
+}
+
+fn shown(change: &ObjectChange) -> Value {
+    let target = change.target();
+    let target = format!("{} {}/{}", target.kind.kind, target.namespace, target.name);
+    match change {
+        ObjectChange::Patch { merge, .. } => json!({ "target": target, "merge": merge }),
+        ObjectChange::Create { manifest, .. } => json!({ "target": target, "create": manifest }),
     }
 }
 
@@ -145,16 +177,13 @@ fn golden_files_show_what_each_router_plans_and_sees() {
             files.sort();
             for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "yaml")) {
                 let case: Case = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-                let config = config(*router, case.config.clone());
+                let config = RouterConfig { total: case.total, ..config(*router, case.config.clone()) };
                 let seen = objects(*router, &config, &case.objects);
                 let canary_hash = case.canary_hash.as_deref().unwrap_or("bbbb");
-                let intent = intent(case.canary_weight, &case.stable_hash, canary_hash);
+                let intent = TrafficIntent { total: case.total, ..intent(case.canary_weight, &case.stable_hash, canary_hash) };
                 let shown = json!({
                     "plan": match router.plan(&config, &intent, &seen) {
-                        Ok(patches) => json!(patches.iter().map(|patch| json!({
-                            "target": format!("{} {}/{}", patch.target.kind.kind, patch.target.namespace, patch.target.name),
-                            "merge": patch.merge,
-                        })).collect::<Vec<_>>()),
+                        Ok(changes) => json!(changes.iter().map(shown).collect::<Vec<_>>()),
                         Err(problem) => json!(problem.to_string()),
                     },
                     "observe": match router.observe(&config, &seen) {
@@ -206,25 +235,178 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What must hold of every router with weights: it plans nothing exactly when what it sees satisfies the intent, and
+/// afterwards it does. Answers the objects as they are then.
+fn check(
+    router: &dyn TrafficRouter,
+    config: &RouterConfig,
+    intent: &TrafficIntent,
+    given: &[Value],
+) -> Objects {
+    let mut seen = objects(router, config, given);
+    let before = router.observe(config, &seen).unwrap();
+    let changes = apply(router, config, intent, &mut seen);
+    assert_eq!(changes == 0, before.satisfies(intent), "{before:?}");
+    let after = router.observe(config, &seen).unwrap();
+    assert!(after.satisfies(intent), "{after:?}");
+    let range = after.weights.unwrap();
+    assert_eq!((range.canary_min, range.canary_max), (intent.canary_weight, intent.canary_weight));
+    assert_eq!(apply(router, config, intent, &mut seen), 0);
+    seen
+}
+
+fn named<'a>(seen: &'a Objects, name: &str) -> &'a Value {
+    match seen.iter().find(|(key, _)| key.name == name) {
+        Some((_, Observed::Present(object))) => object,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// A stable Ingress that holds things which we know nothing of.
+fn stable_ingress(extra: &Value, tls: bool) -> Value {
+    let mut ingress = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": "cart", "namespace": "shop", "resourceVersion": "3", "annotations": { "team": extra } },
+        "spec": { "x": extra, "rules": [
+            { "host": "cart.example", "x": extra, "http": { "paths": [
+                { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "cart-stable", "port": { "number": 80 } } }, "x": extra },
+                { "path": "/admin", "pathType": "Prefix", "backend": { "service": { "name": "admin", "port": { "number": 80 } } } },
+            ] } },
+            { "host": "other.example", "http": { "x": extra } },
+        ] },
+    });
+    if tls {
+        ingress["spec"]["tls"] = json!([{ "hosts": ["cart.example"], "x": extra }]);
+        ingress["spec"]["ingressClassName"] = json!("public");
+    }
+    ingress
+}
+
+/// A canary Ingress of ours that others have written into.
+fn canary_ingress(annotations: &[(&str, Option<String>)], rules: &Value, extra: &Value) -> Value {
+    let mut ingress = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {
+            "name": "cart-cart-canary", "namespace": "shop", "resourceVersion": "8", "labels": { "team": extra },
+            "annotations": { "team": extra },
+            "ownerReferences": [
+                { "kind": "Application", "name": "shop", "uid": "y" },
+                { "kind": "Rollout", "name": "cart", "uid": "uid-of-cart", "controller": true },
+            ],
+        },
+        "spec": { "rules": rules, "x": extra },
+    });
+    for (key, value) in annotations {
+        if let Some(value) = value {
+            ingress["metadata"]["annotations"][format!("nginx.ingress.kubernetes.io/{key}")] = json!(value);
+        }
+    }
+    ingress
+}
+
+/// An HTTPRoute with our two Services in one of its rules, and another Service beside them.
+fn http_route(stable: Option<i64>, canary: Option<i64>, swapped: bool, extra: &Value) -> Value {
+    let backend = |name: &str, weight: Option<i64>| {
+        let mut backend = json!({ "name": name, "port": 80, "filters": extra });
+        if let Some(weight) = weight {
+            backend["weight"] = json!(weight);
+        }
+        backend
+    };
+    let mut backends =
+        vec![backend("cart-stable", stable), backend("discovery", Some(7)), backend("cart-canary", canary)];
+    if swapped {
+        backends.reverse();
+    }
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": { "name": "cart", "namespace": "shop", "resourceVersion": "7", "annotations": { "team": extra } },
+        "spec": {
+            "parentRefs": [extra],
+            "rules": [
+                { "matches": [extra], "backendRefs": [backend("cart-canary", Some(1))] },
+                { "matches": [extra], "timeouts": extra, "backendRefs": backends },
+                { "filters": [extra] },
+            ],
+            "x": extra,
+        },
+        "status": extra,
+    })
+}
+
+fn any_weight() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        Just(None),
+        (-5_i32..=1_100).prop_map(|weight| Some(weight.to_string())),
+        "[0-9+-]{0,3}".prop_map(Some),
+        Just(Some("much".to_owned())),
+    ]
+}
+
 proptest! {
     #[test]
-    fn istio_plans_nothing_exactly_when_what_it_sees_satisfies_the_intent(
+    fn istio_changes_two_weights_and_nothing_else(
         stable in 0_i64..=100, canary in 0_i64..=100, swapped: bool, wish in 0..=100_i32, extra in any_json(),
     ) {
         let router = router("istio").unwrap();
         let config = config(router, json!({ "virtualService": { "name": "cart", "routes": ["primary"] } }));
         let before = virtual_service(stable, canary, swapped, &extra);
-        let mut seen = objects(router, &config, std::slice::from_ref(&before));
-        let intent = intent(wish, "aaaa", "bbbb");
-        let satisfied = router.observe(&config, &seen).unwrap().satisfies(&intent);
-        let patches = apply(router, &config, &intent, &mut seen);
-        prop_assert_eq!(patches == 0, satisfied);
-        prop_assert!(router.observe(&config, &seen).unwrap().satisfies(&intent));
-        prop_assert_eq!(apply(router, &config, &intent, &mut seen), 0);
+        let seen = check(router, &config, &intent(wish, "aaaa", "bbbb"), &[before]);
+        let wanted = virtual_service(i64::from(100 - wish), i64::from(wish), swapped, &extra);
+        prop_assert_eq!(named(&seen, "cart"), &wanted);
+    }
 
-        // Outside our two weights the object is JSON-equal to what it was.
-        let Some(Observed::Present(after)) = seen.values().next() else { panic!("gone") };
-        prop_assert_eq!(after, &virtual_service(i64::from(100 - wish), i64::from(wish), swapped, &extra));
+    #[test]
+    fn nginx_makes_a_canary_ingress_and_leaves_the_stable_one_alone(
+        total in prop_oneof![Just(100), Just(1000)], wish in 0..=100_i32, tls: bool, extra in any_json(),
+    ) {
+        let router = router("nginx").unwrap();
+        let config = RouterConfig { total, ..config(router, json!({ "stableIngress": "cart" })) };
+        let intent = TrafficIntent { total, ..intent(wish, "aaaa", "bbbb") };
+        let seen = check(router, &config, &intent, &[stable_ingress(&extra, tls)]);
+        prop_assert_eq!(named(&seen, "cart"), &stable_ingress(&extra, tls));
+        let canary = named(&seen, "cart-cart-canary");
+        prop_assert_eq!(canary.pointer("/metadata/ownerReferences/0/uid"), Some(&json!("uid-of-cart")));
+        prop_assert_eq!(&canary["spec"]["tls"], &stable_ingress(&extra, tls)["spec"]["tls"]);
+    }
+
+    #[test]
+    fn nginx_mends_its_own_paths_of_the_canary_ingress_and_nothing_else(
+        weight in any_weight(), written_total in any_weight(), canary in prop::option::of("true|false"),
+        header in prop::option::of("[a-z]{1,3}"), right_rules: bool, tls: bool,
+        total in prop_oneof![Just(100), Just(1000)], wish in 0..=100_i32, extra in any_json(),
+    ) {
+        let router = router("nginx").unwrap();
+        let config = RouterConfig { total, ..config(router, json!({ "stableIngress": "cart" })) };
+        let intent = TrafficIntent { total, ..intent(wish, "aaaa", "bbbb") };
+        let stable = stable_ingress(&extra, tls);
+        let made = check(router, &config, &intent, std::slice::from_ref(&stable));
+        let rules = if right_rules { named(&made, "cart-cart-canary")["spec"]["rules"].clone() } else { extra.clone() };
+        let annotations = [("canary-weight", weight), ("canary-weight-total", written_total), ("canary", canary),
+            ("canary-by-header", header)];
+        let seen = check(router, &config, &intent, &[stable, canary_ingress(&annotations, &rules, &extra)]);
+        let (after, wanted) = (named(&seen, "cart-cart-canary"), named(&made, "cart-cart-canary"));
+        prop_assert_eq!(&after["spec"]["rules"], &wanted["spec"]["rules"]);
+        let mut untouched = after.clone();
+        for key in ["rules", "tls", "ingressClassName"] {
+            untouched["spec"].as_object_mut().unwrap().remove(key);
+        }
+        untouched["metadata"]["annotations"].as_object_mut().unwrap().retain(|key, _| !key.starts_with("nginx."));
+        untouched["spec"]["rules"] = json!("ours");
+        prop_assert_eq!(untouched, canary_ingress(&[], &json!("ours"), &extra));
+    }
+
+    #[test]
+    fn gateway_api_changes_two_weights_and_nothing_else(
+        stable in prop::option::of(0_i64..=1_000_000), canary in prop::option::of(0_i64..=1_000), swapped: bool,
+        total in prop_oneof![Just(100), Just(95), Just(1000)], wish in 0..=95_i32, extra in any_json(),
+    ) {
+        let router = router("gateway-api").unwrap();
+        let config = RouterConfig { total, ..config(router, json!({ "httpRoute": "cart" })) };
+        let intent = TrafficIntent { total, ..intent(wish, "aaaa", "bbbb") };
+        let seen = check(router, &config, &intent, &[http_route(stable, canary, swapped, &extra)]);
+        let wanted = http_route(Some(i64::from(total - wish)), Some(i64::from(wish)), swapped, &extra);
+        prop_assert_eq!(named(&seen, "cart"), &wanted);
     }
 
     #[test]
@@ -260,12 +442,21 @@ proptest! {
     }
 }
 
+/// The least that a user must write for a router.
+fn smallest(router: &str) -> Value {
+    match router {
+        "services" => Value::Null,
+        "istio" => json!({ "virtualService": { "name": "cart" } }),
+        "nginx" => json!({ "stableIngress": "cart" }),
+        "gateway-api" => json!({ "httpRoute": "cart" }),
+        other => panic!("say what {other} needs"),
+    }
+}
+
 #[test]
 fn an_object_that_is_not_read_yet_is_unknown_and_never_missing() {
-    for (name, own) in [("istio", json!({ "virtualService": { "name": "cart" } })), ("services", Value::Null)]
-    {
-        let router = router(name).unwrap();
-        let config = config(router, own);
+    for router in ROUTERS.iter().copied() {
+        let config = config(router, smallest(router.name()));
         let problem = router.observe(&config, &Objects::new()).unwrap_err();
         assert!(matches!(problem, RouterProblem::Unknown(_)), "{problem:?}");
         let unknown =

@@ -18,6 +18,15 @@ pub(crate) struct Passed {
 }
 
 #[derive(Args)]
+pub(crate) struct E2eArgs {
+    /// Watch for minutes where CI watches for one
+    #[arg(long)]
+    long: bool,
+    #[command(flatten)]
+    passed: Passed,
+}
+
+#[derive(Args)]
 pub(crate) struct TestArgs {
     /// Leave out the tests on a real cluster (they need root)
     #[arg(long)]
@@ -88,17 +97,17 @@ pub(crate) fn sim(passed: &Passed) -> anyhow::Result<()> {
 }
 
 /// The tests on a real cluster.
-pub(crate) fn e2e(passed: &Passed) -> anyhow::Result<()> {
+pub(crate) fn e2e(args: &E2eArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     image::build()?;
-    tally.e2e(&passed.arguments)?;
+    tally.e2e(&args.passed.arguments, args.long)?;
     tally.close()
 }
 
 /// Everything. Every part runs although an earlier one failed, so that one run tells all.
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    tally.part("lab builds", 18, |tally| tally.check("the lab's parts are built", setup));
+    tally.part("lab builds", 22, |tally| tally.check("the lab's parts are built", setup));
     tally.part("Rust: format, clippy, builds", 14, |tally| {
         tally.check("the code is formatted", format);
         tally.check("clippy has nothing to say", clippy);
@@ -124,7 +133,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     if !args.no_e2e {
         tally.part("e2e", 20, |tally| {
             tally.tests(&mut cargo(&["test", "--no-fail-fast", "--package", "headgate-lab"]));
-            if let Err(error) = tally.e2e(&[]) {
+            if let Err(error) = tally.e2e(&[], false) {
                 tally.fail("the lab comes up", &error);
             }
         });
@@ -241,16 +250,20 @@ impl Tally {
 
     /// Boots the lab, runs the tests in its network, and takes it down again, also after a failure. With
     /// `HEADGATE_CONTEXT` they run in that cluster instead.
-    fn e2e(&mut self, filter: &[String]) -> anyhow::Result<()> {
+    fn e2e(&mut self, filter: &[String], long: bool) -> anyhow::Result<()> {
+        let mut command = cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e"]);
+        if long {
+            command.env("HEADGATE_E2E_LONG", "1");
+        }
         if std::env::var_os("HEADGATE_CONTEXT").is_some() {
-            self.tests(cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e", "--"]).args(filter));
+            self.tests(command.arg("--").args(filter));
             return Ok(());
         }
         let start = Instant::now();
-        let lab = Lab::up(&Options { name: LAB.to_owned(), addons: vec![Addon::Prometheus, Addon::Istio] })?;
+        let addons = vec![Addon::Prometheus, Addon::Istio, Addon::Traefik];
+        let lab = Lab::up(&Options { name: LAB.to_owned(), addons })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
         run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;
-        let mut command = cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e"]);
         // More than there are cores: they wait most of the time.
         command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=6"]).args(filter);
         lab.within(|| {

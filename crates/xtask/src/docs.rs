@@ -96,6 +96,10 @@ fn whole(object: Value, place: &str) -> Value {
     if object["http"].is_array() {
         return json!({ "kind": "VirtualService", "spec": object });
     }
+    if object["rules"].is_array() {
+        let kind = if object["rules"][0]["http"].is_object() { "Ingress" } else { "HTTPRoute" };
+        return json!({ "kind": kind, "spec": object });
+    }
     assert!(object["strategy"].is_object(), "{place}: say in docs.rs what this is a part of: {object:#}");
     let mut spec = json!({
         "selector": { "matchLabels": { "app": "shop" } },
@@ -126,7 +130,7 @@ fn every_manifest_is_valid() {
                 let problem = valid_metrics(&spec).err();
                 assert!(problem.is_none(), "{place}: {}", problem.unwrap());
             }
-            "Service" | "Gateway" | "VirtualService" => {}
+            "Service" | "Gateway" | "VirtualService" | "Ingress" | "HTTPRoute" => {}
             other => panic!("{place}: say in docs.rs how a {other} is checked"),
         }
     }
@@ -150,7 +154,9 @@ fn spec_with(field: &str) -> Value {
             match leaf {
                 "destinationRule" => routing["istio"][leaf] = value,
                 "tlsRoutes" => routing["istio"]["virtualService"][leaf] = json!([{ "port": 443 }]),
-                other => routing[other] = json!({ "stableIngress": "shop" }),
+                "plugins[NAME]" => routing["plugins"]["NAME"] = value,
+                "grpcRoute" => routing["plugins"]["argoproj-labs/gatewayAPI"][leaf] = json!("shop"),
+                other => routing[other] = json!({ "ingress": "shop" }),
             }
             spec["strategy"]["canary"]["trafficRouting"] = routing;
         }

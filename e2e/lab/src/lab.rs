@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::builds::Builds;
 use crate::cgroup::Cgroup;
 use crate::component::{Component, ComponentStatus};
-use crate::parts::{self, PARTS, PROMETHEUS_PORT, PartKind, at_node};
+use crate::parts::{self, PARTS, PROMETHEUS_PORT, PartKind, TRAEFIK_PORT, at_node};
 use crate::probe;
 use crate::process::{self, Part};
 use crate::progress::say;
@@ -147,6 +147,7 @@ impl Lab {
                 parts::prepare_istio(self)?;
                 parts::publish_gateway(self)?;
             }
+            Addon::Traefik => parts::prepare_traefik(self)?,
         }
         missing.into_iter().try_for_each(|kind| self.launch(kind.name))
     }
@@ -190,8 +191,9 @@ impl Lab {
         &self.sandbox
     }
 
-    pub(crate) fn istio_crds(&self) -> PathBuf {
-        self.state.path("istio-crds.yaml")
+    /// The custom resources of an add-on, by the name of its build.
+    pub(crate) fn crds(&self, build: &str) -> PathBuf {
+        self.state.path(&format!("{build}-crds.yaml"))
     }
 
     /// The lab's name.
@@ -212,7 +214,8 @@ impl Lab {
         crate::kubeconfig::path(&self.state, "admin")
     }
 
-    /// One line of JSON per request that the API server answered.
+    /// One line of JSON for each write that the API server answered, refused ones included. A file that is
+    /// full (64 MiB) becomes `audit-TIME.log` beside it; three of those are kept.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.state.path("audit.log")
@@ -235,6 +238,13 @@ impl Lab {
     #[must_use]
     pub fn gateway_url(&self) -> String {
         format!("http://{}", at_node(80))
+    }
+
+    /// Traefik: what an Ingress of the class `nginx`, or a route of the Gateway `traefik` in the namespace
+    /// `traefik`, says is served here. Pods may also say `http://traefik.traefik.svc`.
+    #[must_use]
+    pub fn traefik_url(&self) -> String {
+        format!("http://{}", at_node(TRAEFIK_PORT))
     }
 
     /// Prometheus reads its configuration and rules again.
@@ -390,7 +400,10 @@ fn link_programs(state: &State, builds: &Builds) -> Result<()> {
     for (name, path) in builds.programs() {
         link(path, &bin.join(name))?;
     }
-    link(&builds.istio_crds(), &state.path("istio-crds.yaml"))
+    for (build, path) in builds.crds() {
+        link(path, &state.path(&format!("{build}-crds.yaml")))?;
+    }
+    Ok(())
 }
 
 /// Removes what there is of a lab, except for its (empty) state directory, which is locked.

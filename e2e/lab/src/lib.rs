@@ -1,6 +1,6 @@
 //! A real Kubernetes with real data planes on one Linux machine, without Docker: etcd, API server with
 //! the aggregation layer, controller manager, scheduler, a node with containerd and runc, kube-proxy,
-//! CoreDNS; on demand Prometheus, and istiod with Envoy as its gateway.
+//! CoreDNS; on demand Prometheus, istiod with Envoy as its gateway, and Traefik.
 //!
 //! What holds:
 //! - A lab is in a network and a mount namespace, a cgroup tree and a state directory of its own. Two
@@ -42,6 +42,8 @@ pub enum Addon {
     Prometheus,
     /// istiod, and Envoy as the gateway with the label `istio: ingressgateway`.
     Istio,
+    /// Traefik, for Ingresses of the class `nginx`, routes of the Gateway API, and Traefik's own kinds.
+    Traefik,
 }
 
 /// What `up` makes.

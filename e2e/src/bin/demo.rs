@@ -4,7 +4,8 @@
 use clap::Parser;
 use headgate_e2e::Cluster;
 use headgate_e2e::cluster::{Existing, Where};
-use headgate_e2e::demo::{self, Verdict};
+use headgate_e2e::demo::{self, Programme, Trouble, Verdict};
+use headgate_e2e::door::Door;
 use headgate_lab::{Addon, Lab, Options};
 use std::process::ExitCode;
 
@@ -18,37 +19,73 @@ struct Args {
     /// The name of the lab that is used
     #[arg(long, default_value = "demo", conflicts_with = "context")]
     name: String,
+    /// The router that requests come through
+    #[arg(long, value_enum, default_value = "istio")]
+    router: Door,
+    /// What is wrong with the bad release
+    #[arg(long, value_enum, default_value = "errors")]
+    fault: Trouble,
+    /// Every fault through every router, one after the other (about half an hour)
+    #[arg(long, conflicts_with_all = ["router", "fault", "keep"])]
+    all: bool,
     #[command(flatten)]
     existing: Existing,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
-    let verdict =
-        if args.existing.context.is_some() { show(Where::Existing(args.existing))? } else { in_lab(&args)? };
-    println!("{verdict}");
-    Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+impl Args {
+    fn programmes(&self) -> Vec<Programme> {
+        if self.all {
+            return Door::ALL.map(|door| Programme { door, troubles: Trouble::ALL.to_vec() }).to_vec();
+        }
+        vec![Programme { door: self.router, troubles: vec![self.fault] }]
+    }
 }
 
-fn in_lab(args: &Args) -> anyhow::Result<Verdict> {
-    let lab = Lab::up(&Options { name: args.name.clone(), addons: vec![Addon::Prometheus, Addon::Istio] })?;
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let verdicts = match args.existing.context {
+        Some(_) => show(Where::Existing(args.existing.clone()), &args.programmes())?,
+        None => in_lab(&args)?,
+    };
+    for verdict in &verdicts {
+        println!("{verdict}");
+    }
+    Ok(if verdicts.iter().all(Verdict::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn in_lab(args: &Args) -> anyhow::Result<Vec<Verdict>> {
+    let programmes = args.programmes();
+    let mut addons = vec![Addon::Prometheus];
+    for addon in programmes.iter().map(|programme| programme.door.addon()) {
+        if !addons.contains(&addon) {
+            addons.push(addon);
+        }
+    }
+    let lab = Lab::up(&Options { name: args.name.clone(), addons })?;
     // Before the runtime has threads: they all shall be in the lab's network.
     lab.enter_netns()?;
-    let verdict = show(Where::Lab(args.name.clone()));
+    let verdicts = show(Where::Lab(args.name.clone()), &programmes);
     if args.keep {
         look_around(&args.name);
     } else {
         Lab::down(&args.name)?;
     }
-    verdict
+    verdicts
 }
 
-fn show(place: Where) -> anyhow::Result<Verdict> {
+fn show(place: Where, programmes: &[Programme]) -> anyhow::Result<Vec<Verdict>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let cluster = Cluster::connect_to(place).await?;
+        let all = async {
+            let mut verdicts = Vec::new();
+            for programme in programmes {
+                verdicts.push(demo::run(&cluster, programme).await?);
+            }
+            Ok(verdicts)
+        };
         tokio::select! {
-            verdict = demo::run(&cluster) => verdict,
+            verdicts = all => verdicts,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         }
     })

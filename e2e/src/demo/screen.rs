@@ -13,7 +13,7 @@ pub(super) struct Moment {
     pub steps: usize,
     /// The Rollout's status.
     pub status: Value,
-    /// The canary's weight in the VirtualService.
+    /// The canary's weight in the route.
     pub weight: i64,
     /// Its share of the answers that clients got lately.
     pub share: f64,

@@ -1,5 +1,6 @@
 //! Whether the demo went as it should.
 
+use super::Trouble;
 use super::screen::Moment;
 use crate::load::{Report, UNVERSIONED};
 use std::collections::BTreeMap;
@@ -13,21 +14,21 @@ pub struct Sighting {
     pub after: Duration,
     /// Index of the current step; `None` once it was aborted or promoted.
     pub step: Option<u64>,
-    /// The canary's weight in the VirtualService.
+    /// The canary's weight in the route.
     pub weight: i64,
     /// The phase.
     pub phase: String,
 }
 
-/// What the demo has shown.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    /// The good release went to its end.
-    pub promoted: bool,
-    /// Clients saw nothing but the good version then.
-    pub good_at_full: bool,
-    /// The bad release was aborted.
+/// What the demo has shown of a bad release.
+#[derive(Clone, Debug)]
+pub struct Bad {
+    /// What was wrong with it.
+    pub trouble: Trouble,
+    /// It was aborted.
     pub aborted: bool,
+    /// The message of the Rollout named the fault.
+    pub named: bool,
     /// Clients saw nothing but the stable version then.
     pub stable_at_full: bool,
     /// How long after the abort was recorded the last answer of the bad version came.
@@ -36,6 +37,33 @@ pub struct Verdict {
     pub alerted: bool,
     /// The alert was resolved after the fix.
     pub resolved: bool,
+}
+
+impl Default for Bad {
+    fn default() -> Self {
+        Self {
+            trouble: Trouble::Errors,
+            aborted: false,
+            named: false,
+            stable_at_full: false,
+            seconds_to_stable: None,
+            alerted: false,
+            resolved: false,
+        }
+    }
+}
+
+/// What the demo has shown.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// The router that requests came through.
+    pub door: &'static str,
+    /// The good release went to its end.
+    pub promoted: bool,
+    /// Clients saw nothing but the good version then.
+    pub good_at_full: bool,
+    /// The bad releases.
+    pub bad: Vec<Bad>,
     /// Requests sent.
     pub sent: u64,
     /// Requests lost: a connection error, a timeout over 10 s, or a 5xx that the app did not send.
@@ -75,23 +103,24 @@ impl Verdict {
         self.details.push(why);
     }
 
-    fn findings(&self) -> [(bool, String); 7] {
-        let back = self.seconds_to_stable.map_or_else(String::new, |seconds| format!(" within {seconds} s"));
-        [
+    /// Changes what is said of the last bad release.
+    pub(super) fn amend(&mut self, change: impl FnOnce(Bad) -> Bad) {
+        if let Some(last) = self.bad.last_mut() {
+            *last = change(last.clone());
+        }
+    }
+
+    fn findings(&self) -> Vec<(bool, String)> {
+        let mut findings = vec![
             (self.promoted, "the good release was promoted".to_owned()),
             (self.good_at_full, "clients then saw the new version only".to_owned()),
-            (self.aborted, "the bad release was aborted by its analysis".to_owned()),
-            (self.stable_at_full, format!("clients then saw the stable version only{back}")),
-            (self.alerted, "RolloutDegraded fired within 60 s".to_owned()),
-            (self.resolved, "and resolved after the fix".to_owned()),
-            (
-                self.sent > 0 && self.lost == 0 && self.unversioned == 0,
-                format!(
-                    "{} requests sent, {} lost, {} without a route",
-                    self.sent, self.lost, self.unversioned
-                ),
-            ),
-        ]
+        ];
+        findings.extend(self.bad.iter().flat_map(Bad::findings));
+        findings.push((
+            self.sent > 0 && self.lost == 0 && self.unversioned == 0,
+            format!("{} requests sent, {} lost, {} without a route", self.sent, self.lost, self.unversioned),
+        ));
+        findings
     }
 
     /// True when all of it went as it should.
@@ -100,9 +129,23 @@ impl Verdict {
     }
 }
 
+impl Bad {
+    fn findings(&self) -> [(bool, String); 5] {
+        let name = self.trouble.name();
+        let back = self.seconds_to_stable.map_or_else(String::new, |seconds| format!(" within {seconds} s"));
+        [
+            (self.aborted, format!("{name}: the release was aborted")),
+            (self.named, format!("{name}: its message names the fault")),
+            (self.stable_at_full, format!("{name}: clients then saw the stable version only{back}")),
+            (self.alerted, format!("{name}: RolloutDegraded fired within 60 s")),
+            (self.resolved, format!("{name}: and resolved after the fix")),
+        ]
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nVerdict")?;
+        writeln!(f, "\nVerdict, through {}", self.door)?;
         for (good, text) in self.findings() {
             writeln!(f, "  {} {text}", if good { '✔' } else { '✖' })?;
         }

@@ -6,7 +6,8 @@ use headgate_model::analysis::{ArgumentContext, Versions, blind_metrics, check_f
 use headgate_model::spec::{Canary, RolloutSpec, Step};
 use headgate_model::template::check_template;
 use headgate_model::{
-    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, selector, validate,
+    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, selector, total_weight,
+    validate,
 };
 use serde_json::{Value, json};
 
@@ -106,6 +107,10 @@ impl One<'_> {
                 router: router.name(),
                 namespace: self.namespace().to_owned(),
                 rollout: text(self.rollout, "/metadata/name").to_owned(),
+                uid: text(self.rollout, "/metadata/uid").to_owned(),
+                total: total_weight(
+                    self.rollout.pointer("/spec/strategy/canary/trafficRouting").unwrap_or(&Value::Null),
+                ),
                 canary_service: self.canary().canary_service.clone(),
                 stable_service: self.canary().stable_service.clone(),
                 config: config.clone(),
@@ -115,7 +120,7 @@ impl One<'_> {
                 router.observe(&config, &objects).map(drop)
             });
             match seen {
-                Ok(()) | Err(RouterProblem::Unknown(_)) => {}
+                Ok(()) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => {}
                 Err(RouterProblem::Missing { object, field, .. }) => {
                     notes.warning(field, not_given(object.kind.kind, &object.name));
                 }

@@ -104,6 +104,8 @@ fn r1_a_refused_record_lets_only_growth_and_the_way_back_to_stable_out() {
                 router: "istio",
                 namespace: "shop".to_owned(),
                 rollout: "web".to_owned(),
+                uid: snapshot.rollout.uid.clone(),
+                total: 100,
                 canary_service: Some("web-canary".to_owned()),
                 stable_service: Some("web-stable".to_owned()),
                 config: json!({ "virtualService": { "name": "web" } }),

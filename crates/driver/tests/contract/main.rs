@@ -9,6 +9,7 @@
 mod faults;
 mod fence;
 mod house;
+mod made;
 mod quiet;
 mod rules;
 mod runs;

@@ -1,10 +1,11 @@
 //! AnalysisRuns: measurements, replies, and the status (R9, R12).
 
+use crate::script::{scripted_world, unchanged};
 use crate::server::refused;
 use crate::world::{World, at};
-use headgate_driver::io::{Call, Reply};
-use headgate_driver::resources::ANALYSIS_RUNS;
-use headgate_model::{Query, Reply as Measured};
+use headgate_driver::io::{Call, Observation, Reply};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
+use headgate_model::{Effect, Query, Reply as Measured};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -141,6 +142,37 @@ fn a_conflict_on_a_run_is_followed_by_a_live_look() {
     world.run(10);
     assert_eq!(phase(&world, "a"), "Successful");
     assert_eq!(measured(&world, "//a"), 0);
+}
+
+#[test]
+fn r3_what_a_rollout_wrote_to_its_run_is_seen_although_the_rollout_is_gone_when_the_answer_comes() {
+    let mut world = scripted_world(|snapshot| {
+        let running = snapshot.analysis_runs.present().unwrap().iter().find(|run| !run.terminate);
+        let terminate =
+            running.map(|run| Effect::TerminateAnalysisRun { name: run.name.clone(), uid: run.uid.clone() });
+        unchanged(snapshot, terminate.into_iter().collect())
+    });
+    let mut child = run("a", 1);
+    child["metadata"]["ownerReferences"] =
+        world.get(&at(REPLICA_SETS, "a"))["metadata"]["ownerReferences"].clone();
+    world.create(ANALYSIS_RUNS, child);
+    world.deliver();
+    world.watch_delay = SignedDuration::from_mins(10);
+    let is_terminate = |call: &Call| format!("{call:?}").contains("terminate");
+    let terminate = loop {
+        let (found, others): (Vec<_>, Vec<_>) =
+            world.driver.poll(world.now).into_iter().partition(|request| is_terminate(&request.call));
+        others.iter().for_each(|request| assert!(world.carry_out(request)));
+        if let Some(terminate) = found.into_iter().next() {
+            break terminate;
+        }
+    };
+    let rollout = world.rollout().clone();
+    world.driver.observe(Observation::Deleted(ROLLOUTS, rollout), world.now);
+    world.carry_out(&terminate);
+    world.run(5);
+    assert_eq!(phase(&world, "a"), "Successful");
+    assert_eq!(world.driver.counters().conflicts, 0);
 }
 
 #[test]

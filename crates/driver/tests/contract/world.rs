@@ -263,6 +263,13 @@ impl World {
         assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
     }
 
+    /// Somebody else, such as garbage collection, deletes an object.
+    pub(crate) fn delete(&mut self, target: ObjectRef, uid: &str) {
+        let call = Call::Delete { target, uid: uid.to_owned() };
+        let reply = self.server.call(&call, Author::Other, self.now);
+        assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
+    }
+
     pub(crate) fn refuse(&mut self, when: impl Fn(&Call) -> bool + 'static, reply: Reply) {
         self.server.refusals.push(Refusal { when: Box::new(when), reply });
     }

@@ -155,13 +155,19 @@ pub(crate) fn follow_user(scene: &Scene<'_>, record: &RolloutStatus) -> Plan {
     plan
 }
 
-/// Enters the weights that the routes show. When they changed, or may have, drain time counts from now.
+/// Enters the weights that the routes show. When they changed, or may have, drain time counts from now; where proxies
+/// lag behind, from when they have followed.
 fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if scene.spec.canary.routing.is_none() {
         if let Some(canary) = &mut record.canary {
             canary.weights = None;
         }
         return;
+    }
+    let before = record.canary.as_ref().and_then(|canary| canary.weights.clone());
+    if before.is_some() && is_forgotten(scene, record) {
+        // Also while the routes cannot be read: the next decision will seem to remember.
+        memory(record).weight_lowered_at = stored(scene.now);
     }
     let Some(shown) = observed_canary_max(scene) else { return };
     let canary = &scene.spec.canary;
@@ -177,12 +183,9 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         additional: Vec::new(),
         verified: confirmed.reduce(|all, one| all && one),
     };
-    let before = record
-        .canary
-        .as_ref()
-        .and_then(|canary| canary.weights.as_ref())
-        .map(|weights| weights.canary.weight);
-    if before.is_some_and(|before| before != shown || is_forgotten(scene, record)) {
+    let has_followed =
+        |before: &TrafficWeights| before.verified == Some(false) && weights.verified != Some(false);
+    if before.is_some_and(|before| before.canary.weight != shown || has_followed(&before)) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);
@@ -208,6 +211,13 @@ fn passed(scene: &Scene<'_>, until: Option<Timestamp>, plan: &mut Plan) -> bool 
         }
         _ => true,
     }
+}
+
+/// True when the data plane of some router says that it lags behind.
+fn is_lagging(scene: &Scene<'_>) -> bool {
+    scene
+        .weight_routers()
+        .any(|router| router.state.as_ref().is_ok_and(|state| state.confirmed == Some(false)))
 }
 
 /// True when every router and every Service can be read, and no data plane says that it lags behind.

@@ -1,6 +1,6 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
-use super::{Plan, ROUTE_SETTLES_SECONDS, lowered_at, observed_canary_max, passed};
+use super::{Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, passed};
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
@@ -32,7 +32,7 @@ pub(super) fn shift(
                 let weight = weight(scene, stage, versions, record, range);
                 (weight, weight_direction(stage, range, weight))
             }
-            _ => (0, services_direction(stage, &canary, &record.stable_rs)),
+            _ => (0, services_direction(scene, stage, versions, &record.stable_rs)),
         };
         let intent =
             TrafficIntent { stable: stable.clone(), canary: canary.clone(), canary_weight: weight, total };
@@ -52,8 +52,13 @@ fn weight_direction(stage: Stage, range: WeightRange, weight: i32) -> Direction 
 }
 
 /// An abort leads back, unless it must lean on the newest version.
-fn services_direction(stage: Stage, canary: &Destination, stable_hash: &str) -> Direction {
-    let leans = canary.hash.as_deref().is_some_and(|hash| hash != stable_hash);
+fn services_direction(
+    scene: &Scene<'_>,
+    stage: Stage,
+    versions: &Versions<'_>,
+    stable_hash: &str,
+) -> Direction {
+    let leans = scene.spec.replicas > 0 && leans_on_newest(versions, stable_hash);
     match stage {
         Stage::Aborted if !leans => Direction::TowardsStable,
         Stage::Aborted | Stage::Promoted | Stage::Step(_) | Stage::Finishing => Direction::TowardsCanary,
@@ -156,17 +161,26 @@ pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Version
     }
 }
 
-/// The other move that needs no valid spec: a Service that leads to a version without pods is pointed at one that has some,
-/// the stable one before the newest.
+/// The version that requests can lean on: the stable one before the newest, whatever the release wants. No Service leads to
+/// a version without pods while this one has some.
+fn living<'a>(versions: &Versions<'a>, stable_hash: &str) -> Option<&'a ReplicaSetView> {
+    let has_pods = |set: &&ReplicaSetView| set.available() > 0;
+    versions.with_hash(stable_hash).filter(has_pods).or(versions.current.filter(has_pods))
+}
+
+/// True when only the newest version has pods, and it is not stable.
+fn leans_on_newest(versions: &Versions<'_>, stable_hash: &str) -> bool {
+    living(versions, stable_hash).is_some_and(|living| living.hash() != stable_hash)
+}
+
+/// The other move that needs no valid spec: a Service that leads to a version without pods is pointed at one that has some.
 pub(super) fn leave_dead_selectors(
     scene: &Scene<'_>,
     versions: &Versions<'_>,
     stable_hash: &str,
     plan: &mut Plan,
 ) {
-    let has_pods = |set: &&ReplicaSetView| set.available() > 0;
-    let stable = versions.with_hash(stable_hash).filter(has_pods);
-    let Some(living) = stable.or(versions.current.filter(has_pods)) else { return };
+    let Some(living) = living(versions, stable_hash) else { return };
     let destination = |service: &Option<String>| {
         let selected = scene.selected(service.as_ref());
         let is_dead = selected.is_some_and(|hash| available(versions.with_hash(hash)) == 0);
@@ -182,9 +196,10 @@ pub(super) fn leave_dead_selectors(
         };
         let is_known = router.state.as_ref().is_ok_and(|state| !state.satisfies(&intent));
         if is_known && scene.spec.replicas > 0 {
-            let direction = match stable {
-                Some(_) => Direction::TowardsStable,
-                None => Direction::TowardsCanary,
+            let direction = if leans_on_newest(versions, stable_hash) {
+                Direction::TowardsCanary
+            } else {
+                Direction::TowardsStable
             };
             plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
         }
@@ -249,9 +264,8 @@ fn stable_selection(
 ) -> Option<String> {
     let service = scene.spec.canary.stable_service.as_ref()?;
     let stable = versions.with_hash(stable_hash);
-    let is_taken_over = |canary: &&ReplicaSetView| {
-        takes_all(scene, stage, versions, canary) || stands_in(scene, stable, canary)
-    };
+    let stands_in = scene.spec.canary.routing.is_none() && leans_on_newest(versions, stable_hash);
+    let is_taken_over = |canary: &&ReplicaSetView| stands_in || takes_all(scene, stage, versions, canary);
     // A Service that is not managed yet may have a Deployment's pods behind it.
     let is_managed = scene.selected(Some(service)).is_some();
     if let Some(canary) = versions.current.filter(|canary| is_managed && is_taken_over(canary)) {
@@ -268,11 +282,6 @@ fn takes_all(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, canary: &
         matches!(stage, Stage::Step(_) | Stage::Finishing) && target.stable == 0 && target.canary > 0;
     let least = (scene.spec.replicas - scene.max_unavailable()).max(1);
     scene.spec.canary.routing.is_none() && gets_all && canary.is_observed() && canary.available() >= least
-}
-
-/// True when the stable version has no available pod, the newest one has, and no router could lead requests there.
-fn stands_in(scene: &Scene<'_>, stable: Option<&ReplicaSetView>, canary: &ReplicaSetView) -> bool {
-    scene.spec.canary.routing.is_none() && available(stable) == 0 && canary.available() > 0
 }
 
 /// True when this Service selects the ReplicaSet already, or may be pointed at it: it has an available pod, and all of
@@ -304,7 +313,10 @@ fn canary_selection(
     let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));
     let wanted = match stage {
         Stage::Promoted => current,
-        Stage::Aborted => way_back(scene, current, stable),
+        // The newest version alone may get pods after the abort only, when the Service has never led to it, and no weight
+        // can give requests to a version without a Service.
+        Stage::Aborted if scene.spec.replicas > 0 && leans_on_newest(versions, &record.stable_rs) => current,
+        Stage::Aborted => stable,
         // Pods that a step takes away again must not be led to: without a router nothing else keeps requests from them.
         Stage::Step(_)
             if scene.spec.canary.routing.is_none() && super::target(scene, stage, versions).canary == 0 =>
@@ -326,23 +338,12 @@ fn canary_selection(
     movable.then(|| wanted.hash().to_owned())
 }
 
-/// Where an abort leads the canary Service: to stable, unless the newest version alone has pods. It may get them only
-/// after the abort, when the Service has never led to it, and no weight can give requests to a version without a Service.
-fn way_back<'a>(
-    scene: &Scene<'_>,
-    current: Option<&'a ReplicaSetView>,
-    stable: Option<&'a ReplicaSetView>,
-) -> Option<&'a ReplicaSetView> {
-    let must_lean = scene.spec.replicas > 0 && available(current) > 0 && available(stable) == 0;
-    if must_lean { current } else { stable }
-}
-
 /// True when no route gives the canary Service anything and the proxies have had time to follow.
 fn route_has_left(scene: &Scene<'_>, record: &RolloutStatus, plan: &mut Plan) -> bool {
     if scene.spec.canary.routing.is_none() {
         return true;
     }
-    if observed_canary_max(scene) != Some(0) {
+    if observed_canary_max(scene) != Some(0) || is_lagging(scene) {
         return false;
     }
     let settled = lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS));

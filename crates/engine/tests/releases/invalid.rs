@@ -153,7 +153,7 @@ fn features_that_are_not_carried_out_yet_are_refused_and_touch_nothing() {
     for (pointer, value) in [
         ("/strategy/canary/dynamicStableScale", json!(true)),
         ("/strategy/canary/pingPong", json!({"pingService": "a", "pongService": "b"})),
-        ("/strategy/canary/trafficRouting/nginx", json!({"stableIngress": "shop"})),
+        ("/strategy/canary/trafficRouting/alb", json!({"ingress": "shop", "servicePort": 80})),
         ("/strategy/canary/steps/0", json!({"setHeaderRoute": {"name": "x"}})),
         ("/workloadRef", json!({"name": "shop"})),
     ] {

@@ -126,6 +126,8 @@ fn routers(rollout: &RolloutView, services: &[&Value], virtual_service: Option<&
         router,
         namespace: rollout.namespace.clone(),
         rollout: rollout.name.clone(),
+        uid: "uid-of-shop".into(),
+        total: 100,
         canary_service: canary["canaryService"].as_str().map(str::to_owned),
         stable_service: canary["stableService"].as_str().map(str::to_owned),
         config: canary["trafficRouting"]["istio"].clone(),

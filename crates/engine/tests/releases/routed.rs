@@ -39,6 +39,24 @@ fn a_good_release_goes_out_step_by_step_and_the_old_pods_go_last() {
 }
 
 #[test]
+fn a_data_plane_that_lags_behind_is_waited_for_and_named() {
+    let mut world = two_steps();
+    world.release(2);
+    world.confirm(Some(false));
+    world.settle();
+    world.pass(60);
+    world.settle();
+    assert_eq!((world.status().current_step_index, world.waits_for()), (Some(0), "RouteConfirmed"));
+    let message = world.status().waiting.clone().unwrap_or_default().message;
+    assert!(message.contains("the proxies of istio have not taken over the newest weights yet"), "{message}");
+    world.confirm(Some(true));
+    world.settle();
+    world.pass(5);
+    world.settle();
+    assert_eq!(world.status().current_step_index, Some(1));
+}
+
+#[test]
 fn a_timed_pause_never_asks_for_a_user() {
     let steps = json!([{"setWeight": 25}, {"pause": {"duration": 60}}]);
     let mut world = World::running(spec(4, routed(steps)));
@@ -341,6 +359,46 @@ fn setting_a_lower_weight_keeps_the_pods_until_they_have_drained() {
 }
 
 #[test]
+fn drain_time_counts_from_when_the_data_plane_has_followed() {
+    let steps = json!([{"setWeight": 75}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.confirm(Some(false));
+    world.promote();
+    world.settle();
+    world.pass(100);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (25, 3), "proxies may still send three quarters there");
+    world.confirm(Some(true));
+    world.settle();
+    world.pass(29);
+    world.settle();
+    assert_eq!(world.pods(2), 3);
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(2), 1);
+}
+
+#[test]
+fn the_canary_service_stays_while_the_data_plane_may_still_send_to_it() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.confirm(Some(false));
+    world.release(3);
+    world.settle();
+    world.pass(60);
+    world.settle();
+    assert_eq!((world.weight(), world.selected("shop-canary")), (0, Some(world.hash(2))));
+    world.confirm(Some(true));
+    world.settle();
+    world.pass(5);
+    world.settle();
+    assert_eq!((world.weight(), world.selected("shop-canary")), (25, Some(world.hash(3))));
+}
+
+#[test]
 fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_when_it_was_lowered() {
     let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));
@@ -354,6 +412,27 @@ fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_
     world.pass(29);
     world.settle();
     assert_eq!(world.pods(2), 3);
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(2), 1);
+}
+
+#[test]
+fn who_remembers_nothing_and_cannot_read_the_route_at_first_counts_the_drain_time_all_the_same() {
+    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.pass(20);
+    world.snapshot.rollout.status.headgate = None;
+    world.hide_route(1, true);
+    world.settle();
+    world.pass(1);
+    world.hide_route(1, false);
+    world.settle();
+    world.pass(28);
+    world.settle();
+    assert_eq!(world.pods(2), 3, "the weight may have been lowered just before");
     world.pass(1);
     world.settle();
     assert_eq!(world.pods(2), 1);

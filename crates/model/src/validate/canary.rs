@@ -1,12 +1,11 @@
 //! `spec.strategy.canary` without its steps.
 
 use super::SpecProblem;
-use super::read::{forbidden, invalid, optional, required};
-use super::steps;
+use super::read::{forbidden, invalid, optional};
+use super::{routers, steps};
 use crate::spec::{BackgroundAnalysis, Canary, Count, Routing};
 use headgate_api::{IntOrString, ProgressThresholdType, ReplicaProgressThreshold, RolloutAnalysisBackground};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 const PATH: &str = "spec.strategy.canary";
 
@@ -166,11 +165,11 @@ fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
         }
         return Ok(None);
     };
-    let routers = routers(written, &path)?;
+    let (routers, total) = routers::routers(written, &path)?;
     let abort_delay = not_negative(canary, "abortScaleDownDelaySeconds")?;
     Ok(Some(Routing {
         routers,
-        total: 100,
+        total,
         scale_down_delay_seconds: not_negative(canary, "scaleDownDelaySeconds")?.unwrap_or(30),
         abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
         abort_scale_down_delay_set: abort_delay.is_some(),
@@ -178,55 +177,6 @@ fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
         dynamic_stable_scale: false,
         min_pods_per_replica_set: not_negative(canary, "minPodsPerReplicaSet")?,
     }))
-}
-
-/// The routers of `trafficRouting`. More are added here as they are built.
-fn routers(written: &Value, path: &str) -> Result<BTreeMap<&'static str, Value>, SpecProblem> {
-    let Value::Object(fields) = written else { return Err(invalid(path, written, "must be an object")) };
-    let mut routers = BTreeMap::new();
-    for (key, value) in fields {
-        match key.as_str() {
-            _ if value.is_null() || is_empty_list(value) => {}
-            "istio" => {
-                check_istio(value, &format!("{path}.istio"))?;
-                routers.insert("istio", value.clone());
-            }
-            _ => {
-                let how = "remove it, or leave this Rollout to Argo Rollouts; the router istio is supported";
-                return Err(forbidden(&format!("{path}.{key}"), how));
-            }
-        }
-    }
-    if routers.is_empty() {
-        return Err(required(path, "name a router, such as istio, or remove trafficRouting"));
-    }
-    Ok(routers)
-}
-
-fn check_istio(istio: &Value, path: &str) -> Result<(), SpecProblem> {
-    let has = |value: &Value, key: &str| {
-        value.get(key).is_some_and(|value| !value.is_null() && !is_empty_list(value))
-    };
-    if has(istio, "destinationRule") {
-        let how = "remove it and let canaryService and stableService tell the versions apart";
-        return Err(forbidden(&format!("{path}.destinationRule"), how));
-    }
-    let several = istio.get("virtualServices").and_then(Value::as_array).into_iter().flatten();
-    for service in istio.get("virtualService").into_iter().chain(several) {
-        for key in ["tlsRoutes", "tcpRoutes"] {
-            if has(service, key) {
-                return Err(forbidden(
-                    &format!("{path}.virtualService.{key}"),
-                    "remove it and use HTTP routes",
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_empty_list(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn not_negative(canary: &Value, key: &str) -> Result<Option<i32>, SpecProblem> {

@@ -5,6 +5,7 @@
 
 mod canary;
 mod read;
+mod routers;
 mod salvage;
 mod steps;
 mod template;

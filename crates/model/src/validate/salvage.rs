@@ -2,6 +2,7 @@
 
 use super::canary;
 use crate::spec::{Canary, Count, RolloutSpec, Routing};
+use crate::total_weight;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -56,7 +57,7 @@ fn salvage_canary(strategy: &Value) -> Canary {
         canary_service: text(strategy, "canaryService"),
         stable_service: text(strategy, "stableService"),
         background: None,
-        routing: strategy.get("trafficRouting").filter(|value| value.is_object()).map(|_| default_routing()),
+        routing: strategy.get("trafficRouting").filter(|value| value.is_object()).map(default_routing),
         canary_metadata: None,
         stable_metadata: None,
         progress_threshold: None,
@@ -67,10 +68,10 @@ fn text(strategy: &Value, key: &str) -> Option<String> {
     strategy.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn default_routing() -> Routing {
+fn default_routing(written: &Value) -> Routing {
     Routing {
         routers: BTreeMap::new(),
-        total: 100,
+        total: total_weight(written),
         scale_down_delay_seconds: 30,
         abort_scale_down_delay_seconds: Some(30),
         abort_scale_down_delay_set: false,

@@ -1,7 +1,7 @@
 //! R1: a shift or a shrink goes out only soon after the process has been told by the server what the Rollout is.
 
 use super::Write;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::is_route;
 use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,8 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 const PROOF_HOLDS: SignedDuration = SignedDuration::from_secs(20);
 
 pub(super) fn check(write: &Write<'_>, proven_at: Option<Timestamp>) -> Result<(), String> {
-    if ![VIRTUAL_SERVICES, SERVICES, REPLICA_SETS].contains(&write.target.resource) || write.before.is_none()
-    {
+    let resource = write.target.resource;
+    let moves =
+        is_route(resource) || ([SERVICES, REPLICA_SETS].contains(&resource) && write.before.is_some());
+    if !moves {
         return Ok(());
     }
     let Some(proven_at) = proven_at else {

@@ -2,24 +2,24 @@
 //! deleted.
 
 use super::{Names, Write};
-use crate::world::proxies::VIRTUAL_SERVICES;
-use crate::world::server::{number, text};
+use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES, is_route};
+use crate::world::server::text;
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::Value;
 
 pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), String> {
-    let (Some(before), after) = (write.before, write.after) else { return Ok(()) };
-    match (write.target.resource, after) {
-        (VIRTUAL_SERVICES | SERVICES, Some(after)) => {
+    let Some(before) = write.before else { return made(write, names) };
+    match (write.target.resource, write.after) {
+        (VIRTUAL_SERVICES | INGRESSES | HTTP_ROUTES | SERVICES, Some(after)) => {
             if not_ours(write.target, before, names) != not_ours(write.target, after, names) {
                 return Err(format!(
                     "{} {} is changed outside our paths",
                     write.target.resource.kind, write.target.name
                 ));
             }
-            let sums = names.map_or_else(Vec::new, |names| sums(write.target, after, names));
+            let sums = names.map_or_else(Vec::new, |names| names.sums(write.target, after));
             match sums.iter().find(|sum| **sum != 100) {
                 Some(sum) => Err(format!("the weights sum to {sum}")),
                 None => Ok(()),
@@ -50,25 +50,20 @@ fn not_ours(target: &ObjectRef, object: &Value, names: Option<&Names>) -> Value 
         remove(&mut object, "/metadata", "annotations");
     }
     remove(&mut object, "/spec/selector", POD_TEMPLATE_HASH);
-    let routes = object.pointer_mut("/spec/http").and_then(Value::as_array_mut).into_iter().flatten();
-    for route in routes.filter(|route| names.is_some_and(|names| names.is_our_route(target, route))) {
-        let destinations = route.get_mut("route").and_then(Value::as_array_mut).into_iter().flatten();
-        let ours = destinations.filter(|one| names.is_some_and(|names| names.is_our_destination(one)));
-        for destination in ours.filter_map(Value::as_object_mut) {
-            destination.remove("weight");
-        }
+    if let Some(names) = names {
+        names.leave_out_ours(target, &mut object);
     }
     object
 }
 
-/// The sum of the weights of each of our routes.
-fn sums(target: &ObjectRef, object: &Value, names: &Names) -> Vec<i64> {
-    let routes = object.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
-    let sum = |route: &Value| {
-        let destinations = route.get("route").and_then(Value::as_array).into_iter().flatten();
-        destinations.map(|destination| number(destination, "/weight")).sum()
-    };
-    routes.filter(|route| names.is_our_route(target, route)).map(sum).collect()
+/// Of the kinds of others only the canary Ingress is made, and it belongs to the Rollout.
+fn made(write: &Write<'_>, names: Option<&Names>) -> Result<(), String> {
+    let (true, Some(after)) = (is_route(write.target.resource), write.after) else { return Ok(()) };
+    let is_named = names.is_some_and(|names| names.makes(write.target));
+    if is_named && text(after, "/metadata/ownerReferences/0/kind") == "Rollout" {
+        return Ok(());
+    }
+    Err(format!("{} {} is made and is not ours", write.target.resource.kind, write.target.name))
 }
 
 fn remove(object: &mut Value, parent: &str, field: &str) {

@@ -1,8 +1,9 @@
-//! Which objects the Rollout names, so that rules hold for any Rollout, whatever its objects are called.
+//! Which objects the Rollout names, so that rules hold for any Rollout, whatever its objects are called, and what of its
+//! routes is ours.
 
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES, annotation};
 use crate::world::server::{number, text};
-use headgate_driver::io::ObjectRef;
+use headgate_driver::io::{ObjectRef, Resource};
 use serde_json::Value;
 
 /// The Services and routes of a Rollout.
@@ -16,12 +17,22 @@ pub struct Names {
     routes: Vec<Route>,
 }
 
-/// A VirtualService.
+/// An object with weights of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
     target: ObjectRef,
-    /// Names of its http routes that are ours; empty: the only one.
-    names: Vec<String>,
+    form: Form,
+}
+
+/// Where its weights stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// In the http routes of these names; empty: in the only one.
+    VirtualService(Vec<String>),
+    /// In an annotation.
+    CanaryIngress,
+    /// In the rules with both Services.
+    HttpRoute,
 }
 
 impl Names {
@@ -30,67 +41,191 @@ impl Names {
         let namespace = text(rollout, "/metadata/namespace");
         let canary = rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
         let service = |field: &str| canary.get(field)?.as_str().map(str::to_owned);
-        let istio = canary.pointer("/trafficRouting/istio").unwrap_or(&Value::Null);
-        let one = istio.get("virtualService");
-        let many = istio.get("virtualServices").and_then(Value::as_array).into_iter().flatten();
+        let routing = canary.get("trafficRouting").unwrap_or(&Value::Null);
+        let istio = listed(routing.get("istio"), "virtualService", "virtualServices");
+        let nginx = listed(routing.get("nginx"), "stableIngress", "stableIngresses");
+        let gateway = routing.pointer("/plugins/argoproj-labs~1gatewayAPI");
+        let gateway_namespace = gateway.map_or("", |gateway| text(gateway, "/namespace"));
+        let gateway_namespace = if gateway_namespace.is_empty() { namespace } else { gateway_namespace };
+        let at = |resource: Resource, namespace: &str, name: &str| ObjectRef {
+            resource,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let ingress = |stable: &Value| {
+            let stable = stable.as_str().unwrap_or_default();
+            let name = format!("{}-{stable}-canary", text(rollout, "/metadata/name"));
+            Route { target: at(INGRESSES, namespace, &name), form: Form::CanaryIngress }
+        };
+        let http_route = |named: &Value| {
+            let name = named.as_str().unwrap_or_else(|| text(named, "/name"));
+            Route { target: at(HTTP_ROUTES, gateway_namespace, name), form: Form::HttpRoute }
+        };
         Self {
             namespace: namespace.to_owned(),
             stable: service("stableService"),
             canary: service("canaryService"),
-            routes: one.into_iter().chain(many).map(|named| route(named, namespace)).collect(),
+            routes: istio
+                .map(|named| virtual_service(named, namespace))
+                .chain(nginx.map(ingress))
+                .chain(listed(gateway, "httpRoute", "httpRoutes").map(http_route))
+                .collect(),
         }
     }
 
-    /// The VirtualServices.
+    /// The objects with weights of ours.
     pub fn routes(&self) -> impl Iterator<Item = &ObjectRef> {
         self.routes.iter().map(|route| &route.target)
     }
 
-    /// The smallest and the largest share of the canary in our http routes of this object, of a hundred; `None` when
-    /// none is ours.
-    pub fn canary_shares(&self, target: &ObjectRef, object: &Value) -> Option<(i64, i64)> {
-        let share = |http: &Value| -> i64 {
-            let destinations = http.get("route").and_then(Value::as_array).into_iter().flatten();
-            let canary = destinations.filter(|one| self.leads_to(one, self.canary.as_deref()));
-            canary.map(|one| number(one, "/weight")).sum()
+    fn form(&self, target: &ObjectRef) -> Option<&Form> {
+        self.routes.iter().find(|route| route.target == *target).map(|route| &route.form)
+    }
+
+    /// True for an object that the controller makes.
+    pub fn makes(&self, target: &ObjectRef) -> bool {
+        self.form(target) == Some(&Form::CanaryIngress)
+    }
+
+    /// The smallest and the largest share of the canary in our routes of this object, of a hundred; `None` when none is
+    /// ours, or the user's object is not there.
+    pub fn canary_shares(&self, target: &ObjectRef, object: Option<&Value>) -> Option<(i64, i64)> {
+        let shares: Vec<i64> = match (self.form(target)?, object) {
+            (Form::CanaryIngress, ingress) => vec![ingress.map_or(0, canary_weight)],
+            (Form::VirtualService(names), Some(object)) => routes_of(object, names)
+                .map(|route| self.weight_of(route, "route", self.canary.as_deref()))
+                .collect(),
+            (Form::HttpRoute, Some(object)) => self
+                .rules_of(object)
+                .map(|rule| self.weight_of(rule, "backendRefs", self.canary.as_deref()))
+                .collect(),
+            (Form::VirtualService(_) | Form::HttpRoute, None) => return None,
         };
-        let http = object.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
-        let shares: Vec<i64> = http.filter(|http| self.is_our_route(target, http)).map(share).collect();
         Some((shares.iter().copied().min()?, shares.iter().copied().max()?))
     }
 
-    /// True for an http route of this object whose weights are ours.
-    pub fn is_our_route(&self, target: &ObjectRef, http: &Value) -> bool {
-        let named = self.routes.iter().find(|route| route.target == *target);
-        let is_meant = |route: &Route| {
-            route.names.is_empty() || route.names.iter().any(|name| name == text(http, "/name"))
+    /// The sum of the weights of each of our routes of this object.
+    pub fn sums(&self, target: &ObjectRef, object: &Value) -> Vec<i64> {
+        let ours = |route: &Value, field: &str| {
+            self.weight_of(route, field, self.stable.as_deref())
+                + self.weight_of(route, field, self.canary.as_deref())
         };
-        named.is_some_and(is_meant)
+        match self.form(target) {
+            Some(Form::VirtualService(names)) => {
+                routes_of(object, names).map(|route| ours(route, "route")).collect()
+            }
+            Some(Form::HttpRoute) => self.rules_of(object).map(|rule| ours(rule, "backendRefs")).collect(),
+            // The stable Ingress gets the rest.
+            Some(Form::CanaryIngress) | None => Vec::new(),
+        }
     }
 
-    /// True for a destination whose weight is ours.
-    pub fn is_our_destination(&self, destination: &Value) -> bool {
-        [&self.stable, &self.canary].into_iter().any(|service| self.leads_to(destination, service.as_deref()))
+    /// Takes what is ours out of an object.
+    pub fn leave_out_ours(&self, target: &ObjectRef, object: &mut Value) {
+        match self.form(target) {
+            Some(Form::VirtualService(names)) => {
+                let routes = items_mut(object.pointer_mut("/spec/http"));
+                for route in routes.filter(|route| is_meant(route, names)) {
+                    self.leave_out_weights(route, "route");
+                }
+            }
+            Some(Form::HttpRoute) => {
+                for rule in items_mut(object.pointer_mut("/spec/rules")) {
+                    if self.has_both(rule) {
+                        self.leave_out_weights(rule, "backendRefs");
+                    }
+                }
+            }
+            Some(Form::CanaryIngress) => {
+                if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+                    spec.retain(|field, _| !["rules", "tls", "ingressClassName"].contains(&field.as_str()));
+                }
+                let annotations = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+                if let Some(annotations) = annotations {
+                    annotations.retain(|key, _| !key.starts_with(NGINX));
+                }
+            }
+            None => {}
+        }
     }
 
-    /// Hosts are `name`, `name.namespace` or longer.
+    fn leave_out_weights(&self, route: &mut Value, field: &str) {
+        for destination in items_mut(route.get_mut(field)) {
+            let is_ours = [&self.stable, &self.canary]
+                .into_iter()
+                .any(|service| self.leads_to(destination, service.as_deref()));
+            if let (true, Some(fields)) = (is_ours, destination.as_object_mut()) {
+                fields.remove("weight");
+            }
+        }
+    }
+
+    /// The weight of a Service in a route or a rule.
+    fn weight_of(&self, route: &Value, field: &str, service: Option<&str>) -> i64 {
+        let destinations = items(route.get(field)).filter(|one| self.leads_to(one, service));
+        destinations.map(|one| number(one, "/weight")).sum()
+    }
+
+    fn rules_of<'a>(&'a self, route: &'a Value) -> impl Iterator<Item = &'a Value> {
+        items(route.pointer("/spec/rules")).filter(|rule| self.has_both(rule))
+    }
+
+    fn has_both(&self, rule: &Value) -> bool {
+        [&self.stable, &self.canary].into_iter().all(|service| {
+            items(rule.get("backendRefs")).any(|backend| self.leads_to(backend, service.as_deref()))
+        })
+    }
+
+    /// A backend has a name; hosts are `name`, `name.namespace` or longer.
     fn leads_to(&self, destination: &Value, service: Option<&str>) -> bool {
+        if destination.get("name").is_some() {
+            return destination.get("name").and_then(Value::as_str) == service;
+        }
         let mut parts = text(destination, "/destination/host").split('.');
         parts.next() == service && parts.next().is_none_or(|namespace| namespace == self.namespace)
     }
 }
 
+/// What a router names in a field or in a list.
+fn listed<'a>(router: Option<&'a Value>, one: &str, many: &str) -> impl Iterator<Item = &'a Value> {
+    let one = router.and_then(|router| router.get(one)).filter(|one| !one.is_null());
+    one.into_iter().chain(items(router.and_then(|router| router.get(many))))
+}
+
+fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn items_mut(list: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    list.and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// The http routes of these names.
+fn routes_of<'a>(virtual_service: &'a Value, names: &'a [String]) -> impl Iterator<Item = &'a Value> {
+    items(virtual_service.pointer("/spec/http")).filter(|route| is_meant(route, names))
+}
+
+fn is_meant(route: &Value, names: &[String]) -> bool {
+    names.is_empty() || names.iter().any(|name| name == text(route, "/name"))
+}
+
+/// The share that a canary Ingress takes: nothing unless it is one.
+fn canary_weight(ingress: &Value) -> i64 {
+    let weight = annotation(ingress, "canary-weight").and_then(|text| text.parse().ok());
+    weight.filter(|_| annotation(ingress, "canary") == Some("true")).unwrap_or(0)
+}
+
 /// `name.namespace` names a VirtualService elsewhere.
-fn route(named: &Value, namespace: &str) -> Route {
+fn virtual_service(named: &Value, namespace: &str) -> Route {
     let name = text(named, "/name");
     let (name, namespace) = name.split_once('.').unwrap_or((name, namespace));
-    let names = named.get("routes").and_then(Value::as_array).into_iter().flatten();
+    let names = items(named.get("routes"));
     Route {
         target: ObjectRef {
             resource: VIRTUAL_SERVICES,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         },
-        names: names.filter_map(Value::as_str).map(str::to_owned).collect(),
+        form: Form::VirtualService(names.filter_map(Value::as_str).map(str::to_owned).collect()),
     }
 }

@@ -98,7 +98,7 @@ impl View {
             server.get(&service).and_then(selected)
         };
         let shares: Option<Vec<(i64, i64)>> =
-            names.routes().map(|route| names.canary_shares(route, server.get(route)?)).collect();
+            names.routes().map(|route| names.canary_shares(route, server.get(route))).collect();
         let shares = shares.unwrap_or_default();
         let owned = |set: &&Value| text(set, "/metadata/ownerReferences/0/uid") == uid;
         Some(Self {
@@ -135,6 +135,11 @@ impl View {
             canary_selects: selects(&names.canary),
             names,
         })
+    }
+
+    /// This view with the ReplicaSets of another instant.
+    pub fn with_sets_of(&self, other: &Self) -> Self {
+        Self { sets: other.sets.clone(), ..self.clone() }
     }
 
     /// The newest view, with the fewest desired and the most available pods that each ReplicaSet had in any of them.

@@ -2,14 +2,15 @@
 //! that have pods.
 
 use super::{View, Write};
-use crate::world::proxies::{VIRTUAL_SERVICES, selected};
+use crate::world::proxies::selected;
+use crate::world::routes::is_route;
 use headgate_driver::resources::SERVICES;
 
 pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     match (write.target.resource, write.before, write.after) {
-        (VIRTUAL_SERVICES, Some(before), Some(after)) => {
+        (resource, before, Some(after)) if is_route(resource) => {
             let shares = |object| view.names.canary_shares(write.target, object);
-            match (shares(before), shares(after)) {
+            match (shares(before), shares(Some(after))) {
                 (Some((_, before)), Some((_, after))) => route(before, after, view),
                 _ => Ok(()),
             }

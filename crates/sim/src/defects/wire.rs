@@ -1,7 +1,7 @@
 //! Defects of requests and answers, between the driver and the world.
 
 use super::Defect;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::is_route;
 use crate::world::server::{reference, text};
 use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
@@ -140,7 +140,7 @@ impl Wire {
                 }
             }
             (Defect::WeightsDoNotSum | Defect::OthersRoutesDropped, Call::Patch { target, patch, .. })
-                if target.resource == VIRTUAL_SERVICES =>
+                if is_route(target.resource) =>
             {
                 if let Patch::Merge(body) = patch {
                     self.spoil_route(body);
@@ -151,15 +151,18 @@ impl Wire {
     }
 
     fn spoil_route(&self, body: &mut Value) {
-        let Some(http) = body.pointer_mut("/spec/http").and_then(Value::as_array_mut) else { return };
-        if self.defect == Defect::OthersRoutesDropped {
-            let is_weighted =
-                |route: &Value| route.get("route").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
-            http.retain(is_weighted);
-            return;
-        }
-        for weight in http.iter_mut().filter_map(|route| route.pointer_mut("/route/1/weight")) {
-            *weight = json!(weight.as_i64().unwrap_or(0) + 1);
+        for (routes, destinations) in [("/spec/http", "route"), ("/spec/rules", "backendRefs")] {
+            let Some(routes) = body.pointer_mut(routes).and_then(Value::as_array_mut) else { continue };
+            if self.defect == Defect::OthersRoutesDropped {
+                let all =
+                    |route: &Value| route.get(destinations).and_then(Value::as_array).map_or(0, Vec::len);
+                routes.retain(|route| all(route) > 1);
+                continue;
+            }
+            let weight = format!("/{destinations}/1/weight");
+            for weight in routes.iter_mut().filter_map(|route| route.pointer_mut(&weight)) {
+                *weight = json!(weight.as_i64().unwrap_or(0) + 1);
+            }
         }
     }
 }

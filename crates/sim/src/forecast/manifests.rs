@@ -2,7 +2,7 @@
 
 use super::{GivenMetric, Options, Problem};
 use crate::world::given::names;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES};
 use crate::world::server::text;
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{
@@ -107,7 +107,19 @@ impl Manifests {
         for name in services.into_iter().filter(|name| !name.is_empty()) {
             self.add(self.beside(SERVICES, name), self.service());
         }
-        let istio = canary.pointer("/trafficRouting/istio").unwrap_or(&Value::Null);
+        let routing = canary.get("trafficRouting").unwrap_or(&Value::Null);
+        for name in texts(routing.get("nginx"), "stableIngress", "stableIngresses", "") {
+            self.add(self.beside(INGRESSES, &name), ingress(services));
+        }
+        let gateway = routing.pointer("/plugins/argoproj-labs~1gatewayAPI");
+        for name in texts(gateway, "httpRoute", "httpRoutes", "/name") {
+            let mut target = self.beside(HTTP_ROUTES, &name);
+            if let Some(namespace) = gateway.and_then(|gateway| gateway.get("namespace")?.as_str()) {
+                namespace.clone_into(&mut target.namespace);
+            }
+            self.add(target, http_route(services));
+        }
+        let istio = routing.get("istio").unwrap_or(&Value::Null);
         let many = istio.get("virtualServices").and_then(Value::as_array).into_iter().flatten();
         for named in istio.get("virtualService").into_iter().chain(many) {
             let name = text(named, "/name");
@@ -181,6 +193,30 @@ fn named(mut body: Value, target: &ObjectRef) -> Value {
         fields.insert("metadata".to_owned(), json!({ "name": target.name, "namespace": target.namespace }));
     }
     body
+}
+
+/// The texts of a field, and of the items of another one, where they stand at this pointer in each.
+fn texts(value: Option<&Value>, one: &str, many: &str, pointer: &str) -> Vec<String> {
+    let one = value.and_then(|value| value.get(one));
+    let many = value.and_then(|value| value.get(many)?.as_array()).into_iter().flatten();
+    let many = many.filter_map(|item| item.pointer(pointer));
+    one.into_iter().chain(many).filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// An Ingress that leads to the stable Service.
+fn ingress([stable, _]: [&str; 2]) -> Value {
+    let backend = json!({ "service": { "name": stable, "port": { "number": 80 } } });
+    json!({ "spec": { "rules": [
+        { "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] } },
+    ]}})
+}
+
+/// An HTTPRoute that splits between the two Services.
+fn http_route([stable, canary]: [&str; 2]) -> Value {
+    json!({ "spec": { "rules": [{ "backendRefs": [
+        { "name": stable, "port": 80, "weight": 100 },
+        { "name": canary, "port": 80, "weight": 0 },
+    ]}]}})
 }
 
 /// A VirtualService whose named routes split between the two Services.

@@ -245,7 +245,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
     Scenario {
         seed: 1,
         strategy: Strategy::Steps,
-        router: if manifests.is_routed() { Router::Istio } else { Router::None },
+        router: Router::of(&rollout),
         surroundings: manifests.surroundings.clone(),
         health: BTreeMap::from([(image, good), (format!("{next}{RELEASED}"), released)]),
         image: next,

@@ -4,7 +4,8 @@ use super::Options;
 use super::analysis::Analysis;
 use super::course::Course;
 use crate::simulation::Simulation;
-use crate::world::proxies::{VIRTUAL_SERVICES, Weights, selected, weights};
+use crate::world::proxies::selected;
+use crate::world::routes::{self, Canary, Said, Weights};
 use crate::world::server::{Change, number, text};
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
@@ -179,6 +180,7 @@ struct State {
     rollout: Value,
     pods: BTreeMap<String, PodCount>,
     routes: BTreeMap<String, Weights>,
+    canary: Option<Canary>,
     selectors: BTreeMap<String, Option<String>>,
 }
 
@@ -320,9 +322,13 @@ impl State {
                 let available = number(set, "/status/availableReplicas").min(desired);
                 self.pods.insert(hash(set).to_owned(), PodCount { available, desired });
             }
-            Change::Applied(VIRTUAL_SERVICES, route) => {
-                self.routes.insert(text(route, "/metadata/name").to_owned(), weights(route));
-            }
+            Change::Applied(resource, route) if routes::is_route(*resource) => match routes::said(change) {
+                Some(Said::Whole(weights)) => {
+                    self.routes.insert(text(route, "/metadata/name").to_owned(), weights);
+                }
+                Some(Said::Canary(canary)) => self.canary = canary,
+                None => {}
+            },
             Change::Applied(SERVICES, service) => {
                 self.selectors.insert(text(service, "/metadata/name").to_owned(), selected(service));
             }
@@ -362,7 +368,11 @@ impl State {
             let new: i64 = versions().filter(|(hash, _)| *hash == course.new).map(|(_, weight)| weight).sum();
             (all > 0).then(|| new * 100 / all)
         };
-        self.routes.values().filter_map(of_route).max().unwrap_or_else(|| {
+        let shown = self.routes.values().map(|weights| match &self.canary {
+            Some(canary) => canary.over(weights),
+            None => weights.clone(),
+        });
+        shown.filter_map(|weights| of_route(&weights)).max().unwrap_or_else(|| {
             let all: i64 = self.pods.values().map(|pods| pods.available).sum();
             let new = self.pods.get(&course.new).map_or(0, |pods| pods.available);
             new * 100 / all.max(1)

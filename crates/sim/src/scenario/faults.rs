@@ -1,21 +1,25 @@
 //! Single faults and acts of a kind, made by chance.
 
 use super::ROLLOUT;
+use super::objects::CANARY_INGRESS;
 use crate::faults::{Disturbance, Fate, Outage, ThirdParty, Whose};
-use crate::kinds::{Fault, UserAct};
+use crate::kinds::{Fault, Router, UserAct};
 use crate::random::Random;
 use crate::user::Act;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes;
 use headgate_driver::resources::{ANALYSIS_RUNS, ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES};
 
 /// A fault of this kind; `None` for those that are there from the beginning.
-pub(super) fn made(fault: Fault, luck: &mut Random) -> Option<Disturbance> {
-    of_controller(fault, luck).or_else(|| of_world(fault, luck)).or_else(|| of_metrics(fault, luck))
+pub(super) fn made(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturbance> {
+    of_controller(fault, router, luck)
+        .or_else(|| of_world(fault, router, luck))
+        .or_else(|| of_metrics(fault, luck))
 }
 
 /// What happens to requests, watches and processes.
-fn of_controller(fault: Fault, luck: &mut Random) -> Option<Disturbance> {
-    let kind = luck.pick(ROLLOUTS, &[REPLICA_SETS, SERVICES, ANALYSIS_RUNS, VIRTUAL_SERVICES]);
+fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturbance> {
+    let routes = routes::kind(router);
+    let kind = luck.pick(ROLLOUTS, &[REPLICA_SETS, SERVICES, ANALYSIS_RUNS, routes]);
     Some(match fault {
         Fault::Crash => Disturbance::Crash,
         Fault::CrashBefore => Disturbance::NextRequest(Fate::CrashBefore),
@@ -43,12 +47,12 @@ fn of_controller(fault: Fault, luck: &mut Random) -> Option<Disturbance> {
         },
         Fault::ApiOutage => Disturbance::ApiOutage { seconds: luck.between(2, 40) },
         Fault::Forbidden => Disturbance::Forbidden {
-            kind: luck.pick(REPLICA_SETS, &[ROLLOUTS, SERVICES, VIRTUAL_SERVICES, ANALYSIS_RUNS]),
+            kind: luck.pick(REPLICA_SETS, &[ROLLOUTS, SERVICES, routes, ANALYSIS_RUNS]),
             seconds: luck.pick(5, &[30, 90]),
         },
-        Fault::Race => Disturbance::Race {
-            kind: luck.pick(ROLLOUTS, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS, VIRTUAL_SERVICES]),
-        },
+        Fault::Race => {
+            Disturbance::Race { kind: luck.pick(ROLLOUTS, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS, routes]) }
+        }
         _ => return None,
     })
 }
@@ -58,14 +62,19 @@ fn refused(code: u16, reason: &'static str) -> Disturbance {
 }
 
 /// What happens to objects, pods and nodes.
-fn of_world(fault: Fault, luck: &mut Random) -> Option<Disturbance> {
+fn of_world(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturbance> {
+    let routes = routes::kind(router);
     let of = luck.pick(Whose::All, &[Whose::Stable, Whose::Newest]);
     let missing =
         |kind, name, luck: &mut Random| Disturbance::Missing { kind, name, seconds: luck.between(2, 60) };
     Some(match fault {
-        Fault::MissingCrd => Disturbance::MissingCrd { kind: VIRTUAL_SERVICES, seconds: luck.between(5, 60) },
+        Fault::MissingCrd => Disturbance::MissingCrd { kind: routes, seconds: luck.between(5, 60) },
         Fault::MissingService => missing(SERVICES, luck.pick("shop-stable", &["shop-canary"]), luck),
-        Fault::MissingRoute => missing(VIRTUAL_SERVICES, ROLLOUT, luck),
+        // Nobody but the controller can make a canary Ingress again.
+        Fault::MissingRoute if router == Router::Nginx && luck.percent(50) => {
+            missing(routes, CANARY_INGRESS, luck)
+        }
+        Fault::MissingRoute => missing(routes, ROLLOUT, luck),
         Fault::MissingTemplate => missing(ANALYSIS_TEMPLATES, luck.pick("success", &["watch"]), luck),
         Fault::ForeignWeights => Disturbance::ThirdParty(ThirdParty::Weights(luck.between(0, 100))),
         Fault::ForeignRoute => Disturbance::ThirdParty(ThirdParty::ForeignRoute),

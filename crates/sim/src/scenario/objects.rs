@@ -1,8 +1,9 @@
-//! The manifests of a seed's world.
+//! The manifests of a seed's world, and what others make of its routes.
 
 use super::{NAMESPACE, ROLLOUT, at};
 use crate::kinds::Router;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::{self, INGRESSES, NGINX};
+use crate::world::server::Server;
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_TEMPLATES, SERVICES};
 use serde_json::{Value, json};
@@ -14,18 +15,30 @@ pub(super) fn surroundings(router: Router) -> Vec<(ObjectRef, Value)> {
         (at(SERVICES, "shop-stable"), service("shop-stable")),
         (at(SERVICES, "shop-canary"), service("shop-canary")),
     ];
-    if router == Router::Istio {
-        objects.push((at(VIRTUAL_SERVICES, ROLLOUT), virtual_service()));
-    } else {
-        let mut route = virtual_service();
-        let all = json!([{ "name": "primary", "route": [{ "destination": { "host": "shop-all" }, "weight": 100 }] }]);
-        if let Some(http) = route.pointer_mut("/spec/http") {
-            *http = all;
-        }
-        objects.push((at(VIRTUAL_SERVICES, ROLLOUT), route));
+    objects.push((at(routes::kind(router), ROLLOUT), route(router)));
+    if router == Router::None {
         objects.push((at(SERVICES, "shop-all"), service("shop-all")));
     }
     objects
+}
+
+/// The canary Ingress that a controller makes.
+pub(crate) const CANARY_INGRESS: &str = "shop-shop-canary";
+
+fn route(router: Router) -> Value {
+    match router {
+        Router::Istio => virtual_service(),
+        Router::Nginx => ingress(),
+        Router::GatewayApi => http_route(),
+        Router::None => {
+            let mut route = virtual_service();
+            let all = json!([{ "name": "primary", "route": [{ "destination": { "host": "shop-all" }, "weight": 100 }] }]);
+            if let Some(http) = route.pointer_mut("/spec/http") {
+                *http = all;
+            }
+            route
+        }
+    }
 }
 
 fn service(name: &str) -> Value {
@@ -53,9 +66,91 @@ fn virtual_service() -> Value {
     })
 }
 
+fn ingress() -> Value {
+    json!({
+        "metadata": { "name": ROLLOUT, "namespace": NAMESPACE,
+            "annotations": { "note": "by the edge's team", "nginx.ingress.kubernetes.io/proxy-body-size": "8m" } },
+        "spec": {
+            "ingressClassName": "nginx",
+            "tls": [{ "hosts": ["shop.example"], "secretName": "shop" }],
+            "rules": [rule("shop.example", "shop-stable"), rule("probe.example", "probe")],
+        },
+    })
+}
+
+fn rule(host: &str, service: &str) -> Value {
+    let backend = json!({ "service": { "name": service, "port": { "number": 80 } } });
+    json!({ "host": host, "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] } })
+}
+
+fn http_route() -> Value {
+    json!({
+        "metadata": { "name": ROLLOUT, "namespace": NAMESPACE, "annotations": { "note": "by the edge's team" } },
+        "spec": {
+            "parentRefs": [{ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public" }],
+            "hostnames": ["shop.example"],
+            "rules": [
+                { "matches": [{ "path": { "type": "Exact", "value": "/healthz" } }],
+                  "backendRefs": [{ "group": "", "kind": "Service", "name": "probe", "port": 80, "weight": 1 }] },
+                { "timeouts": { "request": "5s" }, "backendRefs": [
+                    { "group": "", "kind": "Service", "name": "shop-stable", "port": 80, "weight": 100 },
+                    { "group": "", "kind": "Service", "name": "shop-canary", "port": 80, "weight": 0,
+                      "filters": [{ "type": "ResponseHeaderModifier",
+                        "responseHeaderModifier": { "set": [{ "name": "x-version", "value": "canary" }] } }] },
+                ]},
+            ],
+        },
+    })
+}
+
 /// The router of the spec.
-pub(crate) fn traffic_routing() -> Value {
-    json!({ "istio": { "virtualService": { "name": ROLLOUT, "routes": ["primary"] } } })
+pub(crate) fn traffic_routing(router: Router) -> Value {
+    match router {
+        Router::None => Value::Null,
+        Router::Istio => json!({ "istio": { "virtualService": { "name": ROLLOUT, "routes": ["primary"] } } }),
+        Router::Nginx => json!({ "nginx": { "stableIngress": ROLLOUT } }),
+        Router::GatewayApi => json!({ "plugins": { "argoproj-labs/gatewayAPI": { "httpRoute": ROLLOUT } } }),
+    }
+}
+
+/// Somebody's merge patch that gives so much to the canary, and the object that it is for.
+pub(crate) fn other_weights(router: Router, canary: i64, server: &Server) -> (ObjectRef, Value) {
+    let route = at(routes::kind(router), ROLLOUT);
+    let mut spec = server.get(&route).and_then(|route| route.get("spec")).cloned().unwrap_or_default();
+    let (stable_at, canary_at) = match router {
+        Router::Nginx => {
+            let annotations = json!({ format!("{NGINX}/canary-weight"): canary.to_string() });
+            return (at(INGRESSES, CANARY_INGRESS), json!({ "metadata": { "annotations": annotations } }));
+        }
+        Router::GatewayApi => ("/rules/1/backendRefs/0/weight", "/rules/1/backendRefs/1/weight"),
+        Router::None | Router::Istio => ("/http/1/route/0/weight", "/http/1/route/1/weight"),
+    };
+    for (pointer, weight) in [(stable_at, 100 - canary), (canary_at, canary)] {
+        if let Some(place) = spec.pointer_mut(pointer) {
+            *place = json!(weight);
+        }
+    }
+    (route, json!({ "spec": spec }))
+}
+
+/// Somebody's merge patch that adds to a route what is not ours, and the object that it is for.
+pub(crate) fn other_route(router: Router, server: &Server) -> (ObjectRef, Value) {
+    let route = at(routes::kind(router), ROLLOUT);
+    let field = if router == Router::None || router == Router::Istio { "http" } else { "rules" };
+    let spec = server.get(&route).and_then(|route| route.get("spec"));
+    let mut all = spec.and_then(|spec| spec.get(field)).cloned().unwrap_or_default();
+    if let Some(all) = all.as_array_mut() {
+        let name = format!("extra-{}", all.len());
+        all.push(match router {
+            Router::None | Router::Istio => {
+                json!({ "name": name, "route": [{ "destination": { "host": "extra" } }] })
+            }
+            // Another host of the same Service: the canary Ingress follows.
+            Router::Nginx => rule(&format!("{name}.example"), "shop-stable"),
+            Router::GatewayApi => json!({ "backendRefs": [{ "name": "extra", "port": 80, "weight": 1 }] }),
+        });
+    }
+    (route, json!({ "metadata": { "annotations": { "extra": "yes" } }, "spec": { field: all } }))
 }
 
 fn template(name: &str, count: &Value) -> Value {

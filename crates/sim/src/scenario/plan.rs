@@ -31,7 +31,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         watch_delay: luck.pick(50, &[300, 2_000]),
         drain: luck.pick(5_000, &[15_000, 30_000]),
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
-        focuses: coverage::rows(seed).iter().map(|row| focus(row, &mut luck)).collect(),
+        focuses: coverage::rows(seed).iter().map(|other| focus(other, row.router, &mut luck)).collect(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
     };
@@ -44,7 +44,7 @@ pub(super) fn of(seed: u64) -> Scenario {
     scenario
 }
 
-fn focus(row: &Row, luck: &mut Random) -> Focus {
+fn focus(row: &Row, router: Router, luck: &mut Random) -> Focus {
     let mut acts = row.acts;
     // What ends a release comes last, or the other act would not be of this release.
     acts.sort_by_key(|act| ends_release(*act));
@@ -54,7 +54,7 @@ fn focus(row: &Row, luck: &mut Random) -> Focus {
         (delay, Disturbance::User(faults::act(act, 2, luck)))
     });
     let acts = acts.collect();
-    Focus { step: row.step, fault: faults::made(row.fault, luck), acts }
+    Focus { step: row.step, fault: faults::made(row.fault, router, luck), acts }
 }
 
 fn ends_release(act: UserAct) -> u8 {
@@ -100,7 +100,7 @@ fn act(luck: &mut Random, version: i64, router: Router) -> Act {
         15 | 16 => UserAct::Scale,
         17 => UserAct::Steps,
         18 => UserAct::Limits,
-        19 if router == Router::Istio && luck.percent(40) => UserAct::Router,
+        19 if router != Router::None && luck.percent(40) => UserAct::Router,
         20 => UserAct::Restart,
         21 if luck.percent(30) => UserAct::Recreate,
         _ => luck.pick(UserAct::Promote, &[UserAct::ScaleToZero]),
@@ -114,7 +114,7 @@ fn plan_disturbances(scenario: &mut Scenario, intensity: i64, is_early: bool, lu
         let time = luck.between(from, FAULTS_END * 2 / 3);
         let fault = luck.pick(Fault::Crash, &Fault::ALL);
         if coverage::impossible(scenario.router.into(), fault.into()).is_none()
-            && let Some(disturbance) = faults::made(fault, luck)
+            && let Some(disturbance) = faults::made(fault, scenario.router, luck)
         {
             scenario.disturbances.push((time, disturbance));
         }
@@ -193,10 +193,10 @@ fn rollout(row: &Row, luck: &mut Random) -> Value {
             fields.insert(key.to_owned(), value);
         }
     };
-    if router == Router::Istio {
+    if router != Router::None {
         set("canaryService", json!("shop-canary"));
         set("stableService", json!("shop-stable"));
-        set("trafficRouting", objects::traffic_routing());
+        set("trafficRouting", objects::traffic_routing(router));
         set("scaleDownDelaySeconds", json!(luck.pick(5, &[10, 30])));
         set("abortScaleDownDelaySeconds", json!(luck.pick(0, &[5, 30])));
         if luck.percent(15) {

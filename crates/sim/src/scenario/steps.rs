@@ -56,7 +56,7 @@ fn made(count: i64, luck: &mut Random, router: Router, mut steps: Vec<Value>, mu
             }
             4 | 5 => written(Step::PauseFor, luck),
             6 | 7 => written(Step::Pause, luck),
-            8 if router == Router::Istio => {
+            8 if router != Router::None => {
                 let kind = luck.pick(Step::ScaleReplicas, &[Step::ScaleWeight, Step::ScaleMatch]);
                 written(kind, luck)
             }

@@ -3,16 +3,15 @@
 use super::Simulation;
 use crate::coverage;
 use crate::faults::{Disturbance, ThirdParty, Whose};
-use crate::scenario::ROLLOUT;
+use crate::scenario::{ROLLOUT, objects};
 use crate::user::{self, Act};
 use crate::world::plus;
-use crate::world::proxies::VIRTUAL_SERVICES;
 use crate::world::server::text;
 use crate::world::watch::Watches;
 use headgate_driver::io::{Call, Resource};
 use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// An autoscaler looks so often, in milliseconds (kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`).
 const AUTOSCALER_PERIOD: i64 = 15_000;
@@ -196,7 +195,6 @@ impl Simulation {
     }
 
     pub(super) fn others_act(&mut self, act: ThirdParty) {
-        let route = self.scenario.at(VIRTUAL_SERVICES, ROLLOUT);
         self.checkers.excuse(self.now);
         let said = match act {
             ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
@@ -208,21 +206,11 @@ impl Simulation {
                 hash
             }
             ThirdParty::Weights(canary) => {
-                let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
-                let mut http = http.unwrap_or_default();
-                set(&mut http, "/1/route/0/weight", json!(100 - canary));
-                set(&mut http, "/1/route/1/weight", json!(canary));
-                user::edit(&route, json!({ "spec": { "http": http } }), &mut self.server, self.now)
+                let (route, body) = objects::other_weights(self.scenario.router, canary, &self.server);
+                user::edit(&route, body, &mut self.server, self.now)
             }
             ThirdParty::ForeignRoute => {
-                let http = self.server.get(&route).and_then(|route| route.pointer("/spec/http")).cloned();
-                let mut http = http.unwrap_or_default();
-                if let Some(routes) = http.as_array_mut() {
-                    let number = routes.len();
-                    routes.push(json!({ "name": format!("extra-{number}"), "route": [{ "destination": { "host": "extra" } }] }));
-                }
-                let body =
-                    json!({ "metadata": { "annotations": { "extra": "yes" } }, "spec": { "http": http } });
+                let (route, body) = objects::other_route(self.scenario.router, &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }
             ThirdParty::ScaleSet(replicas) => {
@@ -248,11 +236,5 @@ fn holds_up(disturbance: &Disturbance) -> i64 {
         | Disturbance::Forbidden { seconds, .. }
         | Disturbance::ApiOutage { seconds } => *seconds,
         _ => 0,
-    }
-}
-
-fn set(value: &mut Value, pointer: &str, to: Value) {
-    if let Some(place) = value.pointer_mut(pointer) {
-        *place = to;
     }
 }

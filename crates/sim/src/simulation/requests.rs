@@ -7,7 +7,7 @@ use crate::faults::{Fate, ThirdParty};
 use crate::process::Flight;
 use crate::trace::{Who, short};
 use crate::user::Act;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes;
 use crate::world::server::{refused, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
@@ -99,7 +99,7 @@ impl Simulation {
     /// Somebody changes the object that a request is about to change.
     fn race(&mut self, call: &Call) {
         match target(call) {
-            Some(target) if target.resource == VIRTUAL_SERVICES => self.others_act(ThirdParty::ForeignRoute),
+            Some(target) if routes::is_route(target.resource) => self.others_act(ThirdParty::ForeignRoute),
             Some(target) if target.resource == ROLLOUTS => {
                 let act = self.luck.pick(
                     Act::Abort,

@@ -1,12 +1,14 @@
 //! The virtual cluster: what is real, whoever knows it already.
 
 mod defaults;
+pub mod gateway;
 pub mod given;
 pub mod jobs;
 pub mod metrics;
 pub mod patch;
 pub mod pods;
 pub mod proxies;
+pub mod routes;
 pub mod server;
 pub mod watch;
 

@@ -2,7 +2,9 @@
 
 use super::plus;
 use super::pods::Pods;
+use super::routes::{self, Canary, Said, Weights};
 use super::server::{Change, Server, text};
+use crate::kinds::Router;
 use crate::random::Random;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::Resource;
@@ -11,26 +13,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Istio's VirtualServices as the driver watches them.
-pub const VIRTUAL_SERVICES: Resource = Resource {
-    group: "networking.istio.io",
-    version: "v1beta1",
-    kind: "VirtualService",
-    plural: "virtualservices",
-    namespaced: true,
-};
-
-/// Weights by Service.
-pub type Weights = BTreeMap<String, i64>;
-
 enum News {
-    Route(Weights),
+    Route(Said),
     Selector(String, Option<String>),
 }
 
 #[derive(Default)]
 struct Proxy {
-    weights: Weights,
+    whole: Weights,
+    canary: Option<Canary>,
     selectors: BTreeMap<String, Option<String>>,
     coming: VecDeque<(Timestamp, News)>,
 }
@@ -38,6 +29,8 @@ struct Proxy {
 /// All proxies.
 pub struct Proxies {
     proxies: Vec<Proxy>,
+    /// The kind of the routes that they read.
+    door: Resource,
     seen: usize,
     luck: Random,
     /// News takes so long at most, in milliseconds.
@@ -54,17 +47,17 @@ pub struct Loss {
 }
 
 impl Proxies {
-    /// Proxies that know nothing yet.
-    pub fn new(count: usize, luck: Random, delay_max: i64) -> Self {
+    /// Proxies of this router that know nothing yet.
+    pub fn new(count: usize, router: Router, luck: Random, delay_max: i64) -> Self {
         let proxies = (0..count).map(|_| Proxy::default()).collect();
-        Self { proxies, seen: 0, luck, delay_max }
+        Self { proxies, door: routes::kind(router), seen: 0, luck, delay_max }
     }
 
     /// Lets proxies learn what is due.
     pub fn advance(&mut self, server: &Server, now: Timestamp) {
         for (published, change) in server.history().iter().skip(self.seen) {
             for proxy in &mut self.proxies {
-                let Some(news) = news(change) else { continue };
+                let Some(news) = news(change, self.door) else { continue };
                 let due = plus(*published, self.luck.between(10, self.delay_max));
                 let due = proxy.coming.back().map_or(due, |(last, _)| due.max(*last));
                 proxy.coming.push_back((due, news));
@@ -74,7 +67,8 @@ impl Proxies {
         for proxy in &mut self.proxies {
             while proxy.coming.front().is_some_and(|(due, _)| *due <= now) {
                 match proxy.coming.pop_front() {
-                    Some((_, News::Route(weights))) => proxy.weights = weights,
+                    Some((_, News::Route(Said::Whole(weights)))) => proxy.whole = weights,
+                    Some((_, News::Route(Said::Canary(canary)))) => proxy.canary = canary,
                     Some((_, News::Selector(service, hash))) => {
                         proxy.selectors.insert(service, hash);
                     }
@@ -96,8 +90,10 @@ impl Proxies {
         let all: i64 = serving.values().sum();
         let proxies = i64::try_from(self.proxies.len()).unwrap_or(1).max(1);
         for proxy in &self.proxies {
-            let sum: i64 = proxy.weights.values().sum();
-            for (service, weight) in proxy.weights.iter().filter(|(_, weight)| **weight > 0) {
+            let canary = proxy.canary.as_ref();
+            let weights = canary.map_or_else(|| proxy.whole.clone(), |canary| canary.over(&proxy.whole));
+            let sum: i64 = weights.values().sum();
+            for (service, weight) in weights.iter().filter(|(_, weight)| **weight > 0) {
                 let Some(hash) = proxy.selectors.get(service) else { continue };
                 let share = 1000 * weight / sum.max(1) / proxies;
                 match hash {
@@ -137,32 +133,16 @@ impl Flow {
     }
 }
 
-fn news(change: &Change) -> Option<News> {
+fn news(change: &Change, door: Resource) -> Option<News> {
     match change {
-        Change::Applied(VIRTUAL_SERVICES, route) => Some(News::Route(weights(route))),
         Change::Applied(SERVICES, service) => {
             Some(News::Selector(text(service, "/metadata/name").to_owned(), selected(service)))
         }
+        Change::Applied(kind, _) | Change::Deleted(kind, _) if *kind == door => {
+            routes::said(change).map(News::Route)
+        }
         Change::Applied(..) | Change::Deleted(..) => None,
     }
-}
-
-/// The weights of a VirtualService, by Service: those of the first of its routes that has several destinations, else
-/// of its route `primary`, else of its first one.
-pub fn weights(route: &Value) -> Weights {
-    let routes = || route.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
-    let splits = |route: &&Value| route.get("route").and_then(Value::as_array).is_some_and(|to| to.len() > 1);
-    let primary = || routes().find(|route| text(route, "/name") == "primary");
-    let chosen = routes().find(splits).or_else(primary).or_else(|| routes().next());
-    let destinations = chosen.and_then(|route| route.get("route")?.as_array()).into_iter().flatten();
-    let whole = |destination: &Value| destination.get("weight").is_none().then_some(100);
-    let weight = |destination: &Value| {
-        // `shop`, `shop.store` and `shop.store.svc.cluster.local` are one Service.
-        let service = text(destination, "/destination/host").split('.').next().unwrap_or_default();
-        let weight = whole(destination).unwrap_or_else(|| super::server::number(destination, "/weight"));
-        (service.to_owned(), weight)
-    };
-    destinations.map(weight).collect()
 }
 
 /// The version that a Service selects.

@@ -488,7 +488,7 @@ fn has_generation(resource: Resource) -> bool {
 }
 
 fn is_built_in(resource: Resource) -> bool {
-    matches!(resource.group, "" | "apps" | "batch")
+    matches!(resource.group, "" | "apps" | "batch" | "networking.k8s.io")
 }
 
 fn without_tests(operations: &Value) -> Value {

@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::traefik::TRAEFIK_ADMIN_PORT;
 use super::{at_node, kubeconfig};
 use crate::Lab;
 use crate::probe;
@@ -24,6 +25,9 @@ scrape_configs:
   metrics_path: /stats/prometheus
   static_configs:
   - targets: ['127.0.0.1:ENVOY']
+- job_name: traefik
+  static_configs:
+  - targets: ['127.0.0.1:TRAEFIK']
 - job_name: pods
   # A program that reports on others (namespace, name) knows better than the scrape whom it means.
   honor_labels: true
@@ -58,6 +62,7 @@ pub(super) fn prometheus(lab: &Lab) -> Result<Program> {
     let config = SCRAPE
         .replace("RULES", &rules.display().to_string())
         .replace("ENVOY", &ENVOY_ADMIN_PORT.to_string())
+        .replace("TRAEFIK", &TRAEFIK_ADMIN_PORT.to_string())
         .replace("KUBECONFIG", &kubeconfig(lab, "lab:addons").display().to_string());
     let config = lab.state().write("prometheus/prometheus.yaml", &config)?;
     Ok(Program::new(&lab.tool("prometheus")?)
@@ -70,16 +75,16 @@ pub(super) fn prometheus(lab: &Lab) -> Result<Program> {
 
 /// Names for pods: `prometheus.monitoring.svc`.
 pub(crate) fn publish_prometheus(lab: &Lab) -> Result<()> {
-    publish(lab, "monitoring", "prometheus", PROMETHEUS_PORT)
+    publish(lab, "monitoring", "prometheus", PROMETHEUS_PORT, PROMETHEUS_PORT)
 }
 
 /// `istio-ingressgateway.istio-system.svc`
 pub(crate) fn publish_gateway(lab: &Lab) -> Result<()> {
-    publish(lab, "istio-system", "istio-ingressgateway", 80)
+    publish(lab, "istio-system", "istio-ingressgateway", 80, 80)
 }
 
-/// A Service without a selector for a program that runs on the node itself.
-fn publish(lab: &Lab, namespace: &str, name: &str, port: u16) -> Result<()> {
+/// A Service without a selector for a program that runs on the node itself, and listens at `target` there.
+pub(super) fn publish(lab: &Lab, namespace: &str, name: &str, port: u16, target: u16) -> Result<()> {
     let metadata = json!({
         "name": name,
         "namespace": namespace,
@@ -91,28 +96,33 @@ fn publish(lab: &Lab, namespace: &str, name: &str, port: u16) -> Result<()> {
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }),
             json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
-                "spec": { "ports": [{ "name": "http", "port": port, "targetPort": port }] },
+                "spec": { "ports": [{ "name": "http", "port": port, "targetPort": target }] },
             }),
             json!({
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
                 "addressType": "IPv4",
-                "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
+                "ports": [{ "name": "http", "port": target, "protocol": "TCP" }],
                 "endpoints": [{ "addresses": [NODE_ADDRESS], "conditions": { "ready": true } }],
             }),
         ],
     )
 }
 
-fn apply(lab: &Lab, objects: &[Value]) -> Result<()> {
+pub(super) fn apply(lab: &Lab, objects: &[Value]) -> Result<()> {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     lab.kubectl_input(&["apply", "--server-side", "--validate=false", "-f", "-"], &list.to_string()).map(drop)
 }
 
+/// Makes the custom resources of a build known, and waits until they are.
+pub(super) fn apply_crds(lab: &Lab, build: &str) -> Result<()> {
+    let crds = lab.crds(build).display().to_string();
+    lab.kubectl(&["apply", "--server-side", "--validate=false", "-f", &crds])?;
+    lab.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds]).map(drop)
+}
+
 /// What istiod expects to find: its custom resources and its namespace.
 pub(crate) fn prepare_istio(lab: &Lab) -> Result<()> {
-    let crds = lab.istio_crds().display().to_string();
-    lab.kubectl(&["apply", "--server-side", "--validate=false", "-f", &crds])?;
-    lab.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds])?;
+    apply_crds(lab, "istio")?;
     apply(lab, &[json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "istio-system" } })])
 }
 
@@ -147,6 +157,8 @@ pub(super) fn istiod(lab: &Lab) -> Result<Program> {
         ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
         ("PILOT_DISABLE_MX_ALPN", "true"),
         ("PILOT_ENABLE_ALPN_FILTER", "false"),
+        // The Gateway API is Traefik's here: two controllers would both write into a route's status.
+        ("PILOT_ENABLE_GATEWAY_API", "false"),
     ] {
         program = program.env(variable, value);
     }
@@ -233,7 +245,7 @@ mod tests {
 
     #[test]
     fn scrape_configuration_has_every_placeholder_once() {
-        for placeholder in ["RULES", "ENVOY", "KUBECONFIG"] {
+        for placeholder in ["RULES", "ENVOY", "TRAEFIK", "KUBECONFIG"] {
             assert_eq!(SCRAPE.matches(placeholder).count(), 1, "{placeholder}");
         }
     }

@@ -3,6 +3,7 @@
 mod addons;
 mod control_plane;
 mod node;
+mod traefik;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use crate::sandbox::NODE_ADDRESS;
 
 pub(crate) use addons::{PROMETHEUS_PORT, prepare_istio, publish_gateway, publish_prometheus};
 pub(crate) use node::import_pause_image;
+pub(crate) use traefik::{TRAEFIK_PORT, prepare_traefik};
 
 /// One program of the lab.
 pub(crate) struct PartKind {
@@ -33,7 +35,7 @@ pub(crate) struct PartKind {
 /// For kubectl in a look for readiness: an API server that hangs is not ready.
 const SOON: &str = "--request-timeout=3s";
 
-pub(crate) const PARTS: [PartKind; 11] = [
+pub(crate) const PARTS: [PartKind; 12] = [
     PartKind {
         name: "etcd",
         address: "127.0.0.1:2379",
@@ -113,6 +115,13 @@ pub(crate) const PARTS: [PartKind; 11] = [
         prepare: addons::envoy,
         ready: addons::envoy_ready,
         addon: Some(Addon::Istio),
+    },
+    PartKind {
+        name: "traefik",
+        address: "198.18.0.1:8000",
+        prepare: traefik::program,
+        ready: traefik::ready,
+        addon: Some(Addon::Traefik),
     },
 ];
 

@@ -113,6 +113,8 @@ impl World {
             router,
             namespace: "store".into(),
             rollout: "shop".into(),
+            uid: "uid-of-shop".into(),
+            total: 100,
             canary_service: canary_service.clone(),
             stable_service: stable_service.clone(),
             config: Value::Null,

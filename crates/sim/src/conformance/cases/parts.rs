@@ -5,7 +5,7 @@ use super::{
     rollout, step,
 };
 use crate::conformance::{Act, Case};
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::VIRTUAL_SERVICES;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::json;
 

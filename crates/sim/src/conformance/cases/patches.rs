@@ -2,7 +2,7 @@
 
 use super::{a_rollout, at, create, delete, get, merge, merge_status, operations, rollout};
 use crate::conformance::Case;
-use crate::world::proxies::VIRTUAL_SERVICES;
+use crate::world::routes::VIRTUAL_SERVICES;
 use headgate_driver::resources::ROLLOUTS;
 use serde_json::{Value, json};
 

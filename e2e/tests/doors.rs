@@ -1,0 +1,138 @@
+//! What the routers of the lab do with weights, and what they count, without Headgate: the ground that it stands on.
+
+use crate::alone;
+use anyhow::{Context, ensure};
+use headgate_e2e::Cluster;
+use headgate_e2e::by_hand::{Version, versions};
+use headgate_e2e::door::Door;
+use headgate_e2e::install::root;
+use headgate_e2e::load::{Counts, KeepAlive, Load, LoadOptions, Target};
+use headgate_e2e::prometheus::Prometheus;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// So soon after a change the clients must see it.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a share is measured.
+const MEASURED: Duration = Duration::from_secs(6);
+/// Requests a second through each door.
+const RATE: u32 = 150;
+/// Of a check on a share: how often it may refuse one that is right.
+const FALSE_ALARM: f64 = 1e-6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_every_door_the_clients_see_a_weight_within_five_seconds_and_the_metrics_tell_versions_apart()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = alone().await?;
+    futures::future::try_join_all(Door::ALL.map(|door| measure(&cluster, door))).await?;
+    Ok(())
+}
+
+async fn measure(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
+    // A name of its own each time: the routers' counters must begin at zero.
+    let namespace = format!("e2e-door-{}-{}", door.name(), jiff::Timestamp::now().as_second());
+    let host = format!("{namespace}.example");
+    cluster.fresh_namespace(&namespace).await?;
+    cluster.apply(&namespace, &versions()).await?;
+    let available =
+        ["wait", "deployments", "--all", "--for=condition=Available", "--timeout=60s", "-n", &namespace];
+    cluster.kubectl(&available).await?;
+    cluster.apply(&namespace, &door.routes(&host, 50)).await?;
+    let target = door.target(cluster, &host)?;
+    let mut seen = vec![await_both(&target).await.with_context(|| format!("{door:?} does not serve both"))?];
+
+    let options =
+        LoadOptions { rate_per_second: RATE, keep_alive: KeepAlive::Mixed, ..LoadOptions::default() };
+    let load = Load::start(target, options)?;
+    let mut before = 50;
+    for weight in [30, 10, 0] {
+        cluster.apply(&namespace, &door.routes(&host, weight)).await?;
+        // No condition to wait for: this time is the claim.
+        sleep_until(Instant::now() + SEEN_WITHIN + MEASURED).await;
+        let counts = load.window(MEASURED);
+        check_share(door, weight, before, &counts)?;
+        before = weight;
+    }
+    let report = load.stop().await;
+    ensure!(report.total.lost == 0, "{door:?} lost requests: {report:?}");
+    seen.push(report.total);
+
+    for version in Version::ALL {
+        let answered: u64 = seen.iter().map(|counts| counts.answered_by(version.name())).sum();
+        await_counted(cluster, door, &namespace, version, answered).await?;
+    }
+    cluster.remove_namespace(&namespace).await
+}
+
+/// Asks until each version has answered, and tells what was answered until then.
+async fn await_both(target: &Target) -> anyhow::Result<Counts> {
+    let options = LoadOptions { rate_per_second: 20, ..LoadOptions::default() };
+    let load = Load::start(target.clone(), options)?;
+    let served = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let both =
+            |counts: &Counts| Version::ALL.iter().all(|version| counts.answered_by(version.name()) > 0);
+        while !both(&load.snapshot().total) {
+            tick.tick().await;
+        }
+    };
+    let served = tokio::time::timeout(Duration::from_secs(60), served).await;
+    let report = load.stop().await;
+    served.with_context(|| format!("not within a minute: {report:?}"))?;
+    Ok(report.total)
+}
+
+fn check_share(door: Door, weight: u8, before: u8, counts: &Counts) -> anyhow::Result<()> {
+    let canary = Version::Canary.name();
+    let (seen, answered) = (counts.answered_by(canary), counts.answered);
+    let about = format!("{door:?} at weight {weight}, after {before}: {seen} of {answered} for the canary");
+    ensure!(answered > u64::from(RATE), "{about}: too few to judge; {counts:?}");
+    ensure!(counts.share_fits(canary, f64::from(weight) / 100.0, FALSE_ALARM), "{about}");
+    // Else this check could not tell one weight from the other.
+    ensure!(!counts.share_fits(canary, f64::from(before) / 100.0, FALSE_ALARM), "{about}: as before");
+    Ok(())
+}
+
+/// Waits until the router's own series and the app's count for this version exactly what the clients got from it.
+async fn await_counted(
+    cluster: &Cluster,
+    door: Door,
+    namespace: &str,
+    version: Version,
+    answered: u64,
+) -> anyhow::Result<()> {
+    let prometheus = Prometheus::of(cluster)?;
+    let name = version.name();
+    let by_hash = format!(
+        "sum(http_requests_total{{namespace=\"{namespace}\",rollouts_pod_template_hash=\"{name}\"}})"
+    );
+    for query in [door.answers(namespace, version), door.timed(namespace, version), by_hash] {
+        let mut last = None;
+        let counted = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(500));
+            while last != Some(answered as f64) {
+                tick.tick().await;
+                last = prometheus.value(&query).await?;
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(Duration::from_secs(20), counted).await {
+            Ok(counted) => counted?,
+            Err(_) => anyhow::bail!("{door:?}, {name}: {query} is {last:?}, and clients counted {answered}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_page_on_metrics_has_the_labels_that_were_seen_to_tell_versions_apart() -> anyhow::Result<()> {
+    let page = root().join("docs/routers/metrics.md");
+    let text = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+    for door in Door::ALL {
+        for version in Version::ALL {
+            let labels = door.labels("NAMESPACE", version);
+            ensure!(text.contains(&labels), "{} does not say {labels}", page.display());
+        }
+    }
+    Ok(())
+}

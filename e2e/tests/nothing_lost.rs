@@ -1,0 +1,102 @@
+//! Nothing is lost: over a promotion, an abort, a rollback and an interruption by a third version, at 200 requests a
+//! second, through each router.
+
+use crate::alone;
+use headgate_e2e::course::{Course, Outcome};
+use headgate_e2e::door::Door;
+use headgate_e2e::pressure::tell;
+use headgate_e2e::shop::Manifests;
+use headgate_e2e::{Cluster, Shop};
+use serde_json::json;
+use std::time::Duration;
+
+/// Requests per second.
+const RATE: u32 = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_istio() -> anyhow::Result<()> {
+    nothing_is_lost_through(Door::Istio).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_nginx() -> anyhow::Result<()> {
+    nothing_is_lost_through(Door::Nginx).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_the_gateway_api() -> anyhow::Result<()> {
+    nothing_is_lost_through(Door::Gateway).await
+}
+
+/// On a starved machine it says nothing, and is tried once more; twice is no success either.
+async fn nothing_is_lost_through(door: Door) -> anyhow::Result<()> {
+    let (cluster, _guard) = alone().await?;
+    for _ in 0..2 {
+        match releases(&cluster, door).await? {
+            Outcome::Held(report, strain) => {
+                tell(&format!("{}: {} requests, none lost; {strain}", door.name(), report.total.sent));
+                return Ok(());
+            }
+            Outcome::Inconclusive(strain) => tell(&format!("{}: inconclusive: {strain}", door.name())),
+        }
+    }
+    anyhow::bail!("inconclusive twice: the machine is too slow for {RATE} requests a second")
+}
+
+async fn releases(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
+    let namespace = format!("e2e-lost-{}", door.name());
+    let mut manifests = Manifests::through(door, &namespace)?;
+    manifests.without_analysis().change("Rollout", |rollout| {
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }, { "setWeight": 60 }, { "pause": {} }]);
+    });
+    let shop = Shop::open(cluster, &namespace, &manifests).await?;
+    let mut course = Course::begin(&shop, RATE, "v1").await?;
+    let went = acts(&shop, &mut course).await;
+    let outcome = course.end(0).await;
+    went?;
+    shop.close().await?;
+    outcome
+}
+
+async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
+    // A promotion.
+    shop.release("v2", &[]).await?;
+    steps(shop, course, "v2").await?;
+
+    // An abort.
+    shop.release("v3", &[]).await?;
+    course.share_follows("v3", 20).await?;
+    shop.plugin(&["abort", "shop"]).await?;
+    course.share_follows("v3", 0).await?;
+
+    // A rollback of a version that was promoted.
+    shop.plugin(&["retry", "rollout", "shop"]).await?;
+    course.share_follows("v3", 20).await?;
+    shop.plugin(&["promote", "shop", "--full"]).await?;
+    shop.await_phase("Healthy").await?;
+    course.is_alone("v3", Duration::from_secs(10)).await?;
+    shop.plugin(&["undo", "shop"]).await?;
+    steps(shop, course, "v2").await?;
+
+    // A third version in the middle.
+    shop.release("v4", &[]).await?;
+    course.share_follows("v4", 20).await?;
+    shop.plugin(&["promote", "shop"]).await?;
+    course.share_follows("v4", 60).await?;
+    shop.release("v5", &[]).await?;
+    course.share_follows("v5", 20).await?;
+    shop.plugin(&["promote", "shop", "--full"]).await?;
+    shop.await_phase("Healthy").await?;
+    course.is_alone("v5", Duration::from_secs(10)).await
+}
+
+/// The steps of a release to its end.
+async fn steps(shop: &Shop, course: &mut Course<'_>, version: &str) -> anyhow::Result<()> {
+    course.share_follows(version, 20).await?;
+    shop.plugin(&["promote", "shop"]).await?;
+    course.share_follows(version, 60).await?;
+    shop.plugin(&["promote", "shop"]).await?;
+    shop.await_phase("Healthy").await?;
+    course.is_alone(version, Duration::from_secs(10)).await
+}
