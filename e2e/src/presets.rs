@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 /// When the chart does not render.
 pub async fn templates(cluster: &Cluster, presets: &[&str]) -> anyhow::Result<Vec<Value>> {
     let mut helm = cluster.command("helm")?;
-    helm.args(["template", "headgate"]).arg(root().join("charts/headgate"));
+    // Helm asks no cluster here; a build of it without a version of its own takes the oldest for granted.
+    helm.args(["template", "headgate", "--kube-version", "1.36.0"]).arg(root().join("charts/headgate"));
     helm.args([
         "--show-only",
         "templates/analysis-templates.yaml",

@@ -8,9 +8,6 @@ use headgate_e2e::{Cluster, Shop, presets};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Requests a second: at weight 20, a window of 15 s has 180 of the canary's.
-const RATE: u32 = 60;
-
 /// A metric by name, with phase and value of each of its measurements.
 type Metric = (String, Vec<(String, f64)>);
 
@@ -34,6 +31,9 @@ async fn measured(cluster: &Cluster, namespace: &str, hash: &str) -> anyhow::Res
     Ok(metrics)
 }
 
+/// Requests a second: at weight 20, a window of 15 s has 180 of the canary's.
+const RATE: u32 = 60;
+
 /// Waits until a release has ended, and gives back the status.
 async fn await_end(shop: &Shop) -> anyhow::Result<Value> {
     let ended = |rollout: &Value| {
@@ -50,17 +50,14 @@ async fn await_end(shop: &Shop) -> anyhow::Result<Value> {
     Ok(rollout["status"].clone())
 }
 
-fn start(shop: &Shop) -> anyhow::Result<Load> {
-    Load::start(shop.target()?, LoadOptions { rate_per_second: RATE, ..LoadOptions::default() })
-}
-
 /// A good release, then one with these settings, judged by one preset alone. The metrics named in `bad` are to find it out.
 async fn judge(preset: &str, settings: &[(&str, &str)], bad: &[&str]) -> anyhow::Result<()> {
     let (cluster, _guard) = alone().await?;
     let namespace = format!("e2e-preset-{preset}");
     cluster.apply("default", &presets::templates(&cluster, &[preset]).await?).await?;
     let shop = Shop::open(&cluster, &namespace, &presets::judged_by(&namespace, &[preset])?).await?;
-    let load = start(&shop)?;
+    shop.await_route("v1").await?;
+    let load = Load::start(shop.target()?, LoadOptions { rate_per_second: RATE, ..LoadOptions::default() })?;
 
     shop.release("v2", &[]).await?;
     let good = await_end(&shop).await?;

@@ -86,10 +86,10 @@ impl Notes {
     }
 }
 
-/// Judges objects; what they name is looked for among them. Objects without a namespace are taken to be in `namespace`.
+/// Judges objects; what they name is looked for among them, first in the same folder: a tree may hold one thing several
+/// times, once for each place that it is applied to. Objects without a namespace are taken to be in `namespace`.
 #[must_use]
 pub fn lint(given: &[Given], namespace: &str) -> Report {
-    let around = Around::new(given, namespace);
     let schemas = Schemas::new();
     let mut report = Report { findings: Vec::new(), objects: 0, errors: 0, warnings: 0 };
     let mut seen = BTreeSet::new();
@@ -98,12 +98,21 @@ pub fn lint(given: &[Given], namespace: &str) -> Report {
             continue;
         }
         report.objects += 1;
+        let around = Around::of(file, given, namespace);
         let (kind, name) = (text(object, "/kind").to_owned(), text(object, "/metadata/name").to_owned());
         let mut notes = Notes::default();
         if !name.is_empty()
-            && !seen.insert((kind.clone(), around.namespace_of(object).to_owned(), name.clone()))
+            && !seen.insert((
+                folder(file),
+                kind.clone(),
+                around.namespace_of(object).to_owned(),
+                name.clone(),
+            ))
         {
-            notes.error("metadata.name", "another object of the files has the same name: rename one of them");
+            notes.error(
+                "metadata.name",
+                "another object of this folder has the same name: rename one of them",
+            );
         }
         judge(object, &schemas, &around, &mut notes);
         report.findings.extend(notes.0.into_iter().map(|(severity, field, message)| Finding {
@@ -144,8 +153,11 @@ struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    fn new(given: &'a [Given], namespace: &'a str) -> Self {
-        Self { objects: given.iter().map(|given| &given.object).collect(), namespace }
+    /// As an object of this file sees them: those of its folder come first.
+    fn of(file: &str, given: &'a [Given], namespace: &'a str) -> Self {
+        let (near, far): (Vec<&Given>, Vec<&Given>) =
+            given.iter().partition(|other| folder(&other.file) == folder(file));
+        Self { objects: near.into_iter().chain(far).map(|given| &given.object).collect(), namespace }
     }
 
     fn namespace_of(&self, object: &'a Value) -> &'a str {
@@ -176,10 +188,15 @@ impl<'a> Around<'a> {
                 _ => continue,
             };
             let spec = object.get("spec").and_then(|spec| serde_json::from_value(spec.clone()).ok());
-            templates.insert(key, spec.map_or(Observed::Unknown, Observed::Present));
+            templates.entry(key).or_insert_with(|| spec.map_or(Observed::Unknown, Observed::Present));
         }
         templates
     }
+}
+
+/// The folder of a file.
+fn folder(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// The text at a pointer, empty when there is none.
