@@ -10,6 +10,7 @@ mod installation;
 mod leader;
 mod live_traffic;
 mod outage;
+mod pod_health;
 mod recovery;
 mod simulate;
 mod sweep;

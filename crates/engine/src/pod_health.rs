@@ -13,6 +13,10 @@ use headgate_api::{PauseCondition, PodHealthStatus, RolloutStatus};
 use headgate_model::spec::PodHealthAction;
 use headgate_model::{ContainerView, PodView, ReplicaSetView, Timestamp};
 
+/// Readiness that comes back sooner is never held against a version, however fast its probes follow each other: a pause of
+/// the garbage collector, or a busy node, is no reason to wake anybody.
+const UNREADY_LEAST_SECONDS: i32 = 10;
+
 /// A new version begins: its pods' health counts from now on.
 pub(crate) fn begin(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let (hash, since) = (scene.current_hash.clone(), stored(scene.now));
@@ -169,7 +173,7 @@ impl<'a> Ward<'a> {
         let due = self.unready_too_long_at(container).filter(|due| *due <= self.scene.now)?;
         let since = container.unready?.since;
         let probes = self.scene.spec.canary.pod_health.failed_probes;
-        Some(format!("was ready and has not been since {since}: {probes} more probes have failed by {due}"))
+        Some(format!("was ready and has not been since {since}, which was {probes} probes or more before {due}"))
     }
 
     fn unpulled(&self, container: &ContainerView) -> Option<String> {
@@ -185,7 +189,8 @@ impl<'a> Ward<'a> {
 
     fn unready_too_long_at(&self, container: &ContainerView) -> Option<Timestamp> {
         let unready = container.unready.filter(|_| self.is_some_pod_unready())?;
-        let seconds = unready.period_seconds.saturating_mul(self.scene.spec.canary.pod_health.failed_probes);
+        let probes = self.scene.spec.canary.pod_health.failed_probes;
+        let seconds = unready.period_seconds.saturating_mul(probes).max(UNREADY_LEAST_SECONDS);
         Some(after(unready.since.max(self.since), seconds))
     }
 

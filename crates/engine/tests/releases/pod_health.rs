@@ -174,6 +174,22 @@ fn readiness_that_is_lost_for_three_probes_aborts_and_it_is_looked_at_just_then(
 }
 
 #[test]
+fn fast_probes_condemn_nothing_within_ten_seconds() {
+    let mut world = half_way(Value::Null);
+    let lost = Some(Unready { since: world.now, period_seconds: 1 });
+    let unready = pod(&world, ContainerView { unready: lost, ..container() });
+    show(&mut world, unready);
+    one_is_unready(&mut world);
+    world.step();
+    world.pass(9);
+    world.step();
+    assert!(!is_aborted(&world));
+    world.pass(1);
+    world.step();
+    assert!(is_aborted(&world));
+}
+
+#[test]
 fn an_image_that_cannot_be_pulled_for_two_minutes_aborts() {
     let mut world = half_way(Value::Null);
     let unpulled =

@@ -3,8 +3,10 @@
 mod defaults;
 pub mod given;
 pub mod jobs;
+pub mod kubelet;
 pub mod metrics;
 pub mod patch;
+pub mod pod_watch;
 pub mod pods;
 pub mod proxies;
 pub mod server;
