@@ -12,7 +12,8 @@ fn manifests(namespace: &str, pod_health: &Value) -> anyhow::Result<Manifests> {
     manifests.change("Rollout", |rollout| {
         rollout["spec"]["replicas"] = json!(2);
         rollout["spec"]["progressDeadlineSeconds"] = json!(600);
-        rollout["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] = json!({ "memory": "64Mi" });
+        rollout["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] =
+            json!({ "memory": "64Mi" });
         let canary = &mut rollout["spec"]["strategy"]["canary"];
         canary["analysis"] = Value::Null;
         canary["podHealth"] = pod_health.clone();
@@ -49,7 +50,8 @@ async fn a_version_that_is_killed_for_want_of_memory_is_aborted() -> anyhow::Res
 async fn a_version_that_crashes_again_and_again_is_aborted() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
     // Two ends are soon seen; the sixth, which the default waits for, comes after two and a half minutes.
-    let shop = Shop::open(&cluster, "e2e-crash", &manifests("e2e-crash", &json!({ "maxRestarts": 1 }))?).await?;
+    let shop =
+        Shop::open(&cluster, "e2e-crash", &manifests("e2e-crash", &json!({ "maxRestarts": 1 }))?).await?;
     let stable = shop.status().await?["stableRS"].clone();
     shop.release("v2", &[("CRASH_AFTER", "3s")]).await?;
     is_aborted(&shop, &stable, "ended 2 times within 300 s, last with exit 1").await?;
@@ -63,7 +65,8 @@ async fn a_version_whose_image_cannot_be_pulled_is_aborted_and_never_gets_a_requ
     let shop = Shop::open(&cluster, "e2e-no-image", &manifests("e2e-no-image", &pod_health)?).await?;
     let stable = shop.status().await?["stableRS"].clone();
     let image = "registry.invalid/shop:v2";
-    let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image }]);
+    let patch =
+        json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image }]);
     shop.patch("json", &patch).await?;
     is_aborted(&shop, &stable, &format!("image {image} cannot be pulled for 15 s")).await?;
     shop.close().await
@@ -73,9 +76,11 @@ async fn a_version_whose_image_cannot_be_pulled_is_aborted_and_never_gets_a_requ
 async fn where_the_spec_says_so_a_release_pauses_and_a_user_decides() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
     let shop =
-        Shop::open(&cluster, "e2e-oom-pause", &manifests("e2e-oom-pause", &json!({ "action": "pause" }))?).await?;
+        Shop::open(&cluster, "e2e-oom-pause", &manifests("e2e-oom-pause", &json!({ "action": "pause" }))?)
+            .await?;
     shop.release("v2", &[("OOM_AFTER", "5s")]).await?;
-    let status = shop.await_status("paused for a pod", |status| status["waiting"]["kind"] == "PodHealth").await?;
+    let status =
+        shop.await_status("paused for a pod", |status| status["waiting"]["kind"] == "PodHealth").await?;
     assert!(status["waiting"]["message"].as_str().is_some_and(|why| why.contains("OOMKilled")), "{status}");
     shop.await_events("UnhealthyPod", 1).await?;
     let why = shop.plugin(&["why", "shop"]).await?.out;

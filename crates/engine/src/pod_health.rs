@@ -103,8 +103,15 @@ impl<'a> Ward<'a> {
     fn of(scene: &'a Scene<'_>, record: &RolloutStatus) -> Option<Self> {
         let is_under_way = matches!(steps::stage(record, scene.spec), Stage::Step(_) | Stage::Finishing);
         let is_forced = record.promote_full || scene.is_recent_rollback(&record.stable_rs);
+        // A retry that waits for the spec to be mended is the user's: it begins anew once it is taken up.
+        let is_to_be_retried = record.aborted_at.is_some();
         let action = scene.spec.canary.pod_health.action.unwrap_or(scene.snapshot.pod_health);
-        if !is_under_way || is_forced || is_paused(record) || action == PodHealthAction::Off {
+        if !is_under_way
+            || is_forced
+            || is_to_be_retried
+            || is_paused(record)
+            || action == PodHealthAction::Off
+        {
             return None;
         }
         let since = watched(scene, record)?.since.as_ref()?.0;
@@ -173,7 +180,9 @@ impl<'a> Ward<'a> {
         let due = self.unready_too_long_at(container).filter(|due| *due <= self.scene.now)?;
         let since = container.unready?.since;
         let probes = self.scene.spec.canary.pod_health.failed_probes;
-        Some(format!("was ready and has not been since {since}, which was {probes} probes or more before {due}"))
+        Some(format!(
+            "was ready and has not been since {since}, which was {probes} probes or more before {due}"
+        ))
     }
 
     fn unpulled(&self, container: &ContainerView) -> Option<String> {

@@ -315,6 +315,24 @@ fn an_unhealthy_pod_aborts_also_while_the_spec_waits_to_be_mended() {
 }
 
 #[test]
+fn a_retry_that_waits_for_the_spec_to_be_mended_is_not_overwritten() {
+    let mut world = half_way(Value::Null);
+    let pod = oom_killed(&world);
+    show(&mut world, pod);
+    world.settle_over_time();
+    assert!(is_aborted(&world));
+    world.snapshot.services.insert("shop-canary".into(), Observed::Absent);
+    world.settle();
+    world.pass(10);
+    world.retry();
+    world.settle();
+    assert_eq!((is_aborted(&world), world.waits_for()), (false, "MendSpec"));
+    world.add_service("shop-canary");
+    world.settle();
+    assert_eq!((is_aborted(&world), world.weight()), (false, 50));
+}
+
+#[test]
 fn what_is_not_known_of_pods_condemns_nothing() {
     let mut world = half_way(Value::Null);
     world.snapshot.pods = Observed::Unknown;

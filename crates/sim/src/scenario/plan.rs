@@ -63,10 +63,12 @@ fn plan_pod_health(scenario: &mut Scenario, fault: Fault, luck: &mut Random) {
     });
     let mut hurt = Vec::new();
     for (time, version) in releases {
+        // The first release is left alone until it has come to where the row wants it.
+        let (from, to) = if version == 2 { (100_000, 150_000) } else { (15_000, 90_000) };
         if luck.percent(20) {
             let how = luck.pick(Ailment::OomKilled, &[Ailment::Unready, Ailment::Crashing]);
             let seconds = luck.pick(20, &[90, 400]);
-            let time = time + luck.between(15_000, 90_000);
+            let time = time + luck.between(from, to);
             hurt.push((time, Disturbance::PodsHurt { version, how, seconds }));
         }
     }
