@@ -12,6 +12,7 @@ mod leader;
 mod live_traffic;
 mod nothing_lost;
 mod outage;
+mod pod_health;
 mod presets;
 mod quiet;
 mod recovery;

@@ -4,6 +4,7 @@ use crate::analysis_template::{AnalysisTemplateRef, DryRun, FieldRef, Measuremen
 use crate::duration::{DurationOrSeconds, GoDuration};
 use crate::experiment::TemplateService;
 use crate::open_enum::open_enum;
+use crate::pod_health::PodHealth;
 use crate::rollout::{AntiAffinity, PodTemplateMetadata};
 use crate::traffic_routing::{RolloutTrafficRouting, StringMatch};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -58,6 +59,8 @@ pub struct CanaryStrategy {
     pub min_pods_per_replica_set: Option<i32>,
     /// How much of a version must be available for a step, or the promotion, to go on. Default: 100 percent.
     pub replica_progress_threshold: Option<ReplicaProgressThreshold>,
+    /// When pods of the new version are unhealthy, and what is done then. Not in Argo Rollouts.
+    pub pod_health: Option<PodHealth>,
 }
 
 /// Two Services that take turns in being the stable one.

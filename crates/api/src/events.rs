@@ -92,6 +92,8 @@ pub const TRAEFIK_SERVICE_UPDATE_ERROR: &str = "TraefikServiceUpdateError";
 pub const INTENT_DROPPED: &str = "IntentDropped";
 /// Headgate: a release made no progress until its deadline. Argo Rollouts says so in the conditions only.
 pub const PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+/// Headgate: a pod of the new version is unhealthy, and the release waits for a user to look at it.
+pub const UNHEALTHY_POD: &str = "UnhealthyPod";
 /// Headgate: the spec is invalid; says what to mend.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// Headgate: an analysis begins whose query does not tell canary and stable apart; says how bad the canary must be to trip

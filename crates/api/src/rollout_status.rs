@@ -126,7 +126,8 @@ pub struct RolloutStatus {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PauseCondition {
-    /// The reason: `CanaryPauseStep`, `BlueGreenPause`, `InconclusiveAnalysisRun` or `InconclusiveExperiment`.
+    /// The reason: `CanaryPauseStep`, `BlueGreenPause`, `InconclusiveAnalysisRun`, `InconclusiveExperiment`
+    /// or, by Headgate only, `PodHealth`.
     pub reason: String,
     /// Since when.
     pub start_time: Option<Time>,
@@ -141,6 +142,8 @@ impl PauseCondition {
     pub const INCONCLUSIVE_ANALYSIS_RUN: &'static str = "InconclusiveAnalysisRun";
     /// Reason: an Experiment came to no verdict.
     pub const INCONCLUSIVE_EXPERIMENT: &'static str = "InconclusiveExperiment";
+    /// Reason: a pod of the new version is unhealthy, and `podHealth` says `pause`. Not in Argo Rollouts.
+    pub const POD_HEALTH: &'static str = "PodHealth";
 }
 
 /// Something that is true, false or unknown of a Rollout, or of an Experiment.
@@ -411,8 +414,8 @@ open_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `UserUnpause`, `Analysis`,
-    /// `InconclusiveAnalysis`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `MendSpec`, `AfterAbort`, `ApiServer`,
-    /// `ObjectInTheWay`. Later versions may know more.
+    /// `InconclusiveAnalysis`, `PodHealth`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `MendSpec`, `AfterAbort`,
+    /// `ApiServer`, `ObjectInTheWay`. Later versions may know more.
     pub kind: String,
     /// For what, for people.
     pub message: String,
@@ -442,6 +445,26 @@ pub struct HeadgateStatus {
     pub promote_hash: Option<String>,
     /// The furthest that the release has come: only what goes beyond it counts as progress.
     pub progress: Option<ReleaseProgress>,
+    /// The version whose pods' health counts. Absent for a release that was under way before Headgate saw it.
+    pub pod_health: Option<PodHealthStatus>,
+}
+
+/// The version whose pods' health counts, and since when.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodHealthStatus {
+    /// Hash of the version.
+    pub hash: String,
+    /// What happened to its pods before this time does not count: the release began then, or was begun again, or a user
+    /// resumed it.
+    pub since: Option<Time>,
+    /// For which pod, container and cause the release is paused.
+    pub problem: Option<String>,
 }
 
 /// How far a release has come, in pods. Pods that come and go make no progress.

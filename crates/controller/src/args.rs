@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{ArgAction, Parser, ValueEnum};
+use headgate_model::spec::PodHealthAction;
 
 /// Progressive delivery for Kubernetes: releases a new version of a Rollout step by step, judges it
 /// by its metrics, and takes it back when they say so.
@@ -78,6 +79,11 @@ pub struct Args {
     )]
     pub ca_file: Option<PathBuf>,
 
+    /// What happens to a release when a pod of its new version is unhealthy, where the Rollout does not
+    /// say (spec.strategy.canary.podHealth.action).
+    #[arg(long, value_enum, default_value_t = PodHealth::Abort, value_name = "ACTION", help_heading = "Analysis")]
+    pub pod_health: PodHealth,
+
     /// Port of /metrics.
     #[arg(
         long = "metricsPort",
@@ -121,6 +127,27 @@ pub struct Args {
     /// Context of the kubeconfig to use.
     #[arg(long, value_name = "NAME", help_heading = "Connection")]
     pub context: Option<String>,
+}
+
+/// What happens to a release when a pod of its new version is unhealthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PodHealth {
+    /// It is aborted.
+    Abort,
+    /// It waits for a user.
+    Pause,
+    /// Nothing.
+    Off,
+}
+
+impl From<PodHealth> for PodHealthAction {
+    fn from(pod_health: PodHealth) -> Self {
+        match pod_health {
+            PodHealth::Abort => Self::Abort,
+            PodHealth::Pause => Self::Pause,
+            PodHealth::Off => Self::Off,
+        }
+    }
 }
 
 /// How log messages are written.

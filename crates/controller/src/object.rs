@@ -17,9 +17,9 @@ pub struct Object {
 }
 
 impl Object {
-    /// The JSON of this object, cut by [`slim`].
+    /// The JSON of this object, cut by [`slim`]; of a pod only what the driver reads.
     pub fn into_json(self, resource: &Resource) -> Value {
-        slim(self.value, resource)
+        headgate_driver::cut(*resource, slim(self.value, resource))
     }
 }
 

@@ -83,7 +83,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 fn options(args: &Args) -> Options {
     let prometheus_address = Some(args.prometheus_address.clone()).filter(|address| !address.is_empty());
-    Options { instance_id: args.instance_id.clone(), prometheus_address, ..Options::default() }
+    let pod_health = args.pod_health.into();
+    Options { instance_id: args.instance_id.clone(), prometheus_address, pod_health, ..Options::default() }
 }
 
 /// Turns true at SIGTERM or SIGINT. Without handlers, process 1 of a container ignores both.

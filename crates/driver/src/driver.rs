@@ -5,9 +5,10 @@ use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resourc
 use crate::object;
 use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
 use crate::outcome::{Outcome, outcome};
+use crate::pods::Touched;
 use crate::record::Pruned;
 use crate::references::{Name, References, named};
-use crate::resources::{ANALYSIS_RUNS, ROLLOUTS, watches};
+use crate::resources::{ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, watches};
 use crate::rollout_task::{Rest, RolloutTask};
 use crate::run_task::{RunTask, Slots};
 use crate::store::{Source, Store, Synced};
@@ -15,6 +16,7 @@ use crate::sweep::Sweep;
 use crate::wake::WakeQueue;
 use headgate_analysis::{RunDecision, RunSnapshot};
 use headgate_api::{AnalysisRunStatus, RolloutStatus, events};
+use headgate_model::spec::PodHealthAction;
 use headgate_model::{Decision, Effect, FailureClass, Notice, Snapshot, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -33,6 +35,8 @@ pub struct Options {
     pub component: String,
     /// Address of the Prometheus for metrics that name none (`ARGO_ROLLOUTS_PROMETHEUS_ADDRESS`).
     pub prometheus_address: Option<String>,
+    /// What is done about unhealthy pods of a new version where its Rollout does not say. Default: abort.
+    pub pod_health: PodHealthAction,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -43,6 +47,7 @@ impl Default for Options {
             instance_id: String::new(),
             component: events::SOURCE_COMPONENT.to_owned(),
             prometheus_address: None,
+            pod_health: PodHealthAction::default(),
             limits: Limits::default(),
         }
     }
@@ -178,6 +183,9 @@ impl Driver {
     /// Takes in what a watch has delivered.
     pub fn observe(&mut self, observation: Observation, now: Timestamp) {
         self.tick(now);
+        if observation.resource() == PODS {
+            return self.observe_pod(observation);
+        }
         self.sweep.observe(&observation);
         match observation {
             Observation::Applied(resource, object) | Observation::Listed(resource, object) => {
@@ -193,6 +201,28 @@ impl Driver {
             Observation::NotInstalled(resource) => self.complete(resource, Store::not_installed),
         }
         self.wake_touched();
+    }
+
+    /// Takes in what happened to a pod. Only pods of versions that are not stable matter to anybody, and only when what
+    /// their health needs has changed: pods change often.
+    fn observe_pod(&mut self, observation: Observation) {
+        let was_synced = self.store.pods.is_synced();
+        let touched = self.store.pods.observe(observation, self.now);
+        if self.store.pods.is_synced() != was_synced {
+            self.wake_all();
+        }
+        let Some(touched) = touched else { return };
+        let Touched { namespace, set: name, set_uid } = touched;
+        let set = self.store.get(&ObjectRef { resource: REPLICA_SETS, namespace, name });
+        let set = set.filter(|set| object::uid(set) == set_uid);
+        let owner = set.and_then(object::controller_uid).and_then(|uid| self.names_by_uid.get(uid));
+        let (Some(set), Some(owner)) = (set, owner) else { return };
+        let reference = ObjectRef { resource: ROLLOUTS, namespace: owner.0.clone(), name: owner.1.clone() };
+        let stable =
+            self.store.get(&reference).and_then(|rollout| rollout.pointer("/status/stableRS")?.as_str());
+        if stable != Some(object::hash(set)) {
+            self.wakes.now(&TaskKey::Rollout(owner.clone()));
+        }
     }
 
     fn applied(&mut self, resource: Resource, object: Value) {

@@ -59,6 +59,20 @@ pub enum Observation {
     NotInstalled(Resource),
 }
 
+impl Observation {
+    /// The kind that it is about.
+    pub fn resource(&self) -> Resource {
+        match self {
+            Self::Applied(resource, _)
+            | Self::Deleted(resource, _)
+            | Self::Synced(resource)
+            | Self::Listed(resource, _)
+            | Self::ListStarted(resource)
+            | Self::NotInstalled(resource) => *resource,
+        }
+    }
+}
+
 /// Names a request until its reply has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);

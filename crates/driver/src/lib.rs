@@ -28,6 +28,7 @@ mod notices;
 mod object;
 mod outbox;
 mod outcome;
+mod pods;
 mod quiet;
 mod record;
 mod references;
@@ -41,3 +42,4 @@ mod wake;
 
 pub use driver::{Deciders, Driver, Limits, Options};
 pub use facts::{Counters, Facts, MetricFacts, RolloutFacts, RunFacts};
+pub use pods::cut;

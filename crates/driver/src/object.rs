@@ -2,7 +2,7 @@
 
 use crate::io::{ObjectRef, Resource};
 use crate::resources::is_foreign;
-use headgate_api::labels::{CONTROLLER_INSTANCE_ID, LAST_APPLIED_CONFIGURATION};
+use headgate_api::labels::{CONTROLLER_INSTANCE_ID, LAST_APPLIED_CONFIGURATION, POD_TEMPLATE_HASH};
 use headgate_model::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -45,6 +45,12 @@ pub(crate) fn controller_uid(object: &Value) -> Option<&str> {
 pub(crate) fn controller(object: &Value) -> Option<&Value> {
     let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
     owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+}
+
+/// The value of label `rollouts-pod-template-hash`; empty without it.
+pub(crate) fn hash(object: &Value) -> &str {
+    let labels = object.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(POD_TEMPLATE_HASH)?.as_str()).unwrap_or_default()
 }
 
 /// A map of texts at a JSON pointer: labels, annotations, a selector. Values that are no texts are left out.

@@ -19,6 +19,8 @@ pub const REPLICA_SETS: Resource =
     Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", namespaced: true };
 /// Services.
 pub const SERVICES: Resource = core("Service", "services");
+/// Pods: only watched, and only those of Rollouts.
+pub const PODS: Resource = core("Pod", "pods");
 /// Events of the core group: what `kubectl describe` shows.
 pub const EVENTS: Resource = core("Event", "events");
 
@@ -58,6 +60,8 @@ pub(crate) fn watches() -> Vec<Watch> {
     let mut watches: Vec<Watch> =
         own.into_iter().map(|resource| Watch { resource, labels: "", required: true }).collect();
     watches.push(Watch { resource: REPLICA_SETS, labels: POD_TEMPLATE_HASH, required: true });
+    // Without the right to see pods everything works but judging their health.
+    watches.push(Watch { resource: PODS, labels: POD_TEMPLATE_HASH, required: false });
     for kind in ROUTERS.iter().flat_map(|router| router.kinds()) {
         let resource = of_kind(kind);
         if watches.iter().all(|watch| watch.resource != resource) {

@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::view::{self, lenient};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutCondition, RolloutStatus};
+use headgate_model::spec::PodHealthAction;
 use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -103,10 +104,10 @@ impl Decided {
         rollout: &Value,
         failures: BTreeMap<EffectKey, Failure>,
         store: &Store,
-        deciders: &Deciders,
+        (deciders, pod_health): (&Deciders, PodHealthAction),
         now: Timestamp,
     ) -> Self {
-        let snapshot = view::snapshot(rollout, &named(rollout, store), store, failures);
+        let snapshot = view::snapshot(rollout, &named(rollout, store), store, pod_health, failures);
         let decision = (deciders.rollout)(&snapshot, now);
         let notices = (deciders.notices)(&snapshot, &decision.record);
         let told = decision.effects.iter().map(|effect| (deciders.outcome)(&snapshot, effect)).collect();
@@ -182,7 +183,7 @@ impl RolloutTask {
     ) -> Decided {
         context.counters.decisions += 1;
         let now = whole_seconds(context.now);
-        let (store, deciders) = (&*context.store, context.deciders);
+        let (store, deciders) = (&*context.store, (context.deciders, context.options.pod_health));
         let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, store, deciders, now));
         let broken = match std::panic::catch_unwind(decide) {
             Ok(decided) => match decided.decision.check() {

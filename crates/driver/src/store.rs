@@ -8,7 +8,8 @@
 
 use crate::io::{ObjectRef, Resource};
 use crate::object::{self, Age};
-use crate::resources::{ROLLOUTS, is_foreign};
+use crate::pods::Pods;
+use crate::resources::{PODS, ROLLOUTS, is_foreign};
 use headgate_model::Observed;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -85,6 +86,8 @@ pub(crate) struct Store {
     gone: VecDeque<(String, String)>,
     /// Objects of others that some Rollout names.
     wanted: BTreeSet<ObjectRef>,
+    /// What is known of pods, which are kept apart: there may be very many.
+    pub(crate) pods: Pods,
 }
 
 impl Store {
@@ -370,6 +373,7 @@ impl Store {
         for reference in self.objects.keys() {
             *sizes.entry(reference.resource).or_insert(0) += 1;
         }
+        sizes.insert(PODS, self.pods.len());
         sizes
     }
 }

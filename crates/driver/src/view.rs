@@ -8,10 +8,11 @@ use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, SERVICES, of_key};
 use crate::store::Store;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus};
+use headgate_model::spec::PodHealthAction;
 use headgate_model::{
-    AnalysisRunView, EffectKey, Failure, FailureClass, Objects, Observed, ReplicaSetView, RolloutView,
-    RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem, TemplateKey, template,
-    validate,
+    AnalysisRunView, EffectKey, Failure, FailureClass, Objects, Observed, PodView, ReplicaSetView,
+    RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem, TemplateKey,
+    template, validate,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,7 @@ pub(crate) fn snapshot(
     rollout: &Value,
     named: &Named,
     store: &Store,
+    pod_health: PodHealthAction,
     mut failures: BTreeMap<EffectKey, Failure>,
 ) -> Snapshot {
     let view = rollout_view(rollout);
@@ -39,9 +41,23 @@ pub(crate) fn snapshot(
             .collect(),
         routers: named.routers.iter().filter_map(|config| router_view(config, store)).collect(),
         templates,
+        pods: pods(&view, store),
+        pod_health,
         failures,
         rollout: view,
     }
+}
+
+/// Pods of versions that are not stable.
+fn pods(rollout: &RolloutView, store: &Store) -> Observed<BTreeMap<String, Vec<PodView>>> {
+    if !store.pods.is_synced() {
+        return Observed::Unknown;
+    }
+    let sets = store.children(&rollout.uid, REPLICA_SETS).map(|set| (object::uid(set), object::hash(set)));
+    let others = sets.filter(|(_, hash)| *hash != rollout.status.stable_rs);
+    Observed::Present(
+        others.map(|(uid, _)| (uid.to_owned(), store.pods.of(&rollout.namespace, uid))).collect(),
+    )
 }
 
 fn children<T>(

@@ -3,7 +3,8 @@
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use crate::{
-    analysis, conditions, cutover, history, intent, phase, progress, references, release, revision, waiting,
+    analysis, conditions, cutover, history, intent, phase, pod_health, progress, references, release,
+    revision, waiting,
 };
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
@@ -57,6 +58,7 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     revision::count(scene, &mut record);
     intent::take_up(scene, &mut record);
     analysis::observe(scene, &mut record);
+    pod_health::heed(scene, &mut record);
     progress::abort_if_overdue(scene, &mut record);
     release::advance(scene, &mut record);
     conditions::remove(&mut record, types::INVALID_SPEC);
@@ -88,6 +90,7 @@ fn hold(
     revision::count(&scene, &mut record);
     if matches!(steps::stage(&record, spec), Stage::Step(_) | Stage::Finishing) {
         analysis::heed_bad_verdicts(&scene, &mut record);
+        pod_health::heed(&scene, &mut record);
     }
     let mut plan = cutover::Plan::default();
     let mut effects = Vec::new();
@@ -103,7 +106,8 @@ fn hold(
     }
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(scene.old.waiting.as_ref(), now));
-    let wake_at = plan.wake.iter().copied().filter(|wake| *wake > now).min();
+    let wakes = plan.wake.iter().copied().chain(pod_health::due(&scene, &record));
+    let wake_at = wakes.filter(|wake| *wake > now).min();
     finish(&scene, record, effects, plan, wake_at)
 }
 
@@ -141,7 +145,8 @@ fn stand_still(
 
 /// The next time at which something ends by itself.
 fn wake_at(scene: &Scene<'_>, record: &RolloutStatus, plan: &cutover::Plan) -> Option<Timestamp> {
-    let ends = [release::pause_ends(scene, record), progress::due(scene, record)];
+    let ends =
+        [release::pause_ends(scene, record), progress::due(scene, record), pod_health::due(scene, record)];
     plan.wake.iter().copied().chain(ends.into_iter().flatten()).filter(|wake| *wake > scene.now).min()
 }
 

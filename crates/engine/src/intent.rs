@@ -3,6 +3,7 @@
 //! An intent is never overwritten before it is consumed. It is about the version that `currentPodHash` names; when the
 //! template moves on it is dropped, which [`crate::notices`] tells.
 
+use crate::pod_health;
 use crate::scene::{Scene, memory, stored};
 use crate::steps;
 use headgate_api::{CanaryStatus, RolloutStatus};
@@ -42,7 +43,10 @@ fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus, occasion: Occasion)
     clear_pause(record);
     clear_runs(record);
     if occasion == Occasion::NewVersion || record.aborted_at.is_some() {
-        clear_abort(record);
+        clear_abort(scene, record);
+    }
+    if occasion == Occasion::NewVersion {
+        pod_health::begin(scene, record);
     }
     if occasion == Occasion::NewVersion || memory(record).promote_hash.is_some() {
         record.promote_full = false;
@@ -55,8 +59,9 @@ fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus, occasion: Occasion)
 /// Nothing is being released: what would hold or abort a release is void.
 fn settle(scene: &Scene<'_>, record: &mut RolloutStatus) {
     clear_pause(record);
-    clear_abort(record);
+    clear_abort(scene, record);
     clear_runs(record);
+    pod_health::end(record);
     record.promote_full = false;
     memory(record).promote_hash = None;
     record.current_step_index = steps::end(scene.spec);
@@ -68,13 +73,13 @@ fn abort_or_promote(scene: &Scene<'_>, record: &mut RolloutStatus) {
         record.promote_full && scene.old.headgate.as_ref().is_none_or(|memory| memory.promote_hash.is_none());
     if record.promote_full && promotion_is_new && !abort_is_new {
         // The later of two wishes counts; of two at once, the safe one.
-        clear_abort(record);
+        clear_abort(scene, record);
         memory(record).promote_hash = Some(record.current_pod_hash.clone());
     }
     if record.abort {
         abort(scene, record);
     } else if record.aborted_at.is_some() {
-        clear_abort(record);
+        clear_abort(scene, record);
         record.current_step_index = steps::start(scene.spec);
     } else if record.promote_full {
         clear_pause(record);
@@ -101,11 +106,15 @@ pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     record.current_step_index = steps::start(scene.spec);
     clear_pause(record);
     clear_runs(record);
+    pod_health::forget_problem(record);
 }
 
-fn clear_abort(record: &mut RolloutStatus) {
+/// Ends an abort. The version that was aborted may try again.
+fn clear_abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    if record.aborted_at.take().is_some() {
+        pod_health::begin_again(scene, record);
+    }
     record.abort = false;
-    record.aborted_at = None;
     memory(record).abort_reason = None;
 }
 

@@ -12,6 +12,7 @@ mod history;
 mod intent;
 mod notices;
 mod phase;
+mod pod_health;
 mod progress;
 mod references;
 mod release;

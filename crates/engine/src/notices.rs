@@ -2,6 +2,7 @@
 
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
+use crate::pod_health;
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
@@ -19,6 +20,7 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     change.deadline(&mut notices);
     change.steps(&mut notices);
     change.pause(&mut notices);
+    change.unhealthy_pod(&mut notices);
     change.runs(&mut notices);
     change.refusals(&mut notices);
     notices
@@ -170,6 +172,14 @@ impl Change<'_> {
                 notices.push(Notice::normal(events::ROLLOUT_RESUMED, "Rollout is resumed"));
             }
             _ => {}
+        }
+    }
+
+    /// Why a release waits for a user to look at a pod; also when it was in another pause already.
+    fn unhealthy_pod(&self, notices: &mut Vec<Notice>) {
+        let problem = pod_health::problem(self.new);
+        if let Some(problem) = problem.filter(|problem| pod_health::problem(self.old) != Some(problem)) {
+            notices.push(Notice::warning(events::UNHEALTHY_POD, format!("Rollout is paused: {problem}")));
         }
     }
 

@@ -90,9 +90,12 @@ pub(crate) fn paused_for(record: &RolloutStatus, reason: &str) -> bool {
     record.pause_conditions.iter().any(|condition| condition.reason == reason)
 }
 
-/// True when a user or an analysis without a verdict holds the release: neither steps nor pods of it move.
+/// True when a user, an analysis without a verdict or an unhealthy pod holds the release: neither steps nor pods of it move.
 pub(crate) fn is_held(record: &RolloutStatus, spec: &RolloutSpec) -> bool {
-    spec.paused || paused_for(record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN)
+    spec.paused
+        || [PauseCondition::INCONCLUSIVE_ANALYSIS_RUN, PauseCondition::POD_HEALTH]
+            .into_iter()
+            .any(|reason| paused_for(record, reason))
 }
 
 /// A step as people write it, for events.

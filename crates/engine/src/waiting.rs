@@ -2,6 +2,7 @@
 
 use crate::conditions;
 use crate::cutover::{self, Plan};
+use crate::pod_health;
 use crate::progress;
 use crate::release;
 use crate::revision;
@@ -82,6 +83,20 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
             until: None,
             ends_with: format!(
                 "`{}` to go on, `{}` to go back",
+                command(scene, "promote"),
+                command(scene, "abort")
+            ),
+        };
+    }
+    if pod_health::is_paused(record) {
+        return Wait {
+            on: WaitFor::PodHealth,
+            message: pod_health::problem(record)
+                .unwrap_or("a pod of the new version was unhealthy")
+                .to_owned(),
+            until: None,
+            ends_with: format!(
+                "`{}` to go on all the same, `{}` to go back",
                 command(scene, "promote"),
                 command(scene, "abort")
             ),

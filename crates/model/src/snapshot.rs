@@ -1,6 +1,7 @@
+use crate::spec::PodHealthAction;
 use crate::{
-    Capabilities, EffectKey, Failure, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem,
-    Timestamp, TrafficState, selector,
+    Capabilities, EffectKey, Failure, Observed, PodView, ReplicaSetView, RolloutView, RouterConfig,
+    RouterProblem, Timestamp, TrafficState, selector,
 };
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
 use serde_json::{Value, json};
@@ -22,6 +23,10 @@ pub struct Snapshot {
     pub analysis_runs: Observed<Vec<AnalysisRunView>>,
     /// Every AnalysisTemplate and ClusterAnalysisTemplate that the spec reaches, nested ones included.
     pub templates: BTreeMap<TemplateKey, Observed<AnalysisTemplateSpec>>,
+    /// Pods of the versions that are not stable, by the uid of their ReplicaSet; a ReplicaSet without pods may be missing.
+    pub pods: Observed<BTreeMap<String, Vec<PodView>>>,
+    /// What is done about unhealthy pods of a new version where its spec does not say.
+    pub pod_health: PodHealthAction,
     /// Effects of this rollout that failed and have not succeeded since.
     pub failures: BTreeMap<EffectKey, Failure>,
 }

@@ -63,6 +63,50 @@ pub struct Canary {
     pub stable_metadata: Option<Value>,
     /// How much of a version must be available for a step to count as reached. `None`: all of it.
     pub progress_threshold: Option<Count>,
+    /// When a pod of the new version is unhealthy, and what is done then.
+    pub pod_health: PodHealth,
+}
+
+/// When a pod of the new version is unhealthy, and what is done then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodHealth {
+    /// What is done. `None`: what the controller does where no spec says otherwise.
+    pub action: Option<PodHealthAction>,
+    /// Readiness probes in a row, at least 1. Default 3.
+    pub failed_probes: i32,
+    /// Ends of one container that are allowed within the window, 0 to 30. Default 5.
+    pub max_restarts: i32,
+    /// The window, at least 1. Default 300.
+    pub restart_window_seconds: i32,
+    /// Ends of one container for want of memory that are allowed, 0 to 30. Default 0.
+    pub max_oom_kills: i32,
+    /// For so long an image may be unobtainable, at least 1. Default 120.
+    pub image_pull_seconds: i32,
+}
+
+impl Default for PodHealth {
+    fn default() -> Self {
+        Self {
+            action: None,
+            failed_probes: 3,
+            max_restarts: 5,
+            restart_window_seconds: 300,
+            max_oom_kills: 0,
+            image_pull_seconds: 120,
+        }
+    }
+}
+
+/// What is done when a pod of the new version is unhealthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PodHealthAction {
+    /// The release is aborted.
+    #[default]
+    Abort,
+    /// The release waits for a user.
+    Pause,
+    /// Nothing.
+    Off,
 }
 
 impl Canary {

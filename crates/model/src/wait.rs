@@ -28,6 +28,8 @@ pub enum WaitFor {
     UserUnpause,
     /// A user to look at an inconclusive analysis.
     InconclusiveAnalysis,
+    /// A user to look at an unhealthy pod.
+    PodHealth,
     /// An analysis to come to a verdict.
     Analysis,
     /// The data plane, or the route object, to show the weights that were asked for.
@@ -55,6 +57,7 @@ impl WaitFor {
             Self::UserPromotion => "UserPromotion",
             Self::UserUnpause => "UserUnpause",
             Self::InconclusiveAnalysis => "InconclusiveAnalysis",
+            Self::PodHealth => "PodHealth",
             Self::Analysis => "Analysis",
             Self::RouteConfirmed => "RouteConfirmed",
             Self::ScaleDownDelay => "ScaleDownDelay",

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the specs of these tests have the fields that they change")]
 
-use headgate_model::spec::{Count, PauseEnd, Step};
+use headgate_model::spec::{Count, PauseEnd, PodHealth, PodHealthAction, Step};
 use headgate_model::{salvage, validate};
 use serde_json::{Value, json};
 
@@ -157,4 +157,47 @@ fn what_an_abort_needs_is_read_from_an_invalid_spec() {
     assert_eq!(salvaged.canary.canary_service.as_deref(), Some("shop-canary"));
     assert_eq!(salvaged.canary.routing.unwrap().abort_scale_down_delay_seconds, Some(7));
     assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}}), 3), None);
+}
+
+#[test]
+fn pod_health_is_read_with_its_defaults_and_refused_out_of_its_ranges() {
+    let read = |pod_health: Value| validate(&spec(&json!({ "podHealth": pod_health })));
+    assert_eq!(read(Value::Null).unwrap().canary.pod_health, PodHealth::default());
+    let all = json!({"action": "pause", "failedProbes": 10, "maxRestarts": 0, "restartWindowSeconds": 60,
+        "maxOomKills": 2, "imagePullSeconds": 600});
+    let wanted = PodHealth {
+        action: Some(PodHealthAction::Pause),
+        failed_probes: 10,
+        max_restarts: 0,
+        restart_window_seconds: 60,
+        max_oom_kills: 2,
+        image_pull_seconds: 600,
+    };
+    assert_eq!(read(all).unwrap().canary.pod_health, wanted);
+    for (written, field, said) in [
+        (json!({"action": "stop"}), "podHealth.action", "supported values: \"abort\", \"pause\", \"off\""),
+        (json!({"action": false}), "podHealth.action", "expected a string"),
+        (json!({"failedProbes": 0}), "podHealth.failedProbes", "must be between 1 and 1000"),
+        (json!({"maxRestarts": 31}), "podHealth.maxRestarts", "must be between 0 and 30"),
+        (json!({"restartWindowSeconds": 0}), "podHealth.restartWindowSeconds", "between 1 and 86400"),
+        (json!({"maxOomKills": -1}), "podHealth.maxOomKills", "must be between 0 and 30"),
+        (json!({"imagePullSeconds": "2m"}), "podHealth.imagePullSeconds", "invalid type"),
+        (json!(true), "podHealth", "must be an object"),
+    ] {
+        let problem = read(written.clone()).unwrap_err();
+        assert!(problem.field.ends_with(field), "{written}: {problem}");
+        assert!(problem.problem.contains(said), "{written}: {problem}");
+    }
+}
+
+#[test]
+fn where_nobody_can_say_what_is_wanted_of_pods_an_invalid_spec_aborts_nothing() {
+    let salvaged = |pod_health: Value| {
+        let broken = with(spec(&routed(&json!({ "podHealth": pod_health }))), "/minReadySeconds", json!(-1));
+        salvage(&broken, 1).unwrap().canary
+    };
+    assert_eq!(salvaged(json!({"maxRestarts": 2})).pod_health.max_restarts, 2);
+    let unreadable = salvaged(json!({"action": "stop"}));
+    assert_eq!(unreadable.pod_health.action, Some(PodHealthAction::Off));
+    assert!(unreadable.routing.unwrap().routers.contains_key("istio"), "the rest is read all the same");
 }

@@ -249,7 +249,9 @@ pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
         Disturbance::Clock(_) => Fault::Clock,
         Disturbance::ApiOutage { .. } => Fault::ApiOutage,
         Disturbance::Forbidden { .. } => Fault::Forbidden,
-        Disturbance::Found { .. }
+        // Planned beside the rows, so that they stay as they are.
+        Disturbance::PodsHurt { .. }
+        | Disturbance::Found { .. }
         | Disturbance::FoundCrd { .. }
         | Disturbance::NextRequest(_)
         | Disturbance::Race { .. }

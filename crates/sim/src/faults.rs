@@ -71,6 +71,17 @@ pub enum Whose {
     Newest,
 }
 
+/// What ails pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// One is killed for want of memory.
+    OomKilled,
+    /// One fails its readiness probe.
+    Unready,
+    /// All end again and again, soon after each other.
+    Crashing,
+}
+
 /// What happens in the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disturbance {
@@ -131,6 +142,15 @@ pub enum Disturbance {
         seconds: i64,
         /// Whether each restart waits twice as long as the last: a crash loop. Otherwise readiness flaps.
         backs_off: bool,
+    },
+    /// Pods of a version are unhealthy by their own doing.
+    PodsHurt {
+        /// Of which version, by its number.
+        version: i64,
+        /// How.
+        how: Ailment,
+        /// For so long, where it lasts.
+        seconds: i64,
     },
     /// A node cannot be reached: its pods serve nobody, and count as ready for 40 s more.
     NodeLost {

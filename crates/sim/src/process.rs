@@ -4,10 +4,13 @@
 use crate::defects::{Defect, Wire};
 use crate::faults::Fate;
 use crate::random::Random;
+use crate::world::kubelet::Record;
 use crate::world::plus;
+use crate::world::pod_watch::PodWatch;
 use crate::world::server::Server;
 use crate::world::watch::Watches;
 use headgate_driver::io::{Reply, Request, RequestId};
+use headgate_driver::resources::PODS;
 use headgate_driver::{Driver, Options};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ pub struct Process {
     wire: Wire,
     /// Its watches.
     pub watches: Watches,
+    pod_watch: PodWatch,
     /// Requests by the time at which they arrive.
     pub out: BTreeMap<(Timestamp, u64), Flight>,
     back: BTreeMap<(Timestamp, u64), (RequestId, Reply)>,
@@ -66,13 +70,15 @@ impl Process {
     ) -> Self {
         let (deciders, wire) = defect.around();
         let driver = Driver::with_deciders(Options::default(), deciders);
-        let resources: Vec<_> = driver.watches().into_iter().map(|watch| watch.resource).collect();
+        let resources = driver.watches().into_iter().map(|watch| watch.resource);
+        let resources: Vec<_> = resources.filter(|resource| *resource != PODS).collect();
         let stream = |purpose: &str| Random::new(seed, &format!("{purpose} {number}"));
         Self {
             number,
             driver,
             wire,
             watches: Watches::new(&resources, lag, stream("watches"), delay_max, now),
+            pod_watch: PodWatch::new(stream("pod watch"), delay_max),
             out: BTreeMap::new(),
             back: BTreeMap::new(),
             leads_at: Some(leads_at),
@@ -91,7 +97,7 @@ impl Process {
     }
 
     /// One turn: what has arrived is taken in, and what the driver asks for is returned.
-    pub fn turn(&mut self, server: &Server, now: Timestamp) -> Vec<Request> {
+    pub fn turn(&mut self, server: &Server, pods: &Record, now: Timestamp) -> Vec<Request> {
         if !self.is_awake(now) {
             return Vec::new();
         }
@@ -103,6 +109,9 @@ impl Process {
         }
         for observation in self.watches.deliver(server, now) {
             self.wire.observed(&observation);
+            self.driver.observe(observation, clock);
+        }
+        for observation in self.pod_watch.deliver(pods, now) {
             self.driver.observe(observation, clock);
         }
         while let Some(entry) = self.back.first_entry() {
@@ -143,6 +152,7 @@ impl Process {
         }
         let back = self.back.keys().next().map(|(time, _)| *time);
         let wake = self.driver.wake_at().map(|time| plus(time, -self.skew).max(plus(now, REST_MIN)));
-        [out, back, wake, self.leads_at, self.watches.next(), self.ends_at].into_iter().flatten().min()
+        let pods = self.pod_watch.next();
+        [out, back, wake, self.leads_at, self.watches.next(), pods, self.ends_at].into_iter().flatten().min()
     }
 }

@@ -311,6 +311,7 @@ impl Simulation {
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
         self.gateway.advance(&mut self.server, self.now);
+        self.checkers.causes.clone_from(&self.pods.record.causes);
         self.proxies.advance(&self.server, self.now);
         self.metrics.advance(self.now);
         self.checkers.look(&self.server, self.now);
@@ -319,7 +320,7 @@ impl Simulation {
         self.arrive();
         for index in 0..self.processes.len() {
             let Some(process) = self.processes.get_mut(index) else { break };
-            for request in process.turn(&self.server, self.now) {
+            for request in process.turn(&self.server, &self.pods.record, self.now) {
                 self.send(index, request);
             }
         }

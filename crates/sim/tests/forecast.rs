@@ -170,16 +170,17 @@ fn pods_that_never_get_ready_end_at_the_deadline_and_get_no_traffic() {
 }
 
 #[test]
-fn pods_or_a_node_that_are_away_lose_requests_and_a_provider_that_is_away_aborts() {
-    for (fault, verdict) in [
-        ("pods@30s+40s", Verdict::Promoted),
-        ("node@30s+60s", Verdict::Promoted),
-        ("prometheus@20s+60s", Verdict::Aborted),
+fn pods_or_a_node_that_are_away_lose_requests_and_unready_pods_or_a_provider_that_is_away_abort() {
+    for (fault, verdict, loses) in [
+        ("pods@30s+20s", Verdict::Promoted, true),
+        ("pods@30s+40s", Verdict::Aborted, true),
+        ("node@30s+60s", Verdict::Promoted, true),
+        ("prometheus@20s+60s", Verdict::Aborted, false),
     ] {
         let told = forecast(example(), &options(&[], &[fault])).unwrap();
         assert_eq!(told.verdict, verdict, "{fault}");
         let lost = told.traffic.map_or(0, |traffic| traffic.lost);
-        assert_eq!(lost > 0, verdict == Verdict::Promoted, "{fault} loses {lost}");
+        assert_eq!(lost > 0, loses, "{fault} loses {lost}");
     }
 }
 

@@ -69,6 +69,12 @@ fn controller() -> Vec<Rule> {
             "What an analysis is made of.",
         ),
         rule("apps", &["replicasets"], &[READ, &["create", "patch", "delete"]], "The versions of a rollout."),
+        rule(
+            "",
+            &["pods"],
+            &[&["list", "watch"]],
+            "The health of a new version's pods; they are never written.",
+        ),
         rule("", &["events"], &[&["create"]], "What happened, for people."),
     ];
     rules.extend(routers());

@@ -79,6 +79,7 @@ fn subject(kind: &str) -> String {
         "UserPromotion" => "for a promotion",
         "UserUnpause" => "to be resumed",
         "InconclusiveAnalysis" => "for somebody to judge an inconclusive analysis",
+        "PodHealth" => "for somebody to look at an unhealthy pod",
         "Analysis" => "for an analysis",
         "RouteConfirmed" => "for the traffic to be as asked",
         "ScaleDownDelay" => "before it scales down",
@@ -185,6 +186,7 @@ fn told_pause(rollout: &Rollout, status: &RolloutStatus, pause: &PauseCondition,
         (PauseCondition::INCONCLUSIVE_EXPERIMENT, _) => {
             ("InconclusiveAnalysis", "an Experiment came to no verdict".to_owned())
         }
+        (PauseCondition::POD_HEALTH, _) => ("PodHealth", "a pod of the new version was unhealthy".to_owned()),
         (other, _) => ("UserPromotion", format!("paused for {other}")),
     };
     let until = until.filter(|_| kind == "PauseDuration").map(Time);

@@ -11,6 +11,7 @@
 mod basic;
 mod disturbed;
 mod invalid;
+mod pod_health;
 mod random;
 mod recorded;
 mod routed;

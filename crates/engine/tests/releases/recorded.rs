@@ -2,6 +2,7 @@
 
 use headgate_api::RolloutStatus;
 use headgate_engine::decide;
+use headgate_model::spec::PodHealthAction;
 use headgate_model::{
     AnalysisRunView, Capabilities, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterView,
     ServiceView, Snapshot, Timestamp, TrafficState, WeightRange, selector, template, validate,
@@ -57,6 +58,8 @@ fn snapshot(objects: &[Value]) -> Snapshot {
         replica_sets: Observed::Present(of("ReplicaSet").into_iter().map(replica_set).collect()),
         analysis_runs: Observed::Present(Vec::<AnalysisRunView>::new()),
         templates: BTreeMap::new(),
+        pods: Observed::Present(BTreeMap::new()),
+        pod_health: PodHealthAction::Abort,
         failures: BTreeMap::new(),
     }
 }

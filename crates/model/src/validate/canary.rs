@@ -43,6 +43,7 @@ pub(super) fn canary(canary: &Value) -> Result<Canary, SpecProblem> {
         canary_metadata: None,
         stable_metadata: None,
         progress_threshold: progress_threshold(canary)?,
+        pod_health: super::pod_health::pod_health(canary)?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! begin with the words of Kubernetes' field errors and then say how to mend it.
 
 mod canary;
+mod pod_health;
 mod read;
 mod routers;
 mod salvage;

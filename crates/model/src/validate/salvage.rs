@@ -1,7 +1,7 @@
 //! What an abort needs of a spec that is otherwise invalid.
 
-use super::canary;
-use crate::spec::{Canary, Count, RolloutSpec, Routing};
+use super::{canary, pod_health};
+use crate::spec::{Canary, Count, PodHealth, PodHealthAction, RolloutSpec, Routing};
 use crate::total_weight;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ fn salvage_canary(strategy: &Value) -> Canary {
             bare.insert(key.to_owned(), value.clone());
         }
     }
-    canary::canary(&Value::Object(bare)).unwrap_or_else(|_| Canary {
+    let mut canary = canary::canary(&Value::Object(bare)).unwrap_or_else(|_| Canary {
         steps: Vec::new(),
         max_surge: Count::Percent(25),
         max_unavailable: Count::Percent(25),
@@ -61,7 +61,12 @@ fn salvage_canary(strategy: &Value) -> Canary {
         canary_metadata: None,
         stable_metadata: None,
         progress_threshold: None,
-    })
+        pod_health: PodHealth::default(),
+    });
+    // Where nobody can say what the user wants, nothing is aborted.
+    canary.pod_health = pod_health::pod_health(strategy)
+        .unwrap_or(PodHealth { action: Some(PodHealthAction::Off), ..PodHealth::default() });
+    canary
 }
 
 fn text(strategy: &Value, key: &str) -> Option<String> {

@@ -27,6 +27,7 @@
 //! | R10 quiet on the way | `quiet` |
 //! | R11 events | `events` |
 //! | R12 the stock plugin | `intents`: a resumed pause does not come back |
+//! | unhealthy pods | `pod_health`: an abort by them has a true cause, and a cause leads to an abort in time |
 //! | every wait is named | `waits` |
 //! | requests lost | `losses` |
 
@@ -43,6 +44,7 @@ mod losses;
 mod names;
 mod naming;
 mod overlay;
+mod pod_health;
 mod quiet;
 mod removals;
 mod said;
@@ -56,6 +58,7 @@ mod writers;
 pub use names::Names;
 pub use view::View;
 
+use crate::world::kubelet::Cause;
 use crate::world::proxies::Loss;
 use crate::world::server::Server;
 use headgate_driver::io::{Call, ObjectRef, Reply};
@@ -125,6 +128,9 @@ pub struct Checkers {
     shares: drain::Shares,
     way: deadline::Way,
     allowance: losses::Allowance,
+    /// What truly went wrong with pods.
+    pub causes: Vec<Cause>,
+    pod_health: pod_health::Health,
     now: Timestamp,
     record_refused_at: Option<Timestamp>,
     /// Requests lost that no fault has forced, in milliseconds of the whole traffic.
@@ -170,6 +176,7 @@ impl Checkers {
         self.names = Some(view.names.clone());
         let abort = self.abort.look(&view, now);
         self.judge("4 abort", abort, now);
+        self.pod_health.look(server, now);
         if self.views.back().is_none_or(|(_, last)| *last != view) {
             self.views.push_back((now, view));
         }
@@ -198,6 +205,7 @@ impl Checkers {
             ("10 verdicts", self.answers.check(write)),
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
+            ("pod health", pod_health::check(write, &self.causes, now)),
             ("5 intents", intents::check(write)),
             ("waits", waits::check(write)),
         ] {
@@ -305,6 +313,8 @@ impl Checkers {
             let abort = self.abort.look(view, now);
             self.judge("4 abort", abort, now);
         }
+        let in_time = self.pod_health.wait(&self.causes, now);
+        self.judge("pod health", in_time, now);
     }
 
     /// Notes what was lost from then until now.

@@ -147,8 +147,8 @@ pub(super) fn record(write: &Write<'_>, server: &Server) -> Result<(), String> {
     Ok(())
 }
 
-/// A release is aborted by the user, by the verdict over a run of its version, or because its deadline has passed where
-/// the spec asks for that; for nothing else.
+/// A release is aborted by the user, by the verdict over a run of its version, because its deadline has passed where the spec
+/// asks for that, or by an unhealthy pod, whose cause `pod_health` looks at; for nothing else.
 pub(super) fn abort(write: &Write<'_>, server: &Server, now: Timestamp) -> Result<(), String> {
     let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
         return Ok(());
@@ -165,7 +165,8 @@ pub(super) fn abort(write: &Write<'_>, server: &Server, now: Timestamp) -> Resul
                 == text(after, "/status/currentPodHash")
             && ["Failed", "Error"].contains(&text(run, "/status/phase"))
     });
-    if condemned || is(before, "/spec/progressDeadlineAbort") && is_overdue(before, now) {
+    let is_overdue = is(before, "/spec/progressDeadlineAbort") && is_overdue(before, now);
+    if condemned || is_overdue || super::pod_health::is_said(after) {
         return Ok(());
     }
     Err("the release is aborted, and neither a user nor a run nor a deadline asks for that".to_owned())

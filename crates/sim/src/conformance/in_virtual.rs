@@ -136,7 +136,15 @@ fn health(program: Program) -> Health {
         Program::ServesLate => Some(5_000),
         Program::NeverReady => None,
     };
-    Health { scheduled_after: 10, pulled_after: 0, ready_after, spread: 100, errors_percent: 0, latency: 0 }
+    Health {
+        scheduled_after: 10,
+        pulled_after: 0,
+        ready_after,
+        has_image: true,
+        spread: 100,
+        errors_percent: 0,
+        latency: 0,
+    }
 }
 
 fn work(program: Program) -> Work {

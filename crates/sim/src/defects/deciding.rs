@@ -7,7 +7,8 @@ use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
 use headgate_model::{
-    Decision, Effect, EffectClass, Notice, NoticeKind, Observed, Reply, Snapshot, Timestamp,
+    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, Snapshot, Timestamp,
+    Unready,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -89,9 +90,27 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
                 }
             }
         }
+        Defect::PodHealthIgnored => seen.pods = Observed::Unknown,
+        Defect::EvictionTakenForKill => mistake_pods(&mut seen, |pod| {
+            if std::mem::take(&mut pod.is_excused) {
+                let kill = End { at: pod.created_at, exit_code: 137, oom_killed: true };
+                pod.containers.iter_mut().for_each(|container| container.last_ends.push(kill));
+            }
+        }),
+        Defect::StartTakenForLoss => mistake_pods(&mut seen, |pod| {
+            let loss = Unready { since: pod.created_at, period_seconds: 1 };
+            let starting = pod.containers.iter_mut().filter(|container| container.ends == 0);
+            starting.for_each(|container| container.unready = Some(loss));
+        }),
         _ => {}
     }
     seen
+}
+
+fn mistake_pods(seen: &mut Snapshot, mistake: impl Fn(&mut PodView)) {
+    if let Observed::Present(pods) = &mut seen.pods {
+        pods.values_mut().flatten().for_each(mistake);
+    }
 }
 
 /// Every delay has passed.

@@ -102,11 +102,18 @@ pub enum Defect {
     NoDataTakenForGood,
     /// A run that has failed counts as successful. Rule 10.
     FailureIgnored,
+    // ---- unhealthy pods ----
+    /// Nobody looks at pods. The rule of unhealthy pods.
+    PodHealthIgnored,
+    /// A pod that is evicted or deleted is taken for one that was killed for want of memory. The rule of unhealthy pods.
+    EvictionTakenForKill,
+    /// A pod that is starting is taken for one that has lost its readiness long ago. The rule of unhealthy pods.
+    StartTakenForLoss,
 }
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 43] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -147,6 +154,9 @@ impl Defect {
         Self::OutageTakenForFailure,
         Self::NoDataTakenForGood,
         Self::FailureIgnored,
+        Self::PodHealthIgnored,
+        Self::EvictionTakenForKill,
+        Self::StartTakenForLoss,
     ];
 
     /// The defect of this name.
@@ -194,6 +204,7 @@ impl Defect {
             Self::DeadlineResetByFlapping => &["9 deadline"],
             Self::WaitUnnamed => &["waits"],
             Self::OutageTakenForFailure | Self::NoDataTakenForGood | Self::FailureIgnored => &["10 verdicts"],
+            Self::PodHealthIgnored | Self::EvictionTakenForKill | Self::StartTakenForLoss => &["pod health"],
         }
     }
 

@@ -204,7 +204,7 @@ fn stop(rollout: &Value, old: &str, handled: &[String]) -> Option<Stop> {
         (_, "AfterAbort") if is_aborted => Some(Stop::Ended(Verdict::Aborted)),
         ("Healthy", _) if is_new => Some(Stop::Ended(Verdict::Promoted)),
         ("Degraded", _) if !is_aborted && is_new => Some(Stop::Ended(Verdict::Degraded)),
-        (_, "InconclusiveAnalysis") => Some(Stop::Ended(Verdict::Inconclusive)),
+        (_, "InconclusiveAnalysis" | "PodHealth") => Some(Stop::Ended(Verdict::Inconclusive)),
         (_, "UserPromotion" | "UserUnpause") => {
             let since = text(rollout, "/status/waiting/since").to_owned();
             Some(Stop::Person(since))

@@ -20,6 +20,7 @@ pub(super) fn health(rollout: &Value, start: SignedDuration) -> Health {
         scheduled_after: i64::try_from(start.as_millis()).unwrap_or(i64::MAX / 4),
         pulled_after: 0,
         ready_after: Some(ready_after * 1_000),
+        has_image: true,
         spread: 0,
         errors_percent: 0,
         latency: 0,

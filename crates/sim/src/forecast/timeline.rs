@@ -260,7 +260,7 @@ impl Teller<'_> {
             self.say(seconds, EventKind::Degraded, message);
         }
         let waits = text(&self.state.rollout, "/status/waiting/kind").to_owned();
-        let for_a_person = ["UserPromotion", "UserUnpause", "InconclusiveAnalysis"];
+        let for_a_person = ["UserPromotion", "UserUnpause", "InconclusiveAnalysis", "PodHealth"];
         if waits != was("/status/waiting/kind") && for_a_person.contains(&waits.as_str()) {
             let message = text(&self.state.rollout, "/status/waiting/message").to_owned();
             self.say(seconds, EventKind::Waits, message);

@@ -2,7 +2,7 @@
 
 use super::{FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, faults, objects, steps};
 use crate::coverage;
-use crate::faults::{Disturbance, Fate};
+use crate::faults::{Ailment, Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::random::Random;
 use crate::user::Act;
@@ -40,8 +40,39 @@ pub(super) fn of(seed: u64) -> Scenario {
     let is_early = luck.percent(40);
     plan_disturbances(&mut scenario, intensity, is_early, &mut luck);
     plan_fates(&mut scenario, intensity, is_early, &mut luck);
+    plan_pod_health(&mut scenario, row.fault, &mut Random::new(seed, "pod health"));
     scenario.disturbances.sort_by_key(|(time, _)| *time);
     scenario
+}
+
+/// What is done about unhealthy pods, and pods of new versions that are unhealthy. By a chance of its own, so that all else
+/// of a seed is as it would be without.
+fn plan_pod_health(scenario: &mut Scenario, fault: Fault, luck: &mut Random) {
+    let action = luck.pick("abort", &["abort", "pause", "off", ""]);
+    if let (Some(Value::Object(canary)), false) =
+        (scenario.rollout.pointer_mut("/spec/strategy/canary"), action.is_empty())
+    {
+        canary.insert("podHealth".to_owned(), json!({ "action": action }));
+    }
+    for health in scenario.health.values_mut().filter(|health| health.ready_after.is_none()) {
+        health.has_image = fault != Fault::NeverReady && luck.percent(50);
+    }
+    let releases = scenario.disturbances.iter().filter_map(|(time, disturbance)| match disturbance {
+        Disturbance::User(Act::Release(version)) => Some((*time, *version)),
+        _ => None,
+    });
+    let mut hurt = Vec::new();
+    for (time, version) in releases {
+        // The first release is left alone until it has come to where the row wants it.
+        let (from, to) = if version == 2 { (100_000, 150_000) } else { (15_000, 90_000) };
+        if luck.percent(20) {
+            let how = luck.pick(Ailment::OomKilled, &[Ailment::Unready, Ailment::Crashing]);
+            let seconds = luck.pick(20, &[90, 400]);
+            let time = time + luck.between(from, to);
+            hurt.push((time, Disturbance::PodsHurt { version, how, seconds }));
+        }
+    }
+    scenario.disturbances.extend(hurt);
 }
 
 fn focus(row: &Row, router: Router, luck: &mut Random) -> Focus {
@@ -157,6 +188,7 @@ fn health(row: &Row, luck: &mut Random) -> BTreeMap<String, Health> {
             scheduled_after: luck.pick(50, &[500]),
             pulled_after: luck.pick(0, &[1_000, 8_000]),
             ready_after: Some(luck.pick(500, &[3_000, 12_000])),
+            has_image: true,
             spread: luck.pick(200, &[5_000, 20_000]),
             errors_percent: if luck.percent(15) { 30 } else { 0 },
             latency: if luck.percent(10) { 900 } else { 80 },

@@ -2,12 +2,14 @@
 
 use super::Simulation;
 use crate::coverage;
-use crate::faults::{Disturbance, ThirdParty, Whose};
+use crate::faults::{Ailment, Disturbance, ThirdParty, Whose};
 use crate::scenario::{ROLLOUT, objects};
 use crate::user::{self, Act};
 use crate::world::plus;
+use crate::world::pods::Hurt;
 use crate::world::server::text;
 use crate::world::watch::Watches;
+use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{Call, Resource};
 use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
@@ -76,6 +78,12 @@ impl Simulation {
                 self.pods.make_fail(hash.as_deref(), *backs_off, after(*seconds), self.now);
                 // The last back-off may begin just before the end.
                 self.checkers.excuse(after(*seconds * 3));
+            }
+            Disturbance::PodsHurt { version, how, seconds } => {
+                let hash = self.version(*version).unwrap_or_default();
+                let count = self.pods.hurt(&hash, hurt(*how, after(*seconds)), self.now);
+                self.trace.say("world", || format!("{count} pods of {hash} are hit"), self.now);
+                self.checkers.excuse(after(*seconds));
             }
             Disturbance::NodeLost { seconds } => {
                 let count = self.pods.lose_node(after(*seconds), self.now);
@@ -177,6 +185,14 @@ impl Simulation {
         Some(text(self.server.get(&self.scenario.target())?, field).to_owned())
     }
 
+    /// The hash of a version by its number, once its ReplicaSet is there.
+    fn version(&self, number: i64) -> Option<String> {
+        let image = self.scenario.image_of(number);
+        let mut sets = self.server.all(REPLICA_SETS).map(|(_, set)| set);
+        let set = sets.find(|set| text(set, "/spec/template/spec/containers/0/image") == image)?;
+        Some(text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned())
+    }
+
     fn each_watch(&mut self, mut change: impl FnMut(&mut Watches, Timestamp)) {
         for process in &mut self.processes {
             change(&mut process.watches, self.now);
@@ -222,6 +238,14 @@ impl Simulation {
             }
         };
         self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
+    }
+}
+
+fn hurt(ailment: Ailment, until: Timestamp) -> Hurt {
+    match ailment {
+        Ailment::OomKilled => Hurt::OomKilled,
+        Ailment::Unready => Hurt::Unready(until),
+        Ailment::Crashing => Hurt::Crashing(until),
     }
 }
 

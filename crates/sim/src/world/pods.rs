@@ -1,5 +1,6 @@
 //! The ReplicaSet controller and the kubelet: pods that take time to start, to become ready and to drain.
 
+use super::kubelet::{Record, Told, Trouble};
 use super::plus;
 use super::server::{Change, Server, number, text};
 use crate::random::Random;
@@ -19,6 +20,8 @@ pub struct Health {
     pub pulled_after: i64,
     /// Then they become ready after so long at least; never, if `None`.
     pub ready_after: Option<i64>,
+    /// Whether their image can be pulled; if not they never get ready either.
+    pub has_image: bool,
     /// And so much later at most.
     pub spread: i64,
     /// Requests that they fail, in a hundred.
@@ -54,6 +57,10 @@ pub struct Pod {
     doubted_at: Option<Timestamp>,
     fails: Option<Fails>,
     fails_at: Option<Timestamp>,
+    /// What its status says.
+    told: Told,
+    /// What its status said when it was last published.
+    published: Option<Told>,
 }
 
 /// Containers that end by themselves.
@@ -78,6 +85,19 @@ pub struct Pods {
     nodes: i64,
     /// Which node has which image.
     pulled: BTreeSet<(i64, String)>,
+    /// What was told of pods.
+    pub record: Record,
+}
+
+/// What goes wrong with the containers of a version, by their own doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hurt {
+    /// One is killed for want of memory, and starts again.
+    OomKilled,
+    /// One fails its readiness probe, until then.
+    Unready(Timestamp),
+    /// All end again and again, until then, after 1 s, 2 s, 4 s and so on (the kubelet's shorter back-off).
+    Crashing(Timestamp),
 }
 
 /// A node that cannot be reached counts as not ready after so long, and so do its pods, in milliseconds (the node
@@ -85,12 +105,14 @@ pub struct Pods {
 const NODE_GRACE: i64 = 40_000;
 /// The first restart of a container that ends by itself waits so long, in milliseconds (kubelet: 10 s, then twice that).
 const BACK_OFF: i64 = 10_000;
+/// A container that was killed once is ready again after so long, in milliseconds.
+const RESTART_TAKES: i64 = 3_000;
 
 impl Pods {
     /// No pods yet.
     pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64, nodes: i64) -> Self {
-        let (pods, syncs, pulled) = Default::default();
-        Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled }
+        let (pods, syncs, pulled, record) = Default::default();
+        Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled, record }
     }
 
     /// Lets everything happen that is due.
@@ -104,6 +126,39 @@ impl Pods {
             self.sync(&set, server, now);
         }
         self.take_up(server, now);
+        self.publish(now);
+    }
+
+    fn publish(&mut self, now: Timestamp) {
+        for pod in self.pods.values_mut().filter(|pod| pod.published.as_ref() != Some(&pod.told)) {
+            self.record.tell(&pod.told, now);
+            pod.published = Some(pod.told.clone());
+        }
+    }
+
+    /// Something goes wrong with pods of a version by their own doing. Says how many it hits.
+    pub fn hurt(&mut self, hash: &str, hurt: Hurt, now: Timestamp) -> usize {
+        let of_version = |pod: &&mut Pod| pod.hash == hash && matches!(pod.state, State::Ready(_));
+        let most = if matches!(hurt, Hurt::Crashing(_)) { usize::MAX } else { 1 };
+        let mut count = 0;
+        for pod in self.pods.values_mut().filter(of_version).take(most) {
+            count += 1;
+            match hurt {
+                Hurt::OomKilled => {
+                    pod.state = State::Starting(Some(plus(now, RESTART_TAKES)));
+                    pod.told.ends(137, "OOMKilled", now);
+                    self.record.begins(pod.told.cause(Trouble::OomKilled, now));
+                }
+                Hurt::Unready(until) => pod.fail_probe(until, &mut self.record, now),
+                Hurt::Crashing(until) => {
+                    pod.fails = Some(Fails { until, back_off: 1_000 });
+                    pod.fails_at = Some(plus(now, 100));
+                    continue;
+                }
+            }
+            self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+        }
+        count
     }
 
     /// When something happens next.
@@ -138,7 +193,7 @@ impl Pods {
         let mut count = 0;
         for pod in self.pods.values_mut().filter(|pod| hash.is_none_or(|hash| pod.hash == hash)) {
             if matches!(pod.state, State::Ready(_)) && self.luck.percent(share) {
-                pod.state = State::Starting(Some(until));
+                pod.fail_probe(until, &mut self.record, now);
                 self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
                 count += 1;
             }
@@ -150,7 +205,7 @@ impl Pods {
     pub fn fail_probe(&mut self, until: Timestamp, now: Timestamp) -> bool {
         let pod = self.pods.values_mut().find(|pod| matches!(pod.state, State::Ready(_)));
         let Some(pod) = pod else { return false };
-        pod.state = State::Starting(Some(until));
+        pod.fail_probe(until, &mut self.record, now);
         self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
         true
     }
@@ -189,7 +244,7 @@ impl Pods {
         let mut count = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             if !matches!(pod.state, State::Terminating(_)) {
-                pod.end(end);
+                pod.end(end, &mut self.record, now);
                 self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
                 count += 1;
             }
@@ -209,7 +264,7 @@ impl Pods {
         let id = alive.get(usize::try_from(index).ok()?)?;
         let end = plus(now, self.drain);
         let pod = self.pods.get_mut(id)?;
-        pod.end(end);
+        pod.end(end, &mut self.record, now);
         self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
         Some(pod.hash.clone())
     }
@@ -228,7 +283,7 @@ impl Pods {
                     let end = plus(now, self.drain);
                     for pod in self.pods.values_mut().filter(|pod| pod.set_uid == text(set, "/metadata/uid"))
                     {
-                        pod.end(end);
+                        pod.end(end, &mut self.record, now);
                     }
                 }
                 Change::Applied(..) | Change::Deleted(..) => {}
@@ -239,13 +294,14 @@ impl Pods {
 
     fn age(&mut self, now: Timestamp) {
         for pod in self.pods.values_mut() {
-            if pod.changes(now, &mut self.luck) {
+            if pod.changes(&mut self.record, &mut self.luck, now) {
                 self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 800)));
             }
         }
         let has_ended = |pod: &Pod| matches!(pod.state, State::Terminating(end) if end <= now);
         for pod in self.pods.values().filter(|pod| has_ended(pod)) {
             self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 500)));
+            self.record.gone(&pod.told, now);
         }
         self.pods.retain(|_, pod| !has_ended(pod));
     }
@@ -270,7 +326,7 @@ impl Pods {
         let end = plus(now, self.drain);
         for (id, _) in alive.iter().take(surplus) {
             if let Some(pod) = self.pods.get_mut(id) {
-                pod.end(end);
+                pod.end(end, &mut self.record, now);
             }
         }
         for _ in alive.len()..wanted {
@@ -325,11 +381,17 @@ impl Pods {
         let is_new_there = self.pulled.insert((node, image.to_owned()));
         let health = self.health.get(image).or(self.health.values().next());
         let spread = self.luck.between(0, health.map_or(0, |health| health.spread));
-        let ready = health.and_then(|health| {
+        let has_image = health.is_none_or(|health| health.has_image);
+        let ready = health.filter(|_| has_image).and_then(|health| {
             let pulls = if is_new_there { health.pulled_after } else { 0 };
             Some(plus(now, health.scheduled_after + pulls + health.ready_after? + spread))
         });
         self.made += 1;
+        let name = format!("{}-{:05}", target.name, self.made);
+        let told = Told::new(name, set, image, has_image, now);
+        if !has_image {
+            self.record.begins(told.cause(Trouble::NoImage, now));
+        }
         let pod = Pod {
             set: target.clone(),
             set_uid: text(set, "/metadata/uid").to_owned(),
@@ -340,6 +402,8 @@ impl Pods {
             doubted_at: None,
             fails: None,
             fails_at: None,
+            told,
+            published: None,
         };
         self.pods.insert(self.made, pod);
     }
@@ -361,12 +425,14 @@ impl Pod {
     }
 
     /// Lets happen to it what is due; true when its readiness has changed.
-    fn changes(&mut self, now: Timestamp, luck: &mut Random) -> bool {
+    fn changes(&mut self, record: &mut Record, luck: &mut Random, now: Timestamp) -> bool {
         if self.dark_until.is_some_and(|until| until <= now) {
             (self.dark_until, self.doubted_at) = (None, None);
+            self.told.doubt(false);
         }
         if self.doubted_at.is_some_and(|at| at <= now) {
             self.doubted_at = None;
+            self.told.doubt(true);
             if let State::Ready(_) = self.state {
                 self.state = State::Starting(self.dark_until);
                 return true;
@@ -376,6 +442,8 @@ impl Pod {
         match self.state {
             State::Starting(Some(ready)) if ready <= now => {
                 self.state = State::Ready(now);
+                self.told.becomes_ready(now);
+                record.ends(&self.told.name, now);
                 self.fails_at = fails.map(|_| plus(now, luck.between(200, 4_000)));
                 true
             }
@@ -386,15 +454,31 @@ impl Pod {
                     fails.back_off = wait * 2;
                     wait
                 });
-                self.state = State::Starting(Some(plus(now, wait + luck.between(500, 5_000))));
+                let again = plus(now, wait + luck.between(500, 5_000));
+                if wait == 0 {
+                    self.fail_probe(again, record, now);
+                } else {
+                    self.state = State::Starting(Some(again));
+                    let times = self.told.ends(1, "Error", now);
+                    record.begins(self.told.cause(Trouble::Ended(times), now));
+                }
                 true
             }
             _ => false,
         }
     }
 
+    /// It runs on, and is unready until then.
+    fn fail_probe(&mut self, until: Timestamp, record: &mut Record, now: Timestamp) {
+        self.state = State::Starting(Some(until));
+        self.told.loses_readiness(now);
+        record.begins(self.told.cause(Trouble::Unready, now));
+    }
+
     /// A pod that serves goes on until `end`; another one ends at once.
-    fn end(&mut self, end: Timestamp) {
+    fn end(&mut self, end: Timestamp, record: &mut Record, now: Timestamp) {
+        self.told.leave(now);
+        record.leaves(&self.told.name, now);
         self.state = match self.state {
             State::Ready(_) => State::Terminating(end),
             State::Starting(_) => State::Terminating(Timestamp::MIN),

@@ -5,6 +5,7 @@ mod invariants;
 
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
+use headgate_model::spec::PodHealthAction;
 use headgate_model::{
     AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Kind, Notice, ObjectKey,
     Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot,
@@ -78,6 +79,8 @@ impl World {
             routers: Vec::new(),
             analysis_runs: Observed::Present(Vec::new()),
             templates: BTreeMap::new(),
+            pods: Observed::Present(BTreeMap::new()),
+            pod_health: PodHealthAction::Abort,
             failures: BTreeMap::new(),
         };
         let mut world = Self {

@@ -1,0 +1,68 @@
+use crate::Timestamp;
+
+/// Ends of a container that are remembered: one more than a spec may allow.
+pub const ENDS_MAX: usize = 31;
+
+/// A pod, as far as its health goes: small, because there may be very many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodView {
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its node took it up, by the node's clock.
+    pub started_at: Option<Timestamp>,
+    /// True of a pod that says nothing about its version: it is being deleted, was evicted or preempted, has ended, or its
+    /// node is lost.
+    pub is_excused: bool,
+    /// Its containers, init containers first.
+    pub containers: Vec<ContainerView>,
+}
+
+/// A container, as far as its health goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerView {
+    /// Its name.
+    pub name: String,
+    /// How often it has ended although it should run: restarts, and the one that is due.
+    pub ends: i32,
+    /// Its last ends as far as they were seen, the oldest first, at most [`ENDS_MAX`].
+    pub last_ends: Vec<End>,
+    /// It runs, has been ready in this run, and is not any more.
+    pub unready: Option<Unready>,
+    /// Its image cannot be pulled.
+    pub unpulled: Option<Unpulled>,
+    /// Its memory limit, noted once it was killed for want of memory.
+    pub memory_limit: Option<Box<str>>,
+}
+
+/// One end of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When, by the node's clock.
+    pub at: Timestamp,
+    /// Exit code of its first process.
+    pub exit_code: i32,
+    /// True when the kernel killed it for want of memory (reason `OOMKilled`).
+    pub oom_killed: bool,
+}
+
+/// Readiness that is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// Since then, by the node's clock.
+    pub since: Timestamp,
+    /// `periodSeconds` of the readiness probe.
+    pub period_seconds: i32,
+}
+
+/// An image that cannot be pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpulled {
+    /// When that was first seen; a process that has just started sees it first then.
+    pub since: Timestamp,
+    /// The kubelet's word, the first one that was seen: it goes on between `ErrImagePull` and `ImagePullBackOff`.
+    pub reason: Box<str>,
+    /// The image.
+    pub image: Box<str>,
+}

@@ -1,0 +1,115 @@
+//! Unhealthy pods: a release is aborted or paused by them only for what truly happened to a container, never for what a node,
+//! an eviction or a user did; and what truly happened leads to an abort in time.
+
+use super::Write;
+use super::view::rollout;
+use crate::world::kubelet::{Cause, PROBE_PERIOD, Trouble};
+use crate::world::server::{Server, text};
+use headgate_driver::resources::ROLLOUTS;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// The longest sum of faults that may hold a controller up, as for any abort.
+const SOON: SignedDuration = SignedDuration::from_secs(240);
+/// The clock of a controller may differ from the truth by so much, and times are cut to seconds.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(45);
+/// The defaults: 3 probes, 5 ends, 120 s without the image.
+const UNREADY_FOR: SignedDuration = SignedDuration::from_secs(3 * PROBE_PERIOD);
+const ENDS_MAX: i64 = 5;
+const NO_IMAGE_FOR: SignedDuration = SignedDuration::from_secs(120);
+
+/// The release whose pods count.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Uid and version, while it goes on and an unhealthy pod is to abort it.
+    release: Option<(String, String)>,
+    since: Timestamp,
+}
+
+/// For which pod and cause a release is aborted or paused, as `pod NAME, container NAME: CAUSE`.
+fn said(rollout: &Value) -> Option<&str> {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let aborted = conditions.into_iter().find(|one| text(one, "/reason") == "RolloutAborted");
+    let message = aborted.map(|one| text(one, "/message")).and_then(|message| message.split_once(": pod "));
+    let problem = text(rollout, "/status/headgate/podHealth/problem").strip_prefix("pod ");
+    message.map(|(_, why)| why).or(problem)
+}
+
+/// True when the record of an abort names a pod.
+pub(super) fn is_said(rollout: &Value) -> bool {
+    said(rollout).is_some()
+}
+
+/// What is newly said of a pod is true of it.
+pub(super) fn check(write: &Write<'_>, causes: &[Cause], now: Timestamp) -> Result<(), String> {
+    let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+        return Ok(());
+    };
+    let Some(why) = said(after).filter(|why| said(before) != Some(why)) else { return Ok(()) };
+    let pod = why.split(',').next().unwrap_or_default();
+    let is_true = causes.iter().filter(|cause| cause.pod == pod).any(|cause| {
+        let lasted = cause.until.unwrap_or(now).duration_since(cause.since);
+        let for_so_long = |time: SignedDuration| lasted >= time.saturating_sub(CLOCKS_DIFFER);
+        match cause.trouble {
+            Trouble::OomKilled => why.contains("OOMKilled"),
+            Trouble::Ended(times) => why.contains(" ended ") && times > ENDS_MAX,
+            Trouble::Unready => why.contains("was ready and has not been since") && for_so_long(UNREADY_FOR),
+            Trouble::NoImage => why.contains("cannot be pulled") && for_so_long(NO_IMAGE_FOR),
+        }
+    });
+    let hash = text(after, "/status/currentPodHash");
+    let is_of_version = causes.iter().any(|cause| cause.pod == pod && cause.hash == hash);
+    if is_true && is_of_version {
+        return Ok(());
+    }
+    Err(format!("it is said that {why}, which is not true of version {hash}"))
+}
+
+impl Health {
+    /// Looks at the world as it is from now on.
+    pub(super) fn look(&mut self, server: &Server, now: Timestamp) {
+        let release = rollout(server).and_then(|(_, rollout)| judged(rollout));
+        if self.release != release {
+            (self.release, self.since) = (release, now);
+        }
+    }
+
+    /// Time has passed: what went wrong with a pod of this release a while ago has ended it by now.
+    pub(super) fn wait(&self, causes: &[Cause], now: Timestamp) -> Result<(), String> {
+        let Some((_, hash)) = &self.release else { return Ok(()) };
+        let is_overdue = |cause: &&Cause| {
+            let takes = match cause.trouble {
+                Trouble::OomKilled => SignedDuration::ZERO,
+                Trouble::Ended(times) if times > ENDS_MAX => SignedDuration::ZERO,
+                Trouble::Ended(_) => return false,
+                Trouble::Unready => UNREADY_FOR,
+                Trouble::NoImage => NO_IMAGE_FOR,
+            };
+            let lasts = matches!(cause.trouble, Trouble::Unready | Trouble::NoImage);
+            let since = if lasts { cause.since.max(self.since) } else { cause.since };
+            let is_over = cause.gone_at.is_some() || lasts && cause.until.is_some();
+            let due = since.saturating_add(takes).and_then(|time| time.saturating_add(SOON));
+            cause.hash == *hash && since >= self.since && !is_over && due.is_ok_and(|due| due < now)
+        };
+        match causes.iter().find(is_overdue) {
+            None => Ok(()),
+            Some(cause) => {
+                let (pod, trouble, since) = (&cause.pod, cause.trouble, cause.since);
+                Err(format!("pod {pod} is unhealthy ({trouble:?}) since {since}, and its release goes on"))
+            }
+        }
+    }
+}
+
+/// The release that unhealthy pods are to abort: uid and version.
+fn judged(rollout: &Value) -> Option<(String, String)> {
+    let is = |field: &str| rollout.pointer(field) == Some(&Value::Bool(true));
+    let (current, stable) = (text(rollout, "/status/currentPodHash"), text(rollout, "/status/stableRS"));
+    let action = text(rollout, "/spec/strategy/canary/podHealth/action");
+    let is_under_way = current != stable && !is("/status/abort") && !is("/status/promoteFull");
+    // Where the server does not store what Headgate remembers, a process that starts anew knows of no release's beginning.
+    let is_remembered = text(rollout, "/status/headgate/podHealth/hash") == current;
+    let aborts = matches!(action, "" | "abort");
+    (is_under_way && aborts && is_remembered)
+        .then(|| (text(rollout, "/metadata/uid").to_owned(), current.to_owned()))
+}

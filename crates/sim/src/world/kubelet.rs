@@ -1,0 +1,224 @@
+//! What a pod's status says, as the kubelet writes it, and what truly happened to its container. The pods themselves, and
+//! when what happens to them, are in `pods`.
+
+use super::server::text;
+use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_driver::io::Observation;
+use headgate_driver::resources::PODS;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Seconds between two readiness probes of every container here.
+pub const PROBE_PERIOD: i64 = 10;
+
+/// What went wrong with a container by its own doing: never the doing of a node, of an eviction or of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It was killed for want of memory.
+    OomKilled,
+    /// It ended; so often by now.
+    Ended(i64),
+    /// It runs and fails its readiness probe.
+    Unready,
+    /// Its image cannot be pulled.
+    NoImage,
+}
+
+/// A trouble of one pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Name of the pod.
+    pub pod: String,
+    /// Its version.
+    pub hash: String,
+    /// What.
+    pub trouble: Trouble,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, for what lasts and has ended.
+    pub until: Option<Timestamp>,
+    /// The pod is leaving since then.
+    pub gone_at: Option<Timestamp>,
+}
+
+/// What the container does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Waiting(&'static str),
+    Since(Timestamp),
+}
+
+/// What there is to tell of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) name: String,
+    hash: String,
+    set: (String, String, String),
+    image: String,
+    created: Timestamp,
+    run: Run,
+    restarts: i64,
+    last_end: Option<(Timestamp, i64, &'static str)>,
+    is_ready: bool,
+    ready_changed: Timestamp,
+    /// The control plane takes it for unready, because its node cannot be reached.
+    is_doubted: bool,
+    leaving: Option<Timestamp>,
+}
+
+impl Told {
+    /// A pod that a ReplicaSet has just made.
+    pub(super) fn new(name: String, set: &Value, image: &str, has_image: bool, now: Timestamp) -> Self {
+        let of_set = |field: &str| text(set, &format!("/metadata/{field}")).to_owned();
+        Self {
+            name,
+            hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
+            set: (of_set("namespace"), of_set("name"), of_set("uid")),
+            image: image.to_owned(),
+            created: now,
+            run: Run::Waiting(if has_image { "ContainerCreating" } else { "ErrImagePull" }),
+            restarts: 0,
+            last_end: None,
+            is_ready: false,
+            ready_changed: now,
+            is_doubted: false,
+            leaving: None,
+        }
+    }
+
+    /// It is ready. One that did not run has been started for that a moment before.
+    pub(super) fn becomes_ready(&mut self, now: Timestamp) {
+        if let Run::Waiting(_) = self.run {
+            self.restarts += i64::from(self.last_end.is_some());
+            self.run = Run::Since(super::plus(now, -1_000));
+        }
+        self.change_ready(true, now);
+    }
+
+    /// It fails its readiness probe.
+    pub(super) fn loses_readiness(&mut self, now: Timestamp) {
+        self.change_ready(false, now);
+    }
+
+    /// Its container ends; says how often it has.
+    pub(super) fn ends(&mut self, exit_code: i64, reason: &'static str, now: Timestamp) -> i64 {
+        self.run = Run::Waiting("CrashLoopBackOff");
+        self.last_end = Some((now, exit_code, reason));
+        self.change_ready(false, now);
+        self.restarts + 1
+    }
+
+    fn change_ready(&mut self, is_ready: bool, now: Timestamp) {
+        if self.is_ready != is_ready {
+            (self.is_ready, self.ready_changed) = (is_ready, now);
+        }
+    }
+
+    /// Its node is out of reach, or is not any more.
+    pub(super) fn doubt(&mut self, is_doubted: bool) {
+        self.is_doubted = is_doubted;
+    }
+
+    /// It is told to end.
+    pub(super) fn leave(&mut self, now: Timestamp) {
+        self.leaving.get_or_insert(now);
+    }
+
+    pub(super) fn cause(&self, trouble: Trouble, since: Timestamp) -> Cause {
+        Cause {
+            pod: self.name.clone(),
+            hash: self.hash.clone(),
+            trouble,
+            since,
+            until: None,
+            gone_at: self.leaving,
+        }
+    }
+
+    /// The pod as the API server has it.
+    fn object(&self, version: usize) -> Value {
+        let (namespace, set, set_uid) = &self.set;
+        let time = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time).to_string();
+        let condition = |type_: &str, is: bool| {
+            let status = if is { "True" } else { "False" };
+            json!({ "type": type_, "status": status, "lastTransitionTime": time(self.ready_changed) })
+        };
+        let state = match self.run {
+            Run::Waiting(reason) => json!({ "waiting": { "reason": reason } }),
+            Run::Since(since) => json!({ "running": { "startedAt": time(since) } }),
+        };
+        let last = self.last_end.map_or_else(|| json!({}), |(at, exit_code, reason)| {
+            json!({ "terminated": { "exitCode": exit_code, "reason": reason, "finishedAt": time(at) } })
+        });
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": self.name, "namespace": namespace, "uid": format!("uid of {}", self.name),
+                "resourceVersion": version.to_string(), "creationTimestamp": time(self.created),
+                "deletionTimestamp": self.leaving.map(time),
+                "labels": { POD_TEMPLATE_HASH: self.hash },
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": set_uid,
+                    "controller": true }],
+            },
+            "spec": { "containers": [{
+                "name": "app", "image": self.image, "readinessProbe": { "periodSeconds": PROBE_PERIOD },
+            }]},
+            "status": {
+                "phase": if self.run == Run::Waiting("ErrImagePull") { "Pending" } else { "Running" },
+                "startTime": time(self.created),
+                "conditions": [
+                    condition("Ready", self.is_ready && !self.is_doubted),
+                    condition("ContainersReady", self.is_ready),
+                ],
+                "containerStatuses": [{
+                    "name": "app", "image": self.image, "restartCount": self.restarts, "ready": self.is_ready,
+                    "state": state, "lastState": last,
+                }],
+            },
+        })
+    }
+}
+
+/// All that was told of pods, for watches, which come to it at their own pace; and what truly went wrong.
+#[derive(Debug, Default)]
+pub struct Record {
+    changes: Vec<(Timestamp, Observation)>,
+    /// What went wrong.
+    pub causes: Vec<Cause>,
+}
+
+impl Record {
+    /// A pod is as it says now.
+    pub(super) fn tell(&mut self, told: &Told, now: Timestamp) {
+        self.changes.push((now, Observation::Applied(PODS, told.object(self.changes.len()))));
+    }
+
+    /// A pod is gone.
+    pub(super) fn gone(&mut self, told: &Told, now: Timestamp) {
+        self.changes.push((now, Observation::Deleted(PODS, told.object(self.changes.len()))));
+    }
+
+    /// All changes so far, with their times.
+    pub fn changes(&self) -> &[(Timestamp, Observation)] {
+        &self.changes
+    }
+
+    /// Something goes wrong.
+    pub(super) fn begins(&mut self, cause: Cause) {
+        self.causes.push(cause);
+    }
+
+    /// Whatever lasts has ended for this pod.
+    pub(super) fn ends(&mut self, pod: &str, now: Timestamp) {
+        let lasting = self.causes.iter_mut().filter(|cause| cause.pod == pod && cause.until.is_none());
+        lasting.for_each(|cause| cause.until = Some(now));
+    }
+
+    /// A pod leaves.
+    pub(super) fn leaves(&mut self, pod: &str, now: Timestamp) {
+        for cause in self.causes.iter_mut().filter(|cause| cause.pod == pod) {
+            cause.gone_at.get_or_insert(now);
+        }
+        self.ends(pod, now);
+    }
+}
