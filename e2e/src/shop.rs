@@ -267,6 +267,16 @@ impl Shop {
         self.door.context("the shop has no router")
     }
 
+    /// The names of its ReplicaSets.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn replica_sets(&self) -> anyhow::Result<Vec<String>> {
+        let names = ["get", "replicasets", "-n", &self.namespace, "-o", "jsonpath={.items[*].metadata.name}"];
+        let names = self.cluster.kubectl(&names).await?;
+        Ok(names.split_whitespace().map(str::to_owned).collect())
+    }
+
     /// Messages of the Rollout's events with this reason.
     ///
     /// # Errors
