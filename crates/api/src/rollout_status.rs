@@ -5,6 +5,7 @@
 
 use crate::analysis_run::AnalysisPhase;
 use crate::open_enum::open_enum;
+use crate::outbox::OutboxEntry;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -442,6 +443,12 @@ pub struct HeadgateStatus {
     pub promote_hash: Option<String>,
     /// The furthest that the release has come: only what goes beyond it counts as progress.
     pub progress: Option<ReleaseProgress>,
+    /// What webhooks are to be told yet, in the order in which it happened; at most 8.
+    #[serde_with(skip_apply)]
+    #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub outbox: Vec<OutboxEntry>,
+    /// Hash of the version that was released in full and has not been Healthy since: once it is, webhooks are told.
+    pub completing: Option<String>,
 }
 
 /// How far a release has come, in pods. Pods that come and go make no progress.

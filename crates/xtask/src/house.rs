@@ -11,9 +11,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("headgate-engine", &["headgate-api", "headgate-model"]),
     ("headgate-traffic", &["headgate-api", "headgate-model"]),
     ("headgate-analysis", &["headgate-api", "headgate-model"]),
+    ("headgate-notify", &["headgate-api", "headgate-model"]),
     (
         "headgate-driver",
-        &["headgate-api", "headgate-model", "headgate-engine", "headgate-traffic", "headgate-analysis"],
+        &[
+            "headgate-api",
+            "headgate-model",
+            "headgate-engine",
+            "headgate-traffic",
+            "headgate-analysis",
+            "headgate-notify",
+        ],
     ),
     ("headgate-sim", &["headgate-api", "headgate-model", "headgate-analysis", "headgate-driver"]),
     ("headgate-controller", &["headgate-api", "headgate-model", "headgate-driver"]),
