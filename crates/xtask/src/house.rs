@@ -23,8 +23,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "headgate-notify",
         ],
     ),
-    ("headgate-sim", &["headgate-api", "headgate-model", "headgate-analysis", "headgate-driver"]),
-    ("headgate-controller", &["headgate-api", "headgate-model", "headgate-driver"]),
+    (
+        "headgate-sim",
+        &["headgate-api", "headgate-model", "headgate-analysis", "headgate-notify", "headgate-driver"],
+    ),
+    ("headgate-controller", &["headgate-api", "headgate-model", "headgate-notify", "headgate-driver"]),
     ("headgate-cli", &["headgate-api", "headgate-model", "headgate-sim"]),
     ("headgate-lab", &[]),
     ("headgate-app", &[]),

@@ -9,6 +9,7 @@
 mod faults;
 mod fence;
 mod house;
+mod notifications;
 mod quiet;
 mod rules;
 mod runs;

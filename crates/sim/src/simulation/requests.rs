@@ -201,7 +201,7 @@ fn target(call: &Call) -> Option<&ObjectRef> {
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
         | Call::Delete { target, .. } => Some(target),
-        Call::List { .. } | Call::Measure { .. } => None,
+        Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => None,
     }
 }
 
@@ -228,6 +228,7 @@ fn describe(call: &Call) -> String {
         }
         Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
         Call::Measure { .. } => "measure".to_owned(),
+        Call::Notify { service, post } => format!("notify {service} {}", post.body),
     }
 }
 
@@ -240,5 +241,6 @@ fn describe_reply(call: &Call, reply: &Reply) -> String {
         Reply::Refused { code, reason, .. } => format!("{code} {reason}{subject}"),
         Reply::Lost(why) => format!("{why}{subject}"),
         Reply::Measured(reply) => format!("{reply:?}"),
+        Reply::Notified(status) => format!("{status} from a webhook"),
     }
 }
