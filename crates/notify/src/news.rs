@@ -133,16 +133,16 @@ impl Change<'_> {
         }
     }
 
-    /// The release and what happened to it. A release is completed once; it can be degraded, aborted and paused more
-    /// often, so the time tells one from the other.
+    /// The release (its revision; and its hash, which changes when a name was taken) and what happened to it. A release
+    /// is completed once; it can be degraded, aborted and paused more often, so step and time tell one from the other.
     fn key(&self, trigger: Trigger, revision: i64) -> String {
-        let uid = &self.snapshot.rollout.uid;
-        let event = trigger.as_str();
+        let hash = &self.new.current_pod_hash;
+        let release = format!("{}/{revision}/{hash}/{}", self.snapshot.rollout.uid, trigger.as_str());
+        let (step, second) = (self.new.current_step_index.unwrap_or(0), self.now.as_second());
         match trigger {
-            Trigger::Completed => format!("{uid}/{revision}/{event}"),
-            Trigger::Degraded | Trigger::Aborted | Trigger::Paused => {
-                format!("{uid}/{revision}/{event}/{}", self.now.as_second())
-            }
+            Trigger::Completed => release,
+            Trigger::Degraded | Trigger::Aborted => format!("{release}/{second}"),
+            Trigger::Paused => format!("{release}/{step}/{second}"),
         }
     }
 

@@ -68,7 +68,10 @@ fn a_pause_for_a_person_is_told_and_a_timed_one_is_not() {
 fn a_pause_that_goes_on_is_not_told_again_and_the_next_one_is() {
     let first = paused("InconclusiveAnalysisRun", 1);
     assert_eq!(triggers(&first, &first), Vec::<String>::new());
-    assert_eq!(triggers(&first, &paused("InconclusiveAnalysisRun", 2)), ["paused"]);
+    let next = paused("InconclusiveAnalysisRun", 2);
+    assert_eq!(triggers(&first, &next), ["paused"]);
+    let key = |before: &Value, after: &Value| told(before, after).entries[0].key.clone();
+    assert_ne!(key(&releasing(), &first), key(&first, &next), "in the same second, too");
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn completed_is_told_when_the_version_is_healthy_for_the_first_time() {
         status(json!({ "phase": "Healthy", "stableRS": "b", "currentPodHash": "b", "currentStepIndex": 4 }));
     let healthy = stored(&promoted, healthy, 2);
     assert_eq!(outbox(&healthy).len(), 1);
-    assert_eq!(outbox(&healthy)[0].key, "6b1c/2/completed");
+    assert_eq!(outbox(&healthy)[0].key, "6b1c/2/b/completed");
     let mut flapping = healthy.clone();
     flapping.phase = Some(headgate_api::RolloutPhase::Progressing);
     let flapping = stored(&healthy, flapping, 3);
@@ -126,7 +129,7 @@ fn the_message_has_the_documented_fields() {
     let entry = told(&releasing(), &aborted()).entries.remove(0);
     let about = About { namespace: "shop".to_owned(), name: "web".to_owned(), uid: "6b1c".to_owned() };
     let post = post(&entry, &about, Some("prod-eu"));
-    assert_eq!(post.headers[1], ("Idempotency-Key", "6b1c/2/aborted/1795251660".to_owned()));
+    assert_eq!(post.headers[1], ("Idempotency-Key", "6b1c/2/b/aborted/1795251660".to_owned()));
     let pretty: Value = serde_json::from_str(&post.body).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&pretty).unwrap());
 }
