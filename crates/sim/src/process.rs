@@ -9,6 +9,7 @@ use crate::world::server::Server;
 use crate::world::watch::Watches;
 use headgate_driver::io::{Reply, Request, RequestId};
 use headgate_driver::{Driver, Options};
+use headgate_notify::Subscriptions;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -83,6 +84,11 @@ impl Process {
             latency: stream("latency"),
             skew: 0,
         }
+    }
+
+    /// From now on these want to be told.
+    pub fn notify(&mut self, subscriptions: Subscriptions, now: Timestamp) {
+        self.driver.notify(Some(subscriptions), now);
     }
 
     /// True while the process runs.

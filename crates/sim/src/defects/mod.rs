@@ -65,6 +65,14 @@ pub enum Defect {
     EventBeforeRecord,
     /// A wish that is dropped is dropped without a word. R11.
     DroppedSilently,
+    /// Webhooks are told by the decision, before its record is stored. R11.
+    NotifiedFromDecision,
+    /// What webhooks are to be told is not stored. R11.
+    OutboxDropped,
+    /// A webhook that refuses a message counts as one that has taken it. R11.
+    RefusalTakenForDelivery,
+    /// Each attempt to tell a webhook has a key of its own. R11.
+    KeyOfEachAttempt,
     // ---- what users ask for ----
     /// The user's abort is not seen. Rule 5.
     AbortForgotten,
@@ -106,7 +114,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 44] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -130,6 +138,10 @@ impl Defect {
         Self::NeverQuiet,
         Self::EventBeforeRecord,
         Self::DroppedSilently,
+        Self::NotifiedFromDecision,
+        Self::OutboxDropped,
+        Self::RefusalTakenForDelivery,
+        Self::KeyOfEachAttempt,
         Self::AbortForgotten,
         Self::RouteTakenForGranted,
         Self::AbortForgetsWeights,
@@ -179,6 +191,10 @@ impl Defect {
             Self::NeverStill => &["R10 quiet"],
             Self::NeverQuiet => &["6 quiet"],
             Self::EventBeforeRecord | Self::DroppedSilently => &["R11 events"],
+            Self::NotifiedFromDecision
+            | Self::OutboxDropped
+            | Self::RefusalTakenForDelivery
+            | Self::KeyOfEachAttempt => &["R11 news"],
             Self::AbortForgotten
             | Self::AbortOfAnotherRevision
             | Self::PromoteOfAnotherRevision

@@ -9,6 +9,7 @@ pub mod pods;
 pub mod proxies;
 pub mod server;
 pub mod watch;
+pub mod webhooks;
 
 use jiff::{SignedDuration, Timestamp};
 
