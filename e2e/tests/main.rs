@@ -9,6 +9,7 @@ mod docs;
 mod installation;
 mod leader;
 mod live_traffic;
+mod notifications;
 mod outage;
 mod recovery;
 mod simulate;
