@@ -184,7 +184,7 @@ impl Defect {
             Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
             Self::NoFence => &["R2 guards"],
             Self::FenceFromCache => &["R1 fence", "R3 overlay"],
-            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events"],
+            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events", "R11 news"],
             Self::RetryOnStaleCache => &["R3 overlay", "R1 fence"],
             Self::NameAfterCreate => &["R5 names"],
             Self::TwoWriters => &["R2 guards", "R9 writers"],
