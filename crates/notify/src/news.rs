@@ -133,17 +133,12 @@ impl Change<'_> {
         }
     }
 
-    /// The release (its revision; and its hash, which changes when a name was taken) and what happened to it. A release
-    /// is completed once; it can be degraded, aborted and paused more often, so step and time tell one from the other.
+    /// The release (its revision; and its hash, which changes when a name was taken), what happened to it, where and
+    /// when: all of it can happen to one revision again, also its completion, when it is undone before another has pods.
     fn key(&self, trigger: Trigger, revision: i64) -> String {
-        let hash = &self.new.current_pod_hash;
-        let release = format!("{}/{revision}/{hash}/{}", self.snapshot.rollout.uid, trigger.as_str());
+        let (uid, hash) = (&self.snapshot.rollout.uid, &self.new.current_pod_hash);
         let (step, second) = (self.new.current_step_index.unwrap_or(0), self.now.as_second());
-        match trigger {
-            Trigger::Completed => release,
-            Trigger::Degraded | Trigger::Aborted => format!("{release}/{second}"),
-            Trigger::Paused => format!("{release}/{step}/{second}"),
-        }
+        format!("{uid}/{revision}/{hash}/{}/{step}/{second}", trigger.as_str())
     }
 
     /// As it will be once the ReplicaSet of the newest version carries it.

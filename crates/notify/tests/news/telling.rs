@@ -85,7 +85,7 @@ fn completed_is_told_when_the_version_is_healthy_for_the_first_time() {
         status(json!({ "phase": "Healthy", "stableRS": "b", "currentPodHash": "b", "currentStepIndex": 4 }));
     let healthy = stored(&promoted, healthy, 2);
     assert_eq!(outbox(&healthy).len(), 1);
-    assert_eq!(outbox(&healthy)[0].key, "6b1c/2/b/completed");
+    assert_eq!(outbox(&healthy)[0].key, "6b1c/2/b/completed/4/1795251602");
     let mut flapping = healthy.clone();
     flapping.phase = Some(headgate_api::RolloutPhase::Progressing);
     let flapping = stored(&healthy, flapping, 3);
@@ -129,7 +129,7 @@ fn the_message_has_the_documented_fields() {
     let entry = told(&releasing(), &aborted()).entries.remove(0);
     let about = About { namespace: "shop".to_owned(), name: "web".to_owned(), uid: "6b1c".to_owned() };
     let post = post(&entry, &about, Some("prod-eu"));
-    assert_eq!(post.headers[1], ("Idempotency-Key", "6b1c/2/b/aborted/1795251660".to_owned()));
+    assert_eq!(post.headers[1], ("Idempotency-Key", "6b1c/2/b/aborted/1/1795251660".to_owned()));
     let pretty: Value = serde_json::from_str(&post.body).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&pretty).unwrap());
 }
