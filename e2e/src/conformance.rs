@@ -8,6 +8,7 @@ use headgate_controller::execute::Executor;
 use headgate_controller::fleet::Fleet;
 use headgate_controller::measure::Measurer;
 use headgate_controller::metrics::Metrics;
+use headgate_controller::notifier::Notifier;
 use headgate_controller::object::{Object, api_resource};
 use headgate_controller::secrets::Secrets;
 use headgate_driver::io::{Call, ObjectRef, Reply, Request, RequestId, Resource};
@@ -50,7 +51,8 @@ impl RealWorld {
     pub fn new(cluster: &Cluster) -> anyhow::Result<Self> {
         let measurer = Measurer::new(Secrets::new(cluster.client.clone()), None)?;
         let (metrics, fleet) = (Arc::new(Metrics::default()), Arc::new(Fleet::default()));
-        let executor = Executor::new(cluster.client.clone(), measurer, metrics, fleet);
+        let notifier = Arc::new(Notifier::new(None)?);
+        let executor = Executor::new(cluster.client.clone(), measurer, notifier, metrics, fleet);
         Ok(Self { cluster: cluster.clone(), executor })
     }
 

@@ -22,6 +22,14 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// When an image was not built, or the chart does not install within two minutes.
 pub async fn headgate(cluster: &Cluster) -> anyhow::Result<()> {
+    headgate_with(cluster, &[]).await
+}
+
+/// The same with further flags for helm.
+///
+/// # Errors
+/// As [`headgate`].
+pub async fn headgate_with(cluster: &Cluster, flags: &[&str]) -> anyhow::Result<()> {
     if let Some(lab) = cluster.lab()? {
         for name in IMAGES {
             let archive = root().join(format!("target/images/{name}.tar"));
@@ -38,6 +46,6 @@ pub async fn headgate(cluster: &Cluster) -> anyhow::Result<()> {
     helm.args(["upgrade", "--install", "headgate"]).arg(root().join("charts/headgate"));
     helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s"]);
     // As many as a production has: one leads, one stands by.
-    output(helm.args(["--set", "replicas=2"])).await.context("the chart does not install")?;
+    output(helm.args(["--set", "replicas=2"]).args(flags)).await.context("the chart does not install")?;
     Ok(())
 }

@@ -11,6 +11,7 @@ mod installation;
 mod leader;
 mod live_traffic;
 mod nothing_lost;
+mod notifications;
 mod outage;
 mod pod_health;
 mod presets;

@@ -5,6 +5,7 @@
 
 use crate::analysis_run::AnalysisPhase;
 use crate::open_enum::open_enum;
+use crate::outbox::OutboxEntry;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -447,6 +448,12 @@ pub struct HeadgateStatus {
     pub progress: Option<ReleaseProgress>,
     /// The version whose pods' health counts. Absent for a release that was under way before Headgate saw it.
     pub pod_health: Option<PodHealthStatus>,
+    /// What webhooks are to be told yet, in the order in which it happened; at most 8.
+    #[serde_with(skip_apply)]
+    #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub outbox: Vec<OutboxEntry>,
+    /// Hash of the version that was released in full and has not been Healthy since: once it is, webhooks are told.
+    pub completing: Option<String>,
 }
 
 /// The version whose pods' health counts, and since when.

@@ -69,7 +69,11 @@ pub struct Args {
     )]
     pub prometheus_address: String,
 
-    /// PEM file with certificate authorities to trust for metric providers, besides the built-in ones.
+    /// File that says which webhooks are told of Rollouts (docs/notifications.md). It is read again when it changes.
+    #[arg(long, value_name = "FILE", help_heading = "Notifications")]
+    pub notifications: Option<PathBuf>,
+
+    /// PEM file with certificate authorities to trust for metric providers and webhooks, besides the built-in ones.
     #[arg(
         long,
         env = "SSL_CERT_FILE",

@@ -7,6 +7,7 @@ use headgate_driver::{
     Driver,
     io::{Observation, Reply, Request, RequestId},
 };
+use headgate_notify::Subscriptions;
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
@@ -43,6 +44,8 @@ pub struct Connections {
     pub standing: watch::Receiver<Standing>,
     /// True: decide nothing more.
     pub stop: watch::Receiver<bool>,
+    /// Who wants to be told what.
+    pub subscriptions: watch::Receiver<Option<Subscriptions>>,
     /// Carries out requests.
     pub executor: Arc<Executor>,
     /// For scrapes.
@@ -69,6 +72,7 @@ pub struct EventLoop {
 enum Happened {
     Stop,
     Standing(Standing),
+    Subscriptions(Option<Subscriptions>),
     Reply(RequestId, Reply),
     Observation(Observation),
     Time,
@@ -97,6 +101,8 @@ impl EventLoop {
 
     /// Runs until told to stop; then lets the requests in flight finish.
     pub async fn run(mut self) {
+        let subscriptions = self.connections.subscriptions.borrow_and_update().clone();
+        self.driver.notify(subscriptions, Timestamp::now());
         loop {
             let happened = self.wait().await;
             let started = Instant::now();
@@ -120,6 +126,9 @@ impl EventLoop {
             biased;
             _ = connections.stop.wait_for(|stop| *stop) => Happened::Stop,
             Ok(()) = connections.standing.changed() => Happened::Standing(*connections.standing.borrow_and_update()),
+            Ok(()) = connections.subscriptions.changed() => {
+                Happened::Subscriptions(connections.subscriptions.borrow_and_update().clone())
+            }
             Some(ended) = tasks.join_next_with_id() => replied(in_flight, ended),
             Some(observation) = connections.observations.recv() => Happened::Observation(observation),
             () = sleep(wake_in) => Happened::Time,
@@ -136,6 +145,7 @@ impl EventLoop {
             }
             // The lease is never given up and taken again: losing it ends the process.
             Happened::Standing(_) | Happened::Time => return Next::Go,
+            Happened::Subscriptions(subscriptions) => self.driver.notify(subscriptions, now),
             Happened::Reply(id, reply) => self.driver.reply(id, reply, now),
             Happened::Observation(observation) => self.driver.observe(observation, now),
         }

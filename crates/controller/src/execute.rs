@@ -12,6 +12,7 @@ use crate::{
     fleet::Fleet,
     measure::Measurer,
     metrics::Metrics,
+    notifier::Notifier,
     object::{Object, api_version, slim},
     places::Places,
 };
@@ -31,6 +32,7 @@ const PAGE_SIZE: u32 = 500;
 pub struct Executor {
     client: Client,
     measurer: Measurer,
+    notifier: Arc<Notifier>,
     places: Places,
     metrics: Arc<Metrics>,
     fleet: Arc<Fleet>,
@@ -38,8 +40,21 @@ pub struct Executor {
 
 impl Executor {
     /// `client` must not retry by itself.
-    pub fn new(client: Client, measurer: Measurer, metrics: Arc<Metrics>, fleet: Arc<Fleet>) -> Self {
-        Self { client, measurer, places: Places::new(CALLS_MAX, CALLS_PER_NAMESPACE_MAX), metrics, fleet }
+    pub fn new(
+        client: Client,
+        measurer: Measurer,
+        notifier: Arc<Notifier>,
+        metrics: Arc<Metrics>,
+        fleet: Arc<Fleet>,
+    ) -> Self {
+        Self {
+            client,
+            measurer,
+            notifier,
+            places: Places::new(CALLS_MAX, CALLS_PER_NAMESPACE_MAX),
+            metrics,
+            fleet,
+        }
     }
 
     /// Carries out one request. Always returns, whatever the other side does: within twice
@@ -53,6 +68,7 @@ impl Executor {
                 self.metrics.measured(&reply, started.elapsed());
                 Reply::Measured(reply)
             }
+            Call::Notify { service, post } => self.notifier.tell(service, post).await,
             call => {
                 let reply = self.call_api_server(call).await;
                 self.metrics.called(call, &reply, started.elapsed());
@@ -93,8 +109,8 @@ impl Executor {
                 let text = self.client.request_text(http_request(call)?).await?;
                 Ok(Reply::Object(slim(parse(&text)?, &target.resource)))
             }
-            Call::Measure { .. } => {
-                Err(Failed::Malformed("a measurement is no call to the API server".to_owned()))
+            Call::Measure { .. } | Call::Notify { .. } => {
+                Err(Failed::Malformed("this is no call to the API server".to_owned()))
             }
         }
     }
@@ -204,10 +220,8 @@ fn http_request(call: &Call) -> Result<http::Request<Vec<u8>>, Failed> {
             });
             (http::Method::DELETE, object(target)?, "application/json", serde_json::to_vec(&options)?)
         }
-        Call::List { .. } | Call::Measure { .. } => {
-            return Err(Failed::Malformed(
-                "a list or a measurement is not one request for one object".to_owned(),
-            ));
+        Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => {
+            return Err(Failed::Malformed("this is not one request for one object".to_owned()));
         }
     };
     http::Request::builder()
@@ -255,6 +269,7 @@ fn namespace(call: &Call) -> &str {
         | Call::Patch { target, .. }
         | Call::Delete { target, .. } => &target.namespace,
         Call::List { namespace, .. } | Call::Measure { namespace, .. } => namespace,
+        Call::Notify { .. } => "",
     }
 }
 
@@ -267,6 +282,7 @@ pub(crate) fn verb(call: &Call) -> &'static str {
         Call::Patch { .. } => "patch",
         Call::Delete { .. } => "delete",
         Call::Measure { .. } => "measure",
+        Call::Notify { .. } => "notify",
     }
 }
 
@@ -279,6 +295,7 @@ pub(crate) fn kind(call: &Call) -> &'static str {
         | Call::Delete { target, .. } => target.resource.kind,
         Call::List { resource, .. } => resource.kind,
         Call::Measure { .. } => "Measurement",
+        Call::Notify { .. } => "Notification",
     }
 }
 
@@ -290,11 +307,15 @@ fn log(owner: &str, call: &Call, reply: &Reply) {
         | Call::Patch { target, .. }
         | Call::Delete { target, .. } => target.name.as_str(),
         Call::List { .. } | Call::Measure { .. } => "",
+        Call::Notify { service, .. } => service.as_str(),
     };
     match reply {
         Reply::Refused { code, reason, message } => {
             tracing::debug!(owner, verb, kind, name, code, reason, message, "refused");
         }
+        Reply::Notified(status) => tracing::debug!(owner, verb, kind, name, status, "answered"),
+        // The driver tells of it.
+        Reply::Lost(_) if verb == "notify" => {}
         Reply::Lost(message) => tracing::warn!(owner, verb, kind, name, message, "no answer"),
         Reply::Measured(headgate_model::Reply::Failed(message)) => {
             tracing::debug!(owner, verb, message, "measurement failed");

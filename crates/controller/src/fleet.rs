@@ -165,9 +165,19 @@ fn analysis_runs(encoder: &mut DescriptorEncoder<'_>, facts: &Facts) -> fmt::Res
     let objects =
         facts.objects.iter().map(|(resource, count)| ([("kind", resource.kind)], number(*count as u64)));
     gauges(encoder, "headgate_objects", "Objects held in memory", objects)?;
-    let in_flight = ConstGauge::new(number(facts.measurements_in_flight as u64));
-    let (name, help) = ("headgate_measurements_in_flight", "Measurements on their way");
-    in_flight.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    let plain = [
+        ("headgate_measurements_in_flight", "Measurements on their way", facts.measurements_in_flight),
+        (
+            "headgate_notifications_waiting",
+            "Notifications that some webhook has not taken yet",
+            facts.notifications_waiting,
+        ),
+    ];
+    for (name, help, count) in plain {
+        let gauge = ConstGauge::new(number(count as u64));
+        gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+    }
+    Ok(())
 }
 
 fn done(encoder: &mut DescriptorEncoder<'_>, done: &Counters) -> fmt::Result {
@@ -205,6 +215,11 @@ fn done(encoder: &mut DescriptorEncoder<'_>, done: &Counters) -> fmt::Result {
         .iter()
         .map(|((verb, outcome), count)| ([("verb", *verb), ("outcome", *outcome)], *count));
     counters(encoder, "headgate_effects", "Writes by what they do and what came of them", effects)?;
+    let notifications = done.notifications.iter().map(|((service, trigger, outcome), count)| {
+        ([("service", service.as_str()), ("trigger", *trigger), ("outcome", *outcome)], *count)
+    });
+    let help = "Attempts to tell webhooks of Rollouts, and what came of them";
+    counters(encoder, "headgate_notifications", help, notifications)?;
     let events = done.notices.iter().map(|(reason, count)| ([("reason", *reason)], *count));
     counters(encoder, "headgate_events", "Events told", events)
 }
@@ -324,6 +339,7 @@ mod tests {
             decisions: 7,
             effects: [(("Scale", "Done"), 2), (("Scale", "Conflict"), 1)].into(),
             notices: [("RolloutPaused", 1)].into(),
+            notifications: [(("releases".into(), "aborted", "delivered"), 2)].into(),
             ..Counters::default()
         };
         let facts = Facts {
@@ -340,6 +356,7 @@ mod tests {
                 }],
             }],
             measurements_in_flight: 3,
+            notifications_waiting: 1,
             ..Facts::default()
         };
         fleet.publish(facts, counters);

@@ -19,6 +19,7 @@ pub mod lease;
 pub mod logs;
 pub mod measure;
 pub mod metrics;
+pub mod notifier;
 pub mod object;
 pub mod places;
 pub mod run;

@@ -175,7 +175,7 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Mozilla's certificate authorities and those of the file.
-fn authorities(ca_file: Option<&Path>) -> anyhow::Result<Vec<Certificate>> {
+pub(crate) fn authorities(ca_file: Option<&Path>) -> anyhow::Result<Vec<Certificate>> {
     let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS
         .iter()
         .map(|der| Certificate::from_der(der))

@@ -37,6 +37,7 @@ pub struct Metrics {
     queued: Gauge,
     leader: Gauge,
     synced: Gauge,
+    notifications_config_valid: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,7 +76,9 @@ impl Default for Metrics {
             queued: Gauge::default(),
             leader: Gauge::default(),
             synced: Gauge::default(),
+            notifications_config_valid: Gauge::default(),
         };
+        metrics.notifications_config_valid.set(1);
         metrics.registered()
     }
 }
@@ -125,6 +128,11 @@ impl Metrics {
         );
         registry.register("headgate_leader", "Whether this process leads", self.leader.clone());
         registry.register("headgate_synced", "Whether every watched kind is known", self.synced.clone());
+        registry.register(
+            "headgate_notifications_config_valid",
+            "Whether the configuration of notifications could be read when it was last looked at",
+            self.notifications_config_valid.clone(),
+        );
         self
     }
 
@@ -166,6 +174,11 @@ impl Metrics {
             headgate_model::Reply::Failed(_) => "failed",
         };
         self.measurement_seconds.get_or_create(&ResultLabels { result }).observe(took.as_secs_f64());
+    }
+
+    /// The configuration of notifications was looked at.
+    pub fn notifications_configured(&self, is_valid: bool) {
+        self.notifications_config_valid.set(is_valid.into());
     }
 
     /// A watch failed.

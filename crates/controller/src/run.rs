@@ -4,6 +4,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use headgate_driver::{Driver, Options, io::Observation};
+use headgate_notify::Subscriptions;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -24,6 +25,7 @@ use crate::{
     lease::Rules,
     measure::Measurer,
     metrics::Metrics,
+    notifier::{Follower, Notifier},
     secrets::Secrets,
     watch as watches,
 };
@@ -54,7 +56,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let client = Client::try_from(config.clone())?;
     let measurer = Measurer::new(Secrets::new(client.clone()), args.ca_file.as_deref())?;
-    let executor = Executor::new(client, measurer, Arc::clone(&metrics), Arc::clone(&fleet));
+    let notifier = Arc::new(Notifier::new(args.ca_file.as_deref())?);
+    let (subscriptions, mut follower) = follow(&args, &notifier, &metrics).await;
+    let executor = Executor::new(client, measurer, notifier, Arc::clone(&metrics), Arc::clone(&fleet));
     let driver = Driver::new(options(&args));
     let (mut feeds, observations) = feed(&driver, &config, &args.scope(&namespace), &metrics)?;
     let (mut election, standing, stop_leading) = stand(&args, &config, &namespace)?;
@@ -62,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         observations,
         standing,
         stop: stop_deciding,
+        subscriptions,
         executor: Arc::new(executor),
         metrics,
         fleet,
@@ -73,6 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ended = &mut election => return Err(lost(ended)),
         Some(ended) = servers.join_next() => anyhow::bail!("a server has ended: {ended:?}"),
         Some(ended) = feeds.join_next() => anyhow::bail!("a watch has ended: {ended:?}"),
+        Some(ended) = follower.join_next() => anyhow::bail!("following the notifications' file has ended: {ended:?}"),
     }
     // Only now: while requests were in flight the lease had to be ours.
     stop_leading.send_replace(true);
@@ -85,6 +91,22 @@ fn options(args: &Args) -> Options {
     let prometheus_address = Some(args.prometheus_address.clone()).filter(|address| !address.is_empty());
     let pod_health = args.pod_health.into();
     Options { instance_id: args.instance_id.clone(), prometheus_address, pod_health, ..Options::default() }
+}
+
+/// Who wants to be told what, now and whenever the file changes. A wrong file keeps nobody from releasing.
+async fn follow(
+    args: &Args,
+    notifier: &Arc<Notifier>,
+    metrics: &Arc<Metrics>,
+) -> (watch::Receiver<Option<Subscriptions>>, JoinSet<()>) {
+    let mut tasks = JoinSet::new();
+    let Some(path) = args.notifications.clone() else {
+        return (watch::channel(Some(Subscriptions::default())).1, tasks);
+    };
+    let (mut follower, told) = Follower::new(path, Arc::clone(notifier), Arc::clone(metrics));
+    follower.look().await;
+    tasks.spawn(follower.follow());
+    (told, tasks)
 }
 
 /// Turns true at SIGTERM or SIGINT. Without handlers, process 1 of a container ignores both.

@@ -378,6 +378,9 @@ fn target(call: &Call) -> ObjectRef {
         Call::Measure { namespace, .. } => {
             ObjectRef { resource: ROLLOUTS, namespace: namespace.clone(), name: String::new() }
         }
+        Call::Notify { .. } => {
+            ObjectRef { resource: ROLLOUTS, namespace: String::new(), name: String::new() }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The driver: one plain value that a shell feeds and polls.
 
+use crate::courier::{Courier, LetterKey};
 use crate::facts::{Counters, Facts, rollout_facts, run_facts};
 use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resource, Watch};
 use crate::object;
@@ -18,6 +19,7 @@ use headgate_analysis::{RunDecision, RunSnapshot};
 use headgate_api::{AnalysisRunStatus, RolloutStatus, events};
 use headgate_model::spec::PodHealthAction;
 use headgate_model::{Decision, Effect, FailureClass, Notice, Snapshot, Timestamp};
+use headgate_notify::{About, News, Subscriptions};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +62,8 @@ pub struct Limits {
     pub measurements_per_run: usize,
     /// Measurements of all AnalysisRuns on their way at the same time. Default: 64.
     pub measurements_total: usize,
+    /// Notifications on their way to one webhook at the same time. Default: 4.
+    pub notifications_per_service: usize,
     /// Kubernetes events about one object in a minute. Default: 30.
     pub events_per_minute: usize,
     /// Tasks that one call of [`Driver::poll`] decides, so that a shell can send in between. Default: 256.
@@ -71,6 +75,7 @@ impl Default for Limits {
         Self {
             measurements_per_run: 8,
             measurements_total: 64,
+            notifications_per_service: 4,
             events_per_minute: 30,
             decisions_per_poll: 256,
         }
@@ -79,6 +84,7 @@ impl Default for Limits {
 
 type Decide<S, D> = Box<dyn Fn(&S, Timestamp) -> D + Send>;
 type Tell<S, R> = Box<dyn Fn(&S, &R) -> Vec<Notice> + Send>;
+type FindNews = Box<dyn Fn(&Snapshot, &RolloutStatus, &Subscriptions, Timestamp) -> News + Send>;
 
 /// The pure functions that decide. Tests script them; everybody else takes [`Deciders::default`].
 pub struct Deciders {
@@ -86,6 +92,8 @@ pub struct Deciders {
     pub rollout: Decide<Snapshot, Decision>,
     /// What is told about a Rollout's new record.
     pub notices: Tell<Snapshot, RolloutStatus>,
+    /// What webhooks are told about a Rollout's new record.
+    pub news: FindNews,
     /// What is told about an effect once it was carried out.
     pub outcome: Tell<Snapshot, Effect>,
     /// Decides an AnalysisRun.
@@ -99,6 +107,7 @@ impl Default for Deciders {
         Self {
             rollout: Box::new(headgate_engine::decide),
             notices: Box::new(headgate_engine::notices),
+            news: Box::new(headgate_notify::news),
             outcome: Box::new(headgate_engine::outcome),
             run: Box::new(headgate_analysis::decide),
             run_notices: Box::new(headgate_analysis::notices),
@@ -137,6 +146,8 @@ pub struct Driver {
     sweep: Sweep,
     wakes: WakeQueue,
     outbox: Outbox,
+    courier: Courier,
+    subscriptions: Option<Subscriptions>,
     slots: Slots,
     pruned: Pruned,
     counters: Counters,
@@ -166,6 +177,8 @@ impl Driver {
             sweep: Sweep::default(),
             wakes: WakeQueue::default(),
             outbox: Outbox::default(),
+            courier: Courier::default(),
+            subscriptions: Some(Subscriptions::default()),
             slots: Slots::default(),
             pruned: Pruned::default(),
             counters: Counters::default(),
@@ -262,6 +275,16 @@ impl Driver {
         self.wake_all();
     }
 
+    /// From now on these want to know of Rollouts; before the first call nobody does. `None`: who does is not known
+    /// (the configuration is wrong), so that what waits to be told stays, and nothing is added.
+    pub fn notify(&mut self, subscriptions: Option<Subscriptions>, now: Timestamp) {
+        self.tick(now);
+        if self.subscriptions != subscriptions {
+            self.subscriptions = subscriptions;
+            self.wake_all();
+        }
+    }
+
     /// Takes in the time. When the clock was set back, what was planned by it is planned again.
     fn tick(&mut self, now: Timestamp) {
         let is_set_back = self.now.duration_since(now) > SignedDuration::from_secs(CLOCK_STEP_SECONDS);
@@ -270,6 +293,7 @@ impl Driver {
             for fetch in self.fetches.values_mut() {
                 fetch.retry_at = None;
             }
+            self.courier.clock_set_back(now);
             self.wake_all();
         }
     }
@@ -317,6 +341,7 @@ impl Driver {
         {
             self.names_by_uid.remove(&task.uid);
             self.rollouts.remove(&name);
+            self.courier.gone(&name);
             self.wakes.forget(&key);
         }
         if let (Some(uid), Some(rollout)) = (uid, self.store.get(reference)) {
@@ -373,6 +398,7 @@ impl Driver {
                 self.wake_touched();
             }
             self.sweeping(Sweep::step);
+            self.delivering(Courier::step);
         }
         std::mem::take(&mut self.outbox.requests)
     }
@@ -383,9 +409,44 @@ impl Driver {
         self.sweep = sweep;
     }
 
+    fn delivering<T>(&mut self, act: impl FnOnce(&mut Courier, &mut Context<'_>) -> T) -> T {
+        let mut courier = std::mem::take(&mut self.courier);
+        let result = act(&mut courier, &mut self.context());
+        self.courier = courier;
+        result
+    }
+
+    /// Shows the courier what is to be told of a Rollout.
+    fn show_outbox(&mut self, name: &Name) {
+        let Some(task) = self.rollouts.get(name) else { return };
+        let outbox = task.outbox(&self.store);
+        let about = About { namespace: name.0.clone(), name: name.1.clone(), uid: task.uid.clone() };
+        let subscriptions = self.subscriptions.as_ref();
+        self.courier.see(&about, &outbox, subscriptions, &mut self.counters, self.now);
+    }
+
+    /// A webhook has answered, or not.
+    fn delivered(&mut self, letter: &LetterKey, service: &str, reply: Reply) {
+        let given_up = self.delivering(|courier, context| courier.reply(letter, service, reply, context));
+        let name = letter.rollout();
+        if let Some(notice) = given_up
+            && let Some(mut task) = self.rollouts.remove(name)
+        {
+            let mut context = self.context();
+            if let Some(rollout) = task.rollout(&context) {
+                context.tell(ROLLOUTS, &rollout, &mut task.told, &notice);
+            }
+            self.rollouts.insert(name.clone(), task);
+        }
+        if self.courier.is_over(letter) {
+            self.wakes.now(&TaskKey::Rollout(name.clone()));
+        }
+    }
+
     fn step(&mut self, key: &TaskKey) {
         let rest = match key {
             TaskKey::Rollout(name) => {
+                self.show_outbox(name);
                 let Some(mut task) = self.rollouts.remove(name) else { return };
                 let rest = task.step(&mut self.context());
                 self.rollouts.insert(name.clone(), task);
@@ -416,6 +477,8 @@ impl Driver {
             outbox: &mut self.outbox,
             counters: &mut self.counters,
             pruned: &mut self.pruned,
+            courier: &self.courier,
+            subscriptions: self.subscriptions.as_ref(),
             slots: &mut self.slots,
             touched: &mut self.touched,
             unread: &mut self.unread,
@@ -434,6 +497,7 @@ impl Driver {
             Some(Addressee::Sweep { service, errand }) => {
                 self.sweeping(|sweep, context| sweep.reply(&service, errand, reply, context));
             }
+            Some(Addressee::Courier { letter, service }) => self.delivered(&letter, &service, reply),
             Some(Addressee::Nobody) | None => {}
         }
         self.wake_touched();
@@ -468,6 +532,9 @@ impl Driver {
                 rest
             }
         };
+        if let TaskKey::Rollout(name) = key {
+            self.show_outbox(name);
+        }
         if rest != Rest::Busy {
             self.rest(key, rest);
         }
@@ -538,7 +605,8 @@ impl Driver {
         let waiting = self.fetches.values().filter(|fetch| !fetch.in_flight);
         let fetches = waiting.map(|fetch| fetch.retry_at.unwrap_or(self.now)).min();
         let sweep = self.sweep.wake_at(&self.store, self.now);
-        fetches.into_iter().chain(self.wakes.next()).chain(sweep).min()
+        let letters = self.courier.wake_at(self.options.limits.notifications_per_service);
+        fetches.into_iter().chain(self.wakes.next()).chain(sweep).chain(letters).min()
     }
 
     /// True once every kind that decisions rest on is known as a whole.
@@ -568,6 +636,7 @@ impl Driver {
             analysis_runs: runs.map(|(_, run)| run_facts(run)).collect(),
             objects: self.store.sizes(),
             measurements_in_flight: self.slots.taken(),
+            notifications_waiting: self.courier.waiting(),
         }
     }
 

@@ -28,11 +28,18 @@ pub struct Counters {
     pub notices: BTreeMap<&'static str, u64>,
     /// Kubernetes events left out because their object had too many in a minute.
     pub notices_dropped: u64,
+    /// Notifications by service, trigger and outcome: `delivered`; `failed`, an attempt that is repeated; `given_up`;
+    /// `dropped`, because its Rollout had too many.
+    pub notifications: BTreeMap<(String, &'static str, &'static str), u64>,
 }
 
 impl Counters {
     pub(crate) fn effect(&mut self, verb: &'static str, outcome: &'static str) {
         *self.effects.entry((verb, outcome)).or_insert(0) += 1;
+    }
+
+    pub(crate) fn notified(&mut self, service: &str, trigger: &'static str, outcome: &'static str) {
+        *self.notifications.entry((service.to_owned(), trigger, outcome)).or_insert(0) += 1;
     }
 
     /// How many writes failed in this way.
@@ -54,6 +61,8 @@ pub struct Facts {
     pub objects: BTreeMap<Resource, usize>,
     /// Measurements on their way.
     pub measurements_in_flight: usize,
+    /// Notifications that some webhook has not taken yet.
+    pub notifications_waiting: usize,
 }
 
 /// What is known of one Rollout.

@@ -2,6 +2,7 @@
 //! brings back replies; it decides nothing.
 
 use headgate_model::{Query, Reply as MeasurementReply};
+use headgate_notify::Post;
 use serde_json::Value;
 
 /// A kind of object at the API server.
@@ -135,6 +136,13 @@ pub enum Call {
         /// The question.
         query: Query,
     },
+    /// Tell a webhook something. Its address and its own headers are known to the shell only.
+    Notify {
+        /// Name of the webhook in the configuration.
+        service: String,
+        /// What to send.
+        post: Post,
+    },
 }
 
 /// The body of a patch.
@@ -166,4 +174,6 @@ pub enum Reply {
     Lost(String),
     /// The reply to a measurement.
     Measured(MeasurementReply),
+    /// The HTTP status with which a webhook has answered.
+    Notified(u16),
 }

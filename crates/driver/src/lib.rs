@@ -12,15 +12,18 @@
 //! - every effect names the uid of its object and the state that it was decided on (R2);
 //! - an answer is never replaced by an older event (R3); after a take-over, live reads come first;
 //! - one object's trouble, slowness or malformed content never holds up another;
-//! - nothing is kept for objects that are gone.
+//! - nothing is kept for objects that are gone;
+//! - nothing waits for a webhook.
 //!
 //! What it deliberately lacks: I/O, a clock (`now` is an argument), randomness, async, decisions about releases
 //! (the engine) and verdicts (the analysis). This crate alone makes snapshots.
 
 mod acting;
 mod backoff;
+mod courier;
 mod driver;
 mod facts;
+mod filing;
 mod guard;
 pub mod io;
 mod looking;

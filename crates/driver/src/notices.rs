@@ -20,6 +20,8 @@ const NAME_BYTES_MAX: usize = 236;
 pub(crate) const FIELD_PRUNED: &str = "FieldPruned";
 /// Reason: too many writes without progress.
 pub(crate) const TOO_MANY_WRITES: &str = "TooManyWrites";
+/// Reason: a webhook was not told what it wants to know.
+pub(crate) const NOTIFICATION_FAILED: &str = "NotificationFailed";
 /// Reason: a decision broke a rule of ours.
 pub(crate) const INTERNAL_ERROR: &str = "InternalError";
 

@@ -1,5 +1,6 @@
 //! What a task works with: the store, the requests to send, and whom each reply is for.
 
+use crate::courier::{Courier, LetterKey};
 use crate::facts::Counters;
 use crate::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
 use crate::notices::{self, Told};
@@ -11,6 +12,7 @@ use crate::store::{Change, Source, Store};
 use crate::sweep::SweepErrand;
 use crate::{Deciders, Options, object};
 use headgate_model::{MeasurementKey, Notice, Timestamp};
+use headgate_notify::Subscriptions;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +62,11 @@ pub(crate) enum Addressee {
         service: Name,
         errand: SweepErrand,
     },
+    /// The courier, about a notification.
+    Courier {
+        letter: LetterKey,
+        service: String,
+    },
     /// An event: nobody waits for it.
     Nobody,
 }
@@ -97,6 +104,10 @@ pub(crate) struct Context<'a> {
     pub(crate) touched: &'a mut Vec<(ObjectRef, BTreeSet<String>)>,
     /// Objects of others that are to be read again.
     pub(crate) unread: &'a mut Vec<ObjectRef>,
+    /// What was sent to webhooks.
+    pub(crate) courier: &'a Courier,
+    /// Who wants to know what; `None` while that is not known.
+    pub(crate) subscriptions: Option<&'a Subscriptions>,
     pub(crate) options: &'a Options,
     pub(crate) deciders: &'a Deciders,
     pub(crate) now: Timestamp,

@@ -45,7 +45,7 @@ pub(crate) fn outcome(reply: Reply) -> Outcome {
             }
         }
         Reply::Lost(message) => Outcome::Unclear(Refusal::new(FailureClass::Transient, &message)),
-        Reply::Objects(_) | Reply::Measured(_) => Outcome::Unclear(Refusal::new(
+        Reply::Objects(_) | Reply::Measured(_) | Reply::Notified(_) => Outcome::Unclear(Refusal::new(
             FailureClass::Bug,
             "the answer does not fit the question: this is a defect of Headgate, please report it",
         )),

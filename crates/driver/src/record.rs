@@ -214,6 +214,15 @@ pub(crate) struct Unstored {
 }
 
 impl Unstored {
+    /// What is kept at this path below the status.
+    pub(crate) fn get(&self, path: &[&str]) -> Option<&Value> {
+        self.fields.iter().find_map(|(kept, value)| {
+            let rest = path.get(kept.len()..)?;
+            let is_above = kept.iter().zip(path).all(|(kept, field)| kept == field);
+            is_above.then(|| rest.iter().try_fold(value, |value, field| value.get(field)))?
+        })
+    }
+
     /// Lays the kept fields under an object with the status that they belong to, where it lacks them.
     pub(crate) fn lay_under(&self, object: &mut Value) {
         if self.beside.as_ref() != object.get("status") {

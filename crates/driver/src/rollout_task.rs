@@ -6,9 +6,9 @@
 //!            └─ record unchanged, or refused ──> Confirming ── same version ──┘
 //! ```
 
-use crate::Deciders;
 use crate::acting::{Plan, Scope};
 use crate::backoff::{Failures, whole_seconds};
+use crate::filing::filed;
 use crate::io::{Call, ObjectRef, Reply, RequestId};
 use crate::notices::{self, Told};
 use crate::object;
@@ -21,8 +21,7 @@ use crate::resources::ROLLOUTS;
 use crate::store::Store;
 use crate::view::{self, lenient};
 use headgate_api::conditions::{reasons, types};
-use headgate_api::{RolloutCondition, RolloutStatus};
-use headgate_model::spec::PodHealthAction;
+use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
 use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -103,13 +102,17 @@ impl Decided {
     fn new(
         rollout: &Value,
         failures: BTreeMap<EffectKey, Failure>,
-        store: &Store,
-        (deciders, pod_health): (&Deciders, PodHealthAction),
+        context: &Context<'_>,
         now: Timestamp,
     ) -> Self {
-        let snapshot = view::snapshot(rollout, &named(rollout, store), store, pod_health, failures);
-        let decision = (deciders.rollout)(&snapshot, now);
-        let notices = (deciders.notices)(&snapshot, &decision.record);
+        let (store, deciders) = (&*context.store, context.deciders);
+        let snapshot =
+            view::snapshot(rollout, &named(rollout, store), store, context.options.pod_health, failures);
+        let mut decision = (deciders.rollout)(&snapshot, now);
+        let mut notices = (deciders.notices)(&snapshot, &decision.record);
+        let over = context.courier.over(&view::name_of(rollout));
+        let record = &mut decision.record;
+        notices.extend(filed(&snapshot, record, deciders, context.subscriptions, &over, now));
         let told = decision.effects.iter().map(|effect| (deciders.outcome)(&snapshot, effect)).collect();
         Self { decision, notices, told }
     }
@@ -174,6 +177,13 @@ impl RolloutTask {
         context.store.get(&self.reference).filter(|rollout| object::uid(rollout) == self.uid).cloned()
     }
 
+    /// What webhooks are to be told: what is stored, or would be if the server did not drop it.
+    pub(crate) fn outbox(&self, store: &Store) -> Vec<OutboxEntry> {
+        let stored = store.get(&self.reference).filter(|rollout| object::uid(rollout) == self.uid);
+        let stored = stored.and_then(|rollout| rollout.pointer("/status/headgate/outbox"));
+        lenient(stored.or_else(|| self.unstored.get(&["headgate", "outbox"])))
+    }
+
     /// The engine's decision. A decision that breaks our rules, or a panic, holds this rollout alone.
     fn decided(
         &mut self,
@@ -183,8 +193,7 @@ impl RolloutTask {
     ) -> Decided {
         context.counters.decisions += 1;
         let now = whole_seconds(context.now);
-        let (store, deciders) = (&*context.store, (context.deciders, context.options.pod_health));
-        let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, store, deciders, now));
+        let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, context, now));
         let broken = match std::panic::catch_unwind(decide) {
             Ok(decided) => match decided.decision.check() {
                 Ok(()) => {

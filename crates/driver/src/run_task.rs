@@ -265,7 +265,7 @@ impl RunTask {
         let reply = match reply {
             Reply::Measured(reply) => reply,
             Reply::Lost(message) | Reply::Refused { message, .. } => headgate_model::Reply::Failed(message),
-            Reply::Object(_) | Reply::Objects(_) => {
+            Reply::Object(_) | Reply::Objects(_) | Reply::Notified(_) => {
                 headgate_model::Reply::Failed("the answer does not fit the question".to_owned())
             }
         };

@@ -354,6 +354,7 @@ fn key((namespace, name): &Name) -> EffectKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::courier::Courier;
     use crate::facts::Counters;
     use crate::outbox::Outbox;
     use crate::record::Pruned;
@@ -384,6 +385,8 @@ mod tests {
             outbox: &mut outbox,
             counters: &mut Counters::default(),
             pruned: &mut Pruned::default(),
+            courier: &Courier::default(),
+            subscriptions: None,
             slots: &mut Slots::default(),
             touched: &mut Vec::new(),
             unread: &mut Vec::new(),

@@ -12,6 +12,7 @@ use crate::world::watch::Watches;
 use headgate_driver::io::{Reply, Request, RequestId};
 use headgate_driver::resources::PODS;
 use headgate_driver::{Driver, Options};
+use headgate_notify::Subscriptions;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -89,6 +90,11 @@ impl Process {
             latency: stream("latency"),
             skew: 0,
         }
+    }
+
+    /// From now on these want to be told.
+    pub fn notify(&mut self, subscriptions: Subscriptions, now: Timestamp) {
+        self.driver.notify(Some(subscriptions), now);
     }
 
     /// True while the process runs.

@@ -20,6 +20,7 @@ use crate::world::plus;
 use crate::world::pods::Pods;
 use crate::world::proxies::Proxies;
 use crate::world::server::{Server, text};
+use crate::world::webhooks;
 use headgate_driver::io::{Call, Resource};
 use jiff::{SignedDuration, Timestamp};
 use outlook::Tally;
@@ -170,6 +171,7 @@ impl Simulation {
             scenario,
         };
         simulation.server.pruned = simulation.scenario.pruned;
+        simulation.checkers.wanted_by(simulation.scenario.webhooks.iter().map(|webhook| webhook.name));
         simulation.checkers.is_forecast = simulation.given().is_some();
         if !simulation.scenario.pruned.is_empty() {
             simulation.checkers.waits = Waits::Pruned;
@@ -336,7 +338,9 @@ impl Simulation {
         let leads_at = plus(self.now, leads_after);
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
         self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
-        self.processes.push(Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now));
+        let mut process = Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now);
+        process.notify(webhooks::subscriptions(&self.scenario.webhooks), self.now);
+        self.processes.push(process);
     }
 
     fn start_due(&mut self) {

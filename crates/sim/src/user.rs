@@ -166,7 +166,9 @@ fn outcome(reply: &Reply) -> String {
             )
         }
         Reply::Refused { code, reason, .. } => format!("refused: {code} {reason}"),
-        Reply::Objects(_) | Reply::Lost(_) | Reply::Measured(_) => "no answer".to_owned(),
+        Reply::Objects(_) | Reply::Lost(_) | Reply::Measured(_) | Reply::Notified(_) => {
+            "no answer".to_owned()
+        }
     }
 }
 

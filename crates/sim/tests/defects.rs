@@ -9,7 +9,7 @@
 use headgate_sim::{Defect, Scenario, run};
 
 /// No more seeds than these are tried in a test.
-const SEEDS_MAX: u64 = 60;
+const SEEDS_MAX: u64 = 80;
 
 /// Defects that need many worlds: each needs a chain of rare events. Only the report looks for them.
 const RARE: [Defect; 4] = [

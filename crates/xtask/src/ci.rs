@@ -5,6 +5,7 @@ use crate::{generate, gotypes, house, image, presets};
 use anyhow::Context;
 use clap::Args;
 use headgate_lab::{Addon, Lab, Options};
+use headgate_notify::Config;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -194,6 +195,35 @@ fn chart() -> anyhow::Result<()> {
         )?;
         anyhow::ensure!(text.contains(expected), "helm template {flags:?} renders no {expected}");
     }
+    notifications(&helm)
+}
+
+/// The values of docs/notifications.md come to the file that stands there, and each Secret's key is mounted once.
+fn notifications(helm: &std::path::Path) -> anyhow::Result<()> {
+    let page = std::fs::read_to_string(root().join("docs/notifications.md"))?;
+    let block = |fence: &str| {
+        let text = page.split_once(&format!("```{fence}\n")).and_then(|(_, rest)| rest.split_once("\n```"));
+        text.map(|(block, _)| block).with_context(|| format!("docs/notifications.md has no block {fence}"))
+    };
+    let values = root().join("target/notifications-values.yaml");
+    std::fs::write(&values, block("yaml values")?)?;
+    let mut command = Command::new(helm);
+    command.args(["template", "headgate", "--kube-version", "1.36.0"]).arg(root().join("charts/headgate"));
+    let rendered = output(command.arg("--values").arg(&values))?;
+    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&rendered)?;
+    let text = |object: &serde_json::Value, pointer: &str| {
+        object.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned)
+    };
+    let file = objects.iter().find_map(|object| text(object, "/stringData/notifications.yaml"));
+    let config = Config::parse(&file.context("the chart renders no notifications.yaml")?)?;
+    let wanted = Config::parse(block("yaml notifications")?)?;
+    anyhow::ensure!(config.webhooks.first() == wanted.webhooks.first(), "{config:?} is not {wanted:?}");
+    anyhow::ensure!(config.webhooks.len() == 2 && config.cluster == wanted.cluster, "{config:?}");
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
+    let sources = deployment.pointer("/spec/template/spec/volumes/0/projected/sources");
+    let sources = sources.and_then(serde_json::Value::as_array).context("no projected volume")?;
+    let paths: Vec<_> = sources.iter().filter_map(|source| text(source, "/secret/items/0/path")).collect();
+    anyhow::ensure!(paths == ["secrets/release-hook/token", "secrets/release-hook/url"], "{paths:?}");
     Ok(())
 }
 

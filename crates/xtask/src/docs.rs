@@ -4,8 +4,9 @@
 use crate::Args;
 use crate::process::root;
 use clap::Parser;
-use headgate_api::AnalysisRunSpec;
+use headgate_api::{AnalysisRunSpec, OutboxEntry, Time};
 use headgate_model::analysis::valid_metrics;
+use headgate_notify::{About, Trigger, body};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -181,6 +182,37 @@ fn what_differences_lists_as_missing_is_refused_with_these_words() {
         assert_eq!(problem.field, field.replace("[]", "[0]"));
         let whole = format!("Forbidden: not supported by this version of Headgate yet: {wanted}");
         assert_eq!(problem.problem, whole, "{field}");
+    }
+}
+
+#[test]
+fn the_notifications_page_shows_a_message_as_it_is_sent() {
+    let page = pages().into_iter().find(|page| page.path.ends_with("docs/notifications.md")).unwrap();
+    let shown: Value = serde_json::from_str(page.blocks("json message")[0]).unwrap();
+    let field = |name: &str| shown[name].as_str().unwrap().to_owned();
+    let number = |pointer: &str| shown.pointer(pointer).and_then(Value::as_i64).unwrap();
+    let entry = OutboxEntry {
+        key: field("key"),
+        trigger: field("event"),
+        time: Some(Time(field("time").parse().unwrap())),
+        revision: number("/revision"),
+        pod_template_hash: field("podTemplateHash"),
+        images: vec![shown["images"][0].as_str().unwrap().to_owned()],
+        phase: field("phase"),
+        message: field("message"),
+        step_index: i32::try_from(number("/step/index")).ok(),
+        step_count: i32::try_from(number("/step/count")).ok(),
+        weight: i32::try_from(number("/weight")).ok(),
+        analysis_run: field("analysisRun"),
+    };
+    let about = About { namespace: field("namespace"), name: field("name"), uid: field("uid") };
+    let sent: Value = serde_json::from_str(&body(&entry, &about, Some(&field("cluster")))).unwrap();
+    assert_eq!(shown, sent);
+    for trigger in Trigger::ALL {
+        assert!(
+            page.text.contains(&format!("| `{}` |", trigger.as_str())),
+            "{trigger:?} is not in the table"
+        );
     }
 }
 

@@ -11,12 +11,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("headgate-engine", &["headgate-api", "headgate-model"]),
     ("headgate-traffic", &["headgate-api", "headgate-model"]),
     ("headgate-analysis", &["headgate-api", "headgate-model"]),
+    ("headgate-notify", &["headgate-api", "headgate-model"]),
     (
         "headgate-driver",
-        &["headgate-api", "headgate-model", "headgate-engine", "headgate-traffic", "headgate-analysis"],
+        &[
+            "headgate-api",
+            "headgate-model",
+            "headgate-engine",
+            "headgate-traffic",
+            "headgate-analysis",
+            "headgate-notify",
+        ],
     ),
-    ("headgate-sim", &["headgate-api", "headgate-model", "headgate-analysis", "headgate-driver"]),
-    ("headgate-controller", &["headgate-api", "headgate-model", "headgate-driver"]),
+    (
+        "headgate-sim",
+        &["headgate-api", "headgate-model", "headgate-analysis", "headgate-notify", "headgate-driver"],
+    ),
+    ("headgate-controller", &["headgate-api", "headgate-model", "headgate-notify", "headgate-driver"]),
     (
         "headgate-cli",
         &["headgate-api", "headgate-model", "headgate-traffic", "headgate-analysis", "headgate-sim"],

@@ -2,11 +2,12 @@
 //! so that a new revision is a changed variable.
 //!
 //! Besides `/` and any other path it answers `/healthz`, `/readyz`, `/metrics` and, when CONTROL is on,
-//! `POST /control`. Every answer carries the header `x-version`; a 500 that was asked for carries
+//! `POST /control`; what is posted to `/inbox` is kept and shown there. Every answer carries the header `x-version`; a 500 that was asked for carries
 //! `x-app-error: true`, so a client can tell it from a proxy's 5xx.
 
 mod behaviour;
 mod count;
+mod inbox;
 mod serve;
 
 use std::collections::BTreeSet;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::behaviour::{Behaviour, Outcome};
 use crate::count::{self, Requests};
+use crate::inbox::Inbox;
 
 /// Whether the app becomes ready once it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub(crate) enum Control {
     Closed,
 }
 
+/// A message to the inbox may have so many bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
 /// The state that all connections share.
 pub(crate) struct App {
     version: HeaderValue,
@@ -42,6 +46,7 @@ pub(crate) struct App {
     draining: AtomicBool,
     served: AtomicU64,
     requests: Requests,
+    inbox: Inbox,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -61,6 +66,7 @@ impl App {
             draining: AtomicBool::new(false),
             served: AtomicU64::new(0),
             requests: Requests::new(),
+            inbox: Inbox::default(),
         }
     }
 
@@ -70,6 +76,7 @@ impl App {
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             "/control" => self.obey(request.method(), request.uri().query().unwrap_or_default()),
+            "/inbox" => self.inbox(request).await,
             _ => self.serve_user().await,
         };
         answer.headers_mut().insert("x-version", self.version.clone());
@@ -112,6 +119,17 @@ impl App {
                 text(StatusCode::OK, format!("{changed:?}\n"))
             }
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error:#}\n")),
+        }
+    }
+
+    async fn inbox(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        match Limited::new(body, MESSAGE_BYTES_MAX).collect().await {
+            Ok(body) => {
+                let (status, said) = self.inbox.answer(&head.method, &head.headers, &body.to_bytes());
+                text(status, said)
+            }
+            Err(_) => text(StatusCode::PAYLOAD_TOO_LARGE, "a message may have 64 KiB\n"),
         }
     }
 

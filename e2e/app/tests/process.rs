@@ -93,6 +93,21 @@ fn answers_say_the_version_and_which_errors_are_its_own() -> anyhow::Result<()> 
 }
 
 #[test]
+fn what_is_posted_to_the_inbox_is_shown_there() -> anyhow::Result<()> {
+    let app = Running::start(&[])?;
+    let mut stream = app.connect()?;
+    let head =
+        "POST /inbox HTTP/1.1\r\nhost: app\r\nconnection: close\r\nidempotency-key: k1\r\ncontent-length: 7";
+    write!(stream, "{head}\r\n\r\n{{\"a\":1}}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    let shown = app.ask("GET /inbox")?;
+    assert!(shown.ends_with("\r\n\r\nk1 {\"a\":1}\n"), "{shown}");
+    Ok(())
+}
+
+#[test]
 fn sigterm_drains_and_exits_with_zero() -> anyhow::Result<()> {
     let mut app = Running::start(&[("DRAIN", "2s"), ("CONTROL", "true")])?;
     app.ask("GET /")?;

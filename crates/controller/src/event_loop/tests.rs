@@ -7,6 +7,7 @@ use headgate_driver::{
     Driver, Options,
     io::{Observation, Watch},
 };
+use headgate_notify::Subscriptions;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{
@@ -23,6 +24,7 @@ use crate::{
     health::Health,
     measure::Measurer,
     metrics::Metrics,
+    notifier::Notifier,
     secrets::Secrets,
 };
 
@@ -62,11 +64,13 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let (metrics, fleet) = (Arc::new(Metrics::default()), Arc::new(Fleet::default()));
         let measurer = Measurer::new(Secrets::new(client.clone()), None).unwrap();
+        let notifier = Arc::new(Notifier::new(None).unwrap());
         let connections = Connections {
             observations: observed,
             standing: stands,
             stop: stopped,
-            executor: Arc::new(Executor::new(client, measurer, metrics.clone(), fleet.clone())),
+            subscriptions: watch::channel(Some(Subscriptions::default())).1,
+            executor: Arc::new(Executor::new(client, measurer, notifier, metrics.clone(), fleet.clone())),
             metrics: metrics.clone(),
             fleet: fleet.clone(),
             health: Arc::new(Health::starting()),

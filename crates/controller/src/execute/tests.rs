@@ -5,7 +5,7 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
 use super::{CALL_TIME_LIMIT, Executor};
-use crate::{fleet::Fleet, measure::Measurer, metrics::Metrics, secrets::Secrets};
+use crate::{fleet::Fleet, measure::Measurer, metrics::Metrics, notifier::Notifier, secrets::Secrets};
 
 pub(crate) const REPLICA_SET: Resource =
     Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", namespaced: true };
@@ -36,7 +36,8 @@ where
 fn executor(client: Client) -> Executor {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let measurer = Measurer::new(Secrets::new(client.clone()), None).unwrap();
-    Executor::new(client, measurer, Arc::new(Metrics::default()), Arc::new(Fleet::default()))
+    let notifier = Arc::new(Notifier::new(None).unwrap());
+    Executor::new(client, measurer, notifier, Arc::new(Metrics::default()), Arc::new(Fleet::default()))
 }
 
 fn target() -> ObjectRef {

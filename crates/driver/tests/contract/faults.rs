@@ -1,5 +1,6 @@
 //! Everything that can go wrong, at every request; what was begun completes all the same.
 
+use crate::notifications::to;
 use crate::server::refused;
 use crate::world::{Fault, VIRTUAL_SERVICES, World, at, released, taken_over, template};
 use headgate_driver::io::Call;
@@ -7,6 +8,7 @@ use headgate_driver::resources::ROLLOUTS;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What the user does to version 1, healthy.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +20,8 @@ enum Act {
 
 /// Lets the faults happen for a while, then none, and looks at the end.
 fn completes(world: &mut World, act: Act) {
+    world.subscriptions = to(&["hook"]);
+    world.driver.notify(world.subscriptions.clone(), world.now);
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
     if let Act::Abort = act {
         until_paused(world);
@@ -28,10 +32,12 @@ fn completes(world: &mut World, act: Act) {
     world.list_lag = 0;
     world.run(200);
     let status = world.rollout()["status"].clone();
-    let (phase, version) = match act {
-        Act::Release => ("Healthy", "web:2"),
-        Act::Abort => ("Degraded", "web:1"),
+    let (phase, version, event) = match act {
+        Act::Release => ("Healthy", "web:2", "completed"),
+        Act::Abort => ("Degraded", "web:1", "aborted"),
     };
+    let told: BTreeSet<(String, String)> = world.told.iter().map(|(_, _, body)| named(body)).collect();
+    assert_eq!(told.iter().map(|(event, _)| event.as_str()).collect::<Vec<_>>(), [event], "{told:?}");
     assert_eq!(status["phase"], phase, "{status:#}");
     assert_eq!(running(world), [version], "{status:#}");
     let route = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"];
@@ -39,6 +45,12 @@ fn completes(world: &mut World, act: Act) {
     let start = world.log.len();
     world.run(3600);
     assert_eq!(world.log[start..], [], "what is settled costs nothing");
+}
+
+/// The event and the key of a message.
+fn named(body: &Value) -> (String, String) {
+    let text = |field: &str| body[field].as_str().unwrap().to_owned();
+    (text("event"), text("key"))
 }
 
 /// An abort means the version that the user sees on its way: before that there is nothing to abort.

@@ -10,6 +10,7 @@ mod faults;
 mod fence;
 mod house;
 mod made;
+mod notifications;
 mod pods;
 mod quiet;
 mod rules;

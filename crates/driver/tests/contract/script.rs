@@ -55,6 +55,7 @@ pub(crate) fn calls_since(world: &World, start: usize) -> Vec<String> {
             Call::Patch { target, .. } => format!("patch {}", target.name),
             Call::Delete { target, .. } => format!("delete {}", target.name),
             Call::Measure { .. } => "measure".to_owned(),
+            Call::Notify { .. } => "notify".to_owned(),
         })
         .collect()
 }

@@ -66,7 +66,9 @@ impl Server {
             Call::Create { target, body } => self.create(call, target, body, author, now),
             Call::Patch { target, status, patch } => self.patch(call, target, *status, patch, author),
             Call::Delete { target, uid } => self.delete(call, target, uid),
-            Call::Measure { .. } => Reply::Lost("the test answers measurements itself".to_owned()),
+            Call::Measure { .. } | Call::Notify { .. } => {
+                Reply::Lost("the world answers these itself".to_owned())
+            }
         }
     }
 

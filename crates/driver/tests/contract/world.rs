@@ -1,10 +1,11 @@
 //! A driver, a server, a clock, and everything that can go wrong between them.
 
 use crate::server::{Author, Event, Refusal, Server};
-use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, Resource};
+use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_driver::{Deciders, Driver, Options};
 use headgate_model::{Decision, HttpQuery, Query, Reply as Measured, Timestamp};
+use headgate_notify::{Post, Subscriptions};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,20 @@ pub(crate) enum Fault {
 
 type Provider = Box<dyn FnMut(&HttpQuery) -> Option<Measured>>;
 
+/// What a webhook does with a message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    Answers(u16),
+    /// No answer comes.
+    Silence,
+    /// It is taken, and the process dies before it knows.
+    Crash,
+    /// The request stays on its way for ever.
+    Hangs,
+}
+
+type Hook = Box<dyn FnMut(&str) -> Heard>;
+
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) driver: Driver,
@@ -49,6 +64,12 @@ pub(crate) struct World {
     pub(crate) fault: Box<dyn FnMut(u64) -> Fault>,
     /// What metric providers answer; `None`: nothing, for ever.
     pub(crate) provider: Provider,
+    /// Who wants to be told.
+    pub(crate) subscriptions: Option<Subscriptions>,
+    /// What the webhook of this name does.
+    pub(crate) hook: Hook,
+    /// What webhooks have heard, taken or not: when, who, and the body.
+    pub(crate) told: Vec<(Timestamp, String, Value)>,
     /// The Rollout's resourceVersion that the driver has last been answered.
     proven: BTreeMap<ObjectRef, String>,
 }
@@ -78,6 +99,9 @@ impl World {
             log: Vec::new(),
             fault: Box::new(|_| Fault::None),
             provider: Box::new(|_| None),
+            subscriptions: Some(Subscriptions::default()),
+            hook: Box::new(|_| Heard::Answers(200)),
+            told: Vec::new(),
             proven: BTreeMap::new(),
         };
         world.restart();
@@ -93,6 +117,7 @@ impl World {
     /// Another process that has listed everything and does not lead yet.
     pub(crate) fn standby(&mut self) -> Driver {
         let mut driver = Driver::with_deciders(Options::default(), (self.deciders)());
+        driver.notify(self.subscriptions.clone(), self.now);
         let (objects, since) = self.server.lagging(self.list_lag);
         self.watch.clear();
         self.server.events = since;
@@ -160,6 +185,9 @@ impl World {
             }
             return true;
         }
+        if let Call::Notify { service, post } = &request.call {
+            return self.hear(request.id, service, post);
+        }
         self.requests += 1;
         let fault = (self.fault)(self.requests);
         let arrives = matches!(fault, Fault::None | Fault::AnswerLost | Fault::CrashAfter);
@@ -177,6 +205,20 @@ impl World {
         if self.pods_start {
             self.server.kubelet(self.now);
         }
+        true
+    }
+
+    fn hear(&mut self, id: RequestId, service: &str, post: &Post) -> bool {
+        let body: Value = serde_json::from_str(&post.body).unwrap();
+        assert!(post.headers.contains(&("Idempotency-Key", body["key"].as_str().unwrap().to_owned())));
+        self.told.push((self.now, service.to_owned(), body));
+        let reply = match (self.hook)(service) {
+            Heard::Answers(status) => Reply::Notified(status),
+            Heard::Silence => Reply::Lost("no answer within 10 s".to_owned()),
+            Heard::Crash => return false,
+            Heard::Hangs => return true,
+        };
+        self.driver.reply(id, reply, self.now);
         true
     }
 
@@ -198,7 +240,7 @@ impl World {
             Call::Create { target, .. } => target.resource != EVENTS,
             Call::Patch { target, .. } => target.resource != ROLLOUTS && target.resource != ANALYSIS_RUNS,
             Call::Delete { target, .. } => target.resource == REPLICA_SETS,
-            Call::Get(_) | Call::List { .. } | Call::Measure { .. } => false,
+            Call::Get(_) | Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => false,
         };
         if !is_effect {
             return;
@@ -281,7 +323,9 @@ impl World {
             Call::Patch { target, status: true, .. } => format!("record {}", target.name),
             Call::Patch { target, .. } => format!("patch {} {}", target.resource.kind, target.name),
             Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
-            Call::Get(_) | Call::List { .. } | Call::Measure { .. } => "read".to_owned(),
+            Call::Get(_) | Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => {
+                "read".to_owned()
+            }
         };
         let written = self.server.writes.iter().map(name);
         written.filter(|name| name != "create Event").collect()

@@ -22,7 +22,8 @@ pub(super) fn sent(call: &Call) -> Result<(), String> {
         | Call::Get(_)
         | Call::List { .. }
         | Call::Create { .. }
-        | Call::Measure { .. } => None,
+        | Call::Measure { .. }
+        | Call::Notify { .. } => None,
     };
     match missing {
         Some((target, guard)) => {
@@ -59,7 +60,11 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
             tests(operations).all(|(path, value)| before.pointer(path) == Some(value))
         }
         Call::Delete { uid, .. } => uid == text(before, "/metadata/uid"),
-        Call::Get(_) | Call::List { .. } | Call::Create { .. } | Call::Measure { .. } => true,
+        Call::Get(_)
+        | Call::List { .. }
+        | Call::Create { .. }
+        | Call::Measure { .. }
+        | Call::Notify { .. } => true,
     };
     if held {
         return Ok(());

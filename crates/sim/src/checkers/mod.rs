@@ -25,7 +25,7 @@
 //! | R8 marks | needs Services that lose their Rollout for good: tests of `driver` and of e2e |
 //! | R9 one writer | `writers`; other kinds than ours: `foreign` |
 //! | R10 quiet on the way | `quiet` |
-//! | R11 events | `events` |
+//! | R11 events, notifications | `events`, `news` |
 //! | R12 the stock plugin | `intents`: a resumed pause does not come back |
 //! | unhealthy pods | `pod_health`: an abort by them has a true cause, and a cause leads to an abort in time |
 //! | every wait is named | `waits` |
@@ -43,6 +43,7 @@ mod intents;
 mod losses;
 mod names;
 mod naming;
+mod news;
 mod overlay;
 mod pod_health;
 mod quiet;
@@ -123,6 +124,7 @@ pub struct Checkers {
     said: said::Said,
     told: overlay::Told,
     events: events::Events,
+    news: news::News,
     records: quiet::Records,
     answers: verdicts::Answers,
     shares: drain::Shares,
@@ -196,6 +198,8 @@ impl Checkers {
         let refused = self.record_refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_LATELY);
         let named = if refused { Ok(()) } else { naming::check(write, &self.said, now) };
         self.events.written(write);
+        let kept = self.news.written(write, now);
+        self.judge("R11 news", kept, now);
         for (rule, broken) in [
             ("R1 fence", fence::check(write, proven_at)),
             ("R2 guards", guards::check(write)),
@@ -259,6 +263,17 @@ impl Checkers {
     pub fn told(&mut self, process: u32, event: &Value, server: &Server, now: Timestamp) {
         let fits = self.events.arrived(process, event, &self.said, server, now);
         self.judge("R11 events", fits, now);
+    }
+
+    /// These webhooks want to be told.
+    pub fn wanted_by(&mut self, webhooks: impl Iterator<Item = &'static str>) {
+        self.news.wanted_by(webhooks);
+    }
+
+    /// A message reaches a webhook, which takes it or not.
+    pub fn heard(&mut self, webhook: &str, body: &str, is_taken: bool, now: Timestamp) {
+        let fits = self.news.heard(webhook, body, is_taken);
+        self.judge("R11 news", fits, now);
     }
 
     /// A metric provider answers.
@@ -351,6 +366,11 @@ impl Checkers {
     pub fn end(&mut self, server: &Server, ready: i64, now: Timestamp) {
         self.judge("9 settled", settled::check(server, ready, self.waits, now), now);
         self.judge("10 verdicts", verdicts::end(server), now);
+        // Where the server drops the outbox only the process knows it, and forgets it when it dies.
+        if self.waits == Waits::Stored {
+            let rollout = view::rollout(server).map(|(_, rollout)| rollout);
+            self.judge("R11 news", self.news.end(rollout), now);
+        }
     }
 
     /// A write after the world was to have settled.

@@ -19,12 +19,12 @@ impl Told {
         let objects = match reply {
             Reply::Object(object) => std::slice::from_ref(object),
             Reply::Objects(objects) => objects,
-            Reply::Refused { .. } | Reply::Lost(_) | Reply::Measured(_) => return,
+            Reply::Refused { .. } | Reply::Lost(_) | Reply::Measured(_) | Reply::Notified(_) => return,
         };
         let resource = match call {
             Call::Get(target) | Call::Patch { target, .. } | Call::Create { target, .. } => target.resource,
             Call::List { resource, .. } => *resource,
-            Call::Delete { .. } | Call::Measure { .. } => return,
+            Call::Delete { .. } | Call::Measure { .. } | Call::Notify { .. } => return,
         };
         for object in objects {
             let key = (process, reference(resource, object));

@@ -124,7 +124,7 @@ impl Case {
             Call::Delete { target, uid } => {
                 Call::Delete { target: place(target), uid: text_filled_in(uid, answers).to_owned() }
             }
-            Call::Measure { .. } => call.clone(),
+            Call::Measure { .. } | Call::Notify { .. } => call.clone(),
         }
     }
 }
@@ -154,7 +154,7 @@ pub fn answer(reply: &Reply) -> Value {
         Reply::Objects(objects) => json!({ "objects": objects }),
         Reply::Refused { code, reason, .. } => json!({ "refused": code, "reason": reason }),
         Reply::Lost(why) => json!({ "lost": why }),
-        Reply::Measured(_) => json!({ "lost": "a measurement is no call to the API server" }),
+        Reply::Measured(_) | Reply::Notified(_) => json!({ "lost": "this is no call to the API server" }),
     }
 }
 

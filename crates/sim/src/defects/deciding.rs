@@ -2,7 +2,7 @@
 
 use super::Defect;
 use super::wire::Extra;
-use headgate_api::{AnalysisPhase, PauseCondition, RolloutStatus, labels};
+use headgate_api::{AnalysisPhase, OutboxEntry, PauseCondition, RolloutStatus, labels};
 use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
@@ -10,6 +10,7 @@ use headgate_model::{
     Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, Snapshot, Timestamp,
     Unready,
 };
+use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -20,7 +21,8 @@ pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
         return real;
     }
     let (decide, tell, run) = (real.rollout, real.notices, real.run);
-    let (beside, early) = (extra.clone(), extra.clone());
+    let (beside, early, at_once) = (extra.clone(), extra.clone(), extra.clone());
+    let find_news = real.news;
     let rollout = move |snapshot: &Snapshot, now: Timestamp| {
         let mut decision = decide(&seen(defect, snapshot), now);
         if matches!(defect, Defect::ShiftAndShrink | Defect::ShiftAndShrinkDecided)
@@ -49,9 +51,21 @@ pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
         }
         notices
     };
+    let news = move |snapshot: &Snapshot, record: &RolloutStatus, wanted: &Subscriptions, now: Timestamp| {
+        let mut news = find_news(snapshot, record, wanted, now);
+        match defect {
+            Defect::NotifiedFromDecision => {
+                at_once.add(news.entries.drain(..).map(|entry| message(&entry, snapshot)));
+            }
+            Defect::OutboxDropped => news.entries.clear(),
+            _ => {}
+        }
+        news
+    };
     Deciders {
         rollout: Box::new(rollout),
         notices: Box::new(notices),
+        news: Box::new(news),
         run: Box::new(move |snapshot, now| {
             let mut snapshot = snapshot.clone();
             for outcome in snapshot.outcomes.values_mut() {
@@ -185,6 +199,14 @@ fn event(notice: &Notice, snapshot: &Snapshot) -> Call {
         "type": kind, "reason": notice.reason, "message": notice.message,
     });
     Call::Create { target: ObjectRef { resource: EVENTS, namespace: rollout.namespace.clone(), name }, body }
+}
+
+/// A message to the webhook that every seed with webhooks has.
+fn message(entry: &OutboxEntry, snapshot: &Snapshot) -> Call {
+    let rollout = &snapshot.rollout;
+    let about =
+        About { namespace: rollout.namespace.clone(), name: rollout.name.clone(), uid: rollout.uid.clone() };
+    Call::Notify { service: "hook".to_owned(), post: post(entry, &about, None) }
 }
 
 /// What becomes of a decision.

@@ -65,6 +65,14 @@ pub enum Defect {
     EventBeforeRecord,
     /// A wish that is dropped is dropped without a word. R11.
     DroppedSilently,
+    /// Webhooks are told by the decision, before its record is stored. R11.
+    NotifiedFromDecision,
+    /// What webhooks are to be told is not stored. R11.
+    OutboxDropped,
+    /// A webhook that refuses a message counts as one that has taken it. R11.
+    RefusalTakenForDelivery,
+    /// Each attempt to tell a webhook has a key of its own. R11.
+    KeyOfEachAttempt,
     // ---- what users ask for ----
     /// The user's abort is not seen. Rule 5.
     AbortForgotten,
@@ -113,7 +121,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 47] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -137,6 +145,10 @@ impl Defect {
         Self::NeverQuiet,
         Self::EventBeforeRecord,
         Self::DroppedSilently,
+        Self::NotifiedFromDecision,
+        Self::OutboxDropped,
+        Self::RefusalTakenForDelivery,
+        Self::KeyOfEachAttempt,
         Self::AbortForgotten,
         Self::RouteTakenForGranted,
         Self::AbortForgetsWeights,
@@ -182,13 +194,17 @@ impl Defect {
             Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
             Self::NoFence => &["R2 guards"],
             Self::FenceFromCache => &["R1 fence", "R3 overlay"],
-            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events"],
+            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events", "R11 news"],
             Self::RetryOnStaleCache => &["R3 overlay", "R1 fence"],
             Self::NameAfterCreate => &["R5 names"],
             Self::TwoWriters => &["R2 guards", "R9 writers"],
             Self::NeverStill => &["R10 quiet"],
             Self::NeverQuiet => &["6 quiet"],
             Self::EventBeforeRecord | Self::DroppedSilently => &["R11 events"],
+            Self::NotifiedFromDecision
+            | Self::OutboxDropped
+            | Self::RefusalTakenForDelivery
+            | Self::KeyOfEachAttempt => &["R11 news"],
             Self::AbortForgotten
             | Self::AbortOfAnotherRevision
             | Self::PromoteOfAnotherRevision

@@ -83,6 +83,10 @@ impl Wire {
                 answers.push((request.id, answer));
                 continue;
             }
+            if let (Defect::KeyOfEachAttempt, Call::Notify { post, .. }) = (self.defect, &mut request.call) {
+                let RequestId(number) = request.id;
+                post.body = post.body.replacen("\"key\":\"", &format!("\"key\":\"{number}/"), 1);
+            }
             self.spoil(&mut request.call);
             self.remember(&request);
             out.push(request);
@@ -111,6 +115,7 @@ impl Wire {
     pub fn answered(&mut self, id: RequestId, reply: Reply) -> Reply {
         let cached = self.asked.remove(&id).and_then(|target| self.cache.get(&target));
         match (reply, cached) {
+            (Reply::Notified(_), _) if self.defect == Defect::RefusalTakenForDelivery => Reply::Notified(200),
             (Reply::Object(_), Some(cached)) => Reply::Object(cached.clone()),
             (reply, _) => reply,
         }

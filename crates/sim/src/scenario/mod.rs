@@ -13,6 +13,7 @@ use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::world::metrics::Source;
 use crate::world::pods::Health;
 use crate::world::server::reference;
+use crate::world::webhooks::Webhook;
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::ROLLOUTS;
 use serde_json::{Value, json};
@@ -72,6 +73,8 @@ pub struct Scenario {
     pub drain: i64,
     /// Where answers to measurements come from.
     pub metrics: Source,
+    /// Webhooks that are told of the Rollout.
+    pub webhooks: Vec<Webhook>,
     /// What happens at a step, the first in one release, the next in a later one.
     pub focuses: Vec<Focus>,
     /// What happens in the world, at this many milliseconds after the first version is out.

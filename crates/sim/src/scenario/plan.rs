@@ -8,6 +8,7 @@ use crate::random::Random;
 use crate::user::Act;
 use crate::world::metrics::Source;
 use crate::world::pods::Health;
+use crate::world::webhooks;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         watch_delay: luck.pick(50, &[300, 2_000]),
         drain: luck.pick(5_000, &[15_000, 30_000]),
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
+        webhooks: webhooks::of(seed),
         focuses: coverage::rows(seed).iter().map(|other| focus(other, row.router, &mut luck)).collect(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),

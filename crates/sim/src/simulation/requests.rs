@@ -9,6 +9,7 @@ use crate::trace::{Who, short};
 use crate::user::Act;
 use crate::world::routes;
 use crate::world::server::{refused, text};
+use crate::world::webhooks::{self, Trouble};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
@@ -16,8 +17,9 @@ use serde_json::Value;
 
 impl Simulation {
     pub(super) fn send(&mut self, index: usize, request: Request) {
-        let is_counted =
-            self.epoch.is_some() && !is_about(&request.call, EVENTS) && !is_measurement(&request.call);
+        let is_counted = self.epoch.is_some()
+            && !is_about(&request.call, EVENTS)
+            && !matches!(request.call, Call::Measure { .. } | Call::Notify { .. });
         let mut fate = None;
         if is_counted {
             self.requests += 1;
@@ -84,6 +86,9 @@ impl Simulation {
                 (self.carry_out(flight, Some(index)), 0)
             }
         };
+        let is_slow = matches!(&flight.request.call, Call::Notify { service, .. }
+            if self.webhook_trouble(service) == Some(Trouble::Slow));
+        let takes = if is_slow { webhooks::SLOW } else { takes };
         let Some(process) = self.processes.get_mut(index) else { return };
         let who = Who(process.number);
         self.trace.say(who, || format!("gets {}", describe_reply(&flight.request.call, &reply)), self.now);
@@ -94,6 +99,13 @@ impl Simulation {
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
             _ => {}
         }
+    }
+
+    /// What is wrong with a webhook now.
+    fn webhook_trouble(&self, service: &str) -> Option<Trouble> {
+        let since = self.now.duration_since(self.epoch?).as_millis();
+        let webhook = self.scenario.webhooks.iter().find(|webhook| webhook.name == service)?;
+        webhook.trouble(i64::try_from(since).ok()?)
     }
 
     /// Somebody changes the object that a request is about to change.
@@ -132,6 +144,11 @@ impl Simulation {
             let Query::Http(query) = query;
             let reply = Reply::Measured(self.measured(&flight.request.owner, query, flight.sent_at));
             self.checkers.measured(&reply, self.now);
+            return reply;
+        }
+        if let Call::Notify { service, post } = call {
+            let (is_taken, reply) = webhooks::answer(self.webhook_trouble(service));
+            self.checkers.heard(service, &post.body, is_taken, self.now);
             return reply;
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
@@ -201,7 +218,7 @@ fn target(call: &Call) -> Option<&ObjectRef> {
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
         | Call::Delete { target, .. } => Some(target),
-        Call::List { .. } | Call::Measure { .. } => None,
+        Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => None,
     }
 }
 
@@ -228,6 +245,7 @@ fn describe(call: &Call) -> String {
         }
         Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
         Call::Measure { .. } => "measure".to_owned(),
+        Call::Notify { service, post } => format!("notify {service} {}", post.body),
     }
 }
 
@@ -240,5 +258,6 @@ fn describe_reply(call: &Call, reply: &Reply) -> String {
         Reply::Refused { code, reason, .. } => format!("{code} {reason}{subject}"),
         Reply::Lost(why) => format!("{why}{subject}"),
         Reply::Measured(reply) => format!("{reply:?}"),
+        Reply::Notified(status) => format!("{status} from a webhook"),
     }
 }

@@ -13,6 +13,7 @@ pub mod proxies;
 pub mod routes;
 pub mod server;
 pub mod watch;
+pub mod webhooks;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -89,7 +89,9 @@ impl Server {
                 self.patch(target, part, patch, now)
             }
             Call::Delete { target, uid } => self.delete(target, uid, now),
-            Call::Measure { .. } => refused(400, "BadRequest", "a measurement is no call to the API server"),
+            Call::Measure { .. } | Call::Notify { .. } => {
+                refused(400, "BadRequest", "this is no call to the API server")
+            }
         }
     }
 
@@ -352,7 +354,7 @@ fn kind(call: &Call) -> Option<Resource> {
         | Call::Patch { target, .. }
         | Call::Delete { target, .. } => Some(target.resource),
         Call::List { resource, .. } => Some(*resource),
-        Call::Measure { .. } => None,
+        Call::Measure { .. } | Call::Notify { .. } => None,
     }
 }
 

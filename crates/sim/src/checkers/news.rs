@@ -1,0 +1,181 @@
+//! R11: what happens to a Rollout is told each webhook at least once, with one key each; nothing is told that did not
+//! happen, or before it is stored.
+//!
+//! What happened is read from the stored records alone.
+
+use super::Write;
+use crate::world::server::text;
+use headgate_api::conditions::reasons;
+use headgate_driver::resources::ROLLOUTS;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The outbox holds no more.
+const OUTBOX_MAX: usize = 8;
+
+/// What happened, and who knows.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Names of the webhooks.
+    webhooks: BTreeSet<&'static str>,
+    happened: Vec<Happened>,
+    /// By key: the place in `happened`.
+    keys: BTreeMap<String, usize>,
+    /// The version that was released in full and has not been Healthy since, by uid.
+    completing: BTreeMap<String, String>,
+    /// The outbox was full: then the oldest go untold.
+    was_full: bool,
+}
+
+#[derive(Debug)]
+struct Happened {
+    at: Timestamp,
+    uid: String,
+    event: &'static str,
+    version: String,
+    told: BTreeSet<String>,
+    key: Option<String>,
+}
+
+impl News {
+    /// Knows who wants to be told.
+    pub(super) fn wanted_by(&mut self, webhooks: impl Iterator<Item = &'static str>) {
+        self.webhooks = webhooks.collect();
+    }
+
+    /// A record was written: what happened with it.
+    pub(super) fn written(&mut self, write: &Write<'_>, now: Timestamp) -> Result<(), String> {
+        let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+            return Ok(());
+        };
+        let waiting = after.pointer("/status/headgate/outbox").and_then(Value::as_array).map_or(0, Vec::len);
+        if self.webhooks.is_empty() {
+            let kept = waiting > 0 || after.pointer("/status/headgate/completing").is_some();
+            return if kept { Err("news are kept, and nobody wants to know".to_owned()) } else { Ok(()) };
+        }
+        if waiting > OUTBOX_MAX {
+            return Err(format!("{waiting} entries wait in the outbox"));
+        }
+        self.was_full |= waiting == OUTBOX_MAX;
+        for event in self.events(before, after) {
+            self.happened.push(Happened {
+                at: now,
+                uid: text(after, "/metadata/uid").to_owned(),
+                event,
+                version: text(after, "/status/currentPodHash").to_owned(),
+                told: BTreeSet::new(),
+                key: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, before: &Value, after: &Value) -> Vec<&'static str> {
+        let uid = text(after, "/metadata/uid").to_owned();
+        if is_promoted(after) && !is_promoted(before) {
+            self.completing.insert(uid.clone(), text(after, "/status/currentPodHash").to_owned());
+        }
+        let owed = self.completing.get(&uid).cloned();
+        let is_owed = is_promoted(after) && owed.as_deref() == Some(text(after, "/status/currentPodHash"));
+        let is_completed = is_owed && text(after, "/status/phase") == "Healthy";
+        if is_completed || !is_owed {
+            self.completing.remove(&uid);
+        }
+        let is_degraded = |rollout| text(rollout, "/status/phase") == "Degraded" && !is_aborted(rollout);
+        let all = [
+            ("aborted", is_aborted(after) && !is_aborted(before)),
+            ("degraded", is_degraded(after) && !is_degraded(before)),
+            ("paused", begins_to_wait_for_a_person(before, after)),
+            ("completed", is_completed),
+        ];
+        all.into_iter().filter(|(_, happens)| *happens).map(|(event, _)| event).collect()
+    }
+
+    /// A message reaches a webhook.
+    pub(super) fn heard(&mut self, webhook: &str, body: &str, is_taken: bool) -> Result<(), String> {
+        let Ok(message) = serde_json::from_str::<Value>(body) else {
+            return Err(format!("{webhook} is told what is no JSON: {body}"));
+        };
+        let (key, event) = (text(&message, "/key"), text(&message, "/event"));
+        let fits = |one: &Happened| {
+            one.uid == text(&message, "/uid")
+                && one.event == event
+                && one.version == text(&message, "/podTemplateHash")
+        };
+        let known = self.keys.get(key).copied();
+        let place = known.or_else(|| self.happened.iter().position(|one| one.key.is_none() && fits(one)));
+        let Some((place, happened)) = place.and_then(|place| Some((place, self.happened.get_mut(place)?)))
+        else {
+            return Err(format!(
+                "{webhook} is told {event} with key {key}, which did not happen, or not once more"
+            ));
+        };
+        if !fits(happened) {
+            return Err(format!("{webhook} is told {event} with key {key}, which is of something else"));
+        }
+        happened.key = Some(key.to_owned());
+        self.keys.insert(key.to_owned(), place);
+        if is_taken {
+            happened.told.insert(webhook.to_owned());
+        }
+        Ok(())
+    }
+
+    /// At the end everybody knows everything of the Rollout that is there.
+    pub(super) fn end(&self, rollout: Option<&Value>) -> Result<(), String> {
+        let uid = rollout.map_or("", |rollout| text(rollout, "/metadata/uid"));
+        for one in self.happened.iter().filter(|one| one.uid == uid && !self.was_full) {
+            if let Some(webhook) = self.webhooks.iter().find(|webhook| !self.is_told(one, webhook)) {
+                return Err(format!(
+                    "{webhook} was never told that {} was {} at {}",
+                    one.version, one.event, one.at
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What two leaders make true, false and true again within a second is one event with one key.
+    fn is_told(&self, one: &Happened, webhook: &str) -> bool {
+        let is_same = |other: &&Happened| {
+            other.uid == one.uid
+                && other.event == one.event
+                && other.version == one.version
+                && other.at.duration_since(one.at).abs() <= SignedDuration::from_secs(1)
+        };
+        self.happened.iter().filter(is_same).any(|other| other.told.contains(webhook))
+    }
+}
+
+fn is_aborted(rollout: &Value) -> bool {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let mut reasons_given = conditions.map(|condition| text(condition, "/reason"));
+    reasons_given.any(|reason| reason == reasons::ROLLOUT_ABORTED)
+}
+
+fn is_promoted(rollout: &Value) -> bool {
+    let stable = text(rollout, "/status/stableRS");
+    !stable.is_empty() && stable == text(rollout, "/status/currentPodHash")
+}
+
+fn begins_to_wait_for_a_person(before: &Value, after: &Value) -> bool {
+    let pauses = |rollout: &Value| rollout.pointer("/status/pauseConditions").cloned().unwrap_or_default();
+    let place = |rollout: &Value| {
+        (
+            rollout.pointer("/status/currentStepIndex").cloned(),
+            text(rollout, "/status/currentPodHash").to_owned(),
+        )
+    };
+    let is_new = pauses(before) != pauses(after) || place(before) != place(after);
+    let step = after.pointer("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
+    let step = after.pointer(&format!("/spec/strategy/canary/steps/{step}"));
+    let is_endless = step.is_some_and(|step| {
+        step.get("pause").is_some() && step.pointer("/pause/duration").is_none_or(Value::is_null)
+    });
+    let is_for_a_person = match text(after, "/status/pauseConditions/0/reason") {
+        "CanaryPauseStep" => is_endless,
+        reason => reason.starts_with("Inconclusive"),
+    };
+    text(after, "/status/phase") == "Paused" && is_new && is_for_a_person
+}
