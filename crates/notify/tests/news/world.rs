@@ -1,6 +1,7 @@
 //! A Rollout whose status is written by hand, and a webhook that wants to know everything.
 
 use headgate_api::{OutboxEntry, RolloutStatus};
+use headgate_model::spec::PodHealthAction;
 use headgate_model::{Observed, ReplicaSetView, RolloutView, Snapshot, Timestamp, validate};
 use headgate_notify::{News, Subscription, Subscriptions, Trigger, file, news};
 use serde_json::{Value, json};
@@ -77,6 +78,8 @@ pub(crate) fn snapshot(old: RolloutStatus) -> Snapshot {
         routers: Vec::new(),
         analysis_runs: Observed::Present(Vec::new()),
         templates: BTreeMap::new(),
+        pods: Observed::Unknown,
+        pod_health: PodHealthAction::Off,
         failures: BTreeMap::new(),
     }
 }
