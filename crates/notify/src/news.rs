@@ -97,8 +97,12 @@ impl Change<'_> {
                 let step = index.and_then(|index| spec.canary.steps.get(index));
                 matches!(step, Some(Step::Pause(PauseEnd::Promotion)))
             }
-            reason => [PauseCondition::INCONCLUSIVE_ANALYSIS_RUN, PauseCondition::INCONCLUSIVE_EXPERIMENT]
-                .contains(&reason),
+            reason => [
+                PauseCondition::INCONCLUSIVE_ANALYSIS_RUN,
+                PauseCondition::INCONCLUSIVE_EXPERIMENT,
+                PauseCondition::POD_HEALTH,
+            ]
+            .contains(&reason),
         }
     }
 

@@ -60,6 +60,7 @@ fn a_pause_for_a_person_is_told_and_a_timed_one_is_not() {
     assert_eq!(triggers(&releasing(), &paused("CanaryPauseStep", 1)), ["paused"]);
     assert_eq!(triggers(&releasing(), &paused("CanaryPauseStep", 3)), Vec::<String>::new());
     assert_eq!(triggers(&releasing(), &paused("InconclusiveAnalysisRun", 3)), ["paused"]);
+    assert_eq!(triggers(&releasing(), &paused("PodHealth", 3)), ["paused"]);
     let by_hand = with(&releasing(), &json!({ "phase": "Paused", "message": "manually paused" }));
     assert_eq!(triggers(&releasing(), &by_hand), Vec::<String>::new());
 }
@@ -72,6 +73,15 @@ fn a_pause_that_goes_on_is_not_told_again_and_the_next_one_is() {
     assert_eq!(triggers(&first, &next), ["paused"]);
     let key = |before: &Value, after: &Value| told(before, after).entries[0].key.clone();
     assert_ne!(key(&releasing(), &first), key(&first, &next), "in the same second, too");
+}
+
+#[test]
+fn a_second_reason_to_wait_for_a_person_is_told_too() {
+    let first = paused("CanaryPauseStep", 1);
+    let mut second = first.clone();
+    let reasons = second["pauseConditions"].as_array_mut().unwrap();
+    reasons.push(json!({ "reason": "PodHealth", "startTime": "2026-11-21T09:02:00Z" }));
+    assert_eq!(triggers(&first, &second), ["paused"]);
 }
 
 #[test]

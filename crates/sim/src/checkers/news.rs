@@ -167,15 +167,21 @@ fn begins_to_wait_for_a_person(before: &Value, after: &Value) -> bool {
             text(rollout, "/status/currentPodHash").to_owned(),
         )
     };
-    let is_new = pauses(before) != pauses(after) || place(before) != place(after);
+    let stood = |pause: &Value| {
+        let pauses = pauses(before);
+        place(before) == place(after) && pauses.as_array().is_some_and(|pauses| pauses.contains(pause))
+    };
     let step = after.pointer("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
     let step = after.pointer(&format!("/spec/strategy/canary/steps/{step}"));
     let is_endless = step.is_some_and(|step| {
         step.get("pause").is_some() && step.pointer("/pause/duration").is_none_or(Value::is_null)
     });
-    let is_for_a_person = match text(after, "/status/pauseConditions/0/reason") {
+    let is_for_a_person = |pause: &Value| match text(pause, "/reason") {
         "CanaryPauseStep" => is_endless,
+        "PodHealth" => true,
         reason => reason.starts_with("Inconclusive"),
     };
-    text(after, "/status/phase") == "Paused" && is_new && is_for_a_person
+    let pauses = pauses(after);
+    let begun = pauses.as_array().into_iter().flatten().filter(|pause| !stood(pause));
+    text(after, "/status/phase") == "Paused" && begun.into_iter().any(is_for_a_person)
 }
