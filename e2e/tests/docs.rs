@@ -2,6 +2,7 @@
 
 use crate::shared;
 use anyhow::Context;
+use headgate_e2e::door::Door;
 use headgate_e2e::install::root;
 use headgate_e2e::shop::Manifests;
 use serde_json::Value;
@@ -20,17 +21,25 @@ fn below(directory: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A part of a spec becomes that part of the example's object.
-fn whole(part: Value, example: &Manifests) -> anyhow::Result<Value> {
+/// A part of a spec becomes that part of an example's object.
+fn whole(part: Value) -> anyhow::Result<Value> {
     if part["kind"].is_string() {
         return Ok(part);
     }
-    let (kind, key) = match (&part["strategy"], &part["http"]) {
-        (Value::Object(_), _) => ("Rollout", "strategy"),
-        (_, Value::Array(_)) => ("VirtualService", "http"),
-        _ => anyhow::bail!("say in docs.rs what this is a part of: {part:#}"),
+    let rule = &part["rules"][0];
+    let (door, kind, key) = if part["strategy"].is_object() {
+        (Door::Istio, "Rollout", "strategy")
+    } else if part["http"].is_array() {
+        (Door::Istio, "VirtualService", "http")
+    } else if rule["backendRefs"].is_array() {
+        (Door::Gateway, "HTTPRoute", "rules")
+    } else if rule["http"].is_object() {
+        (Door::Nginx, "Ingress", "rules")
+    } else {
+        anyhow::bail!("say in docs.rs what this is a part of: {part:#}");
     };
-    let mut object = example.0.iter().find(|object| object["kind"] == kind).context("no example")?.clone();
+    let example = Manifests::through(door, "e2e-docs")?;
+    let mut object = example.0.into_iter().find(|object| object["kind"] == kind).context("no example")?;
     object["spec"][key] = part[key].clone();
     Ok(object)
 }
@@ -38,7 +47,6 @@ fn whole(part: Value, example: &Manifests) -> anyhow::Result<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_manifest_in_the_docs_is_taken_by_the_api_server() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
-    let example = Manifests::example("e2e-docs")?;
     let mut texts = Vec::new();
     for page in below(&root().join("docs"), "md")?.into_iter().chain([root().join("README.md")]) {
         let text = std::fs::read_to_string(&page)?;
@@ -52,8 +60,7 @@ async fn every_manifest_in_the_docs_is_taken_by_the_api_server() -> anyhow::Resu
     for (place, text) in texts {
         let place = place.display().to_string();
         let objects: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| place.clone())?;
-        let objects: Vec<Value> =
-            objects.into_iter().map(|object| whole(object, &example)).collect::<anyhow::Result<_>>()?;
+        let objects: Vec<Value> = objects.into_iter().map(whole).collect::<anyhow::Result<_>>()?;
         cluster.would_take(&objects).await.with_context(|| format!("{place}:\n{text}"))?;
     }
     let unknown = serde_json::json!({

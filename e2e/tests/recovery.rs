@@ -151,7 +151,16 @@ async fn agrees(shop: &Shop, state: State) -> anyhow::Result<()> {
     if state != State::Promoted {
         shop.await_phase("Degraded").await?;
         shop.await_weight(0).await?;
-        shop.plugin(&["undo", "shop"]).await?;
+        let revision = stable_revision(shop).await?;
+        shop.plugin(&["undo", "shop", "--to-revision", &revision]).await?;
     }
     shop.await_phase("Healthy").await.map(|_| ())
+}
+
+async fn stable_revision(shop: &Shop) -> anyhow::Result<String> {
+    let status = shop.status().await?;
+    let name = format!("shop-{}", status["stableRS"].as_str().unwrap_or_default());
+    let set = shop.cluster.get("ReplicaSet", &shop.namespace, &name).await?;
+    let revision = set["metadata"]["annotations"]["rollout.argoproj.io/revision"].as_str();
+    Ok(revision.context("the stable ReplicaSet has no revision")?.to_owned())
 }
