@@ -95,12 +95,12 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Requests lost until now.
-    pub fn lost(&self) -> u64 {
-        self.load.snapshot().total.lost
+    /// Requests until now that no version answered: lost, or refused by a router without a route.
+    pub fn unanswered(&self) -> u64 {
+        unanswered(&self.load.snapshot())
     }
 
-    /// Ends the traffic. `forgiven`: requests that the fault itself forces to be lost.
+    /// Ends the traffic. `forgiven`: requests that the fault itself keeps every version from answering.
     ///
     /// # Errors
     /// When something was not as it should be, and the machine was not starved.
@@ -108,14 +108,15 @@ impl<'a> Course<'a> {
         let Self { load, pressure, mut findings, .. } = self;
         let report = load.stop().await;
         let strain = pressure.strain(report.total.max_lateness);
-        if report.total.lost > forgiven {
-            findings.push(format!("{} of {} requests were lost", report.total.lost, report.total.sent));
-            findings
-                .extend(report.first_lost.iter().map(|lost| format!("lost at {}: {}", lost.at, lost.cause)));
-        }
-        let unversioned = report.total.answered_by(UNVERSIONED);
-        if unversioned > forgiven {
-            findings.push(format!("{unversioned} answers came from no version"));
+        if unanswered(&report) > forgiven {
+            findings.push(format!(
+                "{} of {} requests were lost, {} answers came from no version; {forgiven} are forgiven",
+                report.total.lost,
+                report.total.sent,
+                report.total.answered_by(UNVERSIONED)
+            ));
+            let first = report.first_lost.iter();
+            findings.extend(first.map(|lost| format!("lost at {}: {}", lost.at, lost.cause)));
         }
         if strain.is_starved() {
             return Ok(Outcome::Inconclusive(strain));
@@ -123,4 +124,8 @@ impl<'a> Course<'a> {
         ensure!(findings.is_empty(), "{}\n{strain}", findings.join("\n"));
         Ok(Outcome::Held(report, strain))
     }
+}
+
+fn unanswered(report: &Report) -> u64 {
+    report.total.lost + report.total.answered_by(UNVERSIONED)
 }

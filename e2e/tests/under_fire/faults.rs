@@ -64,7 +64,7 @@ impl Fault {
         true
     }
 
-    /// Lets it happen in the middle of a release, to its end. Gives back how many requests it forces to be lost.
+    /// Lets it happen in the middle of a release, to its end. Gives back how many requests it keeps from being answered.
     pub(super) async fn strike(self, shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<u64> {
         let cluster = &shop.cluster;
         match self {
@@ -198,5 +198,5 @@ async fn route_recreated(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result
     cluster.await_object("Rollout", &shop.namespace, "shop", limit, "the missing route named", told).await?;
     cluster.apply(&shop.namespace, &[route]).await?;
     tokio::time::sleep(FOLLOWS_WITHIN).await;
-    Ok(course.lost())
+    Ok(course.unanswered())
 }
