@@ -82,6 +82,7 @@ pub(crate) fn calls(
         }
         Effect::PatchReplicaSet { uid, resource_version, annotations, min_ready_seconds, .. } => {
             is_ours(&target, uid, rollout, store)?;
+            is_as_decided_on(&target, resource_version, store)?;
             let mut body = Map::new();
             let metadata =
                 json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
@@ -124,6 +125,15 @@ fn is_ours(target: &ObjectRef, uid: &str, rollout: &Value, store: &Store) -> Res
         FailureClass::Bug,
         &format!("{kind} {name:?} is not owned by this Rollout and must not be touched: please report this"),
     ))
+}
+
+/// What is known to have changed since the decision would be refused anyway: no call is needed to learn that.
+fn is_as_decided_on(target: &ObjectRef, resource_version: &str, store: &Store) -> Result<(), Refusal> {
+    if store.get(target).is_some_and(|stored| object::resource_version(stored) == resource_version) {
+        return Ok(());
+    }
+    let message = format!("{} {:?} has changed since it was decided on", target.resource.kind, target.name);
+    Err(Refusal::new(FailureClass::Conflict, &message))
 }
 
 fn route(effect: &Effect, store: &Store) -> Result<Vec<Call>, Refusal> {
