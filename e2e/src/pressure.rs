@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// A request that was due this long before it was sent says that the machine was starved: what clients saw then tells
 /// nothing about the software.
-const LATENESS_MAX: Duration = Duration::from_secs(1);
+const LATENESS_MAX: Duration = Duration::from_secs(2);
 
 /// CPU pressure since a moment, from the kernel's pressure stall information.
 #[derive(Debug)]
@@ -80,6 +80,6 @@ mod tests {
         assert!(!pressure.strain(LATENESS_MAX).is_starved());
         let strain = pressure.strain(LATENESS_MAX + Duration::from_millis(1));
         assert!(strain.is_starved());
-        assert!(strain.to_string().ends_with("a request was sent up to 1001 ms late"), "{strain}");
+        assert!(strain.to_string().ends_with("a request was sent up to 2001 ms late"), "{strain}");
     }
 }
