@@ -94,11 +94,15 @@ fn delay(failure: &Failure, seed: &str) -> SignedDuration {
         (FailureClass::Conflict, attempts) => attempts.saturating_sub(2),
         (_, attempts) => attempts.saturating_sub(1),
     };
-    let seconds = 1_u32.checked_shl(doublings.min(6)).unwrap_or(BACKOFF_SECONDS_MAX).min(BACKOFF_SECONDS_MAX);
-    let share = fingerprint(&format!("{seed}#{}", failure.attempts)) % 500;
-    let milliseconds = u64::from(seconds) * (750 + share);
-    let capped = milliseconds.min(u64::from(BACKOFF_SECONDS_MAX) * 1000);
-    SignedDuration::from_millis(i64::try_from(capped).unwrap_or(i64::MAX))
+    let delay = varied(doublings, BACKOFF_SECONDS_MAX, &format!("{seed}#{}", failure.attempts));
+    delay.min(SignedDuration::from_secs(i64::from(BACKOFF_SECONDS_MAX)))
+}
+
+/// 1 s, doubled so often up to `longest` seconds, and varied by up to a quarter: the same seed, the same time.
+pub(crate) fn varied(doublings: u32, longest: u32, seed: &str) -> SignedDuration {
+    let seconds = 1_u32.checked_shl(doublings).unwrap_or(longest).min(longest);
+    let share = fingerprint(seed) % 500;
+    SignedDuration::from_millis(i64::try_from(u64::from(seconds) * (750 + share)).unwrap_or(i64::MAX))
 }
 
 /// Whether a time is in the past, by at most so many seconds. A time in the future is none of ours: the clock was

@@ -4,7 +4,7 @@
 //! Nothing in here is waited for: a webhook that is down costs no rollout any time and no write. What was sent is
 //! known to this process only, so after a restart or a take-over an entry may be sent again, with the same key.
 
-use crate::backoff::{fingerprint, is_ahead};
+use crate::backoff::{is_ahead, varied};
 use crate::facts::Counters;
 use crate::io::{Call, Reply};
 use crate::notices::NOTIFICATION_FAILED;
@@ -283,10 +283,7 @@ fn outcome(reply: Reply) -> Result<(), String> {
 
 /// 1 s, doubled with each attempt up to 5 minutes, varied by a quarter so that many do not come back at once.
 fn backoff(attempts: u32, seed: &str) -> SignedDuration {
-    let doublings = attempts.saturating_sub(1).min(9);
-    let seconds = 1_u32.checked_shl(doublings).unwrap_or(BACKOFF_SECONDS_MAX).min(BACKOFF_SECONDS_MAX);
-    let share = fingerprint(&format!("{seed}#{attempts}")) % 500;
-    SignedDuration::from_millis(i64::try_from(u64::from(seconds) * (750 + share)).unwrap_or(i64::MAX))
+    varied(attempts.saturating_sub(1), BACKOFF_SECONDS_MAX, &format!("{seed}#{attempts}"))
 }
 
 /// The longest backoff in seconds, with what it varies by.
