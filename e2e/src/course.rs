@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use std::time::{Duration, Instant};
 
 /// A check of a share that is right fails this seldom.
-const FALSE_ALARM: f64 = 1e-6;
+pub const FALSE_ALARM: f64 = 1e-6;
 
 /// Clients see a new weight this long after the route shows it, at the latest.
 pub const FOLLOWS_WITHIN: Duration = Duration::from_secs(5);

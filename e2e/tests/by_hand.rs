@@ -9,11 +9,9 @@ use std::time::Duration;
 /// Through Istio, without analysis: a step, a pause that waits for a user, another step.
 fn by_steps(namespace: &str) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::example(namespace)?;
-    manifests.take("AnalysisTemplate");
-    manifests.change("Rollout", |rollout| {
+    manifests.without_analysis().change("Rollout", |rollout| {
         rollout["spec"]["replicas"] = json!(2);
         let canary = &mut rollout["spec"]["strategy"]["canary"];
-        canary["analysis"] = Value::Null;
         canary["scaleDownDelaySeconds"] = json!(3);
         canary["abortScaleDownDelaySeconds"] = json!(3);
         canary["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }, { "setWeight": 60 }, { "pause": {} }]);

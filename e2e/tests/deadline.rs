@@ -3,16 +3,14 @@
 use crate::shared;
 use headgate_e2e::Shop;
 use headgate_e2e::shop::Manifests;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn impatient(namespace: &str, abort: bool) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::example(namespace)?;
-    manifests.take("AnalysisTemplate");
-    manifests.change("Rollout", |rollout| {
+    manifests.without_analysis().change("Rollout", |rollout| {
         rollout["spec"]["replicas"] = json!(2);
         rollout["spec"]["progressDeadlineSeconds"] = json!(8);
         rollout["spec"]["progressDeadlineAbort"] = json!(abort);
-        rollout["spec"]["strategy"]["canary"]["analysis"] = Value::Null;
         rollout["spec"]["strategy"]["canary"]["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }]);
     });
     Ok(manifests)

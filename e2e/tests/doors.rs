@@ -4,6 +4,7 @@ use crate::alone;
 use anyhow::{Context, ensure};
 use headgate_e2e::Cluster;
 use headgate_e2e::by_hand::{Version, versions};
+use headgate_e2e::course::{FALSE_ALARM, FOLLOWS_WITHIN};
 use headgate_e2e::door::Door;
 use headgate_e2e::install::root;
 use headgate_e2e::load::{Counts, KeepAlive, Load, LoadOptions, Target};
@@ -11,14 +12,10 @@ use headgate_e2e::prometheus::Prometheus;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// So soon after a change the clients must see it.
-const SEEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a share is measured.
 const MEASURED: Duration = Duration::from_secs(6);
 /// Requests a second through each door.
 const RATE: u32 = 150;
-/// Of a check on a share: how often it may refuse one that is right.
-const FALSE_ALARM: f64 = 1e-6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn through_every_door_the_clients_see_a_weight_within_five_seconds_and_the_metrics_tell_versions_apart()
@@ -48,7 +45,7 @@ async fn measure(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
     for weight in [30, 10, 0] {
         cluster.apply(&namespace, &door.routes(&host, weight)).await?;
         // No condition to wait for: this time is the claim.
-        sleep_until(Instant::now() + SEEN_WITHIN + MEASURED).await;
+        sleep_until(Instant::now() + FOLLOWS_WITHIN + MEASURED).await;
         let counts = load.window(MEASURED);
         check_share(door, weight, before, &counts)?;
         before = weight;

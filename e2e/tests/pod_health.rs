@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 /// A release that gives the new version a fifth and then waits for a user. `pod_health` is written into its spec.
 fn manifests(namespace: &str, pod_health: &Value) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::example(namespace)?;
-    manifests.take("AnalysisTemplate");
-    manifests.change("Rollout", |rollout| {
+    manifests.without_analysis().change("Rollout", |rollout| {
         rollout["spec"]["replicas"] = json!(2);
         rollout["spec"]["progressDeadlineSeconds"] = json!(600);
         rollout["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] =
             json!({ "memory": "64Mi" });
         let canary = &mut rollout["spec"]["strategy"]["canary"];
-        canary["analysis"] = Value::Null;
         canary["podHealth"] = pod_health.clone();
         canary["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }]);
     });

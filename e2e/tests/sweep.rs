@@ -13,10 +13,8 @@ const HASH: &str = "rollouts-pod-template-hash";
 async fn services_of_a_deleted_rollout_are_as_before_it_value_for_value() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
     let mut manifests = Manifests::example("e2e-sweep")?;
-    manifests.take("AnalysisTemplate");
-    manifests.change("Rollout", |rollout| {
+    manifests.without_analysis().change("Rollout", |rollout| {
         rollout["spec"]["replicas"] = json!(2);
-        rollout["spec"]["strategy"]["canary"]["analysis"] = Value::Null;
         rollout["spec"]["strategy"]["canary"]["steps"] = json!([{ "setWeight": 50 }, { "pause": {} }]);
     });
     manifests.change("Service", |service| {

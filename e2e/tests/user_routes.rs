@@ -9,11 +9,9 @@ use serde_json::{Value, json};
 async fn extra_routes_headers_and_annotations_survive_a_release_value_for_value() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
     let mut manifests = Manifests::example("e2e-user-routes")?;
-    manifests.take("AnalysisTemplate");
-    manifests.change("Rollout", |rollout| {
+    manifests.without_analysis().change("Rollout", |rollout| {
         rollout["spec"]["replicas"] = json!(2);
         let canary = &mut rollout["spec"]["strategy"]["canary"];
-        canary["analysis"] = Value::Null;
         canary["steps"] = json!([{ "setWeight": 30 }, { "pause": {} }]);
     });
     manifests.change("VirtualService", |route| {
