@@ -24,7 +24,7 @@ pub(crate) struct RecordPatch {
 pub(crate) enum Weight {
     /// Nothing differs.
     Unchanged,
-    /// Only numbers of pods, or the times at which conditions were looked at.
+    /// Only numbers of pods and what is said about them, or the times at which conditions were looked at.
     Counters,
     /// Something else.
     Change,
@@ -119,17 +119,25 @@ fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
     if PROGRESS.into_iter().any(|field| known.pointer(field) != wanted.pointer(field)) {
         return Weight::Progress;
     }
+    let moves_pods = patch.keys().any(counts_pods);
     let is_counter = |field: &String| match field.as_str() {
         "conditions" => without_update_times(known) == without_update_times(wanted),
         "headgate" => without_progress(known) == without_progress(wanted),
-        field => COUNTERS.contains(&field),
+        // What is said about pods goes along with their number. Two leaders that see different numbers would otherwise
+        // contradict each other as fast as they can.
+        "message" | "waiting" => moves_pods,
+        _ => counts_pods(field),
     };
     if patch.keys().all(is_counter) { Weight::Counters } else { Weight::Change }
 }
 
 /// True when the patch moves a number of pods, so that something is on its way.
 pub(crate) fn moves_pods(patch: &RecordPatch) -> bool {
-    patch.status.keys().any(|field| COUNTERS.contains(&field.as_str()))
+    patch.status.keys().any(counts_pods)
+}
+
+fn counts_pods(field: &String) -> bool {
+    COUNTERS.contains(&field.as_str())
 }
 
 fn without_update_times(status: &Value) -> Option<Vec<Value>> {
@@ -345,6 +353,14 @@ mod tests {
                 "lastTransitionTime": null, "message": "", "reason": ""}]}),
             Weight::Counters,
         );
+    }
+
+    #[test]
+    fn what_is_said_about_pods_is_as_light_as_their_number() {
+        let message = json!({"message": "more replicas need to be updated"});
+        check(json!({}), message.clone(), message, Weight::Change);
+        let both = json!({"message": "updated replicas are still becoming available", "replicas": 2});
+        check(json!({}), both.clone(), both, Weight::Counters);
     }
 
     #[test]

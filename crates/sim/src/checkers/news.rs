@@ -104,7 +104,15 @@ impl News {
                 && one.version == text(&message, "/podTemplateHash")
         };
         let known = self.keys.get(key).copied();
-        let place = known.or_else(|| self.happened.iter().position(|one| one.key.is_none() && fits(one)));
+        let unkeyed = |one: &Happened| one.key.is_none() && fits(one);
+        // What two leaders make true, false and true again within a second has one key: the others of that second are
+        // taken only when nothing else is left that a new key could be of.
+        let alone = |one: &Happened| {
+            unkeyed(one) && !self.happened.iter().any(|other| other.key.is_some() && is_same(one, other))
+        };
+        let place = known
+            .or_else(|| self.happened.iter().position(alone))
+            .or_else(|| self.happened.iter().position(unkeyed));
         let Some((place, happened)) = place.and_then(|place| Some((place, self.happened.get_mut(place)?)))
         else {
             return Err(format!(
@@ -136,16 +144,17 @@ impl News {
         Ok(())
     }
 
-    /// What two leaders make true, false and true again within a second is one event with one key.
     fn is_told(&self, one: &Happened, webhook: &str) -> bool {
-        let is_same = |other: &&Happened| {
-            other.uid == one.uid
-                && other.event == one.event
-                && other.version == one.version
-                && other.at.duration_since(one.at).abs() <= SignedDuration::from_secs(1)
-        };
-        self.happened.iter().filter(is_same).any(|other| other.told.contains(webhook))
+        self.happened.iter().filter(|other| is_same(one, other)).any(|other| other.told.contains(webhook))
     }
+}
+
+/// What two leaders make true, false and true again within a second is one event with one key.
+fn is_same(one: &Happened, other: &Happened) -> bool {
+    other.uid == one.uid
+        && other.event == one.event
+        && other.version == one.version
+        && other.at.duration_since(one.at).abs() <= SignedDuration::from_secs(1)
 }
 
 fn is_aborted(rollout: &Value) -> bool {

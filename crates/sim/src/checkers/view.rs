@@ -6,7 +6,7 @@ use crate::world::server::{Server, number, text};
 use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
-use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_model::template::pod_template_hash;
 use serde_json::Value;
 
@@ -54,6 +54,8 @@ pub struct View {
     pub is_paused: bool,
     /// `status.abort`.
     pub is_aborted: bool,
+    /// An analysis that the status names has failed: the release is over, also while a record that says so is refused.
+    pub is_failed: bool,
     /// The spec cannot be carried out, and the status says so.
     pub is_invalid: bool,
     /// The status speaks of the spec as it is now.
@@ -118,6 +120,7 @@ impl View {
             is_routed: canary.get("trafficRouting").is_some(),
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
+            is_failed: runs(rollout).any(|name| has_failed(server, &target.namespace, name)),
             is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
             is_observed: text(rollout, "/status/observedGeneration").parse()
                 == Ok(number(rollout, "/metadata/generation")),
@@ -226,6 +229,17 @@ fn has_canary_scale(canary: &Value) -> bool {
 
 fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
     rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The names of the AnalysisRuns of the release.
+fn runs(rollout: &Value) -> impl Iterator<Item = &str> {
+    let roles = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"];
+    roles.into_iter().map(|role| text(rollout, &format!("/status/canary/{role}/name")))
+}
+
+fn has_failed(server: &Server, namespace: &str, run: &str) -> bool {
+    let run = ObjectRef { resource: ANALYSIS_RUNS, namespace: namespace.to_owned(), name: run.to_owned() };
+    server.get(&run).is_some_and(|run| matches!(text(run, "/status/phase"), "Failed" | "Error"))
 }
 
 /// The Rollout, of which there is one.

@@ -59,7 +59,7 @@ fn route(before: i64, after: i64, view: &View) -> Result<(), String> {
     // could not be written (R1). The template of a spec that cannot be carried out is not taken up.
     let is_refused = view.is_invalid && view.is_observed;
     let is_replaced = *canary != view.current || (!is_refused && !view.is_wanted(canary));
-    let goes_back = view.is_aborted || is_replaced;
+    let goes_back = view.is_aborted || view.is_failed || is_replaced;
     match (for_stable, for_canary) {
         (0, _) => {
             Err(format!("stable {stable} has no available pod and its weight rises to {}", 100 - after))
