@@ -100,7 +100,7 @@ fn scale_routed(
     }
     let Some(canary) = versions.current else { return };
     if stage == Stage::Aborted {
-        retire_aborted(scene, canary, versions, routing, plan);
+        retire_aborted(scene, record, canary, versions, routing, plan);
         return;
     }
     forget_deadline(canary, plan);
@@ -157,6 +157,7 @@ fn may_shrink_canary(
 /// still leads to it. Without a delay in the spec it stays.
 fn retire_aborted(
     scene: &Scene<'_>,
+    record: &RolloutStatus,
     canary: &ReplicaSetView,
     versions: &Versions<'_>,
     routing: &Routing,
@@ -173,15 +174,19 @@ fn retire_aborted(
     if canary.replicas == 0 || !stable_bears_all || !gets_nothing {
         return;
     }
+    // The deadline may be one of an earlier abort, that could not be taken away when the release was tried again.
+    let drained = lowered_at(record).map(|lowered| after(lowered, delay));
     match deadline(canary) {
         None => {
             annotate(canary, labels::SCALE_DOWN_DEADLINE, Some(text(after(scene.now, delay))), plan);
             plan.delayed_until = plan.delayed_until.max(Some(after(scene.now, delay)));
         }
-        Some(deadline) if passed(scene, Some(deadline), plan) && !is_selected(scene, canary) => {
-            resize(canary, 0, plan);
+        Some(deadline) => {
+            let is_time = passed(scene, Some(deadline).max(drained), plan);
+            if is_time && !is_selected(scene, canary) {
+                resize(canary, 0, plan);
+            }
         }
-        Some(_) => {}
     }
 }
 

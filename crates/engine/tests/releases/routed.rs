@@ -105,6 +105,30 @@ fn a_long_abort_delay_is_kept_and_no_delay_keeps_the_canary() {
 }
 
 #[test]
+fn a_deadline_left_from_an_earlier_abort_does_not_shorten_the_drain_after_the_next() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle();
+    let left = world.annotation(2, DEADLINE).unwrap();
+    world.pass(20);
+    world.retry();
+    world.settle();
+    assert_eq!(world.weight(), 50);
+    let second = world.hash(2);
+    let set = world.sets_mut().iter_mut().find(|set| set.hash() == second).unwrap();
+    set.annotations.insert(DEADLINE.to_owned(), left);
+    world.abort();
+    world.settle();
+    world.pass(15);
+    world.settle();
+    assert_eq!(world.pods(2), 2);
+    world.settle_over_time();
+    assert_eq!(world.pods(2), 0);
+}
+
+#[test]
 fn an_abort_from_every_step_leads_back_to_stable() {
     for promotions in 0..4 {
         let mut world = two_steps();
