@@ -317,12 +317,7 @@ fn canary_selection(
         // can give requests to a version without a Service.
         Stage::Aborted if scene.spec.replicas > 0 && leans_on_newest(versions, &record.stable_rs) => current,
         Stage::Aborted => stable,
-        // Pods that a step takes away again must not be led to: without a router nothing else keeps requests from them.
-        Stage::Step(_)
-            if scene.spec.canary.routing.is_none() && super::target(scene, stage, versions).canary == 0 =>
-        {
-            stable.or(current)
-        }
+        Stage::Step(_) | Stage::Finishing if is_better_left(scene, stage, versions) => stable.or(current),
         // While the canary is not ready the Service must not lead to a version that is about to go.
         Stage::Step(_) | Stage::Finishing => {
             let is_known =
@@ -336,6 +331,14 @@ fn canary_selection(
     let serves = selected.and_then(|hash| versions.with_hash(hash)).is_some_and(|set| set.available() > 0);
     let movable = !serves || route_has_left(scene, record, plan);
     movable.then(|| wanted.hash().to_owned())
+}
+
+/// True when the newest version has no pods, or a step is about to take them away: without a router nothing but the
+/// Service keeps requests from it.
+fn is_better_left(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> bool {
+    let is_dead = scene.spec.replicas > 0 && available(versions.current) == 0;
+    let is_shrunk = || matches!(stage, Stage::Step(_)) && super::target(scene, stage, versions).canary == 0;
+    scene.spec.canary.routing.is_none() && (is_dead || is_shrunk())
 }
 
 /// True when no route gives the canary Service anything and the proxies have had time to follow.

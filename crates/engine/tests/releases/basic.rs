@@ -139,6 +139,26 @@ fn without_a_router_the_stable_service_leads_to_the_canary_while_stable_has_no_p
 }
 
 #[test]
+fn without_a_router_the_canary_service_leads_to_stable_while_the_canary_has_no_pods() {
+    let canary = json!({
+        "steps": [{"setWeight": 50}, {"pause": {}}],
+        "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    let (first, second) = (world.hash(1), world.hash(2));
+    assert_eq!(world.selected("shop-canary").as_ref(), Some(&second));
+    world.broken.insert(second.clone());
+    world.kubelet();
+    world.settle();
+    assert_eq!(world.selected("shop-canary"), Some(first));
+    world.broken.clear();
+    world.settle_over_time();
+    assert_eq!(world.selected("shop-canary"), Some(second));
+}
+
+#[test]
 fn changed_steps_start_the_release_over() {
     let mut world = half_way();
     world.release(2);
