@@ -9,9 +9,12 @@
 //!
 //! [`forecast`] puts what users have in Git into the same world and tells what a release would do there.
 //!
+//! [`adoption`] lets Headgate take over objects that another controller has left.
+//!
 //! What it deliberately lacks: threads, clocks, randomness that a seed does not determine, and any decision about
 //! releases: there is one driver.
 
+pub mod adoption;
 pub mod campaign;
 pub mod checkers;
 pub mod conformance;

@@ -21,7 +21,7 @@ use crate::world::pods::Pods;
 use crate::world::proxies::Proxies;
 use crate::world::server::{Server, text};
 use crate::world::webhooks;
-use headgate_driver::io::{Call, Resource};
+use headgate_driver::io::{Call, ObjectRef, Resource};
 use jiff::{SignedDuration, Timestamp};
 use outlook::Tally;
 use serde_json::Value;
@@ -129,6 +129,31 @@ fn live(scenario: Scenario, defect: Defect, trace: Trace) -> Outcome {
 
 impl Simulation {
     pub(crate) fn new(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
+        let mut simulation = Self::empty(scenario, defect, trace);
+        simulation.checkers.is_forecast = simulation.given().is_some();
+        for (target, body) in simulation.scenario.surroundings.clone() {
+            simulation.server.call(&Call::Create { target, body }, simulation.now);
+        }
+        let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
+        simulation.trace.say("user", || format!("applies {body}"), simulation.now);
+        simulation.server.call(&Call::Create { target, body }, simulation.now);
+        simulation.start(0, 500);
+        simulation
+    }
+
+    /// A world in which another controller has ruled: its objects and pods are as it has left them, and now ours starts.
+    pub(crate) fn found(scenario: Scenario, objects: &[(ObjectRef, Value)], pods: &[Value]) -> Self {
+        let mut simulation = Self::empty(scenario, Defect::None, Trace::none());
+        simulation.server.restore(objects, simulation.now);
+        for pod in pods {
+            simulation.pods.adopt(pod, &simulation.server);
+        }
+        simulation.epoch = Some(simulation.now);
+        simulation.start(0, 500);
+        simulation
+    }
+
+    fn empty(scenario: Scenario, defect: Defect, trace: Trace) -> Self {
         let seed = scenario.seed;
         let now = start();
         let pods =
@@ -172,17 +197,9 @@ impl Simulation {
         };
         simulation.server.pruned = simulation.scenario.pruned;
         simulation.checkers.wanted_by(simulation.scenario.webhooks.iter().map(|webhook| webhook.name));
-        simulation.checkers.is_forecast = simulation.given().is_some();
         if !simulation.scenario.pruned.is_empty() {
             simulation.checkers.waits = Waits::Pruned;
         }
-        for (target, body) in simulation.scenario.surroundings.clone() {
-            simulation.server.call(&Call::Create { target, body }, now);
-        }
-        let (target, body) = (simulation.scenario.target(), simulation.scenario.rollout.clone());
-        simulation.trace.say("user", || format!("applies {body}"), now);
-        simulation.server.call(&Call::Create { target, body }, now);
-        simulation.start(0, 500);
         simulation
     }
 

@@ -3,7 +3,7 @@
 use super::{GivenMetric, Options, Problem};
 use crate::world::given::names;
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES};
-use crate::world::server::text;
+use crate::world::server::{is_of, text};
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{
     ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES,
@@ -168,11 +168,6 @@ fn items(object: Value) -> Vec<Value> {
         Some(items) if is_list => items.clone(),
         _ => vec![object],
     }
-}
-
-fn is_of(object: &Value, resource: Resource) -> bool {
-    let group = text(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
-    text(object, "/kind") == resource.kind && group == resource.group
 }
 
 fn reference(resource: Resource, object: &Value) -> ObjectRef {

@@ -1,4 +1,4 @@
-//! What the forecast of a release sees of the loop, and how it takes part in it.
+//! What forecasts and adoptions see of the loop, and how it takes part in it.
 
 use super::Simulation;
 use crate::faults::Disturbance;
@@ -42,6 +42,10 @@ impl Simulation {
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
+    }
+
+    pub(crate) fn server_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 
     /// The Rollout as it is stored.

@@ -115,6 +115,32 @@ impl Pods {
         Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled, record }
     }
 
+    /// A pod is as it was recorded elsewhere, with one container. One that is not ready stays so.
+    pub fn adopt(&mut self, pod: &Value, server: &Server) {
+        let of_pod = |field: &str| text(pod, &format!("/metadata/{field}"));
+        let set = ObjectRef {
+            resource: REPLICA_SETS,
+            namespace: of_pod("namespace").to_owned(),
+            name: of_pod("ownerReferences/0/name").to_owned(),
+        };
+        let Some(owner) = server.get(&set) else { return };
+        let (image, has_image) =
+            (text(pod, "/spec/containers/0/image"), text(pod, "/status/phase") == "Running");
+        let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+        let is_ready = |one: &&Value| text(one, "/type") == "Ready" && text(one, "/status") == "True";
+        let ready_since =
+            conditions.into_iter().find(is_ready).and_then(|one| time(one, "/lastTransitionTime"));
+        let created = time(pod, "/metadata/creationTimestamp").unwrap_or(Timestamp::MIN);
+        let mut told = Told::new(of_pod("name").to_owned(), owner, image, has_image, created);
+        if let Some(since) = ready_since {
+            told.becomes_ready(since);
+        }
+        let pod = Pod::new(set, owner, ready_since.map_or(State::Starting(None), State::Ready), 0, told);
+        self.made += 1;
+        self.pulled.insert((0, image.to_owned()));
+        self.pods.insert(self.made, pod);
+    }
+
     /// Lets everything happen that is due.
     pub fn advance(&mut self, server: &mut Server, now: Timestamp) {
         self.take_up(server, now);
@@ -392,11 +418,21 @@ impl Pods {
         if !has_image {
             self.record.begins(told.cause(Trouble::NoImage, now));
         }
-        let pod = Pod {
-            set: target.clone(),
+        self.pods.insert(self.made, Pod::new(target.clone(), set, State::Starting(ready), node, told));
+    }
+}
+
+fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
+    text(object, pointer).parse().ok()
+}
+
+impl Pod {
+    fn new(target: ObjectRef, set: &Value, state: State, node: i64, told: Told) -> Self {
+        Self {
+            set: target,
             set_uid: text(set, "/metadata/uid").to_owned(),
             hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
-            state: State::Starting(ready),
+            state,
             node,
             dark_until: None,
             doubted_at: None,
@@ -404,12 +440,9 @@ impl Pods {
             fails_at: None,
             told,
             published: None,
-        };
-        self.pods.insert(self.made, pod);
+        }
     }
-}
 
-impl Pod {
     fn serves(&self) -> bool {
         let is_up = match self.state {
             State::Starting(_) => false,

@@ -154,6 +154,16 @@ impl Server {
         self.store(target, object, now)
     }
 
+    /// Objects are as they were recorded elsewhere: uids, generations, times and status are theirs, and so are owners of
+    /// kinds that are not kept here.
+    pub fn restore(&mut self, objects: &[(ObjectRef, Value)], now: Timestamp) {
+        for (target, object) in objects {
+            self.uids.insert(text(object, "/metadata/uid").to_owned());
+            self.uids.extend(owners(object).map(str::to_owned));
+            self.store(target, object.clone(), now);
+        }
+    }
+
     /// The garbage collector is to look at an object that names an owner who does not exist.
     fn suspect(&mut self, target: &ObjectRef, object: &Value, now: Timestamp) {
         if owners(object).any(|owner| !self.uids.contains(owner)) {
@@ -531,6 +541,12 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 /// A number in an object; 0 when it is not there. The pointer has no escapes.
 pub fn number(object: &Value, pointer: &str) -> i64 {
     at(object, pointer).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Whether an object is of this kind, in any version: the real server converts them.
+pub fn is_of(object: &Value, resource: Resource) -> bool {
+    let group = text(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    text(object, "/kind") == resource.kind && group == resource.group
 }
 
 /// Names an object.

@@ -1,0 +1,145 @@
+//! Headgate takes over what another controller has left: the objects of one Rollout, as they were recorded, with their
+//! uids, times and statuses, in a world without faults. Every write is held against the rules, as in a seed.
+//!
+//! What it deliberately lacks: any opinion on what may change; that is the tests' to say.
+
+use crate::faults::Disturbance;
+use crate::kinds::{Router, Strategy};
+use crate::scenario::Scenario;
+use crate::simulation::Simulation;
+use crate::user::{self, Act};
+use crate::world::given::{Given, GivenMetric};
+use crate::world::jobs::JOBS;
+use crate::world::metrics::Source;
+use crate::world::plus;
+use crate::world::pods::Health;
+use crate::world::server::{Change, is_of, reference, text};
+use headgate_driver::io::{ObjectRef, Resource};
+use headgate_driver::resources::{PODS, ROLLOUTS};
+use headgate_driver::{Driver, Options};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Pods of new versions are ready after so long, in milliseconds.
+const READY_AFTER: i64 = 3_000;
+
+/// A world that was taken over.
+pub struct World {
+    simulation: Simulation,
+    ignored: Vec<String>,
+}
+
+impl World {
+    /// Headgate starts where these objects are, the Rollout among them. Metrics of analyses are as given, and of others a
+    /// value is assumed that their own conditions accept. `None` without a Rollout.
+    pub fn take_over(objects: &[Value], metrics: Vec<GivenMetric>) -> Option<Self> {
+        let watched = Driver::new(Options::default()).watches().into_iter().map(|watch| watch.resource);
+        let known: Vec<Resource> = watched.chain([JOBS]).filter(|resource| *resource != PODS).collect();
+        let (mut stored, mut pods, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
+        for object in objects {
+            match known.iter().find(|resource| is_of(object, **resource)) {
+                Some(resource) => stored.push((reference(*resource, object), object.clone())),
+                None if is_of(object, PODS) => pods.push(object.clone()),
+                None => ignored.push(format!("{} {}", text(object, "/kind"), text(object, "/metadata/name"))),
+            }
+        }
+        let rollout = stored.iter().find(|(target, _)| target.resource == ROLLOUTS)?.1.clone();
+        let simulation = Simulation::found(scenario(rollout, metrics), &stored, &pods);
+        Some(Self { simulation, ignored })
+    }
+
+    /// Objects of kinds that neither Headgate nor the world knows.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.simulation.now()
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: SignedDuration) {
+        self.pass_until(time, |_| false);
+    }
+
+    /// Time passes until something is so of the Rollout, at most so much. False when it never was.
+    pub fn pass_until(&mut self, most: SignedDuration, holds: impl Fn(&Value) -> bool) -> bool {
+        let end = plus(self.now(), i64::try_from(most.as_millis()).unwrap_or(i64::MAX));
+        self.simulation.run_until(end, |simulation| holds(simulation.rollout()));
+        holds(self.rollout())
+    }
+
+    /// The user acts now.
+    pub fn act(&mut self, act: Act) {
+        self.simulation.plan(0, Disturbance::User(act));
+    }
+
+    /// Somebody else changes an object now, by a merge patch.
+    pub fn edit(&mut self, target: &ObjectRef, body: Value) {
+        let now = self.now();
+        user::edit(target, body, self.simulation.server_mut(), now);
+    }
+
+    /// The Rollout as it is stored.
+    pub fn rollout(&self) -> &Value {
+        self.simulation.rollout()
+    }
+
+    /// An object as it is stored.
+    pub fn get(&self, target: &ObjectRef) -> Option<&Value> {
+        self.simulation.server().get(target)
+    }
+
+    /// All objects of a kind.
+    pub fn all(&self, resource: Resource) -> impl Iterator<Item = &Value> {
+        self.simulation.server().all(resource).map(|(_, object)| object)
+    }
+
+    /// Each state of the Rollout since that time, in order.
+    pub fn course(&self, since: Timestamp) -> impl Iterator<Item = &Value> {
+        let changes = self.simulation.server().history().iter().filter(move |(time, _)| *time >= since);
+        changes.filter_map(|(_, change)| match change {
+            Change::Applied(ROLLOUTS, rollout) => Some(rollout),
+            Change::Applied(..) | Change::Deleted(..) => None,
+        })
+    }
+
+    /// The rule that was broken first, if one was.
+    pub fn broken_rule(&self) -> Option<String> {
+        self.simulation.broken_rule()
+    }
+}
+
+fn scenario(rollout: Value, metrics: Vec<GivenMetric>) -> Scenario {
+    let health = Health {
+        scheduled_after: 0,
+        pulled_after: 0,
+        ready_after: Some(READY_AFTER),
+        has_image: true,
+        spread: 0,
+        errors_percent: 0,
+        latency: 0,
+    };
+    Scenario {
+        seed: 1,
+        strategy: Strategy::of(&rollout),
+        router: Router::of(&rollout),
+        surroundings: Vec::new(),
+        image: format!("{}-next-", text(&rollout, "/spec/template/spec/containers/0/image")),
+        health: BTreeMap::from([(String::new(), health)]),
+        pruned: &[],
+        nodes: 1,
+        proxies: 1,
+        proxy_delay: 500,
+        watch_delay: 50,
+        drain: 1_000,
+        metrics: Source::Given(Box::new(Given::new(metrics))),
+        webhooks: Vec::new(),
+        focuses: Vec::new(),
+        disturbances: Vec::new(),
+        fates: BTreeMap::new(),
+        rollout,
+    }
+}

@@ -1,0 +1,74 @@
+//! The recorded Rollouts.
+
+use headgate_driver::io::Resource;
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_sim::adoption::World;
+use headgate_sim::world::routes::{INGRESSES, VIRTUAL_SERVICES};
+use headgate_sim::world::server::{is_of, reference};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Those that Headgate does not carry out yet, and how it says so.
+pub(crate) const LEFT_OUT: [(&str, &str); 11] = [
+    ("antiaffinity", "spec.strategy.canary.antiAffinity: Forbidden: not supported"),
+    ("background", "provider job is not supported"),
+    ("bgaborted", "spec.strategy.blueGreen: Forbidden: not supported"),
+    ("bganalysis", "provider job is not supported"),
+    ("bgpaused", "spec.strategy.blueGreen: Forbidden: not supported"),
+    ("bgswitched", "spec.strategy.blueGreen: Forbidden: not supported"),
+    ("dynamic", "spec.strategy.canary.dynamicStableScale: Forbidden: not supported"),
+    ("experiment", "spec.strategy.canary.steps[0].experiment: Forbidden: not supported"),
+    ("metadata", "spec.strategy.canary.canaryMetadata: Forbidden: not supported"),
+    ("stepanalysis", "provider job is not supported"),
+    ("wref", "spec.workloadRef: Forbidden: not supported"),
+];
+
+/// The kinds of which every object is compared.
+pub(crate) const KINDS: [Resource; 6] =
+    [ROLLOUTS, REPLICA_SETS, SERVICES, VIRTUAL_SERVICES, INGRESSES, ANALYSIS_RUNS];
+
+/// Nobody acts for so long.
+pub(crate) const STANDS_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/fixtures/fleet")
+}
+
+/// The names of all.
+pub(crate) fn names() -> Vec<String> {
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let names = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned());
+    let mut names: Vec<String> = names.filter(|name| name != "analysistemplates").collect();
+    names.sort();
+    names
+}
+
+/// The names of those that Headgate carries out.
+pub(crate) fn carried_out() -> impl Iterator<Item = String> {
+    names().into_iter().filter(|name| LEFT_OUT.iter().all(|(left_out, _)| name != left_out))
+}
+
+/// The objects of one, and the templates.
+pub(crate) fn objects(name: &str) -> Vec<Value> {
+    let read = |name: &str| std::fs::read_to_string(folder().join(name).with_extension("yaml")).unwrap();
+    let texts = [read("analysistemplates"), read(name)];
+    texts.iter().flat_map(|text| serde_saphyr::from_multiple::<Value>(text).unwrap()).collect()
+}
+
+/// Headgate takes over these objects.
+pub(crate) fn take_over(objects: &[Value]) -> World {
+    World::take_over(objects, Vec::new()).unwrap()
+}
+
+/// Each recorded object with what it is now.
+pub(crate) fn before_and_after(objects: &[Value], world: &World) -> Vec<(Value, Value)> {
+    let kind = |object: &Value| KINDS.into_iter().find(|kind| is_of(object, *kind));
+    let compared = objects.iter().filter_map(|object| Some((object.clone(), kind(object)?)));
+    compared
+        .map(|(object, kind)| {
+            let now = world.get(&reference(kind, &object)).cloned().unwrap_or_default();
+            (object, now)
+        })
+        .collect()
+}
