@@ -5,3 +5,4 @@
 mod fleet;
 mod goes_on;
 mod stands_still;
+mod versions;
