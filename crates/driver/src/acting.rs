@@ -11,7 +11,7 @@ use crate::quiet::Breaker;
 use crate::resources::{ROLLOUTS, is_foreign};
 use crate::rollout_task::{Rest, RolloutTask, Stage};
 use headgate_api::RolloutStatus;
-use headgate_model::{Direction, Effect, EffectClass, FailureClass, Notice, Timestamp};
+use headgate_model::{Direction, Effect, EffectClass, EffectKey, FailureClass, Notice, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -308,6 +308,15 @@ impl RolloutTask {
         }
     }
 
+    fn in_the_way(&self, existing: &Value, rollout: &Value, context: &Context<'_>) -> InTheWay {
+        // One that could not be adopted stays somebody else's.
+        let is_tried = self.failures.has(&EffectKey::adoption(object::meta(existing, "name")));
+        match guard::orphan_in_the_way(existing, rollout).filter(|_| !is_tried) {
+            Some(refusal) => InTheWay::Orphan(refusal),
+            None => guard::in_the_way(existing, rollout, context.store),
+        }
+    }
+
     /// The reply to the look at the object whose name a create wanted (R5).
     pub(crate) fn occupied(
         &mut self,
@@ -326,8 +335,13 @@ impl RolloutTask {
                 context.answered(target.resource, existing.clone());
             }
             match answer {
-                Outcome::Done(existing) => match guard::in_the_way(&existing, &rollout, context.store) {
+                Outcome::Done(existing) => match self.in_the_way(&existing, &rollout, context) {
                     InTheWay::Ours => self.done(index, &effect, target, existing, &mut plan, context),
+                    InTheWay::Orphan(refusal) => {
+                        context.answered(target.resource, existing);
+                        plan.drop_rest();
+                        self.part_failed(index, refusal, &mut plan, context);
+                    }
                     InTheWay::Leaving(refusal) => self.part_failed(index, refusal, &mut plan, context),
                     InTheWay::Foreign(refusal) => {
                         plan.drop_rest();

@@ -64,6 +64,11 @@ impl Failures {
         self.tried.get(key).is_some_and(|tried| is_ahead(tried.retry_at, i64::from(BACKOFF_SECONDS_MAX), now))
     }
 
+    /// Whether the act has failed and not succeeded since.
+    pub(crate) fn has(&self, key: &EffectKey) -> bool {
+        self.tried.contains_key(key)
+    }
+
     /// The failures as input of a decision.
     pub(crate) fn view(&self) -> BTreeMap<EffectKey, Failure> {
         self.tried.iter().map(|(key, tried)| (key.clone(), tried.failure.clone())).collect()

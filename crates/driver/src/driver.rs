@@ -324,10 +324,29 @@ impl Driver {
                 self.wakes.now(&TaskKey::Rollout(name));
             }
             match reference.resource {
+                REPLICA_SETS => self.orphan_touched(&reference),
                 ROLLOUTS => self.rollout_touched(&reference),
                 ANALYSIS_RUNS => self.run_touched(&reference),
                 _ => {}
             }
+        }
+    }
+
+    /// Somebody may be there for whom a ReplicaSet without a controller was made.
+    fn orphan_touched(&mut self, reference: &ObjectRef) {
+        let Some(orphan) = self.store.get(reference) else { return };
+        if object::controller(orphan).is_some() {
+            return;
+        }
+        let namespace = reference.namespace.clone();
+        let rollouts = self.rollouts.range((namespace.clone(), String::new())..);
+        let beside = rollouts.take_while(|((of, _), _)| *of == namespace);
+        let adopts = |task: &RolloutTask| {
+            let rollout = self.store.get(&task.reference);
+            rollout.is_some_and(|rollout| crate::orphans::is_of(orphan, rollout))
+        };
+        for (name, _) in beside.filter(|(_, task)| adopts(task)) {
+            self.wakes.now(&TaskKey::Rollout(name.clone()));
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn subject(effect: &Effect, (namespace, rollout): &Name) -> Subject {
         Effect::CreateAnalysisRun { manifest } => of(ANALYSIS_RUNS, object::meta(manifest, "name")),
         Effect::Scale { name, .. }
         | Effect::PatchReplicaSet { name, .. }
+        | Effect::AdoptReplicaSet { name, .. }
         | Effect::DeleteReplicaSet { name, .. } => of(REPLICA_SETS, name),
         Effect::TerminateAnalysisRun { name, .. } | Effect::DeleteAnalysisRun { name, .. } => {
             of(ANALYSIS_RUNS, name)
@@ -91,6 +92,17 @@ pub(crate) fn calls(
                 body.insert("spec".to_owned(), json!({ "minReadySeconds": seconds }));
             }
             merge(target, Value::Object(body))
+        }
+        Effect::AdoptReplicaSet { uid, resource_version, owners, .. } => {
+            is_as_decided_on(&target, resource_version, store)?;
+            merge(
+                target,
+                json!({ "metadata": {
+                    "uid": uid,
+                    "resourceVersion": resource_version,
+                    "ownerReferences": owners,
+                }}),
+            )
         }
         Effect::TerminateAnalysisRun { uid, .. } => {
             is_ours(&target, uid, rollout, store)?;
@@ -168,10 +180,18 @@ fn refusal(problem: &RouterProblem) -> Refusal {
 pub(crate) enum InTheWay {
     /// It is ours: somebody, perhaps we before a crash, has created it.
     Ours,
+    /// It is nobody's, and was made for a Rollout like ours: it is to be adopted.
+    Orphan(Refusal),
     /// It goes away by itself: being deleted, or its owner is gone.
     Leaving(Refusal),
     /// It belongs to somebody else, for good.
     Foreign(Refusal),
+}
+
+/// Why nothing is created where a ReplicaSet stands that is to be adopted.
+pub(crate) fn orphan_in_the_way(existing: &Value, rollout: &Value) -> Option<Refusal> {
+    let message = || format!("ReplicaSet {:?} is there and is adopted first", object::meta(existing, "name"));
+    crate::orphans::is_of(existing, rollout).then(|| Refusal::new(FailureClass::Conflict, &message()))
 }
 
 /// Judges the object that already has the name that we want.

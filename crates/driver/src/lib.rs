@@ -29,6 +29,7 @@ pub mod io;
 mod looking;
 mod notices;
 mod object;
+mod orphans;
 mod outbox;
 mod outcome;
 mod pods;

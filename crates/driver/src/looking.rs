@@ -78,7 +78,7 @@ impl RolloutTask {
                 return self.look_failed(&ObjectRef { resource, ..self.reference.clone() }, refusal, context);
             }
         };
-        let ours = |object: &Value| object::controller_uid(object) == Some(self.uid.as_str());
+        let ours = |object: &Value| object::controller_uid(object).is_none_or(|owner| owner == self.uid);
         let listed: BTreeSet<String> = objects.iter().map(|object| object::uid(object).to_owned()).collect();
         let gone: Vec<ObjectRef> = context
             .store

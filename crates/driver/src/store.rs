@@ -9,7 +9,7 @@
 use crate::io::{ObjectRef, Resource};
 use crate::object::{self, Age};
 use crate::pods::Pods;
-use crate::resources::{PODS, ROLLOUTS, is_foreign};
+use crate::resources::{PODS, REPLICA_SETS, ROLLOUTS, is_foreign};
 use headgate_model::Observed;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -79,6 +79,8 @@ pub(crate) struct Store {
     objects: BTreeMap<ObjectRef, Entry>,
     kinds: BTreeMap<Resource, KindState>,
     children: BTreeMap<String, BTreeSet<ObjectRef>>,
+    /// ReplicaSets without a controller, by namespace.
+    orphans: BTreeMap<String, BTreeSet<ObjectRef>>,
     /// By uid.
     tombstones: BTreeMap<String, (ObjectRef, Proof)>,
     /// Uid and last resourceVersion of what a watch has said to be gone, the latest [`GONE_MAX`]: neither an answer that was
@@ -115,6 +117,11 @@ impl Store {
     pub(crate) fn children(&self, owner: &str, resource: Resource) -> impl Iterator<Item = &Value> {
         let children = self.children.get(owner).into_iter().flatten();
         children.filter(move |child| child.resource == resource).filter_map(|child| self.get(child))
+    }
+
+    /// ReplicaSets of a namespace that nobody controls.
+    pub(crate) fn orphans(&self, namespace: &str) -> impl Iterator<Item = &Value> {
+        self.orphans.get(namespace).into_iter().flatten().filter_map(|orphan| self.get(orphan))
     }
 
     /// All objects of a kind.
@@ -185,9 +192,15 @@ impl Store {
         let mut change = self.forget(&reference);
         change.changed = true;
         let kept = object::projection(resource, object);
-        if let Some(owner) = object::controller_uid(&kept).filter(|_| !is_foreign(resource)) {
-            change.owners.insert(owner.to_owned());
-            self.children.entry(owner.to_owned()).or_default().insert(reference.clone());
+        match object::controller_uid(&kept).filter(|_| !is_foreign(resource)) {
+            Some(owner) => {
+                change.owners.insert(owner.to_owned());
+                self.children.entry(owner.to_owned()).or_default().insert(reference.clone());
+            }
+            None if resource == REPLICA_SETS => {
+                self.orphans.entry(reference.namespace.clone()).or_default().insert(reference.clone());
+            }
+            None => {}
         }
         self.objects.insert(reference, Entry::Present { object: kept, expected });
         change
@@ -267,12 +280,9 @@ impl Store {
             change.changed = true;
             if let Some(owner) = object::controller_uid(&object) {
                 change.owners.insert(owner.to_owned());
-                if let Some(children) = self.children.get_mut(owner) {
-                    children.remove(reference);
-                    if children.is_empty() {
-                        self.children.remove(owner);
-                    }
-                }
+                leave(&mut self.children, owner, reference);
+            } else if reference.resource == REPLICA_SETS {
+                leave(&mut self.orphans, &reference.namespace, reference);
             }
         }
         change
@@ -385,6 +395,16 @@ pub(crate) struct Synced {
     pub(crate) gone: Vec<(ObjectRef, Change)>,
     /// Objects of ours that the list lacks although the API server has confirmed them: to be read live.
     pub(crate) doubtful: Vec<ObjectRef>,
+}
+
+/// Takes an object out of the set that is kept under this key.
+fn leave(index: &mut BTreeMap<String, BTreeSet<ObjectRef>>, key: &str, reference: &ObjectRef) {
+    if let Some(kept) = index.get_mut(key) {
+        kept.remove(reference);
+        if kept.is_empty() {
+            index.remove(key);
+        }
+    }
 }
 
 #[cfg(test)]

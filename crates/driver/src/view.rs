@@ -3,6 +3,7 @@
 
 use crate::io::ObjectRef;
 use crate::object::{self, count, number, texts};
+use crate::orphans;
 use crate::references::{Name, Named, template_reference};
 use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, SERVICES, of_key};
 use crate::store::Store;
@@ -33,6 +34,7 @@ pub(crate) fn snapshot(
     failures.extend(unreadable);
     Snapshot {
         replica_sets: children(store, &view.uid, REPLICA_SETS, replica_set_view),
+        orphans: orphans::of(rollout, store),
         analysis_runs: children(store, &view.uid, ANALYSIS_RUNS, analysis_run_view),
         services: named
             .services

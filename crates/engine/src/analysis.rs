@@ -249,7 +249,7 @@ fn manifest(scene: &Scene<'_>, record: &RolloutStatus, need: &Need<'_>, name: &s
             "namespace": scene.rollout.namespace,
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": [crate::revision::owner(scene)],
+            "ownerReferences": [crate::revision::owner(scene.rollout)],
         },
         "spec": serde_json::to_value(spec).unwrap_or_else(|_| Value::Object(Map::new())),
     }))

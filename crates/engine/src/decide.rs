@@ -3,8 +3,8 @@
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use crate::{
-    analysis, conditions, cutover, history, intent, phase, pod_health, progress, references, release,
-    revision, waiting,
+    adoption, analysis, conditions, cutover, history, intent, phase, pod_health, progress, references,
+    release, revision, waiting,
 };
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
@@ -34,11 +34,18 @@ fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
     };
     match &snapshot.rollout.spec {
         Ok(spec) => {
+            let adoptions = adoption::plan(snapshot);
+            if adoption::is_awaited(snapshot) {
+                let record = snapshot.rollout.status.clone();
+                return Decision { record, effects: adoptions, wake_at: None };
+            }
             let scene = Scene::new(snapshot, spec, sets, runs, now);
-            match references::check(&scene, scene.old) {
+            let mut decision = match references::check(&scene, scene.old) {
                 Ok(()) => carry_out(&scene),
                 Err(problem) => hold(snapshot, spec, sets, runs, &problem, now),
-            }
+            };
+            decision.effects.splice(0..0, adoptions);
+            decision
         }
         Err(problem) => match salvage(&snapshot.rollout.spec_raw, stable_size(snapshot, sets)) {
             Some(spec) => hold(snapshot, &spec, sets, runs, problem, now),

@@ -4,6 +4,7 @@
 //! is overdue, whether its step is done, and then what pods and routes must do for it. That last part, and with it the
 //! safety of requests under way, is in one place: `cutover`.
 
+mod adoption;
 mod analysis;
 mod conditions;
 mod cutover;

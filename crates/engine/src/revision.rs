@@ -3,17 +3,17 @@
 use crate::replicas;
 use crate::scene::{Scene, Versions};
 use headgate_api::{RolloutStatus, labels};
-use headgate_model::{Effect, EffectKey, Failure, FailureClass, ReplicaSetView, selector};
+use headgate_model::{Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RolloutView, selector};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The owner reference of everything that a Rollout creates.
-pub(crate) fn owner(scene: &Scene<'_>) -> Value {
+pub(crate) fn owner(rollout: &RolloutView) -> Value {
     json!({
         "apiVersion": labels::API_VERSION,
         "kind": "Rollout",
-        "name": scene.rollout.name,
-        "uid": scene.rollout.uid,
+        "name": rollout.name,
+        "uid": rollout.uid,
         "controller": true,
         "blockOwnerDeletion": true,
     })
@@ -75,7 +75,7 @@ fn manifest(scene: &Scene<'_>) -> Value {
             "namespace": scene.rollout.namespace,
             "labels": pod_labels,
             "annotations": annotations,
-            "ownerReferences": [owner(scene)],
+            "ownerReferences": [owner(scene.rollout)],
         },
         "spec": {
             "replicas": 0,

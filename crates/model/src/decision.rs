@@ -57,6 +57,17 @@ pub enum Effect {
         /// New `spec.minReadySeconds`.
         min_ready_seconds: Option<i32>,
     },
+    /// Make a ReplicaSet that nobody controls the Rollout's own.
+    AdoptReplicaSet {
+        /// Name of the ReplicaSet.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// Resource version that the patch was computed on.
+        resource_version: String,
+        /// All owner references that it is to have.
+        owners: Vec<Value>,
+    },
     /// Make a router's objects say what is intended.
     Route {
         /// Which router, and how it is configured.
@@ -134,6 +145,7 @@ impl Effect {
             | Self::CreateReplicaSet { .. }
             | Self::Scale { .. }
             | Self::PatchReplicaSet { .. }
+            | Self::AdoptReplicaSet { .. }
             | Self::CreateAnalysisRun { .. }
             | Self::TerminateAnalysisRun { .. }
             | Self::DeleteAnalysisRun { .. } => EffectClass::Grow,
@@ -147,6 +159,7 @@ impl Effect {
             Self::CreateReplicaSet { manifest } => ("CreateReplicaSet", manifest_name(manifest)),
             Self::Scale { name, .. } => ("Scale", name.as_str()),
             Self::PatchReplicaSet { name, .. } => ("PatchReplicaSet", name.as_str()),
+            Self::AdoptReplicaSet { name, .. } => return EffectKey::adoption(name),
             Self::Route { config, .. } => ("Route", config.router),
             Self::CreateAnalysisRun { manifest } => ("CreateAnalysisRun", manifest_name(manifest)),
             Self::TerminateAnalysisRun { name, .. } => ("TerminateAnalysisRun", name.as_str()),
@@ -158,6 +171,11 @@ impl Effect {
 }
 
 impl EffectKey {
+    /// Making a ReplicaSet of this name the Rollout's own.
+    pub fn adoption(name: &str) -> Self {
+        Self { verb: "AdoptReplicaSet", object: name.to_owned() }
+    }
+
     /// The status write itself.
     pub fn record() -> Self {
         Self { verb: "Record", object: String::new() }

@@ -39,6 +39,20 @@ pub struct ReplicaSetView {
     pub template: Value,
 }
 
+/// A ReplicaSet that nobody controls and whose selector is the rollout's own: what `kubectl delete --cascade=orphan` leaves
+/// behind. It becomes the rollout's again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrphanView {
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// Resource version of what was seen.
+    pub resource_version: String,
+    /// Its owner references, none of them a controller's.
+    pub owners: Vec<Value>,
+}
+
 impl ReplicaSetView {
     /// The value of label `rollouts-pod-template-hash`; empty when it has none.
     pub fn hash(&self) -> &str {

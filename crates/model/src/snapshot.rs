@@ -1,7 +1,7 @@
 use crate::spec::PodHealthAction;
 use crate::{
-    Capabilities, EffectKey, Failure, Observed, PodView, ReplicaSetView, RolloutView, RouterConfig,
-    RouterProblem, Timestamp, TrafficState, selector,
+    Capabilities, EffectKey, Failure, Observed, OrphanView, PodView, ReplicaSetView, RolloutView,
+    RouterConfig, RouterProblem, Timestamp, TrafficState, selector,
 };
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub rollout: RolloutView,
     /// ReplicaSets whose controller owner is this Rollout's uid, in no particular order.
     pub replica_sets: Observed<Vec<ReplicaSetView>>,
+    /// ReplicaSets without a controller that were made for a Rollout with this selector.
+    pub orphans: Vec<OrphanView>,
     /// Every Service that the spec names.
     pub services: BTreeMap<String, Observed<ServiceView>>,
     /// The routers that the spec configures, in the fixed order of the registry, `services` first when the spec names

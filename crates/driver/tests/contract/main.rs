@@ -11,6 +11,7 @@ mod fence;
 mod house;
 mod made;
 mod notifications;
+mod orphans;
 mod pods;
 mod quiet;
 mod rules;

@@ -55,6 +55,7 @@ fn snapshot(objects: &[Value]) -> Snapshot {
             .map(|service| (text(&service["metadata"]["name"]), Observed::Present(view(service))))
             .collect(),
         rollout,
+        orphans: Vec::new(),
         replica_sets: Observed::Present(of("ReplicaSet").into_iter().map(replica_set).collect()),
         analysis_runs: Observed::Present(Vec::<AnalysisRunView>::new()),
         templates: BTreeMap::new(),

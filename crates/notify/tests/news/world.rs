@@ -73,6 +73,7 @@ pub(crate) fn snapshot(old: RolloutStatus) -> Snapshot {
             step_hash: String::new(),
             status: old,
         },
+        orphans: Vec::new(),
         replica_sets: Observed::Present(vec![replica_set("a", 1), replica_set("b", 2)]),
         services: BTreeMap::new(),
         routers: Vec::new(),

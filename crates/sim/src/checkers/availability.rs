@@ -8,6 +8,9 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     let (REPLICA_SETS, Some(before)) = (write.target.resource, write.before) else { return Ok(()) };
     let from = number(before, "/spec/replicas");
     let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
+    if write.after.is_some() && to == from {
+        return Ok(());
+    }
     let name = text(before, "/metadata/name");
     let Some(set) = view.set(name) else { return Err(format!("{name} is not there")) };
     if to > from {

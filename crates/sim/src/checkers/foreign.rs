@@ -3,7 +3,7 @@
 
 use super::{Names, Write};
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES, is_route};
-use crate::world::server::text;
+use crate::world::server::{controller, text};
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
@@ -25,11 +25,7 @@ pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), Stri
                 None => Ok(()),
             }
         }
-        (REPLICA_SETS | ANALYSIS_RUNS, None)
-            if text(before, "/metadata/ownerReferences/0/kind") == "Rollout" =>
-        {
-            Ok(())
-        }
+        (REPLICA_SETS | ANALYSIS_RUNS, None) if controller(before, "/kind") == "Rollout" => Ok(()),
         (ROLLOUTS | EVENTS | REPLICA_SETS | ANALYSIS_RUNS, Some(_)) => Ok(()),
         (resource, _) => Err(format!("{} {} is touched and is not ours", resource.kind, write.target.name)),
     }

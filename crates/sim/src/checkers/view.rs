@@ -2,7 +2,7 @@
 
 use super::Names;
 use crate::world::proxies::selected;
-use crate::world::server::{Server, number, text};
+use crate::world::server::{Server, controller, number, text};
 use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
@@ -102,7 +102,7 @@ impl View {
         let shares: Option<Vec<(i64, i64)>> =
             names.routes().map(|route| names.canary_shares(route, server.get(route))).collect();
         let shares = shares.unwrap_or_default();
-        let owned = |set: &&Value| text(set, "/metadata/ownerReferences/0/uid") == uid;
+        let owned = |set: &&Value| controller(set, "/uid") == uid;
         Some(Self {
             desired,
             max_unavailable,

@@ -11,6 +11,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
     let (ours, what): (&[&[&str]], _) = match write.target.resource {
         // `spec.replicas` may be written once; rule 5 watches over the rest of the spec.
         ROLLOUTS => (&[&["status"], &["metadata", "annotations", "spec"]], "a Rollout"),
+        REPLICA_SETS if is_adoption(before, after) => (&[&["metadata/ownerReferences"]], "a ReplicaSet"),
         REPLICA_SETS => (
             &[&["metadata/annotations", "spec/replicas", "spec/minReadySeconds", "metadata/generation"]],
             "a ReplicaSet",
@@ -23,6 +24,17 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         return Err(format!("of {what} more is changed than the part of one writer: {}", write.target.name));
     }
     if write.target.resource == ANALYSIS_RUNS { measurements_stay(before, after) } else { Ok(()) }
+}
+
+/// A ReplicaSet that nobody controlled has got a Rollout as its controller, and keeps its other owners.
+fn is_adoption(before: &Value, after: &Value) -> bool {
+    let owners = |set: &Value| set.pointer("/metadata/ownerReferences").and_then(Value::as_array).cloned();
+    let (known, now) = (owners(before).unwrap_or_default(), owners(after).unwrap_or_default());
+    let controls = |owner: &Value| owner.get("controller") == Some(&Value::Bool(true));
+    let added = now.strip_prefix(known.as_slice()).and_then(<[Value]>::first);
+    !known.iter().any(controls)
+        && now.len() == known.len() + 1
+        && added.is_some_and(|owner| controls(owner) && text(owner, "/kind") == "Rollout")
 }
 
 fn without(object: &Value, parts: &[&str]) -> Value {

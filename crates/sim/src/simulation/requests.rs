@@ -128,11 +128,16 @@ impl Simulation {
         self.checkers.look(&self.server, self.now);
     }
 
-    /// Somebody creates another object under the name that a new one is to have.
+    /// Somebody creates another object under the name that a new one is to have, for pods of another selector.
     fn take_name(&mut self, target: &ObjectRef, body: &Value) {
         let mut body = body.clone();
         if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             metadata.remove("ownerReferences");
+        }
+        for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+            if let Some(labels) = body.pointer_mut(labels).and_then(Value::as_object_mut) {
+                labels.insert("app".to_owned(), "stranger".into());
+            }
         }
         self.trace.say("third party", || format!("takes the name {}", target.name), self.now);
         self.server.call(&Call::Create { target: target.clone(), body }, self.now);

@@ -482,6 +482,13 @@ fn owners(object: &Value) -> impl Iterator<Item = &str> {
     owners.map(|owner| text(owner, "/uid"))
 }
 
+/// A field of the owner that controls an object; empty without one.
+pub fn controller<'a>(object: &'a Value, field: &str) -> &'a str {
+    let owners = at(object, "/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.get("controller") == Some(&Value::Bool(true)));
+    controllers.next().map_or("", |owner| text(owner, field))
+}
+
 fn finalizers(object: &Value) -> impl Iterator<Item = &Value> {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten()
 }

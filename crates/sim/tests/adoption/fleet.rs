@@ -123,3 +123,8 @@ fn by_type(conditions: &Value) -> Option<Value> {
     let entries: Option<Map<String, Value>> = conditions.as_array()?.iter().map(entry).collect();
     entries.filter(|entries| !entries.is_empty()).map(Value::Object)
 }
+
+/// How many objects of a kind there are.
+pub(crate) fn count(world: &World, kind: Resource) -> usize {
+    world.all(kind).count()
+}

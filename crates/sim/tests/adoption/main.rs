@@ -4,5 +4,6 @@
 
 mod fleet;
 mod goes_on;
+mod orphans;
 mod stands_still;
 mod versions;

@@ -1,7 +1,7 @@
 //! While nobody acts, nothing moves.
 
 use crate::fleet::{
-    KINDS, LEFT_OUT, STANDS_FOR, before_and_after, carried_out, changes, is_ours, objects, take_over,
+    KINDS, LEFT_OUT, STANDS_FOR, before_and_after, carried_out, changes, count, is_ours, objects, take_over,
 };
 use headgate_driver::resources::ANALYSIS_RUNS;
 use headgate_sim::adoption::World;
@@ -17,7 +17,7 @@ fn what_changes_when_headgate_takes_over() {
         let mut world = take_over(&objects);
         world.pass(STANDS_FOR);
         assert_eq!(world.broken_rule(), None, "{name}");
-        assert_eq!(count(&world), count_of(&objects), "{name}");
+        assert_eq!(counts(&world), counts_of(&objects), "{name}");
         for (before, after) in before_and_after(&objects, &world) {
             for change in changes(&before, &after) {
                 assert!(
@@ -47,10 +47,10 @@ fn what_is_left_out_cannot_be_taken_over_yet() {
 }
 
 /// How many objects of each kind there are.
-fn count(world: &World) -> Vec<usize> {
-    KINDS.iter().map(|kind| world.all(*kind).count()).collect()
+fn counts(world: &World) -> Vec<usize> {
+    KINDS.iter().map(|kind| count(world, *kind)).collect()
 }
 
-fn count_of(objects: &[Value]) -> Vec<usize> {
+fn counts_of(objects: &[Value]) -> Vec<usize> {
     KINDS.iter().map(|kind| objects.iter().filter(|object| is_of(object, *kind)).count()).collect()
 }

@@ -74,6 +74,7 @@ impl World {
         };
         let snapshot = Snapshot {
             rollout,
+            orphans: Vec::new(),
             replica_sets: Observed::Present(Vec::new()),
             services: BTreeMap::new(),
             routers: Vec::new(),
@@ -445,6 +446,9 @@ impl World {
                     set.generation += 1;
                     set.resource_version = version;
                 }
+            }
+            Effect::AdoptReplicaSet { name, .. } => {
+                self.snapshot.orphans.retain(|orphan| orphan.name != *name);
             }
             Effect::PatchReplicaSet { name, resource_version, annotations, min_ready_seconds, .. } => {
                 let set = self.set_mut(name);
