@@ -142,12 +142,20 @@ fn stand_still(
     now: Timestamp,
 ) -> Decision {
     let mut record = snapshot.rollout.status.clone();
-    let alive: Vec<&ReplicaSetView> = sets.iter().filter(|set| !set.deleting).collect();
-    revision::count_pods(&alive, &snapshot.rollout.status.current_pod_hash, &mut record);
+    if !is_blue_green(snapshot) {
+        let alive: Vec<&ReplicaSetView> = sets.iter().filter(|set| !set.deleting).collect();
+        revision::count_pods(&alive, &snapshot.rollout.status.current_pod_hash, &mut record);
+    }
     record.observed_generation = snapshot.rollout.generation.to_string();
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(snapshot.rollout.status.waiting.as_ref(), now));
     Decision { record, effects: Vec::new(), wake_at: None }
+}
+
+/// The counters of a blue-green Rollout, which autoscalers read, are about its active version alone: what Argo Rollouts has
+/// counted stays.
+fn is_blue_green(snapshot: &Snapshot) -> bool {
+    snapshot.rollout.spec_raw.pointer("/strategy/blueGreen").is_some_and(|strategy| !strategy.is_null())
 }
 
 /// The next time at which something ends by itself.

@@ -46,6 +46,24 @@ fn what_is_left_out_cannot_be_taken_over_yet() {
     }
 }
 
+#[test]
+fn of_a_rollout_that_is_refused_nothing_changes_but_that_it_says_so() {
+    const SAYS_SO: [&str; 3] = ["/status/phase:", "/status/message:", "/status/conditions/InvalidSpec:"];
+    for (name, _) in LEFT_OUT.into_iter().filter(|(_, why)| why.contains("Forbidden")) {
+        let objects = objects(name);
+        let mut world = take_over(&objects);
+        world.pass(STANDS_FOR);
+        assert_eq!(world.broken_rule(), None, "{name}");
+        assert_eq!(counts(&world), counts_of(&objects), "{name}");
+        for (before, after) in before_and_after(&objects, &world) {
+            for change in changes(&before, &after) {
+                let is_told = SAYS_SO.iter().any(|told| change.starts_with(told)) || is_ours(&change);
+                assert!(before["kind"] == "Rollout" && is_told, "{name}: {change}");
+            }
+        }
+    }
+}
+
 /// How many objects of each kind there are.
 fn counts(world: &World) -> Vec<usize> {
     KINDS.iter().map(|kind| count(world, *kind)).collect()
