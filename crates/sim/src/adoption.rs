@@ -97,10 +97,9 @@ impl World {
         self.simulation.server().all(resource).map(|(_, object)| object)
     }
 
-    /// Each state of the Rollout since that time, in order.
-    pub fn course(&self, since: Timestamp) -> impl Iterator<Item = &Value> {
-        let changes = self.simulation.server().history().iter().filter(move |(time, _)| *time >= since);
-        changes.filter_map(|(_, change)| match change {
+    /// Each state of the Rollout, in order.
+    pub fn course(&self) -> impl Iterator<Item = &Value> {
+        self.simulation.server().history().iter().filter_map(|(_, change)| match change {
             Change::Applied(ROLLOUTS, rollout) => Some(rollout),
             Change::Applied(..) | Change::Deleted(..) => None,
         })

@@ -36,10 +36,10 @@ fn is_settled(rollout: &Value) -> bool {
     is_healthy(rollout) || rollout["status"]["phase"] == "Paused"
 }
 
-/// Step and phase as they follow each other.
-fn course(world: &World, since: jiff::Timestamp) -> String {
+/// Step and phase as they follow each other, from the take-over on.
+fn course(world: &World) -> String {
     let mut told: Vec<String> = world
-        .course(since)
+        .course()
         .map(|rollout| {
             let status = &rollout["status"];
             format!("{} {}", status["currentStepIndex"], status["phase"].as_str().unwrap())
@@ -49,31 +49,47 @@ fn course(world: &World, since: jiff::Timestamp) -> String {
     told.join(", ")
 }
 
+/// Headgate takes over, and a user acts until the release is out.
+pub(crate) fn to_the_end(name: &str) -> (World, Vec<Act>) {
+    let mut world = take_over(&objects(name));
+    world.pass(STANDS_FOR);
+    replace_metrics(&mut world);
+    let mut acts = Vec::new();
+    while !is_healthy(world.rollout()) || acts.is_empty() {
+        let act = next_act(world.rollout());
+        acts.push(act);
+        assert!(acts.len() <= ACTS_MAX, "{name} after {acts:?}: {}", world.rollout()["status"]);
+        world.act(act);
+        // By then it is taken up.
+        world.pass(SignedDuration::from_secs(2));
+        world.pass_until(PATIENCE, is_settled);
+        assert_eq!(world.broken_rule(), None, "{name} after {acts:?}");
+    }
+    (world, acts)
+}
+
 #[test]
 fn a_release_that_was_taken_over_goes_on_to_its_end() {
     let mut told = String::new();
     for name in carried_out() {
-        let mut world = take_over(&objects(&name));
-        world.pass(STANDS_FOR);
-        replace_metrics(&mut world);
-        let since = world.now();
-        let mut acts = Vec::new();
-        loop {
-            let act = next_act(world.rollout());
-            acts.push(format!("{act:?}"));
-            world.act(act);
-            // By then it is taken up.
-            world.pass(SignedDuration::from_secs(2));
-            world.pass_until(PATIENCE, is_settled);
-            assert_eq!(world.broken_rule(), None, "{name} after {acts:?}");
-            if is_healthy(world.rollout()) || acts.len() == ACTS_MAX {
-                break;
-            }
-        }
-        assert!(is_healthy(world.rollout()), "{name} after {acts:?}: {}", world.rollout()["status"]);
-        writeln!(told, "{name}: {}: {}", acts.join(" "), course(&world, since)).unwrap();
+        let (world, acts) = to_the_end(&name);
+        let acts: Vec<String> = acts.iter().map(|act| format!("{act:?}")).collect();
+        writeln!(told, "{name}: {}: {}", acts.join(" "), course(&world)).unwrap();
     }
     insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_pause_that_was_begun_before_ends_when_it_would_have() {
+    let mut world = take_over(&objects("timedpause"));
+    let ends_at: jiff::Timestamp = "2026-11-21T14:14:09Z".parse().unwrap();
+    let until = |time: jiff::Timestamp, world: &World| time.duration_since(world.now());
+    let has_ended = |rollout: &Value| rollout["status"]["currentStepIndex"] == json!(2);
+    let is_early = world.pass_until(until(ends_at, &world), has_ended);
+    assert!(!is_early, "{}", world.now());
+    assert!(world.pass_until(SignedDuration::from_secs(2), has_ended));
+    assert!(world.pass_until(PATIENCE, is_healthy));
+    assert_eq!(world.broken_rule(), None);
 }
 
 /// As docs/differences.md says of providers that this version does not have.

@@ -4,6 +4,7 @@
 
 mod fleet;
 mod goes_on;
+mod hands_back;
 mod orphans;
 mod stands_still;
 mod versions;
