@@ -1,8 +1,9 @@
 //! After the take-over a release goes on as it would have.
 
-use crate::fleet::{STANDS_FOR, carried_out, objects, take_over};
+use crate::fleet::{STANDS_FOR, carried_out, objects, rollout_mut, take_over};
+use headgate_api::labels::SCALE_DOWN_DEADLINE;
 use headgate_driver::io::ObjectRef;
-use headgate_driver::resources::ANALYSIS_TEMPLATES;
+use headgate_driver::resources::{ANALYSIS_TEMPLATES, REPLICA_SETS};
 use headgate_sim::adoption::World;
 use headgate_sim::user::Act;
 use jiff::SignedDuration;
@@ -90,6 +91,51 @@ fn a_pause_that_was_begun_before_ends_when_it_would_have() {
     assert!(world.pass_until(SignedDuration::from_secs(2), has_ended));
     assert!(world.pass_until(PATIENCE, is_healthy));
     assert_eq!(world.broken_rule(), None);
+}
+
+#[test]
+fn a_delay_that_was_begun_before_ends_when_it_would_have() {
+    let deadline: jiff::Timestamp = "2026-11-21T09:05:00Z".parse().unwrap();
+    let objects = draining(objects("istioaborted"), deadline);
+    let mut world = take_over(&objects);
+    let wanted = |world: &World| {
+        let sets = world.all(REPLICA_SETS).map(|set| set["spec"]["replicas"].as_i64().unwrap());
+        sets.collect::<Vec<_>>()
+    };
+    let before = wanted(&world);
+    assert!(before.contains(&1), "{before:?}");
+    world.pass(deadline.duration_since(world.now()) - SignedDuration::from_secs(1));
+    assert_eq!(wanted(&world), before);
+    world.pass(SignedDuration::from_secs(5));
+    assert!(wanted(&world).contains(&0), "{:?}", wanted(&world));
+    assert_eq!(world.broken_rule(), None);
+    assert_eq!(world.rollout()["status"]["phase"], "Degraded");
+}
+
+/// The aborted version still has a pod, until then.
+fn draining(mut objects: Vec<Value>, deadline: jiff::Timestamp) -> Vec<Value> {
+    let is_aborted = |object: &&mut Value| object["kind"] == "ReplicaSet" && object["spec"]["replicas"] == 0;
+    let set = objects.iter_mut().find(is_aborted).unwrap();
+    set["metadata"]["annotations"][SCALE_DOWN_DEADLINE] = json!(deadline.to_string());
+    set["spec"]["replicas"] = json!(1);
+    for counter in ["replicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas"] {
+        set["status"][counter] = json!(1);
+    }
+    let (name, uid) = (set["metadata"]["name"].clone(), set["metadata"]["uid"].clone());
+    let mut pod = objects.iter().find(|object| object["kind"] == "Pod").unwrap().clone();
+    pod["metadata"]["name"] = json!("drains");
+    pod["metadata"]["uid"] = json!("uid of drains");
+    pod["metadata"]["ownerReferences"][0]["name"] = name;
+    pod["metadata"]["ownerReferences"][0]["uid"] = uid;
+    objects.push(pod);
+    let status = &mut rollout_mut(&mut objects)["status"];
+    for (counter, count) in
+        [("replicas", 3), ("HPAReplicas", 3), ("readyReplicas", 3), ("availableReplicas", 3)]
+    {
+        status[counter] = json!(count);
+    }
+    status["updatedReplicas"] = json!(1);
+    objects
 }
 
 /// As docs/differences.md says of providers that this version does not have.
