@@ -81,15 +81,24 @@ pub(crate) fn calls(
             ]);
             Call::Patch { target, status: false, patch: Patch::Json(operations) }
         }
-        Effect::PatchReplicaSet { uid, resource_version, annotations, min_ready_seconds, .. } => {
+        Effect::PatchReplicaSet {
+            uid, resource_version, annotations, min_ready_seconds, affinity, ..
+        } => {
             is_ours(&target, uid, rollout, store)?;
             is_as_decided_on(&target, resource_version, store)?;
             let mut body = Map::new();
             let metadata =
                 json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
             body.insert("metadata".to_owned(), metadata);
+            let mut spec = Map::new();
             if let Some(seconds) = min_ready_seconds {
-                body.insert("spec".to_owned(), json!({ "minReadySeconds": seconds }));
+                spec.insert("minReadySeconds".to_owned(), json!(seconds));
+            }
+            if let Some(affinity) = affinity {
+                spec.insert("template".to_owned(), json!({ "spec": { "affinity": affinity } }));
+            }
+            if !spec.is_empty() {
+                body.insert("spec".to_owned(), Value::Object(spec));
             }
             merge(target, Value::Object(body))
         }

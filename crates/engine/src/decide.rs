@@ -71,7 +71,7 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     conditions::remove(&mut record, types::INVALID_SPEC);
     let mut effects = Vec::new();
     analysis::plan(scene, &mut record, &mut effects);
-    revision::plan(scene, &mut effects);
+    revision::plan(scene, &record, &mut effects);
     history::plan(scene, &record, &mut effects);
     let plan = cutover::plan(scene, &mut record);
     phase::describe(scene, &mut record);
@@ -189,14 +189,21 @@ fn merged(effects: Vec<Effect>) -> Vec<Effect> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Effect> = Vec::new();
     for effect in effects {
-        let Effect::PatchReplicaSet { name, annotations, min_ready_seconds, .. } = &effect else {
+        let Effect::PatchReplicaSet { name, annotations, min_ready_seconds, affinity, .. } = &effect else {
             all.push(effect);
             continue;
         };
         let first = places.get(name).and_then(|place| all.get_mut(*place));
-        if let Some(Effect::PatchReplicaSet { annotations: known, min_ready_seconds: seconds, .. }) = first {
+        if let Some(Effect::PatchReplicaSet {
+            annotations: known,
+            min_ready_seconds: seconds,
+            affinity: rules,
+            ..
+        }) = first
+        {
             known.extend(annotations.clone());
             *seconds = seconds.or(*min_ready_seconds);
+            *rules = rules.take().or_else(|| affinity.clone());
         } else {
             places.insert(name.clone(), all.len());
             all.push(effect);

@@ -3,7 +3,9 @@
 use crate::replicas;
 use crate::scene::{Scene, Versions};
 use headgate_api::{RolloutStatus, labels};
-use headgate_model::{Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RolloutView, selector};
+use headgate_model::{
+    Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RolloutView, selector, template,
+};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -45,7 +47,7 @@ pub(crate) fn name_is_taken(scene: &Scene<'_>) -> bool {
 }
 
 /// Creates the ReplicaSet of the newest version, and keeps the bookkeeping of Rollout and ReplicaSet right.
-pub(crate) fn plan(scene: &Scene<'_>, effects: &mut Vec<Effect>) {
+pub(crate) fn plan(scene: &Scene<'_>, record: &RolloutStatus, effects: &mut Vec<Effect>) {
     let revision = scene.revision.to_string();
     let replicas = scene.spec.replicas_unset.then_some(scene.spec.replicas);
     let is_noted = scene.rollout.annotations.get(labels::REVISION) == Some(&revision);
@@ -54,13 +56,16 @@ pub(crate) fn plan(scene: &Scene<'_>, effects: &mut Vec<Effect>) {
         effects.push(Effect::PatchRollout { annotations, replicas });
     }
     match scene.current {
-        None => effects.push(Effect::CreateReplicaSet { manifest: manifest(scene) }),
-        Some(current) => effects.extend(refresh(scene, current)),
+        None => effects.push(Effect::CreateReplicaSet { manifest: manifest(scene, record) }),
+        Some(current) => effects.extend(refresh(scene, record, current)),
     }
 }
 
-fn manifest(scene: &Scene<'_>) -> Value {
+fn manifest(scene: &Scene<'_>, record: &RolloutStatus) -> Value {
     let mut template = scene.spec.template.clone();
+    if let (Some(rule), Some(stable)) = (scene.spec.canary.anti_affinity, other_stable(scene, record)) {
+        template::avoid(&mut template, rule, stable, &scene.rollout.namespace);
+    }
     let mut pod_labels = selector::string_map(template.pointer("/metadata/labels"));
     pod_labels.insert(labels::POD_TEMPLATE_HASH.to_owned(), scene.current_hash.clone());
     set_labels(&mut template, &pod_labels);
@@ -84,6 +89,11 @@ fn manifest(scene: &Scene<'_>) -> Value {
             "template": template,
         },
     })
+}
+
+/// The hash of the stable version while another one is released.
+fn other_stable<'a>(scene: &Scene<'_>, record: &'a RolloutStatus) -> Option<&'a str> {
+    Some(record.stable_rs.as_str()).filter(|stable| !stable.is_empty() && *stable != scene.current_hash)
 }
 
 fn set_labels(template: &mut Value, labels: &BTreeMap<String, String>) {
@@ -122,8 +132,8 @@ fn copied_annotations(scene: &Scene<'_>) -> BTreeMap<String, String> {
     copied.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Brings annotations and `minReadySeconds` of the newest ReplicaSet up to date.
-fn refresh(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<Effect> {
+/// Brings annotations, `minReadySeconds` and the rule against stable pods of the newest ReplicaSet up to date.
+fn refresh(scene: &Scene<'_>, record: &RolloutStatus, current: &ReplicaSetView) -> Option<Effect> {
     let mut annotations: BTreeMap<String, Option<String>> = copied_annotations(scene)
         .into_iter()
         .filter(|(key, value)| current.annotations.get(key) != Some(value))
@@ -140,12 +150,16 @@ fn refresh(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<Effect> {
     }
     let wanted = scene.spec.min_ready_seconds;
     let min_ready_seconds = (current.min_ready_seconds != wanted).then_some(wanted);
-    (!annotations.is_empty() || min_ready_seconds.is_some()).then(|| Effect::PatchReplicaSet {
+    let stable = other_stable(scene, record).filter(|_| scene.spec.canary.anti_affinity.is_some());
+    let affinity = stable.and_then(|stable| template::avoid_instead(&current.template, stable));
+    let is_new = !annotations.is_empty() || min_ready_seconds.is_some() || affinity.is_some();
+    is_new.then(|| Effect::PatchReplicaSet {
         name: current.name.clone(),
         uid: current.uid.clone(),
         resource_version: current.resource_version.clone(),
         annotations,
         min_ready_seconds,
+        affinity,
     })
 }
 

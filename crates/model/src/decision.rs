@@ -44,7 +44,7 @@ pub enum Effect {
         /// The number wanted.
         to: i32,
     },
-    /// Set (`Some`) or remove (`None`) annotations of a ReplicaSet, and `spec.minReadySeconds` where given.
+    /// Set (`Some`) or remove (`None`) annotations of a ReplicaSet, and what else is given.
     PatchReplicaSet {
         /// Name of the ReplicaSet.
         name: String,
@@ -56,6 +56,8 @@ pub enum Effect {
         annotations: BTreeMap<String, Option<String>>,
         /// New `spec.minReadySeconds`.
         min_ready_seconds: Option<i32>,
+        /// New `spec.template.spec.affinity`: pods that run are not touched.
+        affinity: Option<Value>,
     },
     /// Make a ReplicaSet that nobody controls the Rollout's own.
     AdoptReplicaSet {

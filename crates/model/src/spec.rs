@@ -57,6 +57,8 @@ pub struct Canary {
     pub background: Option<BackgroundAnalysis>,
     /// Routers, when traffic is split by weights.
     pub routing: Option<Routing>,
+    /// Whether pods of a new version keep off the nodes of the stable one's.
+    pub anti_affinity: Option<AntiAffinity>,
     /// Added to pods, or to the pod template: labels and annotations of canary pods (raw).
     pub canary_metadata: Option<Value>,
     /// The same for stable pods.
@@ -65,6 +67,18 @@ pub struct Canary {
     pub progress_threshold: Option<Count>,
     /// When a pod of the new version is unhealthy, and what is done then.
     pub pod_health: PodHealth,
+}
+
+/// How pods of a new version keep off the nodes of the stable one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AntiAffinity {
+    /// The scheduler tries to.
+    Preferred {
+        /// How much it cares, 1 to 100.
+        weight: i32,
+    },
+    /// They stay pending where there is no other node.
+    Required,
 }
 
 /// When a pod of the new version is unhealthy, and what is done then.

@@ -74,6 +74,7 @@ fn annotate(set: &ReplicaSetView, key: &str, value: Option<String>, plan: &mut P
             resource_version: set.resource_version.clone(),
             annotations: BTreeMap::from([(key.to_owned(), value)]),
             min_ready_seconds: None,
+            affinity: None,
         }),
     }
 }

@@ -8,6 +8,7 @@
     reason = "what the world can't do is a failed test, and json!(…) reads better as an argument than &json!(…)"
 )]
 
+mod anti_affinity;
 mod basic;
 mod disturbed;
 mod invalid;

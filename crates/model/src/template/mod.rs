@@ -4,6 +4,7 @@
 //! `omitempty`, number and quantity forms come from Go's structs ([`go_tables`], generated). A wrong hash would restart
 //! every pod of a fleet; `cargo xtask check-hash` compares thousands of random templates with Go itself.
 
+mod anti_affinity;
 mod decode;
 mod defaults;
 mod encode;
@@ -18,6 +19,7 @@ mod same;
 mod tests;
 mod text;
 
+pub use anti_affinity::{avoid, avoid_instead};
 pub use decode::TemplateError;
 pub use hash::{pod_template_hash, steps_hash};
 pub use quantity::canonical_quantity;

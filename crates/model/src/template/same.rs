@@ -1,6 +1,7 @@
 //! Whether two pod templates make the same pods, although one was written by a user and the other stored by the API
 //! server. It finds the ReplicaSet of a template when its hash was made by another release.
 
+use super::anti_affinity;
 use super::decode::{normalised, zero};
 use super::defaults::set_defaults;
 use super::go_tables::TEMPLATE;
@@ -33,7 +34,7 @@ pub fn strip_injected(template: &Value, annotations: &BTreeMap<String, String>) 
     if let Some(ephemeral) = ephemeral {
         remove_ephemeral_metadata(&mut template, &ephemeral);
     }
-    remove_anti_affinity(&mut template);
+    anti_affinity::remove(&mut template);
     template
 }
 
@@ -45,40 +46,6 @@ fn remove_ephemeral_metadata(template: &mut Value, ephemeral: &Value) {
             present.retain(|key, _| !injected.contains_key(key));
         }
     }
-}
-
-/// Takes out the terms, and the parents that they leave empty.
-fn remove_anti_affinity(template: &mut Value) {
-    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    let Some(affinity) = spec.get_mut("affinity").and_then(Value::as_object_mut) else { return };
-    let Some(anti_affinity) = affinity.get_mut("podAntiAffinity").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let is_injected = |term: &Value| is_injected_term(term.get("podAffinityTerm").unwrap_or(term));
-    let mut removed = 0;
-    for terms in anti_affinity.values_mut().filter_map(Value::as_array_mut) {
-        removed += terms.iter().filter(|term| is_injected(term)).count();
-        terms.retain(|term| !is_injected(term));
-    }
-    if removed == 0 {
-        return;
-    }
-    anti_affinity.retain(|_, terms| terms.as_array().is_none_or(|terms| !terms.is_empty()));
-    if anti_affinity.is_empty() {
-        affinity.remove("podAntiAffinity");
-    }
-    if affinity.is_empty() {
-        spec.remove("affinity");
-    }
-}
-
-/// Argo Rollouts: one expression, the hash label in the stable hash, spread over nodes.
-fn is_injected_term(term: &Value) -> bool {
-    let expressions = term.pointer("/labelSelector/matchExpressions").and_then(Value::as_array);
-    let [expression] = expressions.map_or(&[][..], Vec::as_slice) else { return false };
-    expression.get("key").and_then(Value::as_str) == Some(labels::POD_TEMPLATE_HASH)
-        && expression.get("operator").and_then(Value::as_str) == Some("In")
-        && term.get("topologyKey").and_then(Value::as_str) == Some("kubernetes.io/hostname")
 }
 
 /// The template in the one form that all equal templates share.

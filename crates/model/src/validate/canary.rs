@@ -3,7 +3,7 @@
 use super::SpecProblem;
 use super::read::{forbidden, invalid, optional};
 use super::{routers, steps};
-use crate::spec::{BackgroundAnalysis, Canary, Count, Routing};
+use crate::spec::{AntiAffinity, BackgroundAnalysis, Canary, Count, Routing};
 use headgate_api::{IntOrString, ProgressThresholdType, ReplicaProgressThreshold, RolloutAnalysisBackground};
 use serde_json::Value;
 
@@ -40,6 +40,7 @@ pub(super) fn canary(canary: &Value) -> Result<Canary, SpecProblem> {
         stable_service,
         background: background(canary)?,
         routing,
+        anti_affinity: anti_affinity(canary)?,
         canary_metadata: None,
         stable_metadata: None,
         progress_threshold: progress_threshold(canary)?,
@@ -49,7 +50,6 @@ pub(super) fn canary(canary: &Value) -> Result<Canary, SpecProblem> {
 
 fn refuse_unsupported(canary: &Value) -> Result<(), SpecProblem> {
     for (key, how) in [
-        ("antiAffinity", "remove it, or write the affinity into the pod template"),
         ("canaryMetadata", "remove it"),
         ("stableMetadata", "remove it"),
         ("pingPong", "remove it and name canaryService and stableService"),
@@ -65,6 +65,32 @@ fn refuse_unsupported(canary: &Value) -> Result<(), SpecProblem> {
         ));
     }
     Ok(())
+}
+
+fn anti_affinity(canary: &Value) -> Result<Option<AntiAffinity>, SpecProblem> {
+    let Some(written) = optional::<headgate_api::AntiAffinity>(canary, PATH, "antiAffinity")? else {
+        return Ok(None);
+    };
+    let field = format!("{PATH}.antiAffinity");
+    let preferred = written.preferred_during_scheduling_ignored_during_execution;
+    let required = written.required_during_scheduling_ignored_during_execution;
+    match (preferred, required) {
+        (Some(preferred), None) if (1..=100).contains(&preferred.weight) => {
+            Ok(Some(AntiAffinity::Preferred { weight: preferred.weight }))
+        }
+        (Some(preferred), None) => Err(invalid(
+            &format!("{field}.preferredDuringSchedulingIgnoredDuringExecution.weight"),
+            preferred.weight,
+            "must be between 1 and 100",
+        )),
+        (None, Some(_)) => Ok(Some(AntiAffinity::Required)),
+        (_, _) => Err(invalid(
+            &field,
+            canary.get("antiAffinity").unwrap_or(&Value::Null),
+            "write exactly one of preferredDuringSchedulingIgnoredDuringExecution and \
+             requiredDuringSchedulingIgnoredDuringExecution",
+        )),
+    }
 }
 
 fn name(canary: &Value, key: &str) -> Result<Option<String>, SpecProblem> {

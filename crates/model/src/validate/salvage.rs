@@ -58,6 +58,7 @@ fn salvage_canary(strategy: &Value) -> Canary {
         stable_service: text(strategy, "stableService"),
         background: None,
         routing: strategy.get("trafficRouting").filter(|value| value.is_object()).map(default_routing),
+        anti_affinity: None,
         canary_metadata: None,
         stable_metadata: None,
         progress_threshold: None,

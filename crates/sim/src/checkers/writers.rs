@@ -13,7 +13,13 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         ROLLOUTS => (&[&["status"], &["metadata", "annotations", "spec"]], "a Rollout"),
         REPLICA_SETS if is_adoption(before, after) => (&[&["metadata/ownerReferences"]], "a ReplicaSet"),
         REPLICA_SETS => (
-            &[&["metadata/annotations", "spec/replicas", "spec/minReadySeconds", "metadata/generation"]],
+            &[&[
+                "metadata/annotations",
+                "spec/replicas",
+                "spec/minReadySeconds",
+                "spec/template/spec/affinity",
+                "metadata/generation",
+            ]],
             "a ReplicaSet",
         ),
         ANALYSIS_RUNS => (&[&["status"], &["spec/terminate"]], "an AnalysisRun"),

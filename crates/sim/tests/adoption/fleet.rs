@@ -11,8 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Those that Headgate does not carry out yet, and how it says so.
-pub(crate) const LEFT_OUT: [(&str, &str); 11] = [
-    ("antiaffinity", "spec.strategy.canary.antiAffinity: Forbidden: not supported"),
+pub(crate) const LEFT_OUT: [(&str, &str); 10] = [
     ("background", "provider job is not supported"),
     ("bgaborted", "spec.strategy.blueGreen: Forbidden: not supported"),
     ("bganalysis", "provider job is not supported"),

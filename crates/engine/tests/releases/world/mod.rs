@@ -450,7 +450,14 @@ impl World {
             Effect::AdoptReplicaSet { name, .. } => {
                 self.snapshot.orphans.retain(|orphan| orphan.name != *name);
             }
-            Effect::PatchReplicaSet { name, resource_version, annotations, min_ready_seconds, .. } => {
+            Effect::PatchReplicaSet {
+                name,
+                resource_version,
+                annotations,
+                min_ready_seconds,
+                affinity,
+                ..
+            } => {
                 let set = self.set_mut(name);
                 assert_eq!(
                     set.resource_version, *resource_version,
@@ -463,6 +470,9 @@ impl World {
                     };
                 }
                 set.min_ready_seconds = min_ready_seconds.unwrap_or(set.min_ready_seconds);
+                if let Some(affinity) = affinity {
+                    set.template["spec"]["affinity"] = affinity.clone();
+                }
                 set.resource_version = version;
             }
             Effect::Route { config, intent, .. } => {
