@@ -111,6 +111,8 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
             "istio": {"virtualService": {"name": "shop"}}, "nginx": {"stableIngress": "shop"}, "maxTrafficWeight": 1000,
         }}))),
         spec(&routed(&json!({"trafficRouting": {"istio": {"destinationRule": {"name": "shop"}}}}))),
+        spec(&json!({"antiAffinity": {}})),
+        spec(&json!({"antiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0}}})),
         spec(&routed(&json!({"dynamicStableScale": true}))),
         spec(&json!({"steps": [{"setWeight": 101}]})),
         spec(&json!({"steps": [{"setWeight": "5"}]})),
