@@ -26,10 +26,12 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
     let (world, _) = start(AnalysisPhase::Failed, "too many errors");
     assert_eq!(
         world.status().message,
-        "RolloutAborted: Rollout aborted update to revision 2: Step-based analysis phase error/failed: too many errors"
+        "RolloutAborted: Rollout aborted update to revision 2 at step 2/3, weight 25: Step-based analysis phase \
+         error/failed: too many errors"
     );
     let why = &world.status().waiting.as_ref().unwrap().message;
-    assert!(why.contains("was aborted: Step-based analysis phase error/failed: too many errors; "), "{why}");
+    let expected = "was aborted at step 2/3, weight 25: Step-based analysis phase error/failed: too many errors; the stable";
+    assert!(why.contains(expected), "{why}");
     let (mut world, name) = start(AnalysisPhase::Inconclusive, "");
     assert_eq!((world.phase(), world.status().message.as_str()), ("Paused", "InconclusiveAnalysisRun"));
     assert_eq!(world.waits_for(), "InconclusiveAnalysis");
@@ -41,6 +43,27 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
     world.promote();
     world.settle();
     assert_eq!((world.status().current_step_index, world.waits_for()), (Some(2), "UserPromotion"));
+}
+
+#[test]
+fn an_abort_tells_what_was_measured_last() {
+    let steps = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}]);
+    let mut world = World::new(spec(4, routed(steps)));
+    world.add_template("errors", template());
+    world.settle();
+    world.release(2);
+    world.settle();
+    let name = format!("shop-{}-2-1", world.hash(2));
+    world.runs_mut()[0].last_value = Some("[0.265]".to_owned());
+    world.verdict(
+        &name,
+        AnalysisPhase::Failed,
+        "Metric \"errors\" assessed Failed due to failed (3) > failureLimit (2)",
+    );
+    world.settle();
+    let expected = "at step 2/2, weight 25: Step-based analysis phase error/failed: Metric \"errors\" assessed Failed due \
+                    to failed (3) > failureLimit (2); its last value was [0.265]";
+    assert!(world.status().message.ends_with(expected), "{}", world.status().message);
 }
 
 #[test]

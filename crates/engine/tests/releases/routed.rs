@@ -77,7 +77,10 @@ fn aborted_canary_keeps_stable_serving_and_goes_after_the_delay() {
     world.abort();
     world.settle();
     assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Degraded", 0, 1));
-    assert_eq!(world.status().message, "RolloutAborted: Rollout aborted update to revision 2");
+    assert_eq!(
+        world.status().message,
+        "RolloutAborted: Rollout aborted update to revision 2 at step 2/4, weight 25"
+    );
     assert_eq!(world.selected("shop-canary"), Some(world.hash(2)), "proxies get time to follow the route");
     world.pass(5);
     world.settle();
@@ -107,6 +110,27 @@ fn an_abort_from_every_step_leads_back_to_stable() {
         );
         assert_eq!(world.weight(), 0);
     }
+}
+
+#[test]
+fn an_abort_after_the_last_step_says_so_and_a_retry_forgets_where_it_was() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 25}]))));
+    world.release(2);
+    let second = world.hash(2);
+    world.step();
+    world.broken.insert(second.clone());
+    world.promote_full();
+    world.step();
+    world.abort();
+    world.settle();
+    assert_eq!(
+        world.status().message,
+        "RolloutAborted: Rollout aborted update to revision 2 after step 1/1, weight 0"
+    );
+    world.broken.clear();
+    world.retry();
+    world.settle_over_time();
+    assert_eq!((world.phase(), &world.status().headgate.as_ref().unwrap().abort_place), ("Healthy", &None));
 }
 
 #[test]
