@@ -442,6 +442,8 @@ pub struct HeadgateStatus {
     pub weight_lowered_at: Option<Time>,
     /// Why the release was aborted.
     pub abort_reason: Option<String>,
+    /// How far the release had come when it was aborted: `currentStepIndex` starts over.
+    pub abort_place: Option<AbortPlace>,
     /// Hash of the version that the user wanted to promote when `promoteFull` was first seen.
     pub promote_hash: Option<String>,
     /// The furthest that the release has come: only what goes beyond it counts as progress.
@@ -454,6 +456,23 @@ pub struct HeadgateStatus {
     pub outbox: Vec<OutboxEntry>,
     /// Hash of the version that was released in full and has not been Healthy since: once it is, webhooks are told.
     pub completing: Option<String>,
+}
+
+/// The step at which a release was aborted.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AbortPlace {
+    /// Index of the step, from 0; as many as there are steps when all of them were done.
+    pub step_index: i32,
+    /// Number of steps.
+    pub step_count: i32,
+    /// Weight of the new version.
+    pub weight: i32,
 }
 
 /// The version whose pods' health counts, and since when.

@@ -11,9 +11,9 @@ use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus};
 use headgate_model::spec::PodHealthAction;
 use headgate_model::{
-    AnalysisRunView, EffectKey, Failure, FailureClass, Objects, Observed, PodView, ReplicaSetView,
-    RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem, TemplateKey,
-    template, validate,
+    AnalysisRunView, EffectKey, Failure, FailureClass, LAST_VALUE_CHARS_MAX, Objects, Observed, PodView,
+    ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem,
+    TemplateKey, template, validate,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -162,7 +162,20 @@ fn analysis_run_view(run: &Value) -> AnalysisRunView {
         terminate: run.pointer("/spec/terminate") == Some(&Value::Bool(true)),
         phase: phase.unwrap_or(AnalysisPhase::Pending),
         message: run.pointer("/status/message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        last_value: last_value(run),
     }
+}
+
+/// What the metric measured last that made a run fail.
+fn last_value(run: &Value) -> Option<String> {
+    let results = run.pointer("/status/metricResults")?.as_array()?;
+    let is_bad = |result: &&Value| {
+        let is = |phase: &str| result.get("phase").and_then(Value::as_str) == Some(phase);
+        (is("Failed") || is("Error")) && result.get("dryRun") != Some(&Value::Bool(true))
+    };
+    let measurements = results.iter().find(is_bad)?.get("measurements")?.as_array()?;
+    let value = measurements.last()?.get("value")?.as_str().filter(|value| !value.is_empty())?;
+    Some(value.chars().take(LAST_VALUE_CHARS_MAX).collect())
 }
 
 fn service<'a>(namespace: &str, name: &str, store: &'a Store) -> Observed<&'a Value> {
@@ -255,4 +268,27 @@ fn template_effect(key: &TemplateKey) -> EffectKey {
 /// Namespace and name of an object.
 pub(crate) fn name_of(object: &Value) -> Name {
     (object::meta(object, "namespace").to_owned(), object::meta(object, "name").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_last_value_is_that_of_the_metric_that_made_the_run_fail_and_is_cut() {
+        let metric = |phase: &str, dry: bool, values: &[&str]| {
+            let values: Vec<Value> = values.iter().map(|value| json!({ "value": value })).collect();
+            json!({ "phase": phase, "dryRun": dry, "measurements": values })
+        };
+        let run = |results: &[Value]| json!({ "status": { "metricResults": results } });
+        let (good, bad) = (metric("Successful", false, &["1"]), metric("Failed", false, &["2", "3"]));
+        let tried = metric("Failed", true, &["4"]);
+        assert_eq!(last_value(&run(&[good, tried, bad])).as_deref(), Some("3"));
+        assert_eq!(last_value(&run(&[metric("Error", false, &[""])])), None);
+        assert_eq!(last_value(&json!({})), None);
+        let long = "7".repeat(1_000);
+        let value = last_value(&run(&[metric("Failed", false, &[&long])])).unwrap();
+        assert_eq!(value.len(), LAST_VALUE_CHARS_MAX);
+    }
 }

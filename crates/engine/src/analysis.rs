@@ -123,27 +123,29 @@ pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
             && take_in(scene, known)
             && matches!(known.status, Some(AnalysisPhase::Failed | AnalysisPhase::Error))
         {
-            let message = known.message.clone();
-            return condemn(scene, record, role, &message);
+            let run = known.clone();
+            return condemn(scene, record, role, &run);
         }
     }
 }
 
 /// Aborts a release that an analysis has found to be bad.
-fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, message: &str) {
+fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, known: &RolloutAnalysisRunStatus) {
     let what = match role {
         Role::Step(_) => "Step-based analysis phase error/failed",
         Role::Background => "Background analysis phase error/failed",
     };
     abort(scene, record);
-    let reason = if message.is_empty() { what.to_owned() } else { format!("{what}: {message}") };
-    memory(record).abort_reason = Some(reason);
+    let message = if known.message.is_empty() { String::new() } else { format!(": {}", known.message) };
+    let value = find(scene, &known.name).and_then(|run| run.last_value.as_deref());
+    let value = value.map_or_else(String::new, |value| format!("; its last value was {value}"));
+    memory(record).abort_reason = Some(format!("{what}{message}{value}"));
 }
 
 fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: bool) {
     let Some(known) = status(record, role).clone() else { return };
     match known.status {
-        Some(AnalysisPhase::Failed | AnalysisPhase::Error) => condemn(scene, record, role, &known.message),
+        Some(AnalysisPhase::Failed | AnalysisPhase::Error) => condemn(scene, record, role, &known),
         Some(AnalysisPhase::Inconclusive) if resumed && !scene.spec.paused => *status(record, role) = None,
         Some(AnalysisPhase::Inconclusive) if resumed => {}
         Some(AnalysisPhase::Inconclusive) => pause(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN),

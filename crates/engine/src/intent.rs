@@ -5,8 +5,8 @@
 
 use crate::pod_health;
 use crate::scene::{Scene, memory, stored};
-use crate::steps;
-use headgate_api::{CanaryStatus, RolloutStatus};
+use crate::steps::{self, Stage};
+use headgate_api::{AbortPlace, CanaryStatus, RolloutStatus};
 
 /// Takes up a new version or new steps, and what the user has asked for.
 pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
@@ -99,6 +99,9 @@ fn keep_index_in_range(scene: &Scene<'_>, record: &mut RolloutStatus) {
 
 /// Back to stable: steps start over, pauses and analyses end.
 pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    if record.aborted_at.is_none() {
+        memory(record).abort_place = place(scene, record);
+    }
     record.abort = true;
     record.aborted_at = record.aborted_at.take().or_else(|| stored(scene.now));
     record.promote_full = false;
@@ -109,13 +112,39 @@ pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     pod_health::forget_problem(record);
 }
 
+/// How far the release has come; `None` without steps.
+fn place(scene: &Scene<'_>, record: &RolloutStatus) -> Option<AbortPlace> {
+    let (step_index, step_count) = (record.current_step_index?, steps::end(scene.spec)?);
+    let sent = record.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    let weight = sent.map_or_else(
+        || steps::wish(Stage::Step(usize::try_from(step_index).unwrap_or(0)), scene.spec).weight,
+        |weights| weights.canary.weight,
+    );
+    Some(AbortPlace { step_index, step_count, weight })
+}
+
+/// How far an aborted release had come, as a clause; empty when that is not known.
+pub(crate) fn place_of_abort(record: &RolloutStatus) -> String {
+    let place = record.headgate.as_ref().and_then(|memory| memory.abort_place.as_ref());
+    place.map_or_else(String::new, |place| {
+        let count = place.step_count;
+        let (word, step) = if place.step_index < count {
+            ("at", place.step_index.saturating_add(1))
+        } else {
+            ("after", count)
+        };
+        format!(" {word} step {step}/{count}, weight {}", place.weight)
+    })
+}
+
 /// Ends an abort. The version that was aborted may try again.
 fn clear_abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if record.aborted_at.take().is_some() {
         pod_health::begin_again(scene, record);
     }
     record.abort = false;
-    memory(record).abort_reason = None;
+    let memory = memory(record);
+    (memory.abort_reason, memory.abort_place) = (None, None);
 }
 
 /// Ends all pauses.

@@ -1,6 +1,7 @@
 //! Conditions, phase and message: how a Rollout stands, in Argo Rollouts' words.
 
 use crate::conditions::{Is, get, has_reason, remove, renew, set};
+use crate::intent::place_of_abort;
 use crate::progress::{self, Marks};
 use crate::revision;
 use crate::scene::Scene;
@@ -65,7 +66,8 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if record.abort {
         let reason = record.headgate.as_ref().and_then(|memory| memory.abort_reason.clone());
         let cause = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-        let message = format!("Rollout aborted update to revision {}{cause}", scene.revision);
+        let message =
+            format!("Rollout aborted update to revision {}{}{cause}", scene.revision, place_of_abort(record));
         set(record, types::PROGRESSING, Is::False, reasons::ROLLOUT_ABORTED, &message, now);
         progress::note(scene, record, Marks::Keep);
         return;

@@ -2,6 +2,7 @@
 
 use crate::conditions;
 use crate::cutover::{self, Plan};
+use crate::intent::place_of_abort;
 use crate::pod_health;
 use crate::progress;
 use crate::release;
@@ -213,8 +214,9 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
     Wait {
         on: WaitFor::AfterAbort,
         message: format!(
-            "the release of {} was aborted{}; the stable version serves{pods}",
+            "the release of {} was aborted{}{}; the stable version serves{pods}",
             of_revision(scene),
+            place_of_abort(record),
             cause(record)
         ),
         until: None,

@@ -32,7 +32,7 @@ pub use observed::Observed;
 pub use pod::{ContainerView, ENDS_MAX, End, PodView, Unpulled, Unready};
 pub use replica_set::{OrphanView, ReplicaSetView};
 pub use rollout::RolloutView;
-pub use snapshot::{AnalysisRunView, RouterView, ServiceView, Snapshot, TemplateKey};
+pub use snapshot::{AnalysisRunView, LAST_VALUE_CHARS_MAX, RouterView, ServiceView, Snapshot, TemplateKey};
 pub use traffic::{
     Capabilities, Destination, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem,
     TrafficIntent, TrafficRouter, TrafficState, WeightRange, total_weight,

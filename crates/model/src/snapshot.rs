@@ -102,7 +102,12 @@ pub struct AnalysisRunView {
     pub phase: AnalysisPhase,
     /// `status.message`.
     pub message: String,
+    /// What the metric measured last that made the run fail; at most [`LAST_VALUE_CHARS_MAX`] characters of it.
+    pub last_value: Option<String>,
 }
+
+/// Characters of a measured value that are told in messages: enough for any number.
+pub const LAST_VALUE_CHARS_MAX: usize = 40;
 
 /// Names a template.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

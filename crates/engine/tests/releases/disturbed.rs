@@ -29,8 +29,8 @@ fn an_analysis_that_fails_aborts_although_its_template_is_gone_by_then() {
     world.verdict(&name, AnalysisPhase::Failed, "too many errors");
     world.settle_over_time();
     assert_eq!((world.weight(), world.pods(1), world.pods(2)), (0, 4, 0));
-    let aborted = "RolloutAborted: Rollout aborted update to revision 2: Background analysis phase error/failed: too many \
-                   errors";
+    let aborted = "RolloutAborted: Rollout aborted update to revision 2 at step 2/2, weight 50: Background analysis phase \
+                   error/failed: too many errors";
     assert!(world.events.contains(&aborted.to_owned()), "{:?}", world.events);
 }
 

@@ -8,9 +8,11 @@
     reason = "what the world can't do is a failed test, and json!(…) reads better as an argument than &json!(…)"
 )]
 
+mod analyses;
 mod anti_affinity;
 mod basic;
 mod disturbed;
+mod drain;
 mod invalid;
 mod pod_health;
 mod random;

@@ -88,7 +88,7 @@ fn one_kill_for_want_of_memory_aborts_and_names_pod_container_and_cause() {
     world.settle_over_time();
     assert_eq!((world.weight(), world.pods(1), world.pods(2)), (0, 4, 0));
     let why = "pod shop-2-a, container app: OOMKilled (exit 137), memory limit 64Mi";
-    let event = format!("RolloutAborted: Rollout aborted update to revision 2: {why}");
+    let event = format!("RolloutAborted: Rollout aborted update to revision 2 at step 2/2, weight 50: {why}");
     assert!(world.events.contains(&event), "{:?}", world.events);
     assert!(world.status().message.contains(why), "{}", world.status().message);
     assert_eq!(world.status().headgate.as_ref().unwrap().abort_reason.as_deref(), Some(why));

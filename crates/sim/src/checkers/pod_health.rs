@@ -106,7 +106,10 @@ fn judged(rollout: &Value) -> Option<(String, String)> {
     let is = |field: &str| rollout.pointer(field) == Some(&Value::Bool(true));
     let (current, stable) = (text(rollout, "/status/currentPodHash"), text(rollout, "/status/stableRS"));
     let action = text(rollout, "/spec/strategy/canary/podHealth/action");
-    let is_under_way = current != stable && !is("/status/abort") && !is("/status/promoteFull");
+    // A retry of a release whose spec waits to be mended begins when it is.
+    let is_retried_later = !text(rollout, "/status/abortedAt").is_empty();
+    let is_aborted = is("/status/abort") || is_retried_later;
+    let is_under_way = current != stable && !is_aborted && !is("/status/promoteFull");
     // Where the server does not store what Headgate remembers, a process that starts anew knows of no release's beginning.
     let is_remembered = text(rollout, "/status/headgate/podHealth/hash") == current;
     let aborts = matches!(action, "" | "abort");

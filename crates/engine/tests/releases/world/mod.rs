@@ -537,6 +537,7 @@ impl World {
     fn create_run(&mut self, manifest: &Value, version: &str) {
         let metadata = &manifest["metadata"];
         let view = AnalysisRunView {
+            last_value: None,
             name: metadata["name"].as_str().unwrap().into(),
             uid: format!("uid-{version}"),
             resource_version: version.into(),

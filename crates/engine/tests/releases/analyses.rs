@@ -1,0 +1,129 @@
+//! Analyses of a release: named before they are created, and heeded.
+
+use crate::world::{World, routed, spec};
+use headgate_api::AnalysisPhase;
+use serde_json::json;
+
+#[test]
+fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
+    let steps =
+        json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}, {"pause": {}}]);
+    let start = |verdict, message: &str| {
+        let mut world = World::new(spec(4, routed(steps.clone())));
+        world.add_template("errors", template());
+        world.settle();
+        world.release(2);
+        world.settle();
+        let name = format!("shop-{}-2-1", world.hash(2));
+        assert_eq!(world.waits_for(), "Analysis");
+        assert!(world.runs_mut().iter().map(|run| &run.name).eq([&name]));
+        world.verdict(&name, verdict, message);
+        world.settle();
+        (world, name)
+    };
+    let (world, _) = start(AnalysisPhase::Successful, "");
+    assert_eq!((world.phase(), world.status().current_step_index), ("Paused", Some(2)));
+    let (world, _) = start(AnalysisPhase::Failed, "too many errors");
+    assert_eq!(
+        world.status().message,
+        "RolloutAborted: Rollout aborted update to revision 2 at step 2/3, weight 25: Step-based analysis phase \
+         error/failed: too many errors"
+    );
+    let why = &world.status().waiting.as_ref().unwrap().message;
+    let expected = "was aborted at step 2/3, weight 25: Step-based analysis phase error/failed: too many errors; the stable";
+    assert!(why.contains(expected), "{why}");
+    let (mut world, name) = start(AnalysisPhase::Inconclusive, "");
+    assert_eq!((world.phase(), world.status().message.as_str()), ("Paused", "InconclusiveAnalysisRun"));
+    assert_eq!(world.waits_for(), "InconclusiveAnalysis");
+    // Clearing the condition by hand asks again; the plugin's promotion goes on.
+    world.snapshot.rollout.status.pause_conditions.clear();
+    world.settle();
+    assert_eq!(world.runs_mut().last().map(|run| run.name.clone()), Some(format!("{name}.1")));
+    let (mut world, _) = start(AnalysisPhase::Inconclusive, "");
+    world.promote();
+    world.settle();
+    assert_eq!((world.status().current_step_index, world.waits_for()), (Some(2), "UserPromotion"));
+}
+
+#[test]
+fn an_abort_tells_what_was_measured_last() {
+    let steps = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}]);
+    let mut world = World::new(spec(4, routed(steps)));
+    world.add_template("errors", template());
+    world.settle();
+    world.release(2);
+    world.settle();
+    let name = format!("shop-{}-2-1", world.hash(2));
+    world.runs_mut()[0].last_value = Some("[0.265]".to_owned());
+    world.verdict(
+        &name,
+        AnalysisPhase::Failed,
+        "Metric \"errors\" assessed Failed due to failed (3) > failureLimit (2)",
+    );
+    world.settle();
+    let expected = "at step 2/2, weight 25: Step-based analysis phase error/failed: Metric \"errors\" assessed Failed due \
+                    to failed (3) > failureLimit (2); its last value was [0.265]";
+    assert!(world.status().message.ends_with(expected), "{}", world.status().message);
+}
+
+#[test]
+fn a_background_analysis_that_fails_aborts_and_one_that_is_not_needed_ends() {
+    let mut canary = routed(json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}]));
+    canary["analysis"] = json!({"templates": [{"templateName": "errors"}], "startingStep": 2});
+    let mut world = World::new(spec(4, canary));
+    world.add_template("errors", template());
+    world.settle();
+    world.release(2);
+    world.settle();
+    assert!(world.runs_mut().is_empty());
+    world.promote();
+    world.settle();
+    let name = format!("shop-{}-2", world.hash(2));
+    assert_eq!(world.runs_mut().len(), 1);
+    world.verdict(&name, AnalysisPhase::Error, "no answer");
+    world.settle_over_time();
+    assert!(world.status().message.ends_with("Background analysis phase error/failed: no answer"));
+    world.retry();
+    world.settle();
+    world.promote();
+    world.settle();
+    assert_eq!(world.runs_mut().last().map(|run| run.name.clone()), Some(format!("{name}.1")));
+    world.promote_full();
+    world.settle_over_time();
+    assert!(world.runs_mut().iter().all(|run| run.phase.is_completed()));
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
+fn a_run_whose_query_does_not_see_the_canary_is_told_of_once_with_what_it_takes_to_trip_it() {
+    let analysis = json!({"templates": [{"templateName": "rate"}],
+        "args": [{"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}}]});
+    let start = |query: &str| {
+        let mut canary =
+            routed(json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 25}, {"analysis": analysis}]));
+        canary["analysis"] = analysis.clone();
+        let mut world = World::new(spec(4, canary));
+        let metric = json!({"name": "rate", "successCondition": "result >= 0.9",
+            "provider": {"prometheus": {"address": "http://p", "query": query}}});
+        world.add_template("rate", json!({"args": [{"name": "hash", "value": "?"}], "metrics": [metric]}));
+        world.settle();
+        world.release(2);
+        world.settle();
+        world.promote();
+        world.settle_over_time();
+        world.events.retain(|event| event.starts_with("BlindAnalysis: "));
+        world.events
+    };
+    assert_eq!(start("sum(good{hash='{{args.hash}}'}) / sum(all{hash='{{args.hash}}'})"), [] as [String; 0]);
+    let told = start("sum(good) / sum(all)");
+    assert_eq!(told.len(), 2, "once for each run: {told:?}");
+    assert!(told[0].starts_with("BlindAnalysis: Background Analysis Run 'shop-"), "{told:?}");
+    assert!(told[0].contains("failing: 40 % at weight 25, not at all at weight 5"), "{told:?}");
+    assert!(told[1].starts_with("BlindAnalysis: Step Analysis Run 'shop-"), "{told:?}");
+    assert!(told[1].contains("failing: 40 % at weight 25; use"), "{told:?}");
+}
+
+fn template() -> serde_json::Value {
+    json!({"metrics": [{"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "errors"}},
+        "successCondition": "result < 1"}]})
+}
