@@ -24,6 +24,15 @@ use std::collections::BTreeMap;
 /// Pods of new versions are ready after so long, in milliseconds.
 const READY_AFTER: i64 = 3_000;
 
+/// Whose CRDs are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crds {
+    /// Headgate's.
+    Ours,
+    /// Those of Argo Rollouts, which drop our own fields.
+    Theirs,
+}
+
 /// A world that was taken over.
 pub struct World {
     simulation: Simulation,
@@ -33,7 +42,7 @@ pub struct World {
 impl World {
     /// Headgate starts where these objects are, the Rollout among them. Metrics of analyses are as given, and of others a
     /// value is assumed that their own conditions accept. `None` without a Rollout.
-    pub fn take_over(objects: &[Value], metrics: Vec<GivenMetric>) -> Option<Self> {
+    pub fn take_over(objects: &[Value], metrics: Vec<GivenMetric>, crds: Crds) -> Option<Self> {
         let watched = Driver::new(Options::default()).watches().into_iter().map(|watch| watch.resource);
         let known: Vec<Resource> = watched.chain([JOBS]).filter(|resource| *resource != PODS).collect();
         let (mut stored, mut pods, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
@@ -45,7 +54,7 @@ impl World {
             }
         }
         let rollout = stored.iter().find(|(target, _)| target.resource == ROLLOUTS)?.1.clone();
-        let simulation = Simulation::found(scenario(rollout, metrics), &stored, &pods);
+        let simulation = Simulation::found(scenario(rollout, metrics, crds), &stored, &pods);
         Some(Self { simulation, ignored })
     }
 
@@ -111,7 +120,7 @@ impl World {
     }
 }
 
-fn scenario(rollout: Value, metrics: Vec<GivenMetric>) -> Scenario {
+fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
     let health = Health {
         scheduled_after: 0,
         pulled_after: 0,
@@ -128,7 +137,7 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>) -> Scenario {
         surroundings: Vec::new(),
         image: format!("{}-next-", text(&rollout, "/spec/template/spec/containers/0/image")),
         health: BTreeMap::from([(String::new(), health)]),
-        pruned: &[],
+        pruned: if crds == Crds::Theirs { &["headgate", "waiting"] } else { &[] },
         nodes: 1,
         proxies: 1,
         proxy_delay: 500,

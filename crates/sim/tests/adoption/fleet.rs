@@ -2,7 +2,7 @@
 
 use headgate_driver::io::Resource;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
-use headgate_sim::adoption::World;
+use headgate_sim::adoption::{Crds, World};
 use headgate_sim::world::routes::{INGRESSES, VIRTUAL_SERVICES};
 use headgate_sim::world::server::{is_of, reference};
 use jiff::SignedDuration;
@@ -58,7 +58,7 @@ pub(crate) fn objects(name: &str) -> Vec<Value> {
 
 /// Headgate takes over these objects.
 pub(crate) fn take_over(objects: &[Value]) -> World {
-    World::take_over(objects, Vec::new()).unwrap()
+    World::take_over(objects, Vec::new(), Crds::Ours).unwrap()
 }
 
 /// Each recorded object with what it is now.

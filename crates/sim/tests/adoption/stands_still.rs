@@ -4,7 +4,7 @@ use crate::fleet::{
     KINDS, LEFT_OUT, STANDS_FOR, before_and_after, carried_out, changes, count, is_ours, objects, take_over,
 };
 use headgate_driver::resources::ANALYSIS_RUNS;
-use headgate_sim::adoption::World;
+use headgate_sim::adoption::{Crds, World};
 use headgate_sim::world::server::is_of;
 use serde_json::Value;
 use std::fmt::Write;
@@ -30,6 +30,21 @@ fn what_changes_when_headgate_takes_over() {
         }
     }
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn with_the_crds_of_argo_rollouts_nothing_changes_at_all() {
+    for name in carried_out() {
+        let objects = objects(&name);
+        let mut world = World::take_over(&objects, Vec::new(), Crds::Theirs).unwrap();
+        world.pass(STANDS_FOR);
+        assert_eq!(world.broken_rule(), None, "{name}");
+        assert_eq!(counts(&world), counts_of(&objects), "{name}");
+        for (before, after) in before_and_after(&objects, &world) {
+            assert_eq!(changes(&before, &after), Vec::<String>::new(), "{name}");
+            assert_eq!(before["metadata"]["generation"], after["metadata"]["generation"], "{name}");
+        }
+    }
 }
 
 #[test]
