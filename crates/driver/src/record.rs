@@ -119,7 +119,7 @@ fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
     if PROGRESS.into_iter().any(|field| known.pointer(field) != wanted.pointer(field)) {
         return Weight::Progress;
     }
-    let moves_pods = patch.keys().any(counts_pods);
+    let moves_pods = patch.keys().any(|field| counts_pods(field));
     let is_counter = |field: &String| match field.as_str() {
         "conditions" => without_update_times(known) == without_update_times(wanted),
         "headgate" => without_progress(known) == without_progress(wanted),
@@ -133,11 +133,11 @@ fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
 
 /// True when the patch moves a number of pods, so that something is on its way.
 pub(crate) fn moves_pods(patch: &RecordPatch) -> bool {
-    patch.status.keys().any(counts_pods)
+    patch.status.keys().any(|field| counts_pods(field))
 }
 
-fn counts_pods(field: &String) -> bool {
-    COUNTERS.contains(&field.as_str())
+fn counts_pods(field: &str) -> bool {
+    COUNTERS.contains(&field)
 }
 
 fn without_update_times(status: &Value) -> Option<Vec<Value>> {
@@ -229,6 +229,11 @@ impl Unstored {
             let is_above = kept.iter().zip(path).all(|(kept, field)| kept == field);
             is_above.then(|| rest.iter().try_fold(value, |value, field| value.get(field)))?
         })
+    }
+
+    /// True when the server drops nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
     }
 
     /// Lays the kept fields under an object with the status that they belong to, where it lacks them.
