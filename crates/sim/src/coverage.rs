@@ -115,13 +115,12 @@ pub(crate) fn row(seed: u64) -> Row {
     let router = if needs_router(step.into())
         || needs_router(fault.into())
         || acts.iter().any(|act| needs_router((*act).into()))
-        || (s + f) % 2 == 0
+        || (s + f) % 4 != 2
     {
-        // Each fault and each step meets each of them.
-        match (s / 2 + f) % 3 {
-            1 if fault != Fault::MissingCrd => Router::Nginx,
-            2 => Router::GatewayApi,
-            _ => Router::Istio,
+        // Each fault meets each of them at one of its steps, and so does each step with one of its faults.
+        match Router::ALL[(s - s / 4 + f) % 5] {
+            Router::Nginx if fault == Fault::MissingCrd => Router::GatewayApi,
+            router => router,
         }
     } else {
         Router::None
@@ -274,7 +273,7 @@ fn of_act(act: Act) -> Option<UserAct> {
         Act::Scale(_) => UserAct::Scale,
         Act::Steps(_) => UserAct::Steps,
         Act::Limits(..) => UserAct::Limits,
-        Act::Router => UserAct::Router,
+        Act::Router(_) => UserAct::Router,
         Act::Restart => UserAct::Restart,
         Act::Recreate => UserAct::Recreate,
         Act::EndPause | Act::EndRestart | Act::Create => return None,
