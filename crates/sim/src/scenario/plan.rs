@@ -36,7 +36,11 @@ pub(super) fn of(seed: u64) -> Scenario {
         drain: luck.pick(5_000, &[15_000, 30_000]),
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
         webhooks: webhooks::of(seed),
-        focuses: coverage::rows(seed).iter().map(|other| focus(other, row.router, &mut luck)).collect(),
+        focuses: coverage::rows(seed)
+            .iter()
+            .zip([Turn::First, Turn::Second])
+            .map(|(other, turn)| focus(other, turn, row.router, &mut luck))
+            .collect(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
     };
@@ -99,10 +103,21 @@ fn plan_pod_health(scenario: &mut Scenario, fault: Fault, luck: &mut Random) {
     scenario.disturbances.extend(hurt);
 }
 
-fn focus(row: &Row, router: Router, luck: &mut Random) -> Focus {
+/// Which row of a seed is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Second,
+}
+
+fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
     let mut acts = row.acts;
-    // What ends a release comes last, or the other act would not be of this release.
+    // What ends a release comes last, or the other act would not be of this release. In the second row of a seed it comes
+    // first: the other act may take the release to another step.
     acts.sort_by_key(|act| ends_release(*act));
+    if turn == Turn::Second {
+        acts.reverse();
+    }
     let mut delay = 0;
     let acts = acts.into_iter().map(|act| {
         delay += luck.between(0, 2_500);

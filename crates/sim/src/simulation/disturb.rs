@@ -140,10 +140,15 @@ impl Simulation {
         rollout.is_some_and(|rollout| rollout.pointer("/spec/strategy/canary/trafficRouting").is_some())
     }
 
-    /// A kind of routes that the Rollout has now, by a number; of those of the beginning where it has none.
-    fn door(&self, number: i64) -> Resource {
+    /// The kinds of routes that the Rollout names now; those of the beginning where it names none.
+    pub(super) fn doors(&self) -> &'static [Resource] {
         let now = self.server.get(&self.scenario.target()).map_or(Router::None, Router::of);
-        let kinds = routes::kinds(if now == Router::None { self.scenario.router } else { now });
+        routes::kinds(if now == Router::None { self.scenario.router } else { now })
+    }
+
+    /// One of them, by a number.
+    fn door(&self, number: i64) -> Resource {
+        let kinds = self.doors();
         let index = usize::try_from(number).unwrap_or(0) % kinds.len().max(1);
         kinds.get(index).copied().unwrap_or(VIRTUAL_SERVICES)
     }

@@ -89,8 +89,10 @@ impl Proxies {
         self.proxies.iter().filter_map(|proxy| proxy.coming.front().map(|(due, _)| *due)).min()
     }
 
-    /// Where requests go now, and what is lost: the share that goes to a version without a pod that serves.
-    pub fn flow(&self, pods: &Pods) -> Flow {
+    /// Where requests go now, and what is lost: the share that goes to a version without a pod that serves. `named`: the doors
+    /// that the Rollout names. At the others nobody can lead requests away from a stable version whose pods have died, so
+    /// that what goes to its Service there is not counted.
+    pub fn flow(&self, pods: &Pods, named: &[Resource], stable: &str) -> Flow {
         let mut flow = Flow::default();
         let serving = pods.serving_by_version();
         let all: i64 = serving.values().sum();
@@ -99,6 +101,7 @@ impl Proxies {
             let canary = proxy.canary.as_ref();
             let weights = canary.map_or_else(|| proxy.whole.clone(), |canary| canary.over(&proxy.whole));
             let sum: i64 = weights.values().sum();
+            let is_named = named.contains(&proxy.door);
             for (service, weight) in weights.iter().filter(|(_, weight)| **weight > 0) {
                 let Some(hash) = proxy.selectors.get(service) else { continue };
                 let share = 1000 * weight / sum.max(1) / proxies;
@@ -109,7 +112,8 @@ impl Proxies {
                             flow.give(hash, share * count / all);
                         }
                     }
-                    _ => flow.lose(service, hash.as_deref(), share),
+                    _ if is_named || service != stable => flow.lose(service, hash.as_deref(), share),
+                    _ => {}
                 }
             }
         }
