@@ -2,9 +2,9 @@
 //! weights say.
 
 use crate::load::{KeepAlive, Load, LoadOptions, Report, UNVERSIONED};
-use crate::pressure::{Pressure, Strain};
+use crate::pressure::{Pressure, Strain, tell};
 use crate::shop::Shop;
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use std::time::{Duration, Instant};
 
 /// A check of a share that is right fails this seldom.
@@ -32,6 +32,23 @@ pub enum Outcome {
     Held(Report, Strain),
     /// The machine was starved: this says nothing.
     Inconclusive(Strain),
+}
+
+/// Tries something under traffic. On a starved machine a try says nothing, and is repeated once; twice is no success either.
+///
+/// # Errors
+/// When something was not as it should be, or both tries say nothing.
+pub async fn conclusive(
+    name: &str,
+    mut attempt: impl AsyncFnMut() -> anyhow::Result<Outcome>,
+) -> anyhow::Result<(Report, Strain)> {
+    for _ in 0..2 {
+        match attempt().await.with_context(|| name.to_owned())? {
+            Outcome::Held(report, strain) => return Ok((report, strain)),
+            Outcome::Inconclusive(strain) => tell(&format!("{name}: inconclusive: {strain}")),
+        }
+    }
+    bail!("{name}: inconclusive twice: the machine is too slow")
 }
 
 impl<'a> Course<'a> {
@@ -128,4 +145,34 @@ impl<'a> Course<'a> {
 
 fn unanswered(report: &Report) -> u64 {
     report.total.lost + report.total.answered_by(UNVERSIONED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Counts;
+
+    fn held() -> Outcome {
+        let report = Report {
+            started: jiff::Timestamp::UNIX_EPOCH,
+            elapsed: Duration::ZERO,
+            in_flight: 0,
+            total: Counts::default(),
+            first_lost: Vec::new(),
+        };
+        Outcome::Held(report, strain())
+    }
+
+    fn strain() -> Strain {
+        Strain { waiting: None, lateness: Duration::ZERO }
+    }
+
+    #[tokio::test]
+    async fn what_a_starved_machine_says_is_tried_once_more_and_never_passes() {
+        let mut outcomes = vec![held(), Outcome::Inconclusive(strain())];
+        let mut next = async || Ok(outcomes.pop().unwrap_or(Outcome::Inconclusive(strain())));
+        assert!(conclusive("try", &mut next).await.is_ok());
+        let twice = conclusive("try", next).await.map_err(|error| error.to_string());
+        assert_eq!(twice.map(|_| ()), Err("try: inconclusive twice: the machine is too slow".to_owned()));
+    }
 }

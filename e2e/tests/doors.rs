@@ -4,10 +4,11 @@ use crate::alone;
 use anyhow::{Context, ensure};
 use headgate_e2e::Cluster;
 use headgate_e2e::by_hand::{Version, versions};
-use headgate_e2e::course::{FALSE_ALARM, FOLLOWS_WITHIN};
+use headgate_e2e::course::{FALSE_ALARM, FOLLOWS_WITHIN, Outcome, conclusive};
 use headgate_e2e::door::Door;
 use headgate_e2e::install::root;
 use headgate_e2e::load::{Counts, KeepAlive, Load, LoadOptions, Target};
+use headgate_e2e::pressure::Pressure;
 use headgate_e2e::prometheus::Prometheus;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -21,11 +22,15 @@ const RATE: u32 = 150;
 async fn through_every_door_the_clients_see_a_weight_within_five_seconds_and_the_metrics_tell_versions_apart()
 -> anyhow::Result<()> {
     let (cluster, _guard) = alone().await?;
-    futures::future::try_join_all(Door::ALL.map(|door| measure(&cluster, door))).await?;
+    let through = |door: Door| {
+        let cluster = &cluster;
+        async move { conclusive(door.name(), async || measure(cluster, door).await).await }
+    };
+    futures::future::try_join_all(Door::ALL.map(through)).await?;
     Ok(())
 }
 
-async fn measure(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
+async fn measure(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
     // A name of its own each time: the routers' counters must begin at zero.
     let namespace = format!("e2e-door-{}-{}", door.name(), jiff::Timestamp::now().as_second());
     let host = format!("{namespace}.example");
@@ -36,29 +41,39 @@ async fn measure(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
     cluster.kubectl(&available).await?;
     cluster.apply(&namespace, &door.routes(&host, 50)).await?;
     let target = door.target(cluster, &host)?;
-    let mut seen = vec![await_both(&target).await.with_context(|| format!("{door:?} does not serve both"))?];
+    let at_first = await_both(&target).await.with_context(|| format!("{door:?} does not serve both"))?;
 
     let options =
         LoadOptions { rate_per_second: RATE, keep_alive: KeepAlive::Mixed, ..LoadOptions::default() };
+    let pressure = Pressure::begin();
     let load = Load::start(target, options)?;
+    // Told at the end: a starved machine takes all of it back.
+    let mut findings = Vec::new();
     let mut before = 50;
     for weight in [30, 10, 0] {
         cluster.apply(&namespace, &door.routes(&host, weight)).await?;
         // No condition to wait for: this time is the claim.
         sleep_until(Instant::now() + FOLLOWS_WITHIN + MEASURED).await;
-        let counts = load.window(MEASURED);
-        check_share(door, weight, before, &counts)?;
+        let share = check_share(door, weight, before, &load.window(MEASURED));
+        findings.extend(share.err().map(|error| error.to_string()));
         before = weight;
     }
     let report = load.stop().await;
-    ensure!(report.total.lost == 0, "{door:?} lost requests: {report:?}");
-    seen.push(report.total);
-
-    for version in Version::ALL {
-        let answered: u64 = seen.iter().map(|counts| counts.answered_by(version.name())).sum();
-        await_counted(cluster, door, &namespace, version, answered).await?;
-    }
-    cluster.remove_namespace(&namespace).await
+    let strain = pressure.strain(report.total.max_lateness);
+    let outcome = if strain.is_starved() {
+        Outcome::Inconclusive(strain)
+    } else {
+        ensure!(findings.is_empty(), "{}\n{strain}", findings.join("\n"));
+        ensure!(report.total.lost == 0, "{door:?} lost requests: {report:?}");
+        let seen = [&at_first, &report.total];
+        for version in Version::ALL {
+            let answered: u64 = seen.iter().map(|counts| counts.answered_by(version.name())).sum();
+            await_counted(cluster, door, &namespace, version, answered).await?;
+        }
+        Outcome::Held(report, strain)
+    };
+    cluster.remove_namespace(&namespace).await?;
+    Ok(outcome)
 }
 
 /// Asks until each version has answered, and tells what was answered until then.

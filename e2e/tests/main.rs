@@ -10,6 +10,7 @@ mod doors;
 mod installation;
 mod leader;
 mod live_traffic;
+mod no_drain;
 mod nothing_lost;
 mod notifications;
 mod outage;

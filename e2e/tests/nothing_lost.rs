@@ -2,9 +2,8 @@
 //! second, through each router.
 
 use crate::alone;
-use anyhow::Context;
 use futures::future::try_join_all;
-use headgate_e2e::course::{Course, Outcome};
+use headgate_e2e::course::{Course, Outcome, conclusive};
 use headgate_e2e::door::Door;
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
@@ -22,18 +21,10 @@ async fn nothing_is_lost_through_any_router() -> anyhow::Result<()> {
     try_join_all(Door::ALL.map(|door| nothing_is_lost_through(&cluster, door))).await.map(|_| ())
 }
 
-/// On a starved machine it says nothing, and is tried once more; twice is no success either.
 async fn nothing_is_lost_through(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
-    for _ in 0..2 {
-        match releases(cluster, door).await.with_context(|| format!("through {}", door.name()))? {
-            Outcome::Held(report, strain) => {
-                tell(&format!("{}: {} requests, none lost; {strain}", door.name(), report.total.sent));
-                return Ok(());
-            }
-            Outcome::Inconclusive(strain) => tell(&format!("{}: inconclusive: {strain}", door.name())),
-        }
-    }
-    anyhow::bail!("inconclusive twice: the machine is too slow for {RATE} requests a second")
+    let (report, strain) = conclusive(door.name(), async || releases(cluster, door).await).await?;
+    tell(&format!("{}: {} requests, none lost; {strain}", door.name(), report.total.sent));
+    Ok(())
 }
 
 async fn releases(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {

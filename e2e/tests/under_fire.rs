@@ -7,7 +7,7 @@ mod writer;
 use crate::alone;
 use anyhow::Context;
 use faults::Fault;
-use headgate_e2e::course::{Course, Outcome};
+use headgate_e2e::course::{Course, Outcome, conclusive};
 use headgate_e2e::door::Door;
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
@@ -30,9 +30,13 @@ async fn a_release_ends_right_although_something_breaks_in_the_middle() -> anyho
     }
     let mut broken = Vec::new();
     for (door, fault) in chosen(std::env::var("HEADGATE_FIRE").ok().as_deref())? {
-        tell(&format!("{}/{}", door.name(), fault.name()));
-        if let Err(error) = under(&cluster, door, fault).await {
-            broken.push(format!("{}/{}: {error:#}", door.name(), fault.name()));
+        let name = format!("{}/{}", door.name(), fault.name());
+        tell(&name);
+        match conclusive(&name, async || release(&cluster, door, fault).await).await {
+            Ok((report, strain)) => {
+                tell(&format!("  {} requests, {} lost; {strain}", report.total.sent, report.total.lost));
+            }
+            Err(error) => broken.push(format!("{error:#}")),
         }
     }
     anyhow::ensure!(broken.is_empty(), "{}", broken.join("\n"));
@@ -65,20 +69,6 @@ fn chosen(word: Option<&str>) -> anyhow::Result<Vec<(Door, Fault)>> {
             Ok(found)
         }
     }
-}
-
-/// On a starved machine it says nothing, and is tried once more.
-async fn under(cluster: &Cluster, door: Door, fault: Fault) -> anyhow::Result<()> {
-    for _ in 0..2 {
-        match release(cluster, door, fault).await? {
-            Outcome::Held(report, strain) => {
-                tell(&format!("  {} requests, {} lost; {strain}", report.total.sent, report.total.lost));
-                return Ok(());
-            }
-            Outcome::Inconclusive(strain) => tell(&format!("  inconclusive: {strain}")),
-        }
-    }
-    anyhow::bail!("inconclusive twice: the machine is too slow")
 }
 
 async fn release(cluster: &Cluster, door: Door, fault: Fault) -> anyhow::Result<Outcome> {

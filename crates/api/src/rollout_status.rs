@@ -456,6 +456,33 @@ pub struct HeadgateStatus {
     pub outbox: Vec<OutboxEntry>,
     /// Hash of the version that was released in full and has not been Healthy since: once it is, webhooks are told.
     pub completing: Option<String>,
+    /// The routers that give the canary a share, or are being told to. One that the spec no longer names is led back to the
+    /// stable version before it is forgotten.
+    #[serde_with(skip_apply)]
+    #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub routers_in_use: Vec<RouterInUse>,
+}
+
+/// A router that gives the canary a share, as the spec configured it.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterInUse {
+    /// Its name: `istio`, `nginx`, `gateway-api`.
+    pub router: String,
+    /// `canaryService` of the spec.
+    pub canary_service: Option<String>,
+    /// `stableService` of the spec.
+    pub stable_service: Option<String>,
+    /// The weight that means all traffic.
+    pub total: i32,
+    /// Its own part of `trafficRouting`, as the user wrote it.
+    #[schemars(schema_with = "crate::free_form::any_value")]
+    pub config: Value,
 }
 
 /// The step at which a release was aborted.

@@ -397,9 +397,9 @@ impl Driver {
     /// Reads again what a Rollout names.
     fn refer(&mut self, name: &Name) {
         let reference = ObjectRef { resource: ROLLOUTS, namespace: name.0.clone(), name: name.1.clone() };
-        let objects = match self.store.get(&reference).filter(|_| self.rollouts.contains_key(name)) {
-            Some(rollout) => named(rollout, &self.store).objects,
-            None => BTreeSet::new(),
+        let objects = match (self.store.get(&reference), self.rollouts.get(name)) {
+            (Some(rollout), Some(task)) => named(&task.remembered(rollout), &self.store).objects,
+            _ => BTreeSet::new(),
         };
         for unread in self.references.update(name, objects, &mut self.store) {
             self.fetches.entry(unread).or_default();

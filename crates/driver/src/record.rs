@@ -231,6 +231,11 @@ impl Unstored {
         })
     }
 
+    /// True when the server drops nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// Lays the kept fields under an object with the status that they belong to, where it lacks them.
     pub(crate) fn lay_under(&self, object: &mut Value) {
         if self.beside.as_ref() != object.get("status") {

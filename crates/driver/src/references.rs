@@ -5,8 +5,10 @@ use crate::io::ObjectRef;
 use crate::object;
 use crate::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, SERVICES, is_foreign, of_key};
 use crate::store::Store;
+use headgate_api::RouterInUse;
 use headgate_model::{RouterConfig, TemplateKey, total_weight};
 use headgate_traffic::ROUTERS;
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,18 +20,21 @@ pub(crate) type Name = (String, String);
 pub(crate) struct Named {
     pub(crate) services: BTreeSet<String>,
     pub(crate) routers: Vec<RouterConfig>,
+    /// Those that may still give the canary a share although the spec no longer names them.
+    pub(crate) former_routers: Vec<RouterConfig>,
     pub(crate) templates: BTreeSet<TemplateKey>,
     /// All of these, and the routers' objects, as the API server names them.
     pub(crate) objects: BTreeSet<ObjectRef>,
 }
 
-/// Reads what a Rollout names; nested templates are followed as far as they are known.
+/// Reads what a Rollout names, or has named until lately; nested templates are followed as far as they are known.
 pub(crate) fn named(rollout: &Value, store: &Store) -> Named {
     let namespace = object::meta(rollout, "namespace");
     let strategy = rollout.pointer("/spec/strategy").unwrap_or(&Value::Null);
     let mut named = Named {
         services: services(strategy),
         routers: routers(rollout, strategy),
+        former_routers: Vec::new(),
         templates: templates(strategy, namespace, store),
         objects: BTreeSet::new(),
     };
@@ -39,14 +44,40 @@ pub(crate) fn named(rollout: &Value, store: &Store) -> Named {
         name: name.clone(),
     }));
     named.objects.extend(named.templates.iter().map(|key| template_reference(key, namespace)));
-    for config in &named.routers {
-        if let Some(Ok(keys)) =
-            headgate_traffic::router(config.router).map(|router| router.references(config))
-        {
-            named.objects.extend(keys.iter().map(of_key));
+    named.objects.extend(named.routers.iter().flat_map(router_objects));
+    for former in former_routers(rollout) {
+        let objects = router_objects(&former);
+        // What the spec names again is no longer a matter of the past.
+        if objects.iter().all(|object| !named.objects.contains(object)) {
+            named.objects.extend(objects);
+            named.former_routers.push(former);
         }
     }
     named
+}
+
+/// The objects of a router, as far as its configuration says.
+fn router_objects(config: &RouterConfig) -> Vec<ObjectRef> {
+    let keys = headgate_traffic::router(config.router).and_then(|router| router.references(config).ok());
+    keys.unwrap_or_default().iter().map(of_key).collect()
+}
+
+/// The routers that the status remembers, whether the spec still names them or not.
+fn former_routers(rollout: &Value) -> impl Iterator<Item = RouterConfig> {
+    let remembered = rollout.pointer("/status/headgate/routersInUse").and_then(Value::as_array);
+    remembered.into_iter().flatten().filter_map(|remembered| {
+        let remembered = RouterInUse::deserialize(remembered).ok()?;
+        Some(RouterConfig {
+            router: headgate_traffic::router(&remembered.router)?.name(),
+            namespace: object::meta(rollout, "namespace").to_owned(),
+            rollout: object::meta(rollout, "name").to_owned(),
+            uid: object::uid(rollout).to_owned(),
+            canary_service: remembered.canary_service,
+            stable_service: remembered.stable_service,
+            total: remembered.total,
+            config: remembered.config,
+        })
+    })
 }
 
 fn services(strategy: &Value) -> BTreeSet<String> {

@@ -25,6 +25,7 @@ use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
 use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one rollout between events.
@@ -152,7 +153,7 @@ impl RolloutTask {
         if !self.in_flight.is_empty() {
             return Rest::Busy;
         }
-        let Some(mut rollout) = self.rollout(context) else { return Rest::Until(None) };
+        let Some(rollout) = self.rollout(context) else { return Rest::Until(None) };
         if object::is_deleting(&rollout) {
             return Rest::Until(None);
         }
@@ -162,7 +163,7 @@ impl RolloutTask {
         if self.trust == Trust::Untouched && !is_untouched(&rollout) {
             self.trust = Trust::Unproven;
         }
-        self.unstored.lay_under(&mut rollout);
+        let rollout = self.remembered(&rollout).into_owned();
         self.failures.expire(context.now);
         let mut failures = self.failures.view();
         if !self.failures.holds(&decide_key(), context.now) {
@@ -175,6 +176,16 @@ impl RolloutTask {
     /// The Rollout, if it is still the same one.
     pub(crate) fn rollout(&self, context: &Context<'_>) -> Option<Value> {
         context.store.get(&self.reference).filter(|rollout| object::uid(rollout) == self.uid).cloned()
+    }
+
+    /// A Rollout with what the server drops of its record.
+    pub(crate) fn remembered<'a>(&self, rollout: &'a Value) -> Cow<'a, Value> {
+        if self.unstored.is_empty() {
+            return Cow::Borrowed(rollout);
+        }
+        let mut rollout = rollout.clone();
+        self.unstored.lay_under(&mut rollout);
+        Cow::Owned(rollout)
     }
 
     /// What webhooks are to be told: what is stored, or would be if the server did not drop it.

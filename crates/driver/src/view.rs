@@ -42,6 +42,7 @@ pub(crate) fn snapshot(
             .map(|name| (name.clone(), service(&namespace, name, store).map(service_view)))
             .collect(),
         routers: named.routers.iter().filter_map(|config| router_view(config, store)).collect(),
+        former_routers: named.former_routers.iter().filter_map(|config| router_view(config, store)).collect(),
         templates,
         pods: pods(&view, store),
         pod_health,

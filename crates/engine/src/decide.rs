@@ -109,7 +109,7 @@ fn hold(
     } else if is_sized_by_number(&scene, &record)
         || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
     {
-        plan = cutover::follow_user(&scene, &record);
+        plan = cutover::follow_user(&scene, &mut record);
     }
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(scene.old.waiting.as_ref(), now));

@@ -3,7 +3,8 @@
 use headgate_api::{HeadgateStatus, RolloutStatus, Time};
 use headgate_model::spec::RolloutSpec;
 use headgate_model::{
-    AnalysisRunView, ReplicaSetView, RolloutView, RouterView, Snapshot, Timestamp, TrafficState, template,
+    AnalysisRunView, ReplicaSetView, RolloutView, RouterProblem, RouterView, Snapshot, Timestamp,
+    TrafficState, template,
 };
 
 use jiff::SignedDuration;
@@ -111,6 +112,15 @@ impl<'a> Scene<'a> {
     /// The routers that split traffic by weights.
     pub(crate) fn weight_routers(&self) -> impl Iterator<Item = &'a RouterView> + use<'a> {
         self.snapshot.routers.iter().filter(|router| router.capabilities.weights)
+    }
+
+    /// The routers that the spec no longer names and that may still give the canary a share. What can't be led back because
+    /// it is gone, or no longer leads to both Services, gives nothing.
+    pub(crate) fn former_routers(&self) -> impl Iterator<Item = &'a RouterView> + use<'a> {
+        let is_gone = |router: &&RouterView| {
+            matches!(router.state, Err(RouterProblem::Missing { .. } | RouterProblem::Invalid { .. }))
+        };
+        self.snapshot.former_routers.iter().filter(move |router| !is_gone(router))
     }
 
     /// What the router of Services sees, when Services are named and readable.

@@ -21,6 +21,9 @@ pub struct Snapshot {
     /// The routers that the spec configures, in the fixed order of the registry, `services` first when the spec names
     /// Services: how each is configured and what it sees.
     pub routers: Vec<RouterView>,
+    /// Routers that the spec no longer names and that may still give the canary a share (`routersInUse` of the status),
+    /// unless one that it names has the same objects.
+    pub former_routers: Vec<RouterView>,
     /// AnalysisRuns whose controller owner is this Rollout's uid.
     pub analysis_runs: Observed<Vec<AnalysisRunView>>,
     /// Every AnalysisTemplate and ClusterAnalysisTemplate that the spec reaches, nested ones included.

@@ -104,24 +104,18 @@ pub fn impossible(one: Feature, other: Feature) -> Option<&'static str> {
 /// The row of the covering plan that a seed follows: each of the faults meets each of the steps, and with each of them
 /// two acts, so that all faults meet all acts; routers and strategies alternate.
 pub(crate) fn row(seed: u64) -> Row {
-    let (steps, faults, acts) = (Step::ALL.len(), Fault::ALL.len(), UserAct::ALL.len());
+    let (steps, faults) = (Step::ALL.len(), Fault::ALL.len());
     let number = usize::try_from(seed % (steps * faults) as u64).unwrap_or(0);
     let (f, s) = (number / steps, number % steps);
     let step = Step::ALL[s];
     let fault = Fault::ALL[f];
-    let act = |offset: usize| UserAct::ALL[(2 * s + f + offset) % acts];
-    let acts = [act(0), act(1)];
-    let needs_router = |feature: Feature| impossible(Feature::Router(Router::None), feature).is_some();
-    let router = if needs_router(step.into())
-        || needs_router(fault.into())
-        || acts.iter().any(|act| needs_router((*act).into()))
-        || (s + f) % 2 == 0
-    {
-        // Each fault and each step meets each of them.
-        match (s / 2 + f) % 3 {
-            1 if fault != Fault::MissingCrd => Router::Nginx,
-            2 => Router::GatewayApi,
-            _ => Router::Istio,
+    let acts = acts_at(s, f);
+    let router = if is_routed(s, f) {
+        // Each fault meets each of them at one of its steps, and so does each step with one of its faults.
+        let before = (0..s).filter(|s| is_routed(*s, f)).count();
+        match Router::ALL[(before + f) % (Router::ALL.len() - 1)] {
+            Router::Nginx if fault == Fault::MissingCrd => Router::GatewayApi,
+            router => router,
         }
     } else {
         Router::None
@@ -134,6 +128,19 @@ pub(crate) fn row(seed: u64) -> Row {
         _ => Strategy::Watched,
     };
     Row { strategy, router, step, fault, acts }
+}
+
+/// The acts at a step with a fault, by their numbers.
+fn acts_at(step: usize, fault: usize) -> [UserAct; 2] {
+    [0, 1].map(|offset| UserAct::ALL[(2 * step + fault + offset) % UserAct::ALL.len()])
+}
+
+/// Whether the world of a step with a fault has a router: wherever one of them needs it, and of the others every second.
+fn is_routed(step: usize, fault: usize) -> bool {
+    let needs_router = |feature: Feature| impossible(Feature::Router(Router::None), feature).is_some();
+    let acts = acts_at(step, fault).map(Feature::from);
+    let mut features = [Step::ALL[step].into(), Fault::ALL[fault].into()].into_iter().chain(acts);
+    features.any(needs_router) || (step + fault).is_multiple_of(2)
 }
 
 /// The rows of a seed: that one, and where its world allows it another fault at the same step of a later release, so that
@@ -274,7 +281,7 @@ fn of_act(act: Act) -> Option<UserAct> {
         Act::Scale(_) => UserAct::Scale,
         Act::Steps(_) => UserAct::Steps,
         Act::Limits(..) => UserAct::Limits,
-        Act::Router => UserAct::Router,
+        Act::Router(_) => UserAct::Router,
         Act::Restart => UserAct::Restart,
         Act::Recreate => UserAct::Recreate,
         Act::EndPause | Act::EndRestart | Act::Create => return None,

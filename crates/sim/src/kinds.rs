@@ -22,6 +22,10 @@ pub enum Router {
     Nginx,
     /// An HTTPRoute with two Services, and a Gateway that says what it has read.
     GatewayApi,
+    /// A VirtualService and an Ingress at once.
+    IstioAndNginx,
+    /// An Ingress and an HTTPRoute at once, whose weights are of a thousand.
+    NginxAndGatewayApi,
 }
 
 /// Where a release stands.
@@ -169,7 +173,7 @@ pub enum UserAct {
     Steps,
     /// Other limits of pods.
     Limits,
-    /// The router taken away, or given back.
+    /// The router taken away or replaced by another one, or given back.
     Router,
     /// `spec.restartAt`.
     Restart,
@@ -196,15 +200,54 @@ impl Strategy {
 
 impl Router {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Istio, Self::Nginx, Self::GatewayApi, Self::None];
+    pub const ALL: [Self; 6] = [
+        Self::Istio,
+        Self::Nginx,
+        Self::GatewayApi,
+        Self::IstioAndNginx,
+        Self::NginxAndGatewayApi,
+        Self::None,
+    ];
 
-    /// The first router of a Rollout.
+    /// What it consists of.
+    pub fn parts(self) -> &'static [Self] {
+        match self {
+            Self::None => &[Self::None],
+            Self::Istio => &[Self::Istio],
+            Self::Nginx => &[Self::Nginx],
+            Self::GatewayApi => &[Self::GatewayApi],
+            Self::IstioAndNginx => &[Self::Istio, Self::Nginx],
+            Self::NginxAndGatewayApi => &[Self::Nginx, Self::GatewayApi],
+        }
+    }
+
+    /// The weight that means all traffic in a world with it.
+    pub fn total(self) -> i64 {
+        if self == Self::NginxAndGatewayApi { 1_000 } else { 100 }
+    }
+
+    /// What a user of it may change to, with the same weights: another one, some of its parts, or none.
+    pub fn others(self) -> &'static [Self] {
+        match self {
+            Self::Istio => &[Self::None, Self::Nginx, Self::GatewayApi, Self::IstioAndNginx],
+            Self::Nginx => &[Self::None, Self::Istio, Self::GatewayApi, Self::IstioAndNginx],
+            Self::GatewayApi => &[Self::None, Self::Istio, Self::Nginx, Self::IstioAndNginx],
+            Self::IstioAndNginx => &[Self::None, Self::Istio, Self::Nginx, Self::GatewayApi],
+            // Without a router weights are of a hundred.
+            Self::NginxAndGatewayApi => &[Self::Nginx, Self::GatewayApi],
+            Self::None => &[],
+        }
+    }
+
+    /// The routers of a Rollout; the first one where no world has all of them.
     pub fn of(rollout: &serde_json::Value) -> Self {
         let routing = rollout.pointer("/spec/strategy/canary/trafficRouting");
         let has =
             |router: &str| routing.and_then(|routing| routing.get(router)).is_some_and(|one| !one.is_null());
         match () {
+            () if has("istio") && has("nginx") => Self::IstioAndNginx,
             () if has("istio") => Self::Istio,
+            () if has("nginx") && has("plugins") => Self::NginxAndGatewayApi,
             () if has("nginx") => Self::Nginx,
             () if has("plugins") => Self::GatewayApi,
             () => Self::None,

@@ -160,7 +160,7 @@ impl Simulation {
             Pods::new(Random::new(seed, "pods"), scenario.health.clone(), scenario.drain, scenario.nodes);
         let proxies = Proxies::new(
             scenario.proxies,
-            scenario.router,
+            &scenario.doors,
             Random::new(seed, "proxies"),
             scenario.proxy_delay,
         );

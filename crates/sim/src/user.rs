@@ -3,6 +3,7 @@
 use crate::kinds::Router;
 use crate::random::Random;
 use crate::scenario::{Scenario, objects, steps};
+use crate::world::patch;
 use crate::world::plus;
 use crate::world::server::{Server, number, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
@@ -36,8 +37,8 @@ pub enum Act {
     Steps(i64),
     /// Sets `maxSurge` and `maxUnavailable`.
     Limits(i64, i64),
-    /// Takes the router out of the spec, or puts it back.
-    Router,
+    /// Puts this router into the spec, or none; where it is not the one of the beginning, puts that one back.
+    Router(Router),
     /// Sets `spec.restartAt`.
     Restart,
     /// Unsets it.
@@ -113,12 +114,12 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
             let limits = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": limits } } })))
         }
-        Act::Router => {
-            let has_one = rollout.pointer("/spec/strategy/canary/trafficRouting").is_some();
-            Some((
-                Part::Spec,
-                json!({ "spec": { "strategy": { "canary": routed(scenario.router, !has_one) } } }),
-            ))
+        Act::Router(other) => {
+            let own = objects::traffic_routing(scenario.router, scenario.router.total());
+            let has_own = rollout.pointer("/spec/strategy/canary/trafficRouting") == Some(&own);
+            let to = if has_own { other } else { scenario.router };
+            let canary = routed(to, scenario.router.total());
+            Some((Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
         }
         Act::Restart => Some((Part::Spec, json!({ "spec": { "restartAt": now.to_string() } }))),
         Act::EndRestart => Some((Part::Spec, json!({ "spec": { "restartAt": null } }))),
@@ -127,9 +128,11 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
 }
 
 /// What belongs to a router comes and goes with it.
-fn routed(router: Router, is_routed: bool) -> Value {
-    if is_routed {
-        return json!({ "trafficRouting": objects::traffic_routing(router), "scaleDownDelaySeconds": 10 });
+fn routed(router: Router, total: i64) -> Value {
+    if router != Router::None {
+        let mut routing = json!({ "istio": null, "nginx": null, "plugins": null, "maxTrafficWeight": null });
+        patch::merge(&mut routing, &objects::traffic_routing(router, total));
+        return json!({ "trafficRouting": routing, "scaleDownDelaySeconds": 10 });
     }
     json!({
         "trafficRouting": null,

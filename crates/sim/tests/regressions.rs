@@ -44,8 +44,11 @@ fn the_stable_service_leads_to_pods_when_the_router_is_taken_away_and_no_pod_may
     {
         let canary = json!({ "maxSurge": 0, "maxUnavailable": 1, "steps": steps, "analysis": null });
         let spec = json!({ "replicas": 2, "minReadySeconds": 0, "strategy": { "canary": canary } });
-        let acts =
-            vec![user(5_000, Act::Release(2)), user(60_000, Act::Router), user(300_000, Act::PromoteFull)];
+        let acts = vec![
+            user(5_000, Act::Release(2)),
+            user(60_000, Act::Router(Router::None)),
+            user(300_000, Act::PromoteFull),
+        ];
         holds(world(&spec, acts));
     }
 }

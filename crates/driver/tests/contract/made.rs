@@ -6,7 +6,7 @@ use headgate_driver::resources::{ROLLOUTS, SERVICES};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-const INGRESSES: Resource = Resource {
+pub(crate) const INGRESSES: Resource = Resource {
     group: "networking.k8s.io",
     version: "v1",
     kind: "Ingress",
@@ -16,7 +16,7 @@ const INGRESSES: Resource = Resource {
 
 const WEIGHT: &str = "nginx.ingress.kubernetes.io/canary-weight";
 
-fn ingress() -> Value {
+pub(crate) fn ingress() -> Value {
     let backend = json!({ "service": { "name": "web-stable", "port": { "number": 80 } } });
     json!({
         "metadata": { "name": "web", "namespace": "shop" },
@@ -48,7 +48,7 @@ fn taken(world: &World, kind: &str, name: &str, uid: Option<&str>) -> Value {
     existing
 }
 
-fn weight(world: &World) -> &str {
+pub(crate) fn weight(world: &World) -> &str {
     let canary = world.get(&at(INGRESSES, "web-web-canary"));
     canary["metadata"]["annotations"][WEIGHT].as_str().unwrap_or("none")
 }

@@ -14,6 +14,7 @@ mod notifications;
 mod orphans;
 mod pods;
 mod quiet;
+mod rerouted;
 mod rules;
 mod runs;
 mod script;

@@ -3,6 +3,7 @@
 //!
 //! What is removed is judged by the *observed* route, never by what was meant; what is raised needs available pods.
 
+mod former;
 mod pods;
 mod route;
 
@@ -97,7 +98,7 @@ fn observed_canary_max(scene: &Scene<'_>) -> Option<i32> {
         let state = router.state.as_ref().ok()?;
         most = most.max(state.weights.map_or(0, |range| range.canary_max));
     }
-    Some(most)
+    Some(most.max(former::shares(scene)?.most))
 }
 
 /// The largest share that the routes give to the newest version, through whichever Service leads to it: after a promotion
@@ -108,6 +109,7 @@ fn observed_share(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<i32> {
         let state = router.state.as_ref().ok()?;
         least = least.min(state.weights.map_or(0, |range| range.canary_min));
     }
+    let least = least.min(former::shares(scene)?.least);
     let canary = &scene.spec.canary;
     let leads_here = |service: &Option<String>, by_role: bool| {
         scene.selected(service.as_ref()).map_or(by_role, |hash| hash == current.hash())
@@ -131,6 +133,8 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     note_weights(scene, record);
     let mut plan = Plan::default();
     route::shift(scene, record, stage, &versions, &mut plan);
+    former::lead_back(scene, record, stage, &versions, &mut plan);
+    former::remember(scene, record, &plan);
     pods::scale(scene, record, stage, &versions, &mut plan);
     let is_known = routes_are_known(scene) && numbers_are_known(&versions);
     if !is_known && !is_user_scaling(scene, &versions) {
@@ -142,12 +146,13 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
 
 /// For a release that stands still: its pods follow the user's number all the same, because an autoscaler must not wait
 /// for a mended spec, and neither a weight nor a Service stays with a version whose pods have all died.
-pub(crate) fn follow_user(scene: &Scene<'_>, record: &RolloutStatus) -> Plan {
+pub(crate) fn follow_user(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
     let stage = steps::stage(record, scene.spec);
     let mut plan = Plan::default();
     route::leave_the_dead(scene, stage, &versions, &mut plan);
     route::leave_dead_selectors(scene, &versions, &record.stable_rs, &mut plan);
+    former::remember(scene, record, &plan);
     let sets = [versions.current, versions.stable];
     if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
         pods::scale(scene, record, stage, &versions, &mut plan);
@@ -217,6 +222,7 @@ fn passed(scene: &Scene<'_>, until: Option<Timestamp>, plan: &mut Plan) -> bool 
 fn is_lagging(scene: &Scene<'_>) -> bool {
     scene
         .weight_routers()
+        .chain(scene.former_routers())
         .any(|router| router.state.as_ref().is_ok_and(|state| state.confirmed == Some(false)))
 }
 
@@ -226,6 +232,7 @@ fn routes_are_known(scene: &Scene<'_>) -> bool {
         .snapshot
         .routers
         .iter()
+        .chain(scene.former_routers())
         .all(|router| router.state.as_ref().is_ok_and(|state| state.confirmed != Some(false)))
 }
 

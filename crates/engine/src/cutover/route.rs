@@ -43,7 +43,7 @@ pub(super) fn shift(
 }
 
 /// A larger share of the canary is never a way back, not even when an abort gives it one because stable has no pods.
-fn weight_direction(stage: Stage, range: WeightRange, weight: i32) -> Direction {
+pub(super) fn weight_direction(stage: Stage, range: WeightRange, weight: i32) -> Direction {
     match weight.cmp(&range.canary_max) {
         Ordering::Less => Direction::TowardsStable,
         Ordering::Equal if matches!(stage, Stage::Aborted | Stage::Promoted) => Direction::TowardsStable,
@@ -65,15 +65,15 @@ fn services_direction(
     }
 }
 
-/// The share of the canary that this route shall show now: the wish, as far as pods allow it.
-fn weight(
+/// The share of the canary that this route shall show now, of its own total: the wish, as far as pods allow it.
+pub(super) fn weight(
     scene: &Scene<'_>,
     stage: Stage,
     versions: &Versions<'_>,
     record: &RolloutStatus,
     range: WeightRange,
 ) -> i32 {
-    let total = steps::total(scene.spec);
+    let total = range.total;
     let sent = record
         .canary
         .as_ref()

@@ -17,5 +17,6 @@ mod invalid;
 mod pod_health;
 mod random;
 mod recorded;
+mod rerouted;
 mod routed;
 mod world;

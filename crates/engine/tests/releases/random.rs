@@ -27,6 +27,8 @@ enum Act {
     Hide(usize, bool),
     /// The data plane says that it follows the route, or that it does not.
     Confirm(Option<bool>),
+    /// Another router in the spec; the one before can be read.
+    Reroute,
     /// A Service is there, or is not.
     Service(bool),
     /// The steps are wrong, or right.
@@ -59,6 +61,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..=100i32, 0..=100i32).prop_map(|(one, other)| Act::Drift(one.min(other), one.max(other))),
         1 => (0..2usize, any::<bool>()).prop_map(|(index, hidden)| Act::Hide(index, hidden)),
         1 => any::<Option<bool>>().prop_map(Act::Confirm),
+        1 => Just(Act::Reroute),
         1 => any::<bool>().prop_map(Act::Service),
         1 => any::<bool>().prop_map(Act::Mistake),
         3 => (1..40i64).prop_map(Act::Pass),
@@ -147,6 +150,14 @@ fn perform(world: &mut World, act: Act) {
         Act::Drift(least, most) => world.drift(least, most),
         Act::Hide(index, hidden) => world.hide_route(index, hidden),
         Act::Confirm(word) => world.confirm(word),
+        Act::Reroute => {
+            world.hide_route(1, false);
+            let router = world.snapshot.routers.iter().find(|router| router.capabilities.weights);
+            if let Some(router) = router {
+                let other = if router.config.router == "istio" { "nginx" } else { "istio" };
+                world.change_router(Some(other));
+            }
+        }
         Act::Service(present) if world.snapshot.services.contains_key("shop-canary") => match present {
             true => world.add_service("shop-canary"),
             false => drop(world.snapshot.services.insert("shop-canary".into(), Observed::Absent)),
@@ -219,6 +230,7 @@ proptest! {
         }
         calm_down(&mut world);
         prop_assert_eq!(world.phase(), "Healthy");
+        prop_assert!(world.former().is_empty());
         let replicas = world.snapshot.rollout.spec.as_ref().unwrap().replicas;
         prop_assert_eq!(world.pods(9), replicas);
     }

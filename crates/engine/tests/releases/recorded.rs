@@ -50,6 +50,7 @@ fn snapshot(objects: &[Value]) -> Snapshot {
     let services = of("Service");
     Snapshot {
         routers: routers(&rollout, &services, of("VirtualService").first().copied()),
+        former_routers: Vec::new(),
         services: services
             .iter()
             .map(|service| (text(&service["metadata"]["name"]), Observed::Present(view(service))))

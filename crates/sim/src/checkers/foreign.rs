@@ -20,7 +20,8 @@ pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), Stri
                 ));
             }
             let sums = names.map_or_else(Vec::new, |names| names.sums(write.target, after));
-            match sums.iter().find(|sum| **sum != 100) {
+            let total = names.map_or(100, |names| names.total_of(write.target));
+            match sums.iter().find(|sum| **sum != total) {
                 Some(sum) => Err(format!("the weights sum to {sum}")),
                 None => Ok(()),
             }

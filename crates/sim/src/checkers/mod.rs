@@ -135,6 +135,8 @@ pub struct Checkers {
     pod_health: pod_health::Health,
     now: Timestamp,
     record_refused_at: Option<Timestamp>,
+    /// Somebody else has written weights: nobody can say of a route that is no longer named whose they are.
+    pub is_route_edited: bool,
     /// Requests lost that no fault has forced, in milliseconds of the whole traffic.
     pub lost: i64,
     /// The same for those that a fault has forced.
@@ -166,7 +168,10 @@ impl Checkers {
         if std::mem::replace(&mut self.seen, changes) == changes {
             return;
         }
-        let view = View::of(server);
+        let mut view = View::of(server);
+        if let (Some(view), Some(before)) = (&mut view, &self.names) {
+            view.names.remember(before);
+        }
         self.said.look(server, view.as_ref(), now);
         let Some(view) = view else {
             self.events.forget();
@@ -365,6 +370,10 @@ impl Checkers {
     /// Holds the end of the world against the rules.
     pub fn end(&mut self, server: &Server, ready: i64, now: Timestamp) {
         self.judge("9 settled", settled::check(server, ready, self.waits, now), now);
+        if self.waits == Waits::Stored && !self.is_route_edited {
+            let left = self.names.as_ref().map_or(Ok(()), |names| settled::led_back(names, server));
+            self.judge("9 settled", left, now);
+        }
         self.judge("10 verdicts", verdicts::end(server), now);
         // Where the server drops the outbox only the process knows it, and forgets it when it dies.
         if self.waits == Waits::Stored {

@@ -10,11 +10,18 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     namespace: String,
+    uid: String,
     /// `stableService`.
     pub stable: Option<String>,
     /// `canaryService`.
     pub canary: Option<String>,
+    /// The weight that means all traffic.
+    pub total: i64,
     routes: Vec<Route>,
+    /// What the spec no longer names and the record calls in use.
+    former: Vec<Route>,
+    /// What was ever named, and is not now.
+    past: Vec<Route>,
 }
 
 /// An object with weights of ours.
@@ -22,6 +29,8 @@ pub struct Names {
 struct Route {
     target: ObjectRef,
     form: Form,
+    /// What its weights sum to.
+    total: i64,
 }
 
 /// Where its weights stand.
@@ -36,61 +45,89 @@ enum Form {
 }
 
 impl Names {
-    /// What this Rollout's spec names.
+    /// What this Rollout's spec names, and what its record remembers.
     pub fn of(rollout: &Value) -> Self {
-        let namespace = text(rollout, "/metadata/namespace");
         let canary = rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
         let service = |field: &str| canary.get(field)?.as_str().map(str::to_owned);
         let routing = canary.get("trafficRouting").unwrap_or(&Value::Null);
-        let istio = listed(routing.get("istio"), "virtualService", "virtualServices");
-        let nginx = listed(routing.get("nginx"), "stableIngress", "stableIngresses");
+        let has_istio = routing.get("istio").is_some();
+        let total =
+            routing.get("maxTrafficWeight").and_then(Value::as_i64).filter(|_| !has_istio).unwrap_or(100);
         let gateway = routing.pointer("/plugins/argoproj-labs~1gatewayAPI");
-        let gateway_namespace = gateway.map_or("", |gateway| text(gateway, "/namespace"));
-        let gateway_namespace = if gateway_namespace.is_empty() { namespace } else { gateway_namespace };
-        let at = |resource: Resource, namespace: &str, name: &str| ObjectRef {
-            resource,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
-        let ingress = |stable: &Value| {
-            let stable = stable.as_str().unwrap_or_default();
-            let name = format!("{}-{stable}-canary", text(rollout, "/metadata/name"));
-            Route { target: at(INGRESSES, namespace, &name), form: Form::CanaryIngress }
-        };
-        let http_route = |named: &Value| {
-            let name = named.as_str().unwrap_or_else(|| text(named, "/name"));
-            Route { target: at(HTTP_ROUTES, gateway_namespace, name), form: Form::HttpRoute }
-        };
+        let routers =
+            [("istio", routing.get("istio")), ("nginx", routing.get("nginx")), ("gateway-api", gateway)];
+        let routes: Vec<Route> =
+            routers.into_iter().flat_map(|(router, config)| named(router, config, total, rollout)).collect();
+        let in_use = items(rollout.pointer("/status/headgate/routersInUse"));
+        let former = in_use
+            .flat_map(|one| named(text(one, "/router"), one.get("config"), number(one, "/total"), rollout))
+            .filter(|route| routes.iter().all(|other| other.target != route.target));
         Self {
-            namespace: namespace.to_owned(),
+            namespace: text(rollout, "/metadata/namespace").to_owned(),
+            uid: text(rollout, "/metadata/uid").to_owned(),
             stable: service("stableService"),
             canary: service("canaryService"),
-            routes: istio
-                .map(|named| virtual_service(named, namespace))
-                .chain(nginx.map(ingress))
-                .chain(listed(gateway, "httpRoute", "httpRoutes").map(http_route))
-                .collect(),
+            total,
+            former: former.collect(),
+            past: Vec::new(),
+            routes,
         }
     }
 
-    /// The objects with weights of ours.
+    /// Remembers what the same Rollout has named before.
+    pub fn remember(&mut self, before: &Self) {
+        if self.uid != before.uid {
+            return;
+        }
+        for route in before.all() {
+            if self.all().all(|known| known.target != route.target) {
+                self.past.push(route.clone());
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().chain(&self.former).chain(&self.past)
+    }
+
+    /// The objects with weights of ours that the spec names.
     pub fn routes(&self) -> impl Iterator<Item = &ObjectRef> {
         self.routes.iter().map(|route| &route.target)
     }
 
+    /// Those that it no longer names, as far as the record remembers them.
+    pub fn former(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.former.iter().map(|route| &route.target)
+    }
+
+    /// All that it no longer names.
+    pub fn left(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.former.iter().chain(&self.past).map(|route| &route.target)
+    }
+
+    /// True for an object that the spec names.
+    pub fn is_named(&self, target: &ObjectRef) -> bool {
+        self.routes().any(|route| route == target)
+    }
+
+    fn route(&self, target: &ObjectRef) -> Option<&Route> {
+        self.all().find(|route| route.target == *target)
+    }
+
     fn form(&self, target: &ObjectRef) -> Option<&Form> {
-        self.routes.iter().find(|route| route.target == *target).map(|route| &route.form)
+        self.route(target).map(|route| &route.form)
     }
 
     /// True for an object that the controller makes.
     pub fn makes(&self, target: &ObjectRef) -> bool {
-        self.form(target) == Some(&Form::CanaryIngress)
+        self.is_named(target) && self.form(target) == Some(&Form::CanaryIngress)
     }
 
-    /// The smallest and the largest share of the canary in our routes of this object, of a hundred; `None` when none is
-    /// ours, or the user's object is not there.
+    /// The smallest and the largest share of the canary in our routes of this object, of the spec's total; `None` when none
+    /// is ours, or the user's object is not there.
     pub fn canary_shares(&self, target: &ObjectRef, object: Option<&Value>) -> Option<(i64, i64)> {
-        let shares: Vec<i64> = match (self.form(target)?, object) {
+        let route = self.route(target)?;
+        let shares: Vec<i64> = match (&route.form, object) {
             (Form::CanaryIngress, ingress) => vec![ingress.map_or(0, canary_weight)],
             (Form::VirtualService(names), Some(object)) => routes_of(object, names)
                 .map(|route| self.weight_of(route, "route", self.canary.as_deref()))
@@ -101,7 +138,13 @@ impl Names {
                 .collect(),
             (Form::VirtualService(_) | Form::HttpRoute, None) => return None,
         };
-        Some((shares.iter().copied().min()?, shares.iter().copied().max()?))
+        let (least, most) = (shares.iter().min()? * self.total, shares.iter().max()? * self.total);
+        Some((least / route.total.max(1), (most + route.total - 1) / route.total.max(1)))
+    }
+
+    /// What the weights of this object sum to.
+    pub fn total_of(&self, target: &ObjectRef) -> i64 {
+        self.route(target).map_or(self.total, |route| route.total)
     }
 
     /// The sum of the weights of each of our routes of this object.
@@ -215,17 +258,45 @@ fn canary_weight(ingress: &Value) -> i64 {
     weight.filter(|_| annotation(ingress, "canary") == Some("true")).unwrap_or(0)
 }
 
+/// The objects that the configuration of a router names.
+fn named(router: &str, config: Option<&Value>, total: i64, rollout: &Value) -> Vec<Route> {
+    let namespace = text(rollout, "/metadata/namespace");
+    let at = |resource: Resource, namespace: &str, name: &str| ObjectRef {
+        resource,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let one = |(target, form): (ObjectRef, Form)| Route { target, form, total };
+    match router {
+        "istio" => {
+            let named = listed(config, "virtualService", "virtualServices");
+            named.map(|named| one(virtual_service(named, namespace))).collect()
+        }
+        "nginx" => listed(config, "stableIngress", "stableIngresses")
+            .map(|stable| {
+                let stable = stable.as_str().unwrap_or_default();
+                let name = format!("{}-{stable}-canary", text(rollout, "/metadata/name"));
+                one((at(INGRESSES, namespace, &name), Form::CanaryIngress))
+            })
+            .collect(),
+        _ => {
+            let elsewhere = config.map(|config| text(config, "/namespace")).filter(|name| !name.is_empty());
+            listed(config, "httpRoute", "httpRoutes")
+                .map(|named| {
+                    let name = named.as_str().unwrap_or_else(|| text(named, "/name"));
+                    one((at(HTTP_ROUTES, elsewhere.unwrap_or(namespace), name), Form::HttpRoute))
+                })
+                .collect()
+        }
+    }
+}
+
 /// `name.namespace` names a VirtualService elsewhere.
-fn virtual_service(named: &Value, namespace: &str) -> Route {
+fn virtual_service(named: &Value, namespace: &str) -> (ObjectRef, Form) {
     let name = text(named, "/name");
     let (name, namespace) = name.split_once('.').unwrap_or((name, namespace));
     let names = items(named.get("routes"));
-    Route {
-        target: ObjectRef {
-            resource: VIRTUAL_SERVICES,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        },
-        form: Form::VirtualService(names.filter_map(Value::as_str).map(str::to_owned).collect()),
-    }
+    let target =
+        ObjectRef { resource: VIRTUAL_SERVICES, namespace: namespace.to_owned(), name: name.to_owned() };
+    (target, Form::VirtualService(names.filter_map(Value::as_str).map(str::to_owned).collect()))
 }

@@ -2,9 +2,10 @@
 //! nothing is written any more.
 
 use super::view::rollout;
-use super::{View, Waits};
+use super::{Names, View, Waits};
 use crate::world::server::{Server, text};
 use headgate_api::conditions::reasons;
+use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -46,6 +47,23 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
         return Err(broken);
     }
     back_at_stable(&view)
+}
+
+/// What the spec no longer names gives the canary nothing any more.
+pub(super) fn led_back(names: &Names, server: &Server) -> Result<(), String> {
+    let Some(view) = View::of(server).filter(|view| !view.is_invalid) else { return Ok(()) };
+    let bears = view.available(&view.stable) >= (view.desired - view.max_unavailable).max(1);
+    let share =
+        |target: &ObjectRef| names.canary_shares(target, server.get(target)).map_or(0, |(_, most)| most);
+    match names.left().find(|target| share(target) > 0) {
+        Some(left) if bears => Err(format!(
+            "{} {} is no longer named and still gives the canary {}",
+            left.resource.kind,
+            left.name,
+            share(left)
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A decision that breaks our rules is refused, and says so for ever.

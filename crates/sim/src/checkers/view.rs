@@ -72,7 +72,7 @@ pub struct View {
     pub sets: Vec<Set>,
     /// The Services and routes that the spec names.
     pub names: Names,
-    /// The largest share of the canary Service in any route, of a hundred; `None` without a router, or while its object
+    /// The largest share of the canary Service in any route, of the total; `None` without a router, or while its object
     /// is gone.
     pub canary_weight: Option<i64>,
     /// The smallest such share.
@@ -99,9 +99,12 @@ impl View {
                 ObjectRef { resource: SERVICES, namespace: target.namespace.clone(), name: name.clone()? };
             server.get(&service).and_then(selected)
         };
-        let shares: Option<Vec<(i64, i64)>> =
-            names.routes().map(|route| names.canary_shares(route, server.get(route))).collect();
-        let shares = shares.unwrap_or_default();
+        let share = |route: &ObjectRef| names.canary_shares(route, server.get(route));
+        let shares: Option<Vec<(i64, i64)>> = names.routes().map(share).collect();
+        let mut shares = shares.unwrap_or_default();
+        if !shares.is_empty() {
+            shares.extend(names.former().filter_map(share));
+        }
         let owned = |set: &&Value| controller(set, "/uid") == uid;
         Some(Self {
             desired,
@@ -209,7 +212,7 @@ impl View {
 
     /// Pods that a weight needs.
     pub fn needed(&self, weight: i64) -> i64 {
-        (self.desired * weight + 99) / 100
+        (self.desired * weight + self.names.total - 1) / self.names.total
     }
 
     /// The share that the route gives to a version.
@@ -217,8 +220,9 @@ impl View {
         let (Some(least), Some(most)) = (self.canary_weight_least, self.canary_weight) else { return 0 };
         let is = |selects: &Option<String>| selects.as_deref() == Some(hash);
         let to_canary = if is(&self.canary_selects) { most } else { 0 };
-        let to_stable = if is(&self.stable_selects) { 100 - least } else { 0 };
-        (to_canary + to_stable).min(100)
+        let total = self.names.total;
+        let to_stable = if is(&self.stable_selects) { total - least } else { 0 };
+        (to_canary + to_stable).min(total)
     }
 }
 

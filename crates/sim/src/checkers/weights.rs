@@ -11,7 +11,9 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
         (resource, before, Some(after)) if is_route(resource) => {
             let shares = |object| view.names.canary_shares(write.target, object);
             match (shares(before), shares(Some(after))) {
-                (Some((_, before)), Some((_, after))) => route(before, after, view),
+                (Some((_, before)), Some((_, after))) => {
+                    route(before, after, !view.names.is_named(write.target), view)
+                }
                 _ => Ok(()),
             }
         }
@@ -33,7 +35,8 @@ fn service(hash: &str, view: &View) -> Result<(), String> {
     Err(format!("a Service is pointed at {hash}, which has no available pod"))
 }
 
-fn route(before: i64, after: i64, view: &View) -> Result<(), String> {
+/// `is_former`: the spec no longer names the route, which goes back to stable as after an abort.
+fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), String> {
     let (Some(canary), Some(stable)) = (&view.canary_selects, &view.stable_selects) else { return Ok(()) };
     let is_only_version = canary == stable || view.stable == view.current || view.desired == 0;
     if is_only_version || before == after {
@@ -59,16 +62,12 @@ fn route(before: i64, after: i64, view: &View) -> Result<(), String> {
     // could not be written (R1). The template of a spec that cannot be carried out is not taken up.
     let is_refused = view.is_invalid && view.is_observed;
     let is_replaced = *canary != view.current || (!is_refused && !view.is_wanted(canary));
-    let goes_back = view.is_aborted || view.is_failed || is_replaced;
+    let goes_back = is_former || view.is_aborted || view.is_failed || is_replaced;
+    let rest = view.names.total - after;
     match (for_stable, for_canary) {
-        (0, _) => {
-            Err(format!("stable {stable} has no available pod and its weight rises to {}", 100 - after))
-        }
+        (0, _) => Err(format!("stable {stable} has no available pod and its weight rises to {rest}")),
         (_, 0) => Ok(()),
-        _ if goes_back || enough(for_stable, 100 - after) => Ok(()),
-        _ => Err(format!(
-            "stable {stable} has {for_stable} available pods and its weight rises to {}",
-            100 - after
-        )),
+        _ if goes_back || enough(for_stable, rest) => Ok(()),
+        _ => Err(format!("stable {stable} has {for_stable} available pods and its weight rises to {rest}")),
     }
 }

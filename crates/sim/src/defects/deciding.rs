@@ -94,6 +94,7 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
                 (range.canary_min, range.canary_max) = (0, 0);
             }
         }
+        Defect::FormerRouterForgotten => seen.former_routers.clear(),
         Defect::AbortForgotten => status.abort = false,
         Defect::PromotionForgotten => status.promote_full = false,
         Defect::RetryForgotten => status.abort |= status.aborted_at.is_some(),
@@ -144,7 +145,8 @@ fn as_shifted(snapshot: &Snapshot, decision: &Decision) -> Snapshot {
     after.rollout.status = decision.record.clone();
     for effect in &decision.effects {
         let Effect::Route { config, intent, .. } = effect else { continue };
-        let routers = after.routers.iter_mut().filter(|router| router.config.router == config.router);
+        let all = after.routers.iter_mut().chain(&mut after.former_routers);
+        let routers = all.filter(|router| router.config == *config);
         for state in routers.filter_map(|router| router.state.as_mut().ok()) {
             if let Some(range) = &mut state.weights {
                 (range.canary_min, range.canary_max) = (intent.canary_weight, intent.canary_weight);

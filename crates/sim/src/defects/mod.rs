@@ -38,6 +38,8 @@ pub enum Defect {
     SurgeIgnored,
     /// Routes are never written. Rule 9.
     RouteNotWritten,
+    /// A router that the spec no longer names keeps its weights. Rule 9, and requests lost.
+    FormerRouterForgotten,
     /// Our destinations get one more than there is. Rule 8.
     WeightsDoNotSum,
     /// Writing weights drops the routes of others. Rule 7.
@@ -121,7 +123,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -132,6 +134,7 @@ impl Defect {
         Self::OldPodsKept,
         Self::SurgeIgnored,
         Self::RouteNotWritten,
+        Self::FormerRouterForgotten,
         Self::WeightsDoNotSum,
         Self::OthersRoutesDropped,
         Self::NoFence,
@@ -190,6 +193,7 @@ impl Defect {
             Self::OldPodsKept | Self::RouteNotWritten | Self::NoWakeUp => {
                 &["9 settled", "4 abort", "requests lost"]
             }
+            Self::FormerRouterForgotten => &["9 settled", "2 removals", "2 drain", "requests lost"],
             Self::SurgeIgnored => &["3 availability", "9 settled", "6 quiet"],
             Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
             Self::NoFence => &["R2 guards"],

@@ -26,6 +26,7 @@ use crate::simulation::outlook::Tally;
 use crate::trace::Trace;
 use crate::world::given::Given;
 use crate::world::metrics::Source;
+use crate::world::routes;
 use crate::world::server::text;
 use course::Course;
 use jiff::SignedDuration;
@@ -246,6 +247,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         seed: 1,
         strategy: Strategy::Steps,
         router: Router::of(&rollout),
+        doors: routes::kinds(Router::of(&rollout)).to_vec(),
         surroundings: manifests.surroundings.clone(),
         health: BTreeMap::from([(image, good), (format!("{next}{RELEASED}"), released)]),
         image: next,

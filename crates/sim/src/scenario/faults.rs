@@ -6,7 +6,8 @@ use crate::faults::{Disturbance, Fate, Outage, ThirdParty, Whose};
 use crate::kinds::{Fault, Router, UserAct};
 use crate::random::Random;
 use crate::user::Act;
-use crate::world::routes;
+use crate::world::routes::{self, INGRESSES, VIRTUAL_SERVICES};
+use headgate_driver::io::Resource;
 use headgate_driver::resources::{ANALYSIS_RUNS, ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES};
 
 /// A fault of this kind; `None` for those that are there from the beginning.
@@ -18,7 +19,7 @@ pub(super) fn made(fault: Fault, router: Router, luck: &mut Random) -> Option<Di
 
 /// What happens to requests, watches and processes.
 fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturbance> {
-    let routes = routes::kind(router);
+    let routes = door(router, luck);
     let kind = luck.pick(ROLLOUTS, &[REPLICA_SETS, SERVICES, ANALYSIS_RUNS, routes]);
     Some(match fault {
         Fault::Crash => Disturbance::Crash,
@@ -57,21 +58,34 @@ fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Dist
     })
 }
 
+/// One of the kinds of a router's routes.
+fn door(router: Router, luck: &mut Random) -> Resource {
+    match routes::kinds(router) {
+        [one, other] => luck.pick(*one, &[*other]),
+        kinds => kinds.first().copied().unwrap_or(VIRTUAL_SERVICES),
+    }
+}
+
 fn refused(code: u16, reason: &'static str) -> Disturbance {
     Disturbance::NextRequest(Fate::Refused(code, reason))
 }
 
 /// What happens to objects, pods and nodes.
 fn of_world(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturbance> {
-    let routes = routes::kind(router);
+    let routes = door(router, luck);
     let of = luck.pick(Whose::All, &[Whose::Stable, Whose::Newest]);
     let missing =
         |kind, name, luck: &mut Random| Disturbance::Missing { kind, name, seconds: luck.between(2, 60) };
     Some(match fault {
-        Fault::MissingCrd => Disturbance::MissingCrd { kind: routes, seconds: luck.between(5, 60) },
+        // Ingress is built in.
+        Fault::MissingCrd => {
+            let kind =
+                routes::kinds(router).iter().copied().find(|kind| *kind != INGRESSES).unwrap_or(routes);
+            Disturbance::MissingCrd { kind, seconds: luck.between(5, 60) }
+        }
         Fault::MissingService => missing(SERVICES, luck.pick("shop-stable", &["shop-canary"]), luck),
         // Nobody but the controller can make a canary Ingress again.
-        Fault::MissingRoute if router == Router::Nginx && luck.percent(50) => {
+        Fault::MissingRoute if routes == INGRESSES && luck.percent(50) => {
             missing(routes, CANARY_INGRESS, luck)
         }
         Fault::MissingRoute => missing(routes, ROLLOUT, luck),
@@ -113,8 +127,8 @@ fn of_metrics(fault: Fault, luck: &mut Random) -> Option<Disturbance> {
     Some(Disturbance::Metrics { outage, seconds: luck.between(10, 120) })
 }
 
-/// An act of this kind, while this version is the newest.
-pub(super) fn act(kind: UserAct, version: i64, luck: &mut Random) -> Act {
+/// An act of this kind, while this version is the newest, in a world with this router.
+pub(super) fn act(kind: UserAct, version: i64, router: Router, luck: &mut Random) -> Act {
     match kind {
         UserAct::Release => Act::Release(luck.between(version + 1, 9)),
         UserAct::Undo => Act::Undo((version - 1).max(1)),
@@ -128,7 +142,7 @@ pub(super) fn act(kind: UserAct, version: i64, luck: &mut Random) -> Act {
         UserAct::ScaleToZero => Act::Scale(0),
         UserAct::Steps => Act::Steps(luck.between(0, 1_000_000)),
         UserAct::Limits => Act::Limits(luck.pick(1, &[0, 2]), luck.pick(1, &[2])),
-        UserAct::Router => Act::Router,
+        UserAct::Router => Act::Router(luck.pick(router, router.others())),
         UserAct::Restart => Act::Restart,
         UserAct::Recreate => Act::Recreate,
     }

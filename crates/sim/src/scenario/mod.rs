@@ -51,6 +51,8 @@ pub struct Scenario {
     pub strategy: Strategy,
     /// The router.
     pub router: Router,
+    /// Where users' requests come in: the kinds of routes of all routers that the Rollout ever has.
+    pub doors: Vec<Resource>,
     /// The Rollout as the user first applies it, with the pod template of version 1.
     pub rollout: Value,
     /// Objects that are there before the Rollout.

@@ -2,22 +2,25 @@
 
 use super::{NAMESPACE, ROLLOUT, at};
 use crate::kinds::Router;
-use crate::world::routes::{self, INGRESSES, NGINX};
+use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES};
 use crate::world::server::Server;
-use headgate_driver::io::ObjectRef;
+use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{ANALYSIS_TEMPLATES, SERVICES};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-pub(super) fn surroundings(router: Router) -> Vec<(ObjectRef, Value)> {
+/// Everything but the Rollout, with a route at each of these doors.
+pub(super) fn surroundings(router: Router, doors: &[Resource]) -> Vec<(ObjectRef, Value)> {
     let mut objects = vec![
         (at(ANALYSIS_TEMPLATES, "success"), template("success", &json!(3))),
         (at(ANALYSIS_TEMPLATES, "watch"), template("watch", &Value::Null)),
         (at(SERVICES, "shop-stable"), service("shop-stable")),
         (at(SERVICES, "shop-canary"), service("shop-canary")),
     ];
-    objects.push((at(routes::kind(router), ROLLOUT), route(router)));
     if router == Router::None {
         objects.push((at(SERVICES, "shop-all"), service("shop-all")));
+        objects.push((at(VIRTUAL_SERVICES, ROLLOUT), route_to_all()));
+    } else {
+        objects.extend(doors.iter().map(|door| (at(*door, ROLLOUT), route(*door))));
     }
     objects
 }
@@ -25,20 +28,22 @@ pub(super) fn surroundings(router: Router) -> Vec<(ObjectRef, Value)> {
 /// The canary Ingress that a controller makes.
 pub(crate) const CANARY_INGRESS: &str = "shop-shop-canary";
 
-fn route(router: Router) -> Value {
-    match router {
-        Router::Istio => virtual_service(),
-        Router::Nginx => ingress(),
-        Router::GatewayApi => http_route(),
-        Router::None => {
-            let mut route = virtual_service();
-            let all = json!([{ "name": "primary", "route": [{ "destination": { "host": "shop-all" }, "weight": 100 }] }]);
-            if let Some(http) = route.pointer_mut("/spec/http") {
-                *http = all;
-            }
-            route
-        }
+fn route(door: Resource) -> Value {
+    match door {
+        INGRESSES => ingress(),
+        HTTP_ROUTES => http_route(),
+        _ => virtual_service(),
     }
+}
+
+fn route_to_all() -> Value {
+    let mut route = virtual_service();
+    let all =
+        json!([{ "name": "primary", "route": [{ "destination": { "host": "shop-all" }, "weight": 100 }] }]);
+    if let Some(http) = route.pointer_mut("/spec/http") {
+        *http = all;
+    }
+    route
 }
 
 fn service(name: &str) -> Value {
@@ -103,27 +108,39 @@ fn http_route() -> Value {
     })
 }
 
-/// The router of the spec.
-pub(crate) fn traffic_routing(router: Router) -> Value {
-    match router {
-        Router::None => Value::Null,
-        Router::Istio => json!({ "istio": { "virtualService": { "name": ROLLOUT, "routes": ["primary"] } } }),
-        Router::Nginx => json!({ "nginx": { "stableIngress": ROLLOUT } }),
-        Router::GatewayApi => json!({ "plugins": { "argoproj-labs/gatewayAPI": { "httpRoute": ROLLOUT } } }),
+/// The router of the spec, with weights that sum to this.
+pub(crate) fn traffic_routing(router: Router, total: i64) -> Value {
+    if router == Router::None {
+        return Value::Null;
     }
+    let mut routing = Map::new();
+    for part in router.parts() {
+        let (field, config) = match part {
+            Router::Nginx => ("nginx", json!({ "stableIngress": ROLLOUT })),
+            Router::GatewayApi => {
+                ("plugins", json!({ "argoproj-labs/gatewayAPI": { "httpRoute": ROLLOUT } }))
+            }
+            _ => ("istio", json!({ "virtualService": { "name": ROLLOUT, "routes": ["primary"] } })),
+        };
+        routing.insert(field.to_owned(), config);
+    }
+    if total != 100 {
+        routing.insert("maxTrafficWeight".to_owned(), json!(total));
+    }
+    Value::Object(routing)
 }
 
 /// Somebody's merge patch that gives so much to the canary, and the object that it is for.
-pub(crate) fn other_weights(router: Router, canary: i64, server: &Server) -> (ObjectRef, Value) {
-    let route = at(routes::kind(router), ROLLOUT);
+pub(crate) fn other_weights(door: Resource, canary: i64, server: &Server) -> (ObjectRef, Value) {
+    let route = at(door, ROLLOUT);
     let mut spec = server.get(&route).and_then(|route| route.get("spec")).cloned().unwrap_or_default();
-    let (stable_at, canary_at) = match router {
-        Router::Nginx => {
+    let (stable_at, canary_at) = match door {
+        INGRESSES => {
             let annotations = json!({ format!("{NGINX}/canary-weight"): canary.to_string() });
             return (at(INGRESSES, CANARY_INGRESS), json!({ "metadata": { "annotations": annotations } }));
         }
-        Router::GatewayApi => ("/rules/1/backendRefs/0/weight", "/rules/1/backendRefs/1/weight"),
-        Router::None | Router::Istio => ("/http/1/route/0/weight", "/http/1/route/1/weight"),
+        HTTP_ROUTES => ("/rules/1/backendRefs/0/weight", "/rules/1/backendRefs/1/weight"),
+        _ => ("/http/1/route/0/weight", "/http/1/route/1/weight"),
     };
     for (pointer, weight) in [(stable_at, 100 - canary), (canary_at, canary)] {
         if let Some(place) = spec.pointer_mut(pointer) {
@@ -134,20 +151,18 @@ pub(crate) fn other_weights(router: Router, canary: i64, server: &Server) -> (Ob
 }
 
 /// Somebody's merge patch that adds to a route what is not ours, and the object that it is for.
-pub(crate) fn other_route(router: Router, server: &Server) -> (ObjectRef, Value) {
-    let route = at(routes::kind(router), ROLLOUT);
-    let field = if router == Router::None || router == Router::Istio { "http" } else { "rules" };
+pub(crate) fn other_route(door: Resource, server: &Server) -> (ObjectRef, Value) {
+    let route = at(door, ROLLOUT);
+    let field = if door == VIRTUAL_SERVICES { "http" } else { "rules" };
     let spec = server.get(&route).and_then(|route| route.get("spec"));
     let mut all = spec.and_then(|spec| spec.get(field)).cloned().unwrap_or_default();
     if let Some(all) = all.as_array_mut() {
         let name = format!("extra-{}", all.len());
-        all.push(match router {
-            Router::None | Router::Istio => {
-                json!({ "name": name, "route": [{ "destination": { "host": "extra" } }] })
-            }
+        all.push(match door {
             // Another host of the same Service: the canary Ingress follows.
-            Router::Nginx => rule(&format!("{name}.example"), "shop-stable"),
-            Router::GatewayApi => json!({ "backendRefs": [{ "name": "extra", "port": 80, "weight": 1 }] }),
+            INGRESSES => rule(&format!("{name}.example"), "shop-stable"),
+            HTTP_ROUTES => json!({ "backendRefs": [{ "name": "extra", "port": 80, "weight": 1 }] }),
+            _ => json!({ "name": name, "route": [{ "destination": { "host": "extra" } }] }),
         });
     }
     (route, json!({ "metadata": { "annotations": { "extra": "yes" } }, "spec": { field: all } }))

@@ -8,7 +8,9 @@ use crate::random::Random;
 use crate::user::Act;
 use crate::world::metrics::Source;
 use crate::world::pods::Health;
+use crate::world::routes;
 use crate::world::webhooks;
+use headgate_driver::io::Resource;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -22,7 +24,8 @@ pub(super) fn of(seed: u64) -> Scenario {
         strategy: row.strategy,
         router: row.router,
         rollout: rollout(&row, &mut luck),
-        surroundings: objects::surroundings(row.router),
+        doors: Vec::new(),
+        surroundings: Vec::new(),
         image: IMAGE.to_owned(),
         health: health(&row, &mut luck),
         pruned: if row.fault == Fault::Pruned || luck.percent(8) { &["headgate", "waiting"] } else { &[] },
@@ -33,7 +36,11 @@ pub(super) fn of(seed: u64) -> Scenario {
         drain: luck.pick(5_000, &[15_000, 30_000]),
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
         webhooks: webhooks::of(seed),
-        focuses: coverage::rows(seed).iter().map(|other| focus(other, row.router, &mut luck)).collect(),
+        focuses: coverage::rows(seed)
+            .iter()
+            .zip([Turn::First, Turn::Second])
+            .map(|(other, turn)| focus(other, turn, row.router, &mut luck))
+            .collect(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
     };
@@ -44,7 +51,26 @@ pub(super) fn of(seed: u64) -> Scenario {
     plan_fates(&mut scenario, intensity, is_early, &mut luck);
     plan_pod_health(&mut scenario, row.fault, &mut Random::new(seed, "pod health"));
     scenario.disturbances.sort_by_key(|(time, _)| *time);
+    scenario.doors = doors(&scenario);
+    scenario.surroundings = objects::surroundings(scenario.router, &scenario.doors);
     scenario
+}
+
+/// The kinds of routes of the router, and of those that the user changes to.
+fn doors(scenario: &Scenario) -> Vec<Resource> {
+    let planned = scenario.focuses.iter().flat_map(|focus| &focus.acts).chain(&scenario.disturbances);
+    let others = planned.filter_map(|(_, disturbance)| match disturbance {
+        Disturbance::User(Act::Router(Router::None)) => None,
+        Disturbance::User(Act::Router(other)) => Some(*other),
+        _ => None,
+    });
+    let mut doors = Vec::new();
+    for kind in std::iter::once(scenario.router).chain(others).flat_map(routes::kinds) {
+        if !doors.contains(kind) {
+            doors.push(*kind);
+        }
+    }
+    doors
 }
 
 /// What is done about unhealthy pods, and pods of new versions that are unhealthy. By a chance of its own, so that all else
@@ -77,14 +103,25 @@ fn plan_pod_health(scenario: &mut Scenario, fault: Fault, luck: &mut Random) {
     scenario.disturbances.extend(hurt);
 }
 
-fn focus(row: &Row, router: Router, luck: &mut Random) -> Focus {
+/// Which row of a seed is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Second,
+}
+
+fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
     let mut acts = row.acts;
-    // What ends a release comes last, or the other act would not be of this release.
+    // What ends a release comes last, or the other act would not be of this release. In the second row of a seed it comes
+    // first: the other act may take the release to another step.
     acts.sort_by_key(|act| ends_release(*act));
+    if turn == Turn::Second {
+        acts.reverse();
+    }
     let mut delay = 0;
     let acts = acts.into_iter().map(|act| {
         delay += luck.between(0, 2_500);
-        (delay, Disturbance::User(faults::act(act, 2, luck)))
+        (delay, Disturbance::User(faults::act(act, 2, router, luck)))
     });
     let acts = acts.collect();
     Focus { step: row.step, fault: faults::made(row.fault, router, luck), acts }
@@ -138,7 +175,7 @@ fn act(luck: &mut Random, version: i64, router: Router) -> Act {
         21 if luck.percent(30) => UserAct::Recreate,
         _ => luck.pick(UserAct::Promote, &[UserAct::ScaleToZero]),
     };
-    faults::act(kind, version, luck)
+    faults::act(kind, version, router, luck)
 }
 
 fn plan_disturbances(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mut Random) {
@@ -230,7 +267,7 @@ fn rollout(row: &Row, luck: &mut Random) -> Value {
     if router != Router::None {
         set("canaryService", json!("shop-canary"));
         set("stableService", json!("shop-stable"));
-        set("trafficRouting", objects::traffic_routing(router));
+        set("trafficRouting", objects::traffic_routing(router, router.total()));
         set("scaleDownDelaySeconds", json!(luck.pick(5, &[10, 30])));
         set("abortScaleDownDelaySeconds", json!(luck.pick(0, &[5, 30])));
         if luck.percent(15) {

@@ -16,7 +16,7 @@ pub(super) fn leading_to(step: Step, luck: &mut Random, router: Router) -> Value
     let mut weight = 0;
     let early = |steps: &mut Vec<Value>, weight: &mut i64, luck: &mut Random| {
         *weight = luck.between(10, 40);
-        steps.push(json!({ "setWeight": *weight }));
+        steps.push(set_weight(*weight, router));
     };
     match step {
         Step::SetWeight => early(&mut steps, &mut weight, luck),
@@ -38,7 +38,7 @@ pub(super) fn leading_to(step: Step, luck: &mut Random, router: Router) -> Value
         Step::ScaleMatch => {
             steps.push(json!({ "setCanaryScale": { "replicas": 1 } }));
             weight = 100;
-            steps.push(json!({ "setWeight": 60 }));
+            steps.push(set_weight(60, router));
             steps.push(written(step, luck));
         }
     }
@@ -52,7 +52,7 @@ fn made(count: i64, luck: &mut Random, router: Router, mut steps: Vec<Value>, mu
         let step = match luck.between(0, 9) {
             0..=3 => {
                 weight = (weight + luck.between(5, 40)).min(100);
-                json!({ "setWeight": weight })
+                set_weight(weight, router)
             }
             4 | 5 => written(Step::PauseFor, luck),
             6 | 7 => written(Step::Pause, luck),
@@ -65,6 +65,13 @@ fn made(count: i64, luck: &mut Random, router: Router, mut steps: Vec<Value>, mu
         steps.push(step);
     }
     json!(steps)
+}
+
+/// So many hundredths of the traffic; where weights are finer, not a whole number of them.
+fn set_weight(hundredths: i64, router: Router) -> Value {
+    let total = router.total();
+    let weight = if total == 100 { hundredths } else { (hundredths * total / 100 + 3).min(total) };
+    json!({ "setWeight": weight })
 }
 
 fn written(step: Step, luck: &mut Random) -> Value {

@@ -3,10 +3,12 @@
 use super::Simulation;
 use crate::coverage;
 use crate::faults::{Ailment, Disturbance, ThirdParty, Whose};
+use crate::kinds::Router;
 use crate::scenario::{ROLLOUT, objects};
 use crate::user::{self, Act};
 use crate::world::plus;
 use crate::world::pods::Hurt;
+use crate::world::routes::{self, VIRTUAL_SERVICES};
 use crate::world::server::text;
 use crate::world::watch::Watches;
 use headgate_api::labels::POD_TEMPLATE_HASH;
@@ -138,6 +140,19 @@ impl Simulation {
         rollout.is_some_and(|rollout| rollout.pointer("/spec/strategy/canary/trafficRouting").is_some())
     }
 
+    /// The kinds of routes that the Rollout names now; those of the beginning where it names none.
+    pub(super) fn doors(&self) -> &'static [Resource] {
+        let now = self.server.get(&self.scenario.target()).map_or(Router::None, Router::of);
+        routes::kinds(if now == Router::None { self.scenario.router } else { now })
+    }
+
+    /// One of them, by a number.
+    fn door(&self, number: i64) -> Resource {
+        let kinds = self.doors();
+        let index = usize::try_from(number).unwrap_or(0) % kinds.len().max(1);
+        kinds.get(index).copied().unwrap_or(VIRTUAL_SERVICES)
+    }
+
     /// One round of an autoscaler; the next one follows.
     fn autoscale(&mut self, least: i64, most: i64, rounds: u32) {
         let replicas = self.luck.between(least, most);
@@ -202,7 +217,7 @@ impl Simulation {
     pub(super) fn user_acts(&mut self, act: Act) {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
-        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router) {
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router(_)) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {
@@ -222,11 +237,12 @@ impl Simulation {
                 hash
             }
             ThirdParty::Weights(canary) => {
-                let (route, body) = objects::other_weights(self.scenario.router, canary, &self.server);
+                self.checkers.is_route_edited = true;
+                let (route, body) = objects::other_weights(self.door(canary), canary, &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }
             ThirdParty::ForeignRoute => {
-                let (route, body) = objects::other_route(self.scenario.router, &self.server);
+                let (route, body) = objects::other_route(self.door(0), &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }
             ThirdParty::ScaleSet(replicas) => {

@@ -19,7 +19,8 @@ const GIVEN_TAKES: i64 = 20;
 impl Simulation {
     /// Requests flow from now until then.
     pub(super) fn flow(&mut self, until: Timestamp) {
-        let flow = self.proxies.flow(&self.pods);
+        let stable = text(&self.scenario.rollout, "/spec/strategy/canary/stableService");
+        let flow = self.proxies.flow(&self.pods, self.doors(), stable);
         let milliseconds = i64::try_from(until.duration_since(self.now).as_millis()).unwrap_or(i64::MAX);
         self.sent.add(&flow, milliseconds);
         let errors = |hash: &str| {

@@ -4,7 +4,6 @@ use super::plus;
 use super::pods::Pods;
 use super::routes::{self, Canary, Said, Weights};
 use super::server::{Change, Server, text};
-use crate::kinds::Router;
 use crate::random::Random;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::Resource;
@@ -18,8 +17,9 @@ enum News {
     Selector(String, Option<String>),
 }
 
-#[derive(Default)]
 struct Proxy {
+    /// The kind of the routes that it reads.
+    door: Resource,
     whole: Weights,
     canary: Option<Canary>,
     selectors: BTreeMap<String, Option<String>>,
@@ -29,12 +29,17 @@ struct Proxy {
 /// All proxies.
 pub struct Proxies {
     proxies: Vec<Proxy>,
-    /// The kind of the routes that they read.
-    door: Resource,
     seen: usize,
     luck: Random,
     /// News takes so long at most, in milliseconds.
     delay_max: i64,
+}
+
+impl Proxy {
+    fn at(door: Resource) -> Self {
+        let (whole, canary, selectors, coming) = Default::default();
+        Self { door, whole, canary, selectors, coming }
+    }
 }
 
 /// Requests that are lost at an instant.
@@ -47,17 +52,18 @@ pub struct Loss {
 }
 
 impl Proxies {
-    /// Proxies of this router that know nothing yet.
-    pub fn new(count: usize, router: Router, luck: Random, delay_max: i64) -> Self {
-        let proxies = (0..count).map(|_| Proxy::default()).collect();
-        Self { proxies, door: routes::kind(router), seen: 0, luck, delay_max }
+    /// So many proxies at each door, that know nothing yet. A door is a kind of routes, and each gets the same share of the
+    /// requests.
+    pub fn new(count: usize, doors: &[Resource], luck: Random, delay_max: i64) -> Self {
+        let proxies = doors.iter().flat_map(|door| (0..count).map(|_| Proxy::at(*door))).collect();
+        Self { proxies, seen: 0, luck, delay_max }
     }
 
     /// Lets proxies learn what is due.
     pub fn advance(&mut self, server: &Server, now: Timestamp) {
         for (published, change) in server.history().iter().skip(self.seen) {
             for proxy in &mut self.proxies {
-                let Some(news) = news(change, self.door) else { continue };
+                let Some(news) = news(change, proxy.door) else { continue };
                 let due = plus(*published, self.luck.between(10, self.delay_max));
                 let due = proxy.coming.back().map_or(due, |(last, _)| due.max(*last));
                 proxy.coming.push_back((due, news));
@@ -83,8 +89,10 @@ impl Proxies {
         self.proxies.iter().filter_map(|proxy| proxy.coming.front().map(|(due, _)| *due)).min()
     }
 
-    /// Where requests go now, and what is lost: the share that goes to a version without a pod that serves.
-    pub fn flow(&self, pods: &Pods) -> Flow {
+    /// Where requests go now, and what is lost: the share that goes to a version without a pod that serves. `named`: the doors
+    /// that the Rollout names. At the others nobody can lead requests away from a stable version whose pods have died, so
+    /// that what goes to its Service there is not counted.
+    pub fn flow(&self, pods: &Pods, named: &[Resource], stable: &str) -> Flow {
         let mut flow = Flow::default();
         let serving = pods.serving_by_version();
         let all: i64 = serving.values().sum();
@@ -93,6 +101,7 @@ impl Proxies {
             let canary = proxy.canary.as_ref();
             let weights = canary.map_or_else(|| proxy.whole.clone(), |canary| canary.over(&proxy.whole));
             let sum: i64 = weights.values().sum();
+            let is_named = named.contains(&proxy.door);
             for (service, weight) in weights.iter().filter(|(_, weight)| **weight > 0) {
                 let Some(hash) = proxy.selectors.get(service) else { continue };
                 let share = 1000 * weight / sum.max(1) / proxies;
@@ -103,7 +112,8 @@ impl Proxies {
                             flow.give(hash, share * count / all);
                         }
                     }
-                    _ => flow.lose(service, hash.as_deref(), share),
+                    _ if is_named || service != stable => flow.lose(service, hash.as_deref(), share),
+                    _ => {}
                 }
             }
         }

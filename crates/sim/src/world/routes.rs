@@ -36,12 +36,14 @@ pub const HTTP_ROUTES: Resource = Resource {
 /// Annotations that ingress-nginx listens to begin with this.
 pub const NGINX: &str = "nginx.ingress.kubernetes.io";
 
-/// The kind of the routes of a router. Without one a VirtualService leads to all pods.
-pub fn kind(router: Router) -> Resource {
+/// The kinds of the routes of a router. Without one a VirtualService leads to all pods.
+pub fn kinds(router: Router) -> &'static [Resource] {
     match router {
-        Router::None | Router::Istio => VIRTUAL_SERVICES,
-        Router::Nginx => INGRESSES,
-        Router::GatewayApi => HTTP_ROUTES,
+        Router::None | Router::Istio => &[VIRTUAL_SERVICES],
+        Router::Nginx => &[INGRESSES],
+        Router::GatewayApi => &[HTTP_ROUTES],
+        Router::IstioAndNginx => &[VIRTUAL_SERVICES, INGRESSES],
+        Router::NginxAndGatewayApi => &[INGRESSES, HTTP_ROUTES],
     }
 }
 

@@ -17,12 +17,12 @@ pub(super) fn check(world: &World, decision: &Decision) {
     for effect in &decision.effects {
         match effect {
             Effect::Route { config, intent, .. } => {
-                let router =
-                    world.snapshot.routers.iter().find(|router| router.config.router == config.router);
+                let former = world.snapshot.former_routers.iter().find(|router| router.config == *config);
+                let router = world.snapshot.routers.iter().find(|router| router.config == *config).or(former);
                 let state = router.unwrap().state.as_ref().expect("only a route that can be read is changed");
                 assert!((0..=intent.total).contains(&intent.canary_weight), "invariant 8: {intent:?}");
                 if let Some(range) = state.weights {
-                    raised(world, decision, range, intent);
+                    raised(world, decision, range, intent, former.is_some());
                 }
                 for wish in [&intent.stable, &intent.canary] {
                     let (Some(service), Some(hash)) = (&wish.service, &wish.hash) else { continue };
@@ -73,7 +73,7 @@ fn selected<'a>(world: &'a World, service: Option<&String>) -> Option<&'a str> {
 }
 
 /// Invariant 1: no version's weight is raised beyond what its available pods bear.
-fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &TrafficIntent) {
+fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &TrafficIntent, is_former: bool) {
     let spec = world.snapshot.rollout.spec.as_ref().unwrap();
     let status = &decision.record;
     let Some(canary) = selected(world, intent.canary.service.as_ref()) else { return };
@@ -93,7 +93,7 @@ fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &Traff
             "invariant 1: {canary_pods} pods for {intent:?}"
         );
     }
-    let is_abort = status.abort || canary != status.current_pod_hash;
+    let is_abort = is_former || status.abort || canary != status.current_pod_hash;
     if intent.canary_weight < range.canary_min && canary_pods > 0 && !is_abort {
         let needed = needs(intent.total - intent.canary_weight);
         assert!(stable_pods >= needed.max(1), "invariant 1: {stable_pods} stable pods for {intent:?}");
@@ -108,10 +108,19 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     let spec = world.snapshot.rollout.spec.as_ref().unwrap();
     let noted = set.annotations.get(headgate_api::labels::DESIRED_REPLICAS);
     let by_user = noted.is_some_and(|noted| *noted != desired.to_string());
-    let is_known = world.snapshot.routers.iter().all(|router| router.state.is_ok());
+    let routers = || world.snapshot.routers.iter().chain(&world.snapshot.former_routers);
+    let is_known = routers().all(|router| router.state.is_ok());
     assert!(by_user || is_known, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
-    let range = world.snapshot.routers.iter().find_map(|router| router.state.as_ref().ok()?.weights);
-    let Some(range) = range else { return };
+    if spec.canary.routing.is_none() {
+        return;
+    }
+    let ranges = routers().filter_map(|router| router.state.as_ref().ok()?.weights);
+    let wider = |one: WeightRange, other: WeightRange| WeightRange {
+        canary_min: one.canary_min.min(other.canary_min),
+        canary_max: one.canary_max.max(other.canary_max),
+        ..one
+    };
+    let Some(range) = ranges.reduce(wider) else { return };
     let canary = selected(world, spec.canary.canary_service.as_ref());
     let stable = selected(world, spec.canary.stable_service.as_ref());
     let given = i32::from(canary == Some(set.hash())) * range.canary_max

@@ -78,6 +78,7 @@ impl World {
             replica_sets: Observed::Present(Vec::new()),
             services: BTreeMap::new(),
             routers: Vec::new(),
+            former_routers: Vec::new(),
             analysis_runs: Observed::Present(Vec::new()),
             templates: BTreeMap::new(),
             pods: Observed::Present(BTreeMap::new()),
@@ -295,6 +296,46 @@ impl World {
         selectors.insert(service.to_owned(), Some(hash.to_owned()));
     }
 
+    /// The user takes the router out of the spec, or puts another one there, whose route is as it was left, or as it should
+    /// be without a release.
+    pub(crate) fn change_router(&mut self, to: Option<&'static str>) {
+        let Snapshot { routers, former_routers, .. } = &mut self.snapshot;
+        let place = routers.iter().position(|router| router.capabilities.weights).expect("it has a router");
+        let former = routers.remove(place);
+        if let Some(router) = to {
+            let left = former_routers.iter().position(|view| view.config.router == router);
+            let weights = WeightRange { canary_min: 0, canary_max: 0, total: 100, well_formed: true };
+            let plain = || RouterView {
+                config: RouterConfig { router, ..former.config.clone() },
+                state: Ok(TrafficState { weights: Some(weights), ..TrafficState::default() }),
+                capabilities: former.capabilities,
+            };
+            routers.push(left.map_or_else(plain, |place| former_routers.remove(place)));
+        }
+        former_routers.push(former);
+        self.edit(|spec| {
+            let canary = spec["strategy"]["canary"].as_object_mut().unwrap();
+            match to {
+                Some(router) => canary.insert("trafficRouting".into(), json!({ router: {} })),
+                None => canary.remove("trafficRouting"),
+            };
+        });
+        self.forget_former();
+    }
+
+    /// What the routers that the spec named before see, as long as they are remembered.
+    pub(crate) fn former(&mut self) -> Vec<&mut Result<TrafficState, RouterProblem>> {
+        self.snapshot.former_routers.iter_mut().map(|router| &mut router.state).collect()
+    }
+
+    /// As the driver does it: it looks at those that the record names.
+    fn forget_former(&mut self) {
+        let memory = self.snapshot.rollout.status.headgate.as_ref();
+        let in_use = memory.map_or(&[][..], |memory| &memory.routers_in_use);
+        let named = |router: &RouterView| in_use.iter().any(|entry| entry.router == router.config.router);
+        self.snapshot.former_routers.retain(named);
+    }
+
     /// What the data plane says of the route.
     pub(crate) fn confirm(&mut self, word: Option<bool>) {
         if let Some(RouterView { state: Ok(state), .. }) = self.route_mut() {
@@ -334,6 +375,7 @@ impl World {
         self.note(said);
         self.snapshot.rollout.status = stored(&decision.record);
         self.read_spec();
+        self.forget_former();
         for effect in decision.effects.iter().take(most) {
             let said = outcome(&self.snapshot, effect);
             self.note(said);
@@ -476,8 +518,9 @@ impl World {
                 set.resource_version = version;
             }
             Effect::Route { config, intent, .. } => {
-                let routers = &mut self.snapshot.routers;
-                let router = routers.iter_mut().find(|router| router.config.router == config.router).unwrap();
+                let former = self.snapshot.former_routers.iter_mut();
+                let mut routers = self.snapshot.routers.iter_mut().chain(former);
+                let router = routers.find(|router| router.config == *config).unwrap();
                 let state = router.state.as_mut().expect("a route that can be read");
                 if let Some(range) = &mut state.weights {
                     (range.canary_min, range.canary_max) = (intent.canary_weight, intent.canary_weight);

@@ -1,0 +1,80 @@
+//! Another router, or none, in the middle of a release: the objects of the one before are led back to stable.
+
+use crate::made::{INGRESSES, ingress, weight};
+use crate::world::{VIRTUAL_SERVICES, World, at, released, template};
+use headgate_driver::resources::ROLLOUTS;
+use serde_json::{Value, json};
+
+/// Version 2 has a quarter of the requests through Istio.
+fn under_way() -> World {
+    let mut world = released();
+    world.create(INGRESSES, ingress());
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(5);
+    assert_eq!(weight_of_istio(&world), 25);
+    world
+}
+
+fn weight_of_istio(world: &World) -> &Value {
+    &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"]
+}
+
+fn route_through(world: &mut World, routing: &Value) {
+    world.edit(
+        at(ROLLOUTS, "web"),
+        json!({ "spec": { "strategy": { "canary": { "trafficRouting": routing } } } }),
+    );
+}
+
+fn in_use(world: &World) -> usize {
+    world.rollout().pointer("/status/headgate/routersInUse").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+#[test]
+fn the_other_router_takes_over_and_the_one_before_gets_back_to_stable() {
+    let mut world = under_way();
+    route_through(&mut world, &json!({ "istio": null, "nginx": { "stableIngress": "web" } }));
+    world.run(2);
+    assert_eq!((weight_of_istio(&world), weight(&world)), (&json!(0), "25"));
+    let first = world.written().iter().rposition(|write| write == "patch VirtualService web");
+    world.run(120);
+    assert_eq!((world.phase(), weight(&world), in_use(&world)), ("Healthy", "0", 0));
+    let last = world.written().iter().rposition(|write| write == "patch VirtualService web");
+    assert_eq!(first, last, "it is left alone from then on");
+}
+
+#[test]
+fn a_new_process_leads_back_what_the_one_before_has_left() {
+    let mut world = under_way();
+    route_through(&mut world, &Value::Null);
+    world.restart();
+    world.run(5);
+    assert_eq!((weight_of_istio(&world), in_use(&world)), (&json!(0), 0));
+}
+
+#[test]
+fn a_canary_ingress_goes_back_to_weight_0_when_another_router_follows() {
+    let mut world = under_way();
+    route_through(&mut world, &json!({ "istio": null, "nginx": { "stableIngress": "web" } }));
+    world.run(2);
+    assert_eq!(weight(&world), "25");
+    route_through(&mut world, &json!({ "nginx": null, "istio": { "virtualService": { "name": "web" } } }));
+    world.run(2);
+    assert_eq!((weight_of_istio(&world), weight(&world)), (&json!(25), "0"));
+}
+
+#[test]
+fn what_the_server_drops_of_the_record_is_remembered_by_the_process() {
+    let mut world = under_way();
+    let canary = json!({ "steps": [{ "setWeight": 25 }, { "pause": {} }] });
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "strategy": { "canary": canary } } }));
+    world.run(30);
+    assert_eq!(weight_of_istio(&world), 25);
+    world.server.pruned = vec!["headgate", "waiting"];
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "headgate": null, "waiting": null } }));
+    world.run(30);
+    assert_eq!(in_use(&world), 0, "the server drops it");
+    route_through(&mut world, &Value::Null);
+    world.run(5);
+    assert_eq!(weight_of_istio(&world), 0);
+}

@@ -1,0 +1,102 @@
+//! Another router, or none any more, in the middle of a release.
+
+use crate::world::{World, routed, spec};
+use headgate_model::{Effect, Kind, ObjectKey, RouterProblem, TrafficState};
+use serde_json::json;
+
+/// Version 2 has half of the requests through Istio and waits.
+fn half_way() -> World {
+    let mut world =
+        World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}, {"setWeight": 75}]))));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), in_use(&world)), (50, vec!["istio".to_owned()]));
+    world
+}
+
+fn in_use(world: &World) -> Vec<String> {
+    let memory = world.status().headgate.as_ref();
+    let in_use = memory.map_or(&[][..], |memory| &memory.routers_in_use);
+    in_use.iter().map(|entry| entry.router.clone()).collect()
+}
+
+fn share(state: &Result<TrafficState, RouterProblem>) -> i32 {
+    state.as_ref().ok().and_then(|state| state.weights).unwrap().canary_max
+}
+
+#[test]
+fn the_router_before_is_led_back_to_stable_while_the_other_one_takes_over() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    let decision = world.decide();
+    world.carry_out(&decision, usize::MAX);
+    assert_eq!(world.former().into_iter().map(|state| share(state)).collect::<Vec<_>>(), [0]);
+    world.settle();
+    assert_eq!((world.weight(), in_use(&world)), (50, vec!["nginx".to_owned()]));
+    assert!(world.former().is_empty(), "what is led back is forgotten");
+    world.promote();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.weight(), in_use(&world)), ("Healthy", 0, Vec::new()));
+}
+
+#[test]
+fn a_router_that_is_taken_out_of_the_spec_is_led_back_to_stable_too() {
+    let mut world = half_way();
+    world.change_router(None);
+    world.step();
+    assert_eq!(world.former().into_iter().map(|state| share(state)).collect::<Vec<_>>(), [0]);
+    world.settle();
+    assert!(in_use(&world).is_empty());
+}
+
+#[test]
+fn between_releases_there_is_nothing_to_lead_back() {
+    let mut world = half_way();
+    world.abort();
+    world.settle_over_time();
+    world.change_router(Some("nginx"));
+    let decision = world.decide();
+    assert!(decision.effects.iter().all(|effect| !matches!(effect, Effect::Route { .. })), "{decision:?}");
+}
+
+#[test]
+fn no_pods_go_while_the_router_before_cannot_be_read_and_may_lead_to_them() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    let kind = Kind { group: "", version: "v1", kind: "VirtualService", plural: "virtualservices" };
+    let key = ObjectKey { kind, namespace: "store".into(), name: "shop".into() };
+    let hidden = std::mem::replace(world.former().remove(0), Err(RouterProblem::Unknown(key)));
+    world.abort();
+    world.settle_over_time();
+    world.pass(600);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2), in_use(&world)), (0, 2, vec!["istio".to_owned()]));
+    *world.former().remove(0) = hidden;
+    world.settle_over_time();
+    assert_eq!((world.pods(2), in_use(&world)), (0, Vec::new()));
+}
+
+#[test]
+fn a_router_before_whose_objects_are_gone_holds_nothing_up() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    let message = "it is gone".to_owned();
+    *world.former().remove(0) = Err(RouterProblem::Invalid { field: "spec".into(), message });
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.pods(2), in_use(&world)), (0, Vec::new()));
+}
+
+#[test]
+fn the_router_before_goes_back_in_proportion_while_stable_lacks_pods() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    let stable = world.hash(1);
+    world.broken.insert(stable.clone());
+    world.kill_pods(&stable, 1);
+    world.step();
+    assert_eq!(share(world.former().remove(0)), 50, "one pod of four bears a quarter");
+    world.broken.clear();
+    world.settle();
+    assert!(in_use(&world).iter().all(|router| router == "nginx"));
+}
