@@ -42,6 +42,7 @@ pub(crate) fn snapshot(
         routers: named.routers.iter().filter_map(|config| router_view(config, store)).collect(),
         templates,
         pods: pods(&view, store),
+        running: Observed::Unknown,
         pod_health,
         failures,
         rollout: view,

@@ -17,6 +17,7 @@ mod progress;
 mod references;
 mod release;
 mod replicas;
+mod restart;
 mod revision;
 mod scene;
 mod steps;
@@ -24,3 +25,4 @@ mod waiting;
 
 pub use decide::decide;
 pub use notices::{notices, outcome};
+pub use restart::wants_pods;

@@ -14,5 +14,6 @@ mod invalid;
 mod pod_health;
 mod random;
 mod recorded;
+mod restart;
 mod routed;
 mod world;
