@@ -13,7 +13,7 @@ use crate::pods::{condition, owner, text, time};
 use crate::resources::{PODS, REPLICA_SETS};
 use crate::rollout_task::{Proves, RolloutTask, Stage};
 use headgate_api::labels::POD_TEMPLATE_HASH;
-use headgate_model::{Effect, EffectKey, FailureClass, Observed, RunningPod, Snapshot, Timestamp};
+use headgate_model::{Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -70,15 +70,28 @@ impl Restart {
     /// Enters into a snapshot what the next decision is to know.
     pub(crate) fn lay_over(&mut self, snapshot: &mut Snapshot, now: Timestamp) {
         self.unreported.retain(|_, evicted| is_ahead(evicted.until, REPORTED_SECONDS, now));
+        let listed = self.listed.take();
         if let Observed::Present(sets) = &mut snapshot.replica_sets {
             for set in sets {
-                let Some(evicted) = self.unreported.get(&set.name) else { continue };
-                let left = evicted.before.saturating_sub(evicted.count);
-                set.available_reported = set.available_reported.min(left.max(0));
+                self.lay_over_set(set, listed.as_deref(), now);
             }
         }
-        if let Some(pods) = self.listed.take() {
+        if let Some(pods) = listed {
             snapshot.running = Observed::Present(pods);
+        }
+    }
+
+    /// Evictions lower what a ReplicaSet reports, until a list shows that it has made up for them.
+    fn lay_over_set(&mut self, set: &mut ReplicaSetView, listed: Option<&[RunningPod]>, now: Timestamp) {
+        let Some(evicted) = self.unreported.get(&set.name) else { return };
+        let is_available =
+            |pod: &&RunningPod| pod.set_uid == set.uid && pod.is_available(set.min_ready_seconds, now);
+        let available = listed.map_or(0, |pods| pods.iter().filter(is_available).count());
+        if i32::try_from(available).is_ok_and(|available| available >= evicted.before.max(1)) {
+            self.unreported.remove(&set.name);
+        } else {
+            let left = evicted.before.saturating_sub(evicted.count);
+            set.available_reported = set.available_reported.min(left.max(0));
         }
     }
 
@@ -179,4 +192,72 @@ fn running(pod: &Value) -> Option<RunningPod> {
 
 fn after(at: Timestamp, seconds: i64) -> Timestamp {
     at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000 + seconds).unwrap()
+    }
+
+    fn pods(ready: usize) -> Vec<RunningPod> {
+        let pod = |index| RunningPod {
+            name: format!("a-{index}"),
+            uid: format!("uid-{index}"),
+            set_uid: "a".to_owned(),
+            created_at: at(0),
+            ready_since: Some(at(0)),
+            is_leaving: false,
+        };
+        (0..ready).map(pod).collect()
+    }
+
+    /// What counts as available of the four pods that ReplicaSet a reports.
+    fn seen(restart: &mut Restart, now: Timestamp) -> i32 {
+        let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
+        let mut set = crate::view::replica_set_view(&serde_json::from_str(text).unwrap());
+        let listed = restart.listed.take();
+        restart.unreported.retain(|_, evicted| is_ahead(evicted.until, REPORTED_SECONDS, now));
+        restart.lay_over_set(&mut set, listed.as_deref(), now);
+        set.available_reported
+    }
+
+    #[test]
+    fn evictions_count_until_their_replica_set_has_had_time_to_report_them() {
+        let mut restart = Restart::default();
+        assert_eq!(seen(&mut restart, at(0)), 4);
+        restart.evicted("a", 4, at(0));
+        restart.evicted("a", 4, at(0));
+        assert_eq!(seen(&mut restart, at(9)), 2);
+        assert_eq!(restart.next(Pods::Unwanted, at(9)), Some(at(10)));
+        assert_eq!(seen(&mut restart, at(10)), 4);
+    }
+
+    #[test]
+    fn a_list_that_shows_all_pods_again_ends_that() {
+        let mut restart = Restart::default();
+        restart.evicted("a", 4, at(0));
+        restart.listed = Some(pods(3));
+        assert_eq!(seen(&mut restart, at(1)), 3);
+        restart.listed = Some(pods(4));
+        assert_eq!(seen(&mut restart, at(2)), 4);
+        assert_eq!(seen(&mut restart, at(3)), 4);
+    }
+
+    #[test]
+    fn lists_are_a_second_apart_and_go_stale() {
+        let mut restart = Restart::default();
+        assert!(restart.may_list(at(0)) && !restart.is_list_good(at(0)));
+        restart.listed_at = Some(at(0));
+        assert!(!restart.may_list(at(0)) && restart.is_list_good(at(0)));
+        assert_eq!(restart.next(Pods::Wanted, at(0)), Some(at(1)));
+        assert_eq!(restart.next(Pods::Known, at(0)), Some(at(10)));
+        assert!(restart.may_list(at(1)));
+        assert!(restart.is_list_good(at(10)) && !restart.is_list_good(at(11)));
+        let before = at(-3_600);
+        assert!(restart.may_list(before), "the clock was set back");
+        assert!(!restart.is_list_good(before), "and what was seen then proves nothing");
+    }
 }

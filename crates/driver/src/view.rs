@@ -116,7 +116,7 @@ pub(crate) fn lenient<T: DeserializeOwned + Default>(value: Option<&Value>) -> T
     value.and_then(|value| T::deserialize(value).ok()).unwrap_or_default()
 }
 
-fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
+pub(crate) fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
     ReplicaSetView {
         name: object::meta(replica_set, "name").to_owned(),
         uid: object::uid(replica_set).to_owned(),

@@ -66,7 +66,7 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mut Pla
 struct Version<'a> {
     set: &'a ReplicaSetView,
     pods: Vec<&'a RunningPod>,
-    /// Available pods, at most as many as are wanted: the surplus is about to go.
+    /// Available pods by both accounts, the list of pods and the ReplicaSet's.
     available: i32,
 }
 
@@ -77,7 +77,7 @@ fn versions<'a>(scene: &Scene<'a>, stable_hash: &str, pods: &'a [RunningPod]) ->
     let version = |set: &'a ReplicaSetView| {
         let pods: Vec<&RunningPod> = pods.iter().filter(|pod| pod.set_uid == set.uid).collect();
         let available = pods.iter().filter(|pod| is_available(scene, set, pod)).count();
-        let available = i32::try_from(available).unwrap_or(i32::MAX).min(set.replicas);
+        let available = i32::try_from(available).unwrap_or(i32::MAX).min(set.available());
         Version { set, pods, available }
     };
     sets.map(version).collect()

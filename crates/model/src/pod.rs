@@ -38,10 +38,11 @@ pub struct RunningPod {
 }
 
 impl RunningPod {
-    /// True when it counts as available: not leaving, and ready for `min_ready_seconds`.
+    /// True when it counts as available: not leaving, and ready for `min_ready_seconds`. By a clock that is behind the
+    /// node's this cannot be told of a ready pod: then it does.
     pub fn is_available(&self, min_ready_seconds: i32, now: Timestamp) -> bool {
         let least = SignedDuration::from_secs(i64::from(min_ready_seconds));
-        let is_ready = |since: Timestamp| least.is_zero() || now.duration_since(since) >= least;
+        let is_ready = |since: Timestamp| since > now || now.duration_since(since) >= least;
         !self.is_leaving && self.ready_since.is_some_and(is_ready)
     }
 }

@@ -13,6 +13,7 @@ mod made;
 mod notifications;
 mod pods;
 mod quiet;
+mod restart;
 mod rules;
 mod runs;
 mod script;
