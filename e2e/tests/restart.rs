@@ -66,7 +66,10 @@ async fn restarts(shop: &Shop, pods: &Pods) -> anyhow::Result<()> {
     let status = shop.await_status("held back by its budget", named).await?;
     ensure!(status["message"] == "rollout is restarting", "{status}");
     let why = shop.plugin(&["why", "shop"]).await?.out;
-    ensure!(why.contains("waits for its pods to be restarted") && why.contains("PodDisruptionBudget shop"), "{why}");
+    ensure!(
+        why.contains("waits for its pods to be restarted") && why.contains("PodDisruptionBudget shop"),
+        "{why}"
+    );
     ensure!(pods.names() == before, "{before:?} and then {:?}", pods.names());
 
     // Without it.
@@ -77,7 +80,8 @@ async fn restarts(shop: &Shop, pods: &Pods) -> anyhow::Result<()> {
     };
     let limit = Duration::from_secs(300);
     shop.cluster.await_object("Rollout", namespace, "shop", limit, "is restarted", is_done).await?;
-    let are_new = |names: &[String]| names.len() == REPLICAS && names.iter().all(|name| !before.contains(name));
+    let are_new =
+        |names: &[String]| names.len() == REPLICAS && names.iter().all(|name| !before.contains(name));
     pods.await_names(are_new).await.with_context(|| format!("{before:?} and then {:?}", pods.names()))?;
     let least = pods.least_available();
     ensure!(least == REPLICAS - 1, "{least} of {REPLICAS} pods were available at some time");

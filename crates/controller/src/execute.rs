@@ -167,7 +167,8 @@ fn failure(failed: Failed) -> Reply {
 /// What the server says, and which budget keeps a pod from being evicted: that stands beside its message.
 fn said(status: &kube::core::Status) -> String {
     let causes = status.details.iter().flat_map(|details| &details.causes);
-    let budgets = causes.filter(|cause| cause.reason == "DisruptionBudget").map(|cause| cause.message.as_str());
+    let budgets =
+        causes.filter(|cause| cause.reason == "DisruptionBudget").map(|cause| cause.message.as_str());
     std::iter::once(status.message.as_str()).chain(budgets).collect::<Vec<_>>().join(" ")
 }
 

@@ -187,7 +187,8 @@ impl RolloutTask {
         let Some(part) = plan.effects.get_mut(index) else { return };
         part.progress = Progress::Over;
         let key = part.effect.key();
-        let is_outdated = matches!(part.effect, Effect::EvictPod { .. }) && !self.restart.is_list_good(context.now);
+        let is_outdated =
+            matches!(part.effect, Effect::EvictPod { .. }) && !self.restart.is_list_good(context.now);
         if self.failures.holds(&key, context.now) || is_outdated {
             return;
         }

@@ -13,7 +13,9 @@ use crate::pods::{condition, owner, text, time};
 use crate::resources::{PODS, REPLICA_SETS};
 use crate::rollout_task::{Proves, RolloutTask, Stage};
 use headgate_api::labels::POD_TEMPLATE_HASH;
-use headgate_model::{Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp};
+use headgate_model::{
+    Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp,
+};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -133,8 +135,7 @@ impl RolloutTask {
         let labels = texts(rollout, "/spec/selector/matchLabels");
         let mut selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         selector.push(POD_TEMPLATE_HASH.to_owned());
-        let call =
-            Call::List { resource: PODS, namespace: self.name.0.clone(), labels: selector.join(",") };
+        let call = Call::List { resource: PODS, namespace: self.name.0.clone(), labels: selector.join(",") };
         self.restart.listed_at = Some(context.now);
         let id = context.send(&self.key, Errand::ListPods, call);
         self.in_flight.insert(id);

@@ -110,7 +110,8 @@ async fn refusals_keep_code_reason_and_message() {
 #[tokio::test]
 async fn an_eviction_that_is_refused_names_the_budget() {
     let mut answer = status(429, "TooManyRequests");
-    answer["details"] = json!({"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 4"}]});
+    answer["details"] =
+        json!({"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 4"}]});
     let client = api_server(move |_| {
         let answer = answer.clone();
         async move { (429, answer) }

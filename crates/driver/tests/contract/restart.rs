@@ -15,17 +15,21 @@ fn world() -> World {
     world.create(ROLLOUTS, web);
     world.run(10);
     assert_eq!(world.phase(), "Healthy");
-    let set = world.server.objects.iter().find(|(target, _)| target.resource == REPLICA_SETS).unwrap().1.clone();
+    let set =
+        world.server.objects.iter().find(|(target, _)| target.resource == REPLICA_SETS).unwrap().1.clone();
     let labels = &set["metadata"]["labels"];
     for index in 0..2 {
-        world.create(PODS, json!({
-            "metadata": {
-                "name": format!("pod-{index}"), "labels": labels,
-                "ownerReferences": [{ "kind": "ReplicaSet", "name": set["metadata"]["name"],
-                    "uid": set["metadata"]["uid"], "controller": true }],
-            },
-            "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] },
-        }));
+        world.create(
+            PODS,
+            json!({
+                "metadata": {
+                    "name": format!("pod-{index}"), "labels": labels,
+                    "ownerReferences": [{ "kind": "ReplicaSet", "name": set["metadata"]["name"],
+                        "uid": set["metadata"]["uid"], "controller": true }],
+                },
+                "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] },
+            }),
+        );
     }
     world.run(60);
     world
@@ -55,7 +59,10 @@ fn pods_are_replaced_one_by_one_each_after_a_look_at_all_of_them_and_at_the_roll
     let calls = calls_since(&world, start);
     let listed = calls.iter().position(|call| call == "list pods").unwrap();
     let (before, after) = calls.split_at(listed);
-    assert!(!before.is_empty() && before.iter().all(|call| call == "record web"), "that comes first: {calls:?}");
+    assert!(
+        !before.is_empty() && before.iter().all(|call| call == "record web"),
+        "that comes first: {calls:?}"
+    );
     assert_eq!(after[..3], ["list pods", "get web", "evict pod-0"]);
     assert!(!after[3..].iter().any(|call| call.starts_with("evict")), "{calls:?}");
     assert_eq!(status(&world, "/status/message"), "rollout is restarting");

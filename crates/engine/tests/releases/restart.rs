@@ -64,8 +64,7 @@ fn evicted(decision: &Decision) -> Vec<String> {
 
 /// Version 1 runs so many pods without a router and is to be restarted.
 fn plain(replicas: i32, max_unavailable: i32) -> World {
-    let mut world =
-        World::running(spec(replicas, json!({"maxUnavailable": max_unavailable, "maxSurge": 1})));
+    let mut world = World::running(spec(replicas, json!({"maxUnavailable": max_unavailable, "maxSurge": 1})));
     ask(&mut world, 50);
     world
 }
@@ -84,7 +83,8 @@ fn as_many_are_evicted_as_max_unavailable_allows_and_at_least_one() {
 
 #[test]
 fn pods_that_leave_or_are_not_ready_for_long_enough_count_as_unavailable() {
-    let cases: [(&str, fn(&mut RunningPod, Timestamp)); 3] = [
+    type Change = fn(&mut RunningPod, Timestamp);
+    let cases: [(&str, Change); 3] = [
         ("leaves", |pod, _| pod.is_leaving = true),
         ("is young and not ready", |pod, now| (pod.created_at, pod.ready_since) = (now, None)),
         ("is young and has just become ready", |pod, now| {
@@ -138,7 +138,11 @@ fn it_is_done_when_no_older_pod_is_left() {
     pods[0].created_at = world.now;
     pods[1].is_leaving = true;
     let decision = knowing(&mut world, pods.clone());
-    assert_eq!((evicted(&decision).len(), decision.record.restarted_at), (0, None), "an old one still leaves");
+    assert_eq!(
+        (evicted(&decision).len(), decision.record.restarted_at),
+        (0, None),
+        "an old one still leaves"
+    );
     pods[1] = RunningPod { created_at: at, ..pods[0].clone() };
     let decision = knowing(&mut world, pods);
     assert_eq!(decision.record.restarted_at.as_ref().map(|done| done.0), Some(at));
@@ -175,7 +179,8 @@ fn a_new_version_ends_a_restart_but_not_one_that_is_still_to_come() {
 
 #[test]
 fn pauses_and_aborts_do_not_hold_it_up() {
-    let acts: [(&str, fn(&mut World)); 3] = [
+    type Act = fn(&mut World);
+    let acts: [(&str, Act); 3] = [
         ("a pause of a step", |_| {}),
         ("a pause of the user", |world| world.pause(true)),
         ("an abort", World::abort),

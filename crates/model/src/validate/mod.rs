@@ -11,8 +11,8 @@ mod salvage;
 mod steps;
 mod template;
 
-use crate::spec::RolloutSpec;
 use crate::Timestamp;
+use crate::spec::RolloutSpec;
 use headgate_api::{AnalysisRunStrategy, RollbackWindowSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use read::{forbidden, invalid, optional, required};

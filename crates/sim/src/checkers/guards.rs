@@ -9,7 +9,9 @@ use serde_json::Value;
 /// A request without its guards.
 pub(super) fn sent(call: &Call) -> Result<(), String> {
     let missing = match call {
-        Call::Delete { target, uid } | Call::Evict { target, uid } if uid.is_empty() => Some((target, "the uid")),
+        Call::Delete { target, uid } | Call::Evict { target, uid } if uid.is_empty() => {
+            Some((target, "the uid"))
+        }
         Call::Patch { target, patch: Patch::Json(operations), .. } => {
             let is_guarded = tests(operations).any(|(path, _)| path == "/metadata/uid")
                 && written(operations).all(|path| tests(operations).any(|(tested, _)| tested == path));

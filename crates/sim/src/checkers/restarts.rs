@@ -85,8 +85,8 @@ impl Restarts {
         let Some(done) = text(after, "/status/restartedAt").parse::<Timestamp>().ok() else { return Ok(()) };
         let uid = text(before, "/metadata/uid");
         for (set, oldest) in self.oldest.iter().filter(|(_, oldest)| **oldest < done) {
-            let is_ours = self::set(set, server)
-                .is_some_and(|set| text(set, "/metadata/ownerReferences/0/uid") == uid);
+            let is_ours =
+                self::set(set, server).is_some_and(|set| text(set, "/metadata/ownerReferences/0/uid") == uid);
             if is_ours {
                 return Err(format!("the restart of {done} is done, and {set} has a pod of {oldest}"));
             }
@@ -109,7 +109,8 @@ fn set<'a>(uid: &str, server: &'a Server) -> Option<&'a Value> {
 fn missing(uid: &str, pods: &Pods, server: &Server, now: Timestamp) -> i64 {
     let Some(set) = set(uid, server) else { return 0 };
     let min_ready = number(set, "/spec/minReadySeconds");
-    let available = pods.truth().filter(|pod| pod.set_uid == uid && is_available(pod, min_ready, now)).count();
+    let available =
+        pods.truth().filter(|pod| pod.set_uid == uid && is_available(pod, min_ready, now)).count();
     number(set, "/spec/replicas") - i64::try_from(available).unwrap_or(i64::MAX)
 }
 

@@ -65,11 +65,13 @@ fn internal_error(rollout: &Value) -> Option<String> {
 fn is_restart_left(rollout: &Value, view: &View) -> bool {
     let asked = restart_at(rollout);
     let done = text(rollout, "/status/restartedAt").parse::<Timestamp>().ok();
-    let serves =
-        |hash: &String| [&view.stable_selects, &view.canary_selects].into_iter().flatten().any(|one| one == hash);
+    let serves = |hash: &String| {
+        [&view.stable_selects, &view.canary_selects].into_iter().flatten().any(|one| one == hash)
+    };
     let mut sets = view.sets.iter().filter(|set| set.replicas > 0);
-    let can_go_on =
-        |set: &Set| set.available == set.replicas && (set.replicas > 1 || !serves(&set.hash) || view.desired <= 1);
+    let can_go_on = |set: &Set| {
+        set.available == set.replicas && (set.replicas > 1 || !serves(&set.hash) || view.desired <= 1)
+    };
     asked.is_some() && asked != done && !view.is_invalid && sets.all(can_go_on)
 }
 

@@ -7,8 +7,8 @@ use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
 use headgate_model::{
-    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, RunningPod, Snapshot, Timestamp,
-    Unready,
+    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, RunningPod, Snapshot,
+    Timestamp, Unready,
 };
 use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;

@@ -7,8 +7,8 @@ use crate::faults::{Fate, ThirdParty};
 use crate::process::Flight;
 use crate::trace::{Who, short};
 use crate::user::Act;
-use crate::world::routes;
 use crate::world::pods::evicted;
+use crate::world::routes;
 use crate::world::server::{number, refused, text};
 use crate::world::webhooks::{self, Trouble};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
@@ -193,7 +193,11 @@ impl Simulation {
                 let known_since = flight.known_until.min(flight.sent_at);
                 self.checkers.evicted(&pod, known_since, &self.server, self.now);
                 if self.settled_at.is_some() {
-                    self.checkers.judge("6 quiet", Err(format!("{} is evicted in a settled world", pod.name)), self.now);
+                    self.checkers.judge(
+                        "6 quiet",
+                        Err(format!("{} is evicted in a settled world", pod.name)),
+                        self.now,
+                    );
                 }
                 evicted()
             }

@@ -35,7 +35,10 @@ impl Pods {
     /// The pods of a namespace with these labels, as the API server has them.
     pub fn list(&self, namespace: &str, labels: &str) -> Vec<Value> {
         let of_namespace = self.pods.values().filter(|pod| pod.set.namespace == namespace);
-        of_namespace.map(|pod| pod.told.object(self.record.changes().len())).filter(|pod| has_labels(pod, labels)).collect()
+        of_namespace
+            .map(|pod| pod.told.object(self.record.changes().len()))
+            .filter(|pod| has_labels(pod, labels))
+            .collect()
     }
 
     /// What truly is with all pods.
@@ -87,5 +90,7 @@ impl Pods {
 
 /// The answer to an eviction that was taken.
 pub fn evicted() -> Reply {
-    Reply::Object(json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 201 }))
+    Reply::Object(
+        json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 201 }),
+    )
 }
