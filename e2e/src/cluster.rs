@@ -297,6 +297,7 @@ fn resource(kind: &str) -> ApiResource {
         "Ingress" => ("networking.k8s.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         "Job" => ("batch", "v1"),
+        "PodDisruptionBudget" => ("policy", "v1"),
         _ => ("", "v1"),
     };
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))

@@ -18,6 +18,7 @@ mod pod_health;
 mod presets;
 mod quiet;
 mod recovery;
+mod restart;
 mod simulate;
 mod sweep;
 mod under_fire;

@@ -415,8 +415,8 @@ open_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `UserUnpause`, `Analysis`,
-    /// `InconclusiveAnalysis`, `PodHealth`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `MendSpec`, `AfterAbort`,
-    /// `ApiServer`, `ObjectInTheWay`. Later versions may know more.
+    /// `InconclusiveAnalysis`, `PodHealth`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `Restart`, `MendSpec`,
+    /// `AfterAbort`, `ApiServer`, `ObjectInTheWay`. Later versions may know more.
     pub kind: String,
     /// For what, for people.
     pub message: String,

@@ -124,6 +124,33 @@ fn a_wait_with_a_deadline_says_how_long_it_is_off() {
 }
 
 #[test]
+fn a_restart_is_shown_until_it_is_done() {
+    let shown = |at: Value, done: Value| {
+        let mut scene = scene("steady");
+        scene.rollout.spec.restart_at = serde_json::from_value(at).unwrap();
+        scene.rollout.status.as_mut().unwrap().restarted_at = serde_json::from_value(done).unwrap();
+        let view = rollout::view(&scene, Detail::Normal, Palette::Plain, now());
+        view.lines().find(|line| line.starts_with("Restart:")).map(str::to_owned)
+    };
+    let (past, future) = ("2026-11-21T08:19:00Z", "2026-11-21T08:25:00Z");
+    assert_eq!(
+        shown(json!(past), Value::Null).as_deref(),
+        Some("Restart:         pods created before 2026-11-21T08:19:00Z are replaced")
+    );
+    assert_eq!(
+        shown(json!(future), json!(past)).as_deref(),
+        Some("Restart:         at 2026-11-21T08:25:00Z (in 5m)")
+    );
+    assert_eq!(shown(json!(past), json!(past)), None);
+    assert_eq!(shown(Value::Null, Value::Null), None);
+    let rollout = waits(json!({ "kind": "Restart", "message": "pods are replaced" }));
+    assert_eq!(
+        waiting::why(&rollout, "kubectl headgate", now()),
+        "midpause waits for its pods to be restarted:\n  pods are replaced\n"
+    );
+}
+
+#[test]
 fn a_kind_of_a_newer_controller_is_shown_as_it_is() {
     let rollout = waits(json!({ "kind": "FullMoon" }));
     assert_eq!(waiting::why(&rollout, "kubectl headgate", now()), "midpause waits for FullMoon\n");

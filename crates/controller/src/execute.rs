@@ -105,7 +105,8 @@ impl Executor {
             Call::Get(target)
             | Call::Create { target, .. }
             | Call::Patch { target, .. }
-            | Call::Delete { target, .. } => {
+            | Call::Delete { target, .. }
+            | Call::Evict { target, .. } => {
                 let text = self.client.request_text(http_request(call)?).await?;
                 Ok(Reply::Object(slim(parse(&text)?, &target.resource)))
             }
@@ -156,13 +157,19 @@ enum Failed {
 /// A refusal is the server's word; everything else leaves open whether the call was carried out.
 fn failure(failed: Failed) -> Reply {
     match failed {
-        Failed::Kube(kube::Error::Api(status)) => {
-            Reply::Refused { code: status.code, reason: status.reason, message: status.message }
-        }
+        Failed::Kube(kube::Error::Api(status)) => refused(status.code, &status.reason, said(&status)),
         Failed::Malformed(message) => refused(400, "BadRequest", message),
         Failed::Kube(error) => Reply::Lost(with_causes(&error)),
         Failed::Unreadable(_) => Reply::Lost(failed.to_string()),
     }
+}
+
+/// What the server says, and which budget keeps a pod from being evicted: that stands beside its message.
+fn said(status: &kube::core::Status) -> String {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let budgets =
+        causes.filter(|cause| cause.reason == "DisruptionBudget").map(|cause| cause.message.as_str());
+    std::iter::once(status.message.as_str()).chain(budgets).collect::<Vec<_>>().join(" ")
 }
 
 fn refused(code: u16, reason: &str, message: String) -> Reply {
@@ -220,6 +227,15 @@ fn http_request(call: &Call) -> Result<http::Request<Vec<u8>>, Failed> {
             });
             (http::Method::DELETE, object(target)?, "application/json", serde_json::to_vec(&options)?)
         }
+        Call::Evict { target, uid } => {
+            let eviction = json!({
+                "apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": {"name": target.name, "namespace": target.namespace},
+                "deleteOptions": {"preconditions": {"uid": uid}},
+            });
+            let url = object(target)? + "/eviction" + &manager;
+            (http::Method::POST, url, "application/json", serde_json::to_vec(&eviction)?)
+        }
         Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => {
             return Err(Failed::Malformed("this is not one request for one object".to_owned()));
         }
@@ -267,13 +283,14 @@ fn namespace(call: &Call) -> &str {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => &target.namespace,
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => &target.namespace,
         Call::List { namespace, .. } | Call::Measure { namespace, .. } => namespace,
         Call::Notify { .. } => "",
     }
 }
 
-/// The verb of RBAC and of metrics.
+/// The verb of metrics; that of RBAC, but for an eviction, which creates a subresource.
 pub(crate) fn verb(call: &Call) -> &'static str {
     match call {
         Call::Get(_) => "get",
@@ -281,6 +298,7 @@ pub(crate) fn verb(call: &Call) -> &'static str {
         Call::Create { .. } => "create",
         Call::Patch { .. } => "patch",
         Call::Delete { .. } => "delete",
+        Call::Evict { .. } => "evict",
         Call::Measure { .. } => "measure",
         Call::Notify { .. } => "notify",
     }
@@ -292,7 +310,8 @@ pub(crate) fn kind(call: &Call) -> &'static str {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => target.resource.kind,
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => target.resource.kind,
         Call::List { resource, .. } => resource.kind,
         Call::Measure { .. } => "Measurement",
         Call::Notify { .. } => "Notification",
@@ -305,7 +324,8 @@ fn log(owner: &str, call: &Call, reply: &Reply) {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => target.name.as_str(),
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => target.name.as_str(),
         Call::List { .. } | Call::Measure { .. } => "",
         Call::Notify { service, .. } => service.as_str(),
     };

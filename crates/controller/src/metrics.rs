@@ -159,7 +159,7 @@ impl Metrics {
         let status_code = match (reply, call) {
             (Reply::Refused { code, .. }, _) => *code,
             (Reply::Lost(_), _) => 0,
-            (_, Call::Create { .. }) => 201,
+            (_, Call::Create { .. } | Call::Evict { .. }) => 201,
             _ => 200,
         };
         self.requests.get_or_create(&RequestLabels { kind, verb, status_code }).inc();

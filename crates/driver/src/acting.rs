@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) written: Value,
     /// When to decide again if nothing of this can be carried out.
     wake_at: Option<Timestamp>,
+    /// Pods are to be read then, because a decision that knows them could do more.
+    wants_pods: bool,
     /// Whether anything came of it.
     moved: bool,
 }
@@ -100,8 +102,13 @@ impl Plan {
             record: RolloutStatus::default(),
             written: Value::Null,
             wake_at,
+            wants_pods: false,
             moved: false,
         }
+    }
+
+    pub(crate) fn wanting_pods(self, wants_pods: bool) -> Self {
+        Self { wants_pods, ..self }
     }
 
     pub(crate) fn telling(self, notices: Vec<Notice>) -> Self {
@@ -155,6 +162,9 @@ impl RolloutTask {
             if is_outdated || (batch.is_empty() && plan.moved) {
                 return Rest::Again;
             }
+            if batch.is_empty() && plan.wants_pods && self.list_pods(&rollout, context) {
+                return Rest::Busy;
+            }
             if batch.is_empty() {
                 let times = [plan.wake_at, self.failures.next_retry(context.now)];
                 return Rest::Until(times.into_iter().flatten().min());
@@ -177,7 +187,9 @@ impl RolloutTask {
         let Some(part) = plan.effects.get_mut(index) else { return };
         part.progress = Progress::Over;
         let key = part.effect.key();
-        if self.failures.holds(&key, context.now) {
+        let is_outdated =
+            matches!(part.effect, Effect::EvictPod { .. }) && !self.restart.is_list_good(context.now);
+        if self.failures.holds(&key, context.now) || is_outdated {
             return;
         }
         if matches!(part.effect, Effect::Route { .. }) && self.quiet.is_reverted(&part.effect, context.now) {
@@ -224,7 +236,9 @@ impl RolloutTask {
         let Stage::Acting(mut plan) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
         if let Some(part) = plan.effects.get(index) {
             let effect = part.effect.clone();
-            match meaning(&effect, outcome(reply)) {
+            let outcome = outcome(reply);
+            self.count_eviction(&effect, &outcome, context);
+            match meaning(&effect, outcome) {
                 Outcome::Done(object) => self.done(index, &effect, target, object, &mut plan, context),
                 Outcome::Refused(refusal) if refusal.class == FailureClass::AlreadyExists => {
                     let errand = Errand::LookAtOccupant { effect: index, target: target.clone() };
@@ -371,10 +385,16 @@ fn meaning(effect: &Effect, outcome: Outcome) -> Outcome {
         {
             Outcome::Refused(Refusal { class: FailureClass::Conflict, ..refusal })
         }
-        (Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. }, Outcome::Refused(refusal))
-            if refusal.class == FailureClass::NotFound =>
-        {
-            Outcome::Done(Value::Null)
+        (
+            Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. } | Effect::EvictPod { .. },
+            Outcome::Refused(refusal),
+        ) if refusal.class == FailureClass::NotFound => Outcome::Done(Value::Null),
+        // The next list of pods will tell.
+        (Effect::EvictPod { .. }, Outcome::Unclear(refusal)) => {
+            Outcome::Refused(Refusal { class: FailureClass::Transient, ..refusal })
+        }
+        (Effect::EvictPod { .. }, Outcome::Refused(refusal)) if refusal.class == FailureClass::Conflict => {
+            Outcome::Refused(Refusal { class: FailureClass::Transient, ..refusal })
         }
         (_, outcome) => outcome,
     }
@@ -385,7 +405,8 @@ fn target(call: &Call) -> ObjectRef {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => target.clone(),
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => target.clone(),
         Call::List { resource, namespace, .. } => {
             ObjectRef { resource: *resource, namespace: namespace.clone(), name: String::new() }
         }

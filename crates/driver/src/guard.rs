@@ -5,7 +5,7 @@ use crate::io::{Call, ObjectRef, Patch, Resource};
 use crate::object;
 use crate::outcome::Refusal;
 use crate::references::Name;
-use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, of_key};
+use crate::resources::{ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, of_key};
 use crate::store::Store;
 use crate::view::router_objects;
 use headgate_model::{Effect, FailureClass, ObjectChange, RouterProblem};
@@ -36,6 +36,7 @@ pub(crate) fn subject(effect: &Effect, (namespace, rollout): &Name) -> Subject {
         Effect::TerminateAnalysisRun { name, .. } | Effect::DeleteAnalysisRun { name, .. } => {
             of(ANALYSIS_RUNS, name)
         }
+        Effect::EvictPod { name, .. } => of(PODS, name),
         Effect::Route { config, .. } => Subject::Router(config.router),
     }
 }
@@ -121,6 +122,7 @@ pub(crate) fn calls(
             is_ours(&target, uid, rollout, store)?;
             Call::Delete { target, uid: uid.clone() }
         }
+        Effect::EvictPod { uid, .. } => Call::Evict { target, uid: uid.clone() },
     };
     Ok(vec![call])
 }

@@ -129,6 +129,14 @@ pub enum Call {
         /// Precondition.
         uid: String,
     },
+    /// Evict a pod by its subresource `eviction`, if it still has this uid. A PodDisruptionBudget that does not allow it
+    /// answers 429, and its name is in the message.
+    Evict {
+        /// Which pod.
+        target: ObjectRef,
+        /// Precondition.
+        uid: String,
+    },
     /// Ask a metric provider. The secrets that the query names are in this namespace.
     Measure {
         /// Namespace of the AnalysisRun.

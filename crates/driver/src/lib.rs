@@ -37,6 +37,7 @@ mod quiet;
 mod record;
 mod references;
 pub mod resources;
+mod restart;
 mod rollout_task;
 mod run_task;
 mod store;

@@ -42,6 +42,8 @@ pub(crate) enum Errand {
     /// Read children live. Those that the list lacks although they have these labels are gone, if
     /// they are still in the version that was known when it was asked for.
     List { resource: Resource, labels: BTreeMap<String, String>, seen: Versions },
+    /// Read the pods of a rollout that restarts.
+    ListPods,
     /// Take a measurement.
     Measure { key: MeasurementKey, asked_at: Timestamp },
     /// Delete the task's own object.

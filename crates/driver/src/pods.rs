@@ -1,6 +1,7 @@
 //! Pods, of which there may be very many: of each only what its health needs is kept, and who owns it.
 //!
-//! Pods are never written, so what the watch says is all that there is: no overlay, no live reads. What a pod's status does
+//! For their health what the watch says is all that there is: no overlay, no live reads. (A restart reads pods for
+//! itself: see `restart`.) What a pod's status does
 //! not tell (when an image was first missing, the ends before the last one) is remembered from when it was seen; a process
 //! that has just started remembers nothing, and so judges later, never sooner.
 
@@ -132,7 +133,7 @@ impl Pods {
 }
 
 /// Name and uid of the ReplicaSet that controls a pod.
-fn owner(pod: &Value) -> Option<(&str, &str)> {
+pub(crate) fn owner(pod: &Value) -> Option<(&str, &str)> {
     let controller =
         object::controller(pod).filter(|owner| owner.get("kind") == Some(&json!("ReplicaSet")))?;
     Some((controller.get("name")?.as_str()?, controller.get("uid")?.as_str()?))
@@ -217,7 +218,7 @@ fn lost_readiness_at(pod: &Value) -> Option<Timestamp> {
     time(condition, "/lastTransitionTime")
 }
 
-fn condition<'a>(pod: &'a Value, type_: &str) -> Option<&'a Value> {
+pub(crate) fn condition<'a>(pod: &'a Value, type_: &str) -> Option<&'a Value> {
     list(pod, "/status/conditions").iter().find(|condition| text(condition, "/type") == type_)
 }
 
@@ -315,11 +316,11 @@ fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
+pub(crate) fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
     text(object, pointer).parse().ok()
 }
 

@@ -19,7 +19,7 @@ pub const REPLICA_SETS: Resource =
     Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", namespaced: true };
 /// Services.
 pub const SERVICES: Resource = core("Service", "services");
-/// Pods: only watched, and only those of Rollouts.
+/// Pods, and only those of Rollouts: watched, and read and evicted by restarts.
 pub const PODS: Resource = core("Pod", "pods");
 /// Events of the core group: what `kubectl describe` shows.
 pub const EVENTS: Resource = core("Event", "events");

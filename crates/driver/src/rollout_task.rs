@@ -18,11 +18,12 @@ use crate::quiet::{Breaker, MovesPods, Permit, Quiet};
 use crate::record::{self, RecordPatch, Unstored, Weight};
 use crate::references::{Name, named};
 use crate::resources::ROLLOUTS;
+use crate::restart::{Pods, Restart};
 use crate::store::Store;
 use crate::view::{self, lenient};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
-use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Timestamp};
+use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Observed, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -41,6 +42,7 @@ pub(crate) struct RolloutTask {
     pub(crate) quiet: Quiet,
     pub(crate) told: Told,
     pub(crate) trust: Trust,
+    pub(crate) restart: Restart,
     /// What the server drops of the record.
     unstored: Unstored,
 }
@@ -97,25 +99,33 @@ struct Decided {
     notices: Vec<Notice>,
     /// For each effect, what is told once it was carried out.
     told: Vec<Vec<Notice>>,
+    pods: Pods,
 }
 
 impl Decided {
     fn new(
         rollout: &Value,
         failures: BTreeMap<EffectKey, Failure>,
+        restart: &mut Restart,
         context: &Context<'_>,
         now: Timestamp,
     ) -> Self {
         let (store, deciders) = (&*context.store, context.deciders);
-        let snapshot =
+        let mut snapshot =
             view::snapshot(rollout, &named(rollout, store), store, context.options.pod_health, failures);
+        restart.lay_over(&mut snapshot, context.now);
         let mut decision = (deciders.rollout)(&snapshot, now);
         let mut notices = (deciders.notices)(&snapshot, &decision.record);
         let over = context.courier.over(&view::name_of(rollout));
         let record = &mut decision.record;
         notices.extend(filed(&snapshot, record, deciders, context.subscriptions, &over, now));
         let told = decision.effects.iter().map(|effect| (deciders.outcome)(&snapshot, effect)).collect();
-        Self { decision, notices, told }
+        let pods = match snapshot.running {
+            Observed::Present(_) => Pods::Known,
+            _ if headgate_engine::wants_pods(&snapshot, &decision.record, now) => Pods::Wanted,
+            _ => Pods::Unwanted,
+        };
+        Self { decision, notices, told, pods }
     }
 }
 
@@ -144,6 +154,7 @@ impl RolloutTask {
             quiet: Quiet::default(),
             told: Told::default(),
             trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
+            restart: Restart::default(),
             unstored: Unstored::default(),
         }
     }
@@ -204,7 +215,8 @@ impl RolloutTask {
     ) -> Decided {
         context.counters.decisions += 1;
         let now = whole_seconds(context.now);
-        let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, context, now));
+        let restart = &mut self.restart;
+        let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, restart, context, now));
         let broken = match std::panic::catch_unwind(decide) {
             Ok(decided) => match decided.decision.check() {
                 Ok(()) => {
@@ -227,12 +239,12 @@ impl RolloutTask {
         }
         let record = internal_error(lenient(rollout.get("status")), &message, now);
         let decision = Decision { record, effects: Vec::new(), wake_at: None };
-        Decided { decision, notices: Vec::new(), told: Vec::new() }
+        Decided { decision, notices: Vec::new(), told: Vec::new(), pods: Pods::Unwanted }
     }
 
     fn proceed(&mut self, rollout: &Value, decided: Decided, context: &mut Context<'_>) -> Rest {
         let now = context.now;
-        let Decided { decision, notices, told } = decided;
+        let Decided { decision, notices, told, pods } = decided;
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
@@ -251,13 +263,17 @@ impl RolloutTask {
             Scope::All
         };
         let decided_at = decision.wake_at.map(|time| not_at_once(time, now));
+        let decided_at = decided_at.into_iter().chain(self.restart.next(pods, now)).min();
         let allowed = decision.effects.into_iter().zip(told).filter(|(effect, _)| scope.allows(effect));
-        let plan = Plan::new(rollout, allowed.collect(), decided_at, now);
+        let plan = Plan::new(rollout, allowed.collect(), decided_at, now).wanting_pods(pods == Pods::Wanted);
         if !writes && plan.effects.iter().all(|part| self.failures.holds(&part.effect.key(), now)) {
             let permitted_at = match permit {
                 Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
                 _ => None,
             };
+            if pods == Pods::Wanted && self.list_pods(rollout, context) {
+                return Rest::Busy;
+            }
             let times = [decided_at, self.failures.next_retry(now), permitted_at];
             return Rest::Until(times.into_iter().flatten().min());
         }
@@ -323,6 +339,7 @@ impl RolloutTask {
             Errand::Look { target, seen } => self.looked(&target, &seen, reply, context),
             Errand::LookAtOccupant { effect, target } => self.occupied(effect, &target, reply, context),
             Errand::List { resource, labels, seen } => self.listed(resource, &labels, &seen, reply, context),
+            Errand::ListPods => self.pods_listed(reply, context),
             Errand::Measure { .. } | Errand::Delete => {}
         }
         self.settle(context)

@@ -253,7 +253,8 @@ impl RunTask {
             Errand::Confirm { .. }
             | Errand::Act { .. }
             | Errand::LookAtOccupant { .. }
-            | Errand::List { .. } => {}
+            | Errand::List { .. }
+            | Errand::ListPods => {}
         }
         if self.writing.is_some() || !self.looking.is_empty() { Rest::Busy } else { Rest::Again }
     }

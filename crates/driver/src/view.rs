@@ -45,6 +45,7 @@ pub(crate) fn snapshot(
         former_routers: named.former_routers.iter().filter_map(|config| router_view(config, store)).collect(),
         templates,
         pods: pods(&view, store),
+        running: Observed::Unknown,
         pod_health,
         failures,
         rollout: view,
@@ -118,7 +119,7 @@ pub(crate) fn lenient<T: DeserializeOwned + Default>(value: Option<&Value>) -> T
     value.and_then(|value| T::deserialize(value).ok()).unwrap_or_default()
 }
 
-fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
+pub(crate) fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
     ReplicaSetView {
         name: object::meta(replica_set, "name").to_owned(),
         uid: object::uid(replica_set).to_owned(),

@@ -4,7 +4,7 @@ use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use crate::{
     adoption, analysis, conditions, cutover, history, intent, phase, pod_health, progress, references,
-    release, revision, waiting,
+    release, restart, revision, waiting,
 };
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
@@ -73,7 +73,8 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     analysis::plan(scene, &mut record, &mut effects);
     revision::plan(scene, &record, &mut effects);
     history::plan(scene, &record, &mut effects);
-    let plan = cutover::plan(scene, &mut record);
+    let mut plan = cutover::plan(scene, &mut record);
+    restart::plan(scene, &mut record, &mut plan);
     phase::describe(scene, &mut record);
     let wait = waiting::wait(scene, &record, &plan);
     record.waiting = wait.map(|wait| wait.record(scene.old.waiting.as_ref(), scene.now));
@@ -160,8 +161,12 @@ fn is_blue_green(snapshot: &Snapshot) -> bool {
 
 /// The next time at which something ends by itself.
 fn wake_at(scene: &Scene<'_>, record: &RolloutStatus, plan: &cutover::Plan) -> Option<Timestamp> {
-    let ends =
-        [release::pause_ends(scene, record), progress::due(scene, record), pod_health::due(scene, record)];
+    let ends = [
+        release::pause_ends(scene, record),
+        progress::due(scene, record),
+        pod_health::due(scene, record),
+        restart::begins(scene, record),
+    ];
     plan.wake.iter().copied().chain(ends.into_iter().flatten()).filter(|wake| *wake > scene.now).min()
 }
 

@@ -4,6 +4,7 @@
 //! template moves on it is dropped, which [`crate::notices`] tells.
 
 use crate::pod_health;
+use crate::restart;
 use crate::scene::{Scene, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{AbortPlace, CanaryStatus, RolloutStatus};
@@ -47,6 +48,7 @@ fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus, occasion: Occasion)
     }
     if occasion == Occasion::NewVersion {
         pod_health::begin(scene, record);
+        restart::end(scene, record);
     }
     if occasion == Occasion::NewVersion || memory(record).promote_hash.is_some() {
         record.promote_full = false;

@@ -18,6 +18,7 @@ mod progress;
 mod references;
 mod release;
 mod replicas;
+mod restart;
 mod revision;
 mod scene;
 mod steps;
@@ -25,3 +26,4 @@ mod waiting;
 
 pub use decide::decide;
 pub use notices::{notices, outcome};
+pub use restart::wants_pods;

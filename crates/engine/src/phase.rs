@@ -3,6 +3,7 @@
 use crate::conditions::{Is, get, has_reason, remove, renew, set};
 use crate::intent::place_of_abort;
 use crate::progress::{self, Marks};
+use crate::restart;
 use crate::revision;
 use crate::scene::Scene;
 use crate::steps;
@@ -145,6 +146,9 @@ fn phase(scene: &Scene<'_>, record: &RolloutStatus) -> (RolloutPhase, String) {
     }
     if let Some(condition) = record.pause_conditions.first() {
         return (RolloutPhase::Paused, condition.reason.clone());
+    }
+    if restart::is_due(scene, record) {
+        return (RolloutPhase::Progressing, "rollout is restarting".to_owned());
     }
     let basic = scene.spec.canary.routing.is_none();
     // `status.availableReplicas` counts all versions: a pod of an old one is no substitute for one that the new one lacks.

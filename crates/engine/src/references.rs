@@ -13,7 +13,6 @@ use headgate_model::{Observed, RouterProblem, SpecProblem};
 /// # Errors
 /// The first problem, with the field that names what is missing or wrong.
 pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), SpecProblem> {
-    restart(scene)?;
     let canary = &scene.spec.canary;
     service(scene, "spec.strategy.canary.canaryService", canary.canary_service.as_ref())?;
     service(scene, "spec.strategy.canary.stableService", canary.stable_service.as_ref())?;
@@ -47,20 +46,6 @@ pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), Spe
             Err(SpecProblem { field: field.clone(), problem: format!("Invalid value: {message}") })
         }
     })
-}
-
-fn restart(scene: &Scene<'_>) -> Result<(), SpecProblem> {
-    let done = scene.old.restarted_at.as_ref().map(|time| time.0);
-    match scene.spec.restart_at {
-        Some(wanted) if done.is_none_or(|done| done < wanted) => Err(SpecProblem {
-            field: "spec.restartAt".to_owned(),
-            problem:
-                "Forbidden: not supported by this version of Headgate yet: remove it; a new annotation in \
-                      spec.template.metadata.annotations replaces the pods too"
-                    .to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn service(scene: &Scene<'_>, field: &str, name: Option<&String>) -> Result<(), SpecProblem> {

@@ -6,6 +6,7 @@ use crate::intent::place_of_abort;
 use crate::pod_health;
 use crate::progress;
 use crate::release;
+use crate::restart;
 use crate::revision;
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
@@ -35,7 +36,10 @@ fn refused(scene: &Scene<'_>) -> Option<Wait> {
                 && failure.attempts >= 3)
     };
     let stands = |wait: &Wait| scene.old.waiting.as_ref().is_some_and(|old| wait.is_recorded_as(old));
-    let lasting = scene.snapshot.failures.iter().filter(|(_, failure)| is_lasting(failure));
+    let lasting = scene.snapshot.failures.iter().filter(|(key, failure)| {
+        // That a budget is respected is no trouble: the restart itself says that it waits for it.
+        is_lasting(failure) && restart::budget(key, failure).is_none()
+    });
     lasting
         .map(|(key, failure)| (failure.told, refusal(scene, key, failure)))
         .find(|(told, wait)| !told || stands(wait))
@@ -250,6 +254,10 @@ fn promoted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wa
             until: None,
             ends_with: format!("`{}`, which unsets spec.paused", command(scene, "promote")),
         });
+    }
+    let is_late = conditions::has_reason(record, types::PROGRESSING, reasons::PROGRESS_DEADLINE_EXCEEDED);
+    if let Some(wait) = restart::wait(scene, record).filter(|_| !is_late) {
+        return Some(wait);
     }
     if scene.current.is_none_or(|current| current.available() < desired || current.replicas != desired) {
         return Some(pods(scene, record, desired, &of_revision(scene)));

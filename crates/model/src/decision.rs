@@ -98,6 +98,17 @@ pub enum Effect {
         /// Its uid, a precondition.
         uid: String,
     },
+    /// Evict a pod, so that its ReplicaSet makes another one. A PodDisruptionBudget may refuse.
+    EvictPod {
+        /// Its name.
+        name: String,
+        /// Its uid, a precondition.
+        uid: String,
+        /// Name of its ReplicaSet.
+        replica_set: String,
+        /// Whether it is available: then one pod fewer is, whatever its ReplicaSet still reports (R7).
+        is_available: bool,
+    },
     /// Delete an old ReplicaSet, scaled to zero, that the history limit no longer keeps.
     DeleteReplicaSet {
         /// Its name.
@@ -141,7 +152,7 @@ impl Effect {
     pub fn class(&self) -> EffectClass {
         match self {
             Self::Scale { from, to, .. } if to < from => EffectClass::Shrink,
-            Self::DeleteReplicaSet { .. } => EffectClass::Shrink,
+            Self::EvictPod { .. } | Self::DeleteReplicaSet { .. } => EffectClass::Shrink,
             Self::Route { .. } => EffectClass::Shift,
             Self::PatchRollout { .. }
             | Self::CreateReplicaSet { .. }
@@ -166,6 +177,8 @@ impl Effect {
             Self::CreateAnalysisRun { manifest } => ("CreateAnalysisRun", manifest_name(manifest)),
             Self::TerminateAnalysisRun { name, .. } => ("TerminateAnalysisRun", name.as_str()),
             Self::DeleteAnalysisRun { name, .. } => ("DeleteAnalysisRun", name.as_str()),
+            // All pods of a version are under the same budget: one that is refused speaks for the others.
+            Self::EvictPod { replica_set, .. } => ("EvictPod", replica_set.as_str()),
             Self::DeleteReplicaSet { name, .. } => ("DeleteReplicaSet", name.as_str()),
         };
         EffectKey { verb, object: object.to_owned() }
@@ -202,7 +215,7 @@ pub enum RuleBroken {
     },
     /// A shift and a shrink of pods in one decision: the shrink must look at the observed route.
     #[error(
-        "a shift of traffic and a scale-down of {replica_set} in one decision: the scale-down must see the route first"
+        "a shift of traffic and a scale-down or eviction of {replica_set} in one decision: that must see the route first"
     )]
     ShiftAndShrink {
         /// The ReplicaSet that would shrink.

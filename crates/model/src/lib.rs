@@ -29,7 +29,7 @@ pub use failure::{Failure, FailureClass};
 pub use measurement::{HttpQuery, MeasurementKey, Method, Query, Reply, SecretRef};
 pub use notice::{Notice, NoticeKind};
 pub use observed::Observed;
-pub use pod::{ContainerView, ENDS_MAX, End, PodView, Unpulled, Unready};
+pub use pod::{ContainerView, ENDS_MAX, End, PodView, RunningPod, Unpulled, Unready};
 pub use replica_set::{OrphanView, ReplicaSetView};
 pub use rollout::RolloutView;
 pub use snapshot::{AnalysisRunView, LAST_VALUE_CHARS_MAX, RouterView, ServiceView, Snapshot, TemplateKey};

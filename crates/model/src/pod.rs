@@ -1,4 +1,5 @@
 use crate::Timestamp;
+use k8s_openapi::jiff::SignedDuration;
 
 /// Ends of a container that are remembered: one more than a spec may allow.
 pub const ENDS_MAX: usize = 31;
@@ -17,6 +18,33 @@ pub struct PodView {
     pub is_excused: bool,
     /// Its containers, init containers first.
     pub containers: Vec<ContainerView>,
+}
+
+/// A pod, as far as a restart goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningPod {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Uid of the ReplicaSet that controls it.
+    pub set_uid: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it became ready, by its node's clock; `None` while it is not.
+    pub ready_since: Option<Timestamp>,
+    /// It has been told to end.
+    pub is_leaving: bool,
+}
+
+impl RunningPod {
+    /// True when it counts as available: not leaving, and ready for `min_ready_seconds`. By a clock that is behind the
+    /// node's this cannot be told of a ready pod: then it does.
+    pub fn is_available(&self, min_ready_seconds: i32, now: Timestamp) -> bool {
+        let least = SignedDuration::from_secs(i64::from(min_ready_seconds));
+        let is_ready = |since: Timestamp| since > now || now.duration_since(since) >= least;
+        !self.is_leaving && self.ready_since.is_some_and(is_ready)
+    }
 }
 
 /// A container, as far as its health goes.

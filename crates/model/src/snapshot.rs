@@ -1,7 +1,7 @@
 use crate::spec::PodHealthAction;
 use crate::{
     Capabilities, EffectKey, Failure, Observed, OrphanView, PodView, ReplicaSetView, RolloutView,
-    RouterConfig, RouterProblem, Timestamp, TrafficState, selector,
+    RouterConfig, RouterProblem, RunningPod, Timestamp, TrafficState, selector,
 };
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ pub struct Snapshot {
     pub templates: BTreeMap<TemplateKey, Observed<AnalysisTemplateSpec>>,
     /// Pods of the versions that are not stable, by the uid of their ReplicaSet; a ReplicaSet without pods may be missing.
     pub pods: Observed<BTreeMap<String, Vec<PodView>>>,
+    /// All pods of the rollout's ReplicaSets that have not ended, just read live: what a restart needs. Unknown for
+    /// every other decision.
+    pub running: Observed<Vec<RunningPod>>,
     /// What is done about unhealthy pods of a new version where its spec does not say.
     pub pod_health: PodHealthAction,
     /// Effects of this rollout that failed and have not succeeded since.

@@ -30,7 +30,7 @@ pub struct RolloutSpec {
     pub progress_deadline_abort: bool,
     /// Number of latest revisions to which a rollback takes no steps. Default 0: all rollbacks take them.
     pub rollback_window: i32,
-    /// Pods created before this are to be restarted.
+    /// Pods created before this are to be replaced, once it has passed. Whole seconds.
     pub restart_at: Option<Timestamp>,
     /// Successful AnalysisRuns that are kept. Default 5.
     pub successful_runs_kept: i32,

@@ -38,6 +38,8 @@ pub enum WaitFor {
     ScaleDownDelay,
     /// Old pods to be gone.
     OldPodsGone,
+    /// Pods that are older than `spec.restartAt` to be replaced.
+    Restart,
     /// A user to mend the spec, or something that it names.
     MendSpec,
     /// A user to retry, undo or release something else after an abort.
@@ -62,6 +64,7 @@ impl WaitFor {
             Self::RouteConfirmed => "RouteConfirmed",
             Self::ScaleDownDelay => "ScaleDownDelay",
             Self::OldPodsGone => "OldPodsGone",
+            Self::Restart => "Restart",
             Self::MendSpec => "MendSpec",
             Self::AfterAbort => "AfterAbort",
             Self::ApiServer => "ApiServer",

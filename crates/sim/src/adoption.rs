@@ -13,6 +13,7 @@ use crate::world::jobs::JOBS;
 use crate::world::metrics::Source;
 use crate::world::plus;
 use crate::world::pods::Health;
+use crate::world::routes;
 use crate::world::server::{Change, is_of, reference, text};
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{PODS, ROLLOUTS};
@@ -134,6 +135,7 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
         seed: 1,
         strategy: Strategy::of(&rollout),
         router: Router::of(&rollout),
+        doors: routes::kinds(Router::of(&rollout)).to_vec(),
         surroundings: Vec::new(),
         image: format!("{}-next-", text(&rollout, "/spec/template/spec/containers/0/image")),
         health: BTreeMap::from([(String::new(), health)]),
@@ -144,6 +146,8 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
         watch_delay: 50,
         drain: 1_000,
         metrics: Source::Given(Box::new(Given::new(metrics))),
+        budget: None,
+        restarts_in: 0,
         webhooks: Vec::new(),
         focuses: Vec::new(),
         disturbances: Vec::new(),

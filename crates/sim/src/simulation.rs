@@ -275,7 +275,7 @@ impl Simulation {
                 disturbance,
                 Disturbance::Found { .. }
                     | Disturbance::FoundCrd { .. }
-                    | Disturbance::User(Act::Create | Act::EndPause | Act::EndRestart)
+                    | Disturbance::User(Act::Create | Act::EndPause)
             ) {
                 self.happen(&disturbance);
             }
@@ -330,6 +330,7 @@ impl Simulation {
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
         self.gateway.advance(&mut self.server, self.now);
+        self.checkers.look_at_pods(&self.pods, &self.server, self.now);
         self.checkers.causes.clone_from(&self.pods.record.causes);
         self.proxies.advance(&self.server, self.now);
         self.metrics.advance(self.now);

@@ -41,8 +41,6 @@ pub enum Act {
     Router(Router),
     /// Sets `spec.restartAt`.
     Restart,
-    /// Unsets it.
-    EndRestart,
     /// Deletes the Rollout.
     Recreate,
     /// Applies it again.
@@ -68,7 +66,6 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
     }
     let follows = match act {
         Act::Promote => Some((plus(now, 150), Act::EndPause)),
-        Act::Restart => Some((plus(now, 20_000), Act::EndRestart)),
         _ => None,
     };
     let said = match patch(act, &rollout, scenario, now) {
@@ -121,8 +118,10 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
             let canary = routed(to, scenario.router.total());
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
         }
-        Act::Restart => Some((Part::Spec, json!({ "spec": { "restartAt": now.to_string() } }))),
-        Act::EndRestart => Some((Part::Spec, json!({ "spec": { "restartAt": null } }))),
+        Act::Restart => {
+            let at = plus(now, scenario.restarts_in);
+            Some((Part::Spec, json!({ "spec": { "restartAt": at.to_string() } })))
+        }
         Act::Recreate | Act::Create => None,
     }
 }

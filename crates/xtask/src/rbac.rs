@@ -73,8 +73,9 @@ fn controller() -> Vec<Rule> {
             "",
             &["pods"],
             &[&["list", "watch"]],
-            "The health of a new version's pods; they are never written.",
+            "The health of a new version's pods, and their age; they are never written.",
         ),
+        rule("", &["pods/eviction"], &[&["create"]], "spec.restartAt; a PodDisruptionBudget may refuse."),
         rule("", &["events"], &[&["create"]], "What happened, for people."),
     ];
     rules.extend(routers());

@@ -204,17 +204,9 @@ pub fn pause(rollout: &Rollout) -> Intent {
     }])
 }
 
-/// Replaces all pods that were created before `restart_at` (RFC 3339). Headgate answers that field with InvalidSpec so
-/// far, which would stop a healthy Rollout; Argo Rollouts, to which this plugin speaks as well, carries it out.
+/// Replaces all pods that were created before `restart_at` (RFC 3339).
 #[must_use]
-pub fn restart(rollout: &Rollout, restart_at: &str) -> Intent {
-    if rollout.status.as_ref().is_some_and(|status| status.headgate.is_some()) {
-        return Intent::Refuse(
-            "can't be restarted by this version of Headgate yet: change an annotation in \
-             spec.template.metadata.annotations, which replaces the pods as a release does"
-                .to_owned(),
-        );
-    }
+pub fn restart(restart_at: &str) -> Intent {
     Intent::Send(vec![Patch {
         part: Part::Spec,
         body: json!({ "spec": { "restartAt": restart_at } }),

@@ -14,8 +14,8 @@ use std::time::Duration;
 /// Replace all pods, gradually, without a new version
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Refused for a Rollout that Headgate carries out: this version restarts no pods yet. Change an annotation
-of the pod template instead.
+    after_help = "Pods that were created before are evicted a few at a time, as maxUnavailable and PodDisruptionBudgets allow, and
+their ReplicaSets make new ones. `get` and `why` show how far it is.
 
 Examples:
   kubectl headgate restart shop
@@ -36,12 +36,12 @@ impl Restart {
         let at = now().checked_add(delay).context("--in is too long")?;
         // Kubernetes stores whole seconds.
         let at = Timestamp::from_second(at.as_second())?.to_string();
-        let done = format!("restarts in {}", crate::view::age::human(delay.as_secs()));
+        let done = match delay.as_secs() {
+            0 => "restarts".to_owned(),
+            seconds => format!("restarts in {}", crate::view::age::human(seconds)),
+        };
         for target in targets(&self.names, &[TargetKind::Rollout])? {
-            steer(context, &target.name, Unobserved::Irrelevant, &done, |rollout| {
-                intent::restart(rollout, &at)
-            })
-            .await?;
+            steer(context, &target.name, Unobserved::Irrelevant, &done, |_| intent::restart(&at)).await?;
         }
         Ok(Outcome::Done)
     }

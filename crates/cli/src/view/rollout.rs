@@ -1,6 +1,7 @@
 //! A Rollout with everything below it.
 
 use super::Detail;
+use super::age::human;
 use super::images::images;
 use super::paint::{Icon, Palette, State, Text};
 use super::replica_set::{Roles, Tag};
@@ -19,7 +20,7 @@ const LABEL_WIDTH: usize = 17;
 /// The whole view: header, tree, and what is waited for.
 #[must_use]
 pub fn view(scene: &Scene, detail: Detail, palette: Palette, now: Timestamp) -> String {
-    let header = header(scene, palette);
+    let header = header(scene, palette, now);
     let tree = tree(scene, detail, palette, now);
     let footer = waiting::footer(&scene.rollout, now);
     format!("{header}\n{tree}{footer}")
@@ -60,7 +61,22 @@ pub fn step(rollout: &Rollout) -> Option<String> {
     Some(format!("{}/{}", step.index, step.count))
 }
 
-fn header(scene: &Scene, palette: Palette) -> String {
+/// The restart that is asked for and not done.
+fn restart(rollout: &Rollout, now: Timestamp) -> Option<String> {
+    let at = rollout.spec.restart_at.as_ref()?;
+    let done = rollout.status.as_ref().and_then(|status| status.restarted_at.as_ref());
+    let left = at.0.as_second() - now.as_second();
+    if done.is_some_and(|done| done.0.as_second() == at.0.as_second()) {
+        return None;
+    }
+    let at = Timestamp::from_second(at.0.as_second()).unwrap_or(at.0);
+    Some(match left {
+        ..=0 => format!("pods created before {at} are replaced"),
+        left => format!("at {at} (in {})", human(left)),
+    })
+}
+
+fn header(scene: &Scene, palette: Palette, now: Timestamp) -> String {
     let rollout = &scene.rollout;
     let default = RolloutStatus::default();
     let status = rollout.status.as_ref().unwrap_or(&default);
@@ -72,6 +88,9 @@ fn header(scene: &Scene, palette: Palette) -> String {
     ];
     if !message.is_empty() {
         lines.push(("Message:", message.into()));
+    }
+    if let Some(restart) = restart(rollout, now) {
+        lines.push(("Restart:", restart.into()));
     }
     lines.push(("Strategy:", strategy(rollout).into()));
     if let Some(weights) = weights(rollout, canary_available(scene)) {

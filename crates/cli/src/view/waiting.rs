@@ -84,6 +84,7 @@ fn subject(kind: &str) -> String {
         "RouteConfirmed" => "for the traffic to be as asked",
         "ScaleDownDelay" => "before it scales down",
         "OldPodsGone" => "for old pods to be gone",
+        "Restart" => "for its pods to be restarted",
         "MendSpec" => "for its spec to be mended",
         "AfterAbort" => "for a retry, an undo or another version",
         "ApiServer" => "for the API server",

@@ -1,6 +1,7 @@
 use std::{convert::Infallible, future::Future, sync::Arc};
 
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
+use headgate_driver::resources::PODS;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
@@ -86,6 +87,7 @@ async fn every_call_is_the_request_that_kubernetes_documents() {
         merge(true),
         Call::Patch { target: target(), status: false, patch: Patch::Json(operations) },
         Call::Delete { target: target(), uid: "u".into() },
+        Call::Evict { target: ObjectRef { resource: PODS, ..target() }, uid: "u".into() },
     ];
     let mut transcript = Vec::new();
     for call in calls {
@@ -103,6 +105,21 @@ async fn refusals_keep_code_reason_and_message() {
         let expected = Reply::Refused { code, reason: reason.into(), message: format!("because {reason}") };
         assert_eq!(execute(client, Call::Get(target())).await, expected);
     }
+}
+
+#[tokio::test]
+async fn an_eviction_that_is_refused_names_the_budget() {
+    let mut answer = status(429, "TooManyRequests");
+    answer["details"] =
+        json!({"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 4"}]});
+    let client = api_server(move |_| {
+        let answer = answer.clone();
+        async move { (429, answer) }
+    });
+    let call = Call::Evict { target: ObjectRef { resource: PODS, ..target() }, uid: "u".into() };
+    let message = "because TooManyRequests The disruption budget web needs 4".to_owned();
+    let expected = Reply::Refused { code: 429, reason: "TooManyRequests".into(), message };
+    assert_eq!(execute(client, call).await, expected);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod orphans;
 mod pods;
 mod quiet;
 mod rerouted;
+mod restart;
 mod rules;
 mod runs;
 mod script;

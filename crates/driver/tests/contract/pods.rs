@@ -60,7 +60,7 @@ fn a_pod_of_a_replica_set_that_nobody_knows_wakes_nobody() {
 }
 
 #[test]
-fn pods_are_never_asked_for_and_never_written() {
+fn without_a_restart_pods_are_never_asked_for_and_never_written() {
     let mut world = World::new();
     world.create(ROLLOUTS, crate::world::web());
     world.run(60);
@@ -69,7 +69,8 @@ fn pods_are_never_asked_for_and_never_written() {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => target.resource == PODS,
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => target.resource == PODS,
         Call::Measure { .. } | Call::Notify { .. } => false,
     };
     assert!(!world.log.iter().any(is_about_pods));

@@ -54,6 +54,7 @@ pub(crate) fn calls_since(world: &World, start: usize) -> Vec<String> {
             Call::Patch { target, status: true, .. } => format!("record {}", target.name),
             Call::Patch { target, .. } => format!("patch {}", target.name),
             Call::Delete { target, .. } => format!("delete {}", target.name),
+            Call::Evict { target, .. } => format!("evict {}", target.name),
             Call::Measure { .. } => "measure".to_owned(),
             Call::Notify { .. } => "notify".to_owned(),
         })

@@ -66,6 +66,7 @@ impl Server {
             Call::Create { target, body } => self.create(call, target, body, author, now),
             Call::Patch { target, status, patch } => self.patch(call, target, *status, patch, author),
             Call::Delete { target, uid } => self.delete(call, target, uid),
+            Call::Evict { target, uid } => self.evict(call, target, uid, now),
             Call::Measure { .. } | Call::Notify { .. } => {
                 Reply::Lost("the world answers these itself".to_owned())
             }
@@ -185,6 +186,21 @@ impl Server {
         self.remove(target);
         self.writes.push(call.clone());
         Reply::Object(before)
+    }
+
+    /// The pod goes at once, and its ReplicaSet makes another one, which is ready at once, too.
+    fn evict(&mut self, call: &Call, target: &ObjectRef, uid: &str, now: Timestamp) -> Reply {
+        let Some(mut pod) = self.objects.get(target).cloned() else { return refused(404, "NotFound") };
+        if pod["metadata"]["uid"] != json!(uid) {
+            return refused(409, "Conflict");
+        }
+        self.remove(target);
+        self.writes.push(call.clone());
+        let name = format!("{}-again", target.name);
+        pod["metadata"]["name"] = json!(name);
+        let author = Author::Other;
+        self.create(call, &ObjectRef { name, ..target.clone() }, &pod, author, now);
+        Reply::Object(json!({"kind": "Status", "metadata": {}, "status": "Success"}))
     }
 
     fn publish(&mut self, event: Event) {

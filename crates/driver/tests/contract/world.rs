@@ -240,6 +240,7 @@ impl World {
             Call::Create { target, .. } => target.resource != EVENTS,
             Call::Patch { target, .. } => target.resource != ROLLOUTS && target.resource != ANALYSIS_RUNS,
             Call::Delete { target, .. } => target.resource == REPLICA_SETS,
+            Call::Evict { .. } => true,
             Call::Get(_) | Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => false,
         };
         if !is_effect {
@@ -323,6 +324,7 @@ impl World {
             Call::Patch { target, status: true, .. } => format!("record {}", target.name),
             Call::Patch { target, .. } => format!("patch {} {}", target.resource.kind, target.name),
             Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
+            Call::Evict { target, .. } => format!("evict {}", target.name),
             Call::Get(_) | Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => {
                 "read".to_owned()
             }

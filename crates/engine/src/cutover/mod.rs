@@ -227,7 +227,7 @@ fn is_lagging(scene: &Scene<'_>) -> bool {
 }
 
 /// True when every router and every Service can be read, and no data plane says that it lags behind.
-fn routes_are_known(scene: &Scene<'_>) -> bool {
+pub(crate) fn routes_are_known(scene: &Scene<'_>) -> bool {
     scene
         .snapshot
         .routers

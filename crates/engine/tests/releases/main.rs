@@ -18,5 +18,6 @@ mod pod_health;
 mod random;
 mod recorded;
 mod rerouted;
+mod restart;
 mod routed;
 mod world;

@@ -61,6 +61,7 @@ fn snapshot(objects: &[Value]) -> Snapshot {
         analysis_runs: Observed::Present(Vec::<AnalysisRunView>::new()),
         templates: BTreeMap::new(),
         pods: Observed::Present(BTreeMap::new()),
+        running: Observed::Unknown,
         pod_health: PodHealthAction::Abort,
         failures: BTreeMap::new(),
     }

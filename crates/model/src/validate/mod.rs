@@ -11,6 +11,7 @@ mod salvage;
 mod steps;
 mod template;
 
+use crate::Timestamp;
 use crate::spec::RolloutSpec;
 use headgate_api::{AnalysisRunStrategy, RollbackWindowSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -65,11 +66,16 @@ pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
         progress_deadline_seconds,
         progress_deadline_abort: optional(spec, "spec", "progressDeadlineAbort")?.unwrap_or(false),
         rollback_window: window.revisions.unwrap_or(0),
-        restart_at: optional::<Time>(spec, "spec", "restartAt")?.map(|time| time.0),
+        restart_at: optional::<Time>(spec, "spec", "restartAt")?.map(|time| whole_seconds(time.0)),
         successful_runs_kept: kept.successful_run_history_limit.unwrap_or(5),
         unsuccessful_runs_kept: kept.unsuccessful_run_history_limit.unwrap_or(5),
         canary: strategy(spec)?,
     })
+}
+
+/// As Kubernetes stores times.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn strategy(spec: &Value) -> Result<crate::spec::Canary, SpecProblem> {

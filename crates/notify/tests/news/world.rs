@@ -81,6 +81,7 @@ pub(crate) fn snapshot(old: RolloutStatus) -> Snapshot {
         analysis_runs: Observed::Present(Vec::new()),
         templates: BTreeMap::new(),
         pods: Observed::Unknown,
+        running: Observed::Unknown,
         pod_health: PodHealthAction::Off,
         failures: BTreeMap::new(),
     }

@@ -9,7 +9,9 @@ use serde_json::Value;
 /// A request without its guards.
 pub(super) fn sent(call: &Call) -> Result<(), String> {
     let missing = match call {
-        Call::Delete { target, uid } if uid.is_empty() => Some((target, "the uid")),
+        Call::Delete { target, uid } | Call::Evict { target, uid } if uid.is_empty() => {
+            Some((target, "the uid"))
+        }
         Call::Patch { target, patch: Patch::Json(operations), .. } => {
             let is_guarded = tests(operations).any(|(path, _)| path == "/metadata/uid")
                 && written(operations).all(|path| tests(operations).any(|(tested, _)| tested == path));
@@ -19,6 +21,7 @@ pub(super) fn sent(call: &Call) -> Result<(), String> {
             unguarded(target, *status, body).map(|guard| (target, guard))
         }
         Call::Delete { .. }
+        | Call::Evict { .. }
         | Call::Get(_)
         | Call::List { .. }
         | Call::Create { .. }
@@ -60,7 +63,9 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
             tests(operations).all(|(path, value)| before.pointer(path) == Some(value))
         }
         Call::Delete { uid, .. } => uid == text(before, "/metadata/uid"),
-        Call::Get(_)
+        // Pods look at that themselves.
+        Call::Evict { .. }
+        | Call::Get(_)
         | Call::List { .. }
         | Call::Create { .. }
         | Call::Measure { .. }

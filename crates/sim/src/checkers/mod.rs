@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | 1 weight needs pods | `weights` |
 //! | 2 pods go last | `removals` (those left suffice), `drain` (the time has passed) |
-//! | 3 availability, surge | `availability` |
+//! | 3 availability, surge | `availability`, `restarts` |
 //! | 4 abort | `abort` while faults happen, `settled` after them: routes and Services, each by itself |
 //! | 5 intents | `intents`: kept until consumed, bound to their version, steps one by one |
 //! | 6 quiet when settled | `settled` ([`Checkers::written_late`]) |
@@ -48,6 +48,7 @@ mod overlay;
 mod pod_health;
 mod quiet;
 mod removals;
+mod restarts;
 mod said;
 pub(crate) mod settled;
 mod verdicts;
@@ -60,6 +61,7 @@ pub use names::Names;
 pub use view::View;
 
 use crate::world::kubelet::Cause;
+use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::Loss;
 use crate::world::server::Server;
 use headgate_driver::io::{Call, ObjectRef, Reply};
@@ -105,6 +107,9 @@ const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
 /// So long after a record could not be written what only adds may go out without it (R1).
 const REFUSED_LATELY: SignedDuration = SignedDuration::from_secs(180);
 
+/// The rule of restarts.
+const RESTARTS: &str = "3 restarts";
+
 /// The rule that turns come to an end: the loop itself sees when it is broken.
 pub const ENDLESS: &str = "6 quiet";
 
@@ -133,6 +138,7 @@ pub struct Checkers {
     /// What truly went wrong with pods.
     pub causes: Vec<Cause>,
     pod_health: pod_health::Health,
+    restarts: restarts::Restarts,
     now: Timestamp,
     record_refused_at: Option<Timestamp>,
     /// Somebody else has written weights: nobody can say of a route that is no longer named whose they are.
@@ -215,6 +221,7 @@ impl Checkers {
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
             ("pod health", pod_health::check(write, &self.causes, now)),
+            (RESTARTS, self.restarts.written(write, server)),
             ("5 intents", intents::check(write)),
             ("waits", waits::check(write)),
         ] {
@@ -243,6 +250,19 @@ impl Checkers {
         if self.waits == Waits::Stored {
             self.judge("9 deadline", on_time, now);
         }
+    }
+
+    /// Looks at pods as they are.
+    pub fn look_at_pods(&mut self, pods: &Pods, server: &Server, now: Timestamp) {
+        self.restarts.look(pods, server, now);
+    }
+
+    /// A pod was evicted on behalf of a process that knew everything until then.
+    pub fn evicted(&mut self, pod: &Truth, known_since: Timestamp, server: &Server, now: Timestamp) {
+        let since = known_since.saturating_sub(DECISION_TAKES).unwrap_or(now);
+        let most = self.views_since(since).map(|view| view.max_unavailable.max(1)).max().unwrap_or(1);
+        let is_right = self.restarts.evicted(pod, server, (most, since), now);
+        self.judge(RESTARTS, is_right, now);
     }
 
     /// A process sends a request.

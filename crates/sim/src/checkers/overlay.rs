@@ -24,7 +24,7 @@ impl Told {
         let resource = match call {
             Call::Get(target) | Call::Patch { target, .. } | Call::Create { target, .. } => target.resource,
             Call::List { resource, .. } => *resource,
-            Call::Delete { .. } | Call::Measure { .. } | Call::Notify { .. } => return,
+            Call::Delete { .. } | Call::Evict { .. } | Call::Measure { .. } | Call::Notify { .. } => return,
         };
         for object in objects {
             let key = (process, reference(resource, object));

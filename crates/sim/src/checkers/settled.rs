@@ -1,7 +1,8 @@
 //! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
 //! nothing is written any more.
 
-use super::view::rollout;
+use super::restarts::restart_at;
+use super::view::{Set, rollout};
 use super::{Names, View, Waits};
 use crate::world::server::{Server, text};
 use headgate_api::conditions::reasons;
@@ -46,6 +47,9 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
     if let Some(broken) = internal_error(rollout) {
         return Err(broken);
     }
+    if is_restart_left(rollout, &view) {
+        return Err(format!("the Rollout is {phase}, all pods are available, and a restart is not done"));
+    }
     back_at_stable(&view)
 }
 
@@ -72,6 +76,21 @@ fn internal_error(rollout: &Value) -> Option<String> {
     let found =
         conditions.into_iter().find(|condition| text(condition, "/reason") == reasons::INTERNAL_ERROR);
     found.map(|condition| text(condition, "/message").to_owned())
+}
+
+/// True when a restart is not done although nothing keeps it from going on: all pods are there, and no version has only one
+/// that serves.
+fn is_restart_left(rollout: &Value, view: &View) -> bool {
+    let asked = restart_at(rollout);
+    let done = text(rollout, "/status/restartedAt").parse::<Timestamp>().ok();
+    let serves = |hash: &String| {
+        [&view.stable_selects, &view.canary_selects].into_iter().flatten().any(|one| one == hash)
+    };
+    let mut sets = view.sets.iter().filter(|set| set.replicas > 0);
+    let can_go_on = |set: &Set| {
+        set.available == set.replicas && (set.replicas > 1 || !serves(&set.hash) || view.desired <= 1)
+    };
+    asked.is_some() && asked != done && !view.is_invalid && sets.all(can_go_on)
 }
 
 fn back_at_stable(view: &View) -> Result<(), String> {

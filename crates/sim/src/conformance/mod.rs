@@ -124,6 +124,9 @@ impl Case {
             Call::Delete { target, uid } => {
                 Call::Delete { target: place(target), uid: text_filled_in(uid, answers).to_owned() }
             }
+            Call::Evict { target, uid } => {
+                Call::Evict { target: place(target), uid: text_filled_in(uid, answers).to_owned() }
+            }
             Call::Measure { .. } | Call::Notify { .. } => call.clone(),
         }
     }

@@ -7,8 +7,8 @@ use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
 use headgate_model::{
-    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, Snapshot, Timestamp,
-    Unready,
+    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, RunningPod, Snapshot,
+    Timestamp, Unready,
 };
 use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;
@@ -103,6 +103,11 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
                 for run in runs.iter_mut().filter(|run| run.phase == AnalysisPhase::Failed) {
                     run.phase = AnalysisPhase::Successful;
                 }
+            }
+        }
+        Defect::YoungRestarted => {
+            if let Observed::Present(pods) = &mut seen.running {
+                pods.iter_mut().for_each(|pod| pod.created_at = Timestamp::UNIX_EPOCH);
             }
         }
         Defect::PodHealthIgnored => seen.pods = Observed::Unknown,
@@ -228,8 +233,24 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         Defect::NeverStill => moving_number(decision, now, 1),
         Defect::NeverQuiet => moving_number(decision, now, 60),
         Defect::WaitUnnamed => decision.record.waiting = None,
+        Defect::AllRestartedAtOnce if decision.effects.iter().any(evicts) => {
+            decision.effects = snapshot.running.present().into_iter().flatten().map(evict).collect();
+        }
+        Defect::RestartTakenForDone if snapshot.running.present().is_some() => {
+            let at = snapshot.rollout.spec.as_ref().ok().and_then(|spec| spec.restart_at);
+            decision.record.restarted_at = at.map(headgate_api::Time);
+        }
         _ => spoil_record(defect, decision, snapshot, now),
     }
+}
+
+fn evicts(effect: &Effect) -> bool {
+    matches!(effect, Effect::EvictPod { .. })
+}
+
+fn evict(pod: &RunningPod) -> Effect {
+    let (name, uid) = (pod.name.clone(), pod.uid.clone());
+    Effect::EvictPod { name, uid, replica_set: pod.set_uid.clone(), is_available: pod.ready_since.is_some() }
 }
 
 fn router(effect: &Effect) -> Option<&'static str> {

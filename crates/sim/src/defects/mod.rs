@@ -112,6 +112,13 @@ pub enum Defect {
     NoDataTakenForGood,
     /// A run that has failed counts as successful. Rule 10.
     FailureIgnored,
+    // ---- restarts ----
+    /// All pods are evicted at once, whatever `maxUnavailable` says. Rule 3, for restarts.
+    AllRestartedAtOnce,
+    /// Pods are evicted although they are younger than the restart. Rule 3, for restarts.
+    YoungRestarted,
+    /// A restart counts as done as soon as it begins. Rule 3, for restarts.
+    RestartTakenForDone,
     // ---- unhealthy pods ----
     /// Nobody looks at pods. The rule of unhealthy pods.
     PodHealthIgnored,
@@ -123,7 +130,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 51] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -169,6 +176,9 @@ impl Defect {
         Self::OutageTakenForFailure,
         Self::NoDataTakenForGood,
         Self::FailureIgnored,
+        Self::AllRestartedAtOnce,
+        Self::YoungRestarted,
+        Self::RestartTakenForDone,
         Self::PodHealthIgnored,
         Self::EvictionTakenForKill,
         Self::StartTakenForLoss,
@@ -224,6 +234,7 @@ impl Defect {
             Self::DeadlineResetByFlapping => &["9 deadline"],
             Self::WaitUnnamed => &["waits"],
             Self::OutageTakenForFailure | Self::NoDataTakenForGood | Self::FailureIgnored => &["10 verdicts"],
+            Self::AllRestartedAtOnce | Self::YoungRestarted | Self::RestartTakenForDone => &["3 restarts"],
             Self::PodHealthIgnored | Self::EvictionTakenForKill | Self::StartTakenForLoss => &["pod health"],
         }
     }

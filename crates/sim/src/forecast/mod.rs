@@ -258,6 +258,8 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         watch_delay: WATCH_DELAY,
         drain: pods::drain(&rollout),
         metrics: Source::Given(Box::new(Given::new(options.metrics.clone()))),
+        budget: None,
+        restarts_in: 0,
         webhooks: Vec::new(),
         focuses: Vec::new(),
         disturbances: Vec::new(),

@@ -11,7 +11,7 @@ pub use steps::steps;
 use crate::faults::{Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::world::metrics::Source;
-use crate::world::pods::Health;
+use crate::world::pods::{Budget, Health};
 use crate::world::server::reference;
 use crate::world::webhooks::Webhook;
 use headgate_driver::io::{ObjectRef, Resource};
@@ -75,6 +75,10 @@ pub struct Scenario {
     pub drain: i64,
     /// Where answers to measurements come from.
     pub metrics: Source,
+    /// What keeps pods from being evicted.
+    pub budget: Option<Budget>,
+    /// A user who restarts asks for it in so many milliseconds.
+    pub restarts_in: i64,
     /// Webhooks that are told of the Rollout.
     pub webhooks: Vec<Webhook>,
     /// What happens at a step, the first in one release, the next in a later one.

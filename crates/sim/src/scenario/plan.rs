@@ -7,7 +7,7 @@ use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::random::Random;
 use crate::user::Act;
 use crate::world::metrics::Source;
-use crate::world::pods::Health;
+use crate::world::pods::{Budget, Health};
 use crate::world::routes;
 use crate::world::webhooks;
 use headgate_driver::io::Resource;
@@ -35,6 +35,8 @@ pub(super) fn of(seed: u64) -> Scenario {
         watch_delay: luck.pick(50, &[300, 2_000]),
         drain: luck.pick(5_000, &[15_000, 30_000]),
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
+        budget: budget(&mut Random::new(seed, "budget")),
+        restarts_in: Random::new(seed, "restarts").pick(0, &[0, 30_000]),
         webhooks: webhooks::of(seed),
         focuses: coverage::rows(seed)
             .iter()
@@ -101,6 +103,15 @@ fn plan_pod_health(scenario: &mut Scenario, fault: Fault, luck: &mut Random) {
         }
     }
     scenario.disturbances.extend(hurt);
+}
+
+/// Often there is a PodDisruptionBudget, and some allow nothing until somebody takes them away.
+fn budget(luck: &mut Random) -> Option<Budget> {
+    let max_unavailable = luck.pick(None, &[None, Some(1), Some(0)]);
+    max_unavailable.map(|max_unavailable| {
+        let until = if max_unavailable == 0 { luck.between(100_000, FAULTS_END) } else { i64::MAX };
+        Budget { max_unavailable, until }
+    })
 }
 
 /// Which row of a seed is meant.

@@ -7,11 +7,12 @@ use crate::faults::{Fate, ThirdParty};
 use crate::process::Flight;
 use crate::trace::{Who, short};
 use crate::user::Act;
+use crate::world::pods::evicted;
 use crate::world::routes;
-use crate::world::server::{refused, text};
+use crate::world::server::{number, refused, text};
 use crate::world::webhooks::{self, Trouble};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
-use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::{EVENTS, PODS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use serde_json::Value;
 
@@ -164,6 +165,12 @@ impl Simulation {
         if !matches!(call, Call::Get(_)) && target(call).is_some_and(is_forbidden) {
             return refused(403, "Forbidden", "by the simulation");
         }
+        if let Call::List { resource: PODS, namespace, labels } = call {
+            return Reply::Objects(self.pods.list(namespace, labels));
+        }
+        if let Call::Evict { target, uid } = call {
+            return self.evict(target, uid, flight);
+        }
         let before = target(call).and_then(|target| self.server.get(target)).cloned();
         let reply = self.server.call(call, self.now);
         if let (Some(index), true, Reply::Refused { code: 404, .. }) =
@@ -178,6 +185,29 @@ impl Simulation {
             self.judge(call, target, before.as_ref(), after, flight, process);
         }
         reply
+    }
+
+    fn evict(&mut self, target: &ObjectRef, uid: &str, flight: &Flight) -> Reply {
+        let since_epoch = self.epoch.map_or(0, |epoch| self.now.duration_since(epoch).as_millis());
+        let budget = self.scenario.budget.filter(|budget| since_epoch < i128::from(budget.until));
+        let wanted = self.server.all(REPLICA_SETS).map(|(_, set)| number(set, "/spec/replicas")).sum();
+        let room = (budget.map(|budget| budget.max_unavailable), wanted);
+        match self.pods.evict(target, uid, room, self.now) {
+            Ok(pod) => {
+                self.written_at = self.now;
+                let known_since = flight.known_until.min(flight.sent_at);
+                self.checkers.evicted(&pod, known_since, &self.server, self.now);
+                if self.settled_at.is_some() {
+                    self.checkers.judge(
+                        "6 quiet",
+                        Err(format!("{} is evicted in a settled world", pod.name)),
+                        self.now,
+                    );
+                }
+                evicted()
+            }
+            Err(refusal) => refusal,
+        }
     }
 
     /// Holds an answered call against the rules, and notes what it proves.
@@ -222,7 +252,8 @@ fn target(call: &Call) -> Option<&ObjectRef> {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => Some(target),
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => Some(target),
         Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => None,
     }
 }
@@ -249,6 +280,7 @@ fn describe(call: &Call) -> String {
             format!("patch{part} {} {} {}", target.resource.kind, target.name, short(body))
         }
         Call::Delete { target, .. } => format!("delete {} {}", target.resource.kind, target.name),
+        Call::Evict { target, .. } => format!("evict {}", target.name),
         Call::Measure { .. } => "measure".to_owned(),
         Call::Notify { service, post } => format!("notify {service} {}", post.body),
     }

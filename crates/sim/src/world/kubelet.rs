@@ -53,6 +53,7 @@ enum Run {
 pub(super) struct Told {
     pub(super) name: String,
     hash: String,
+    labels: Value,
     set: (String, String, String),
     image: String,
     created: Timestamp,
@@ -73,6 +74,7 @@ impl Told {
         Self {
             name,
             hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
+            labels: set.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default(),
             set: (of_set("namespace"), of_set("name"), of_set("uid")),
             image: image.to_owned(),
             created: now,
@@ -135,10 +137,20 @@ impl Told {
         }
     }
 
+    /// Its uid.
+    pub(super) fn uid(&self) -> String {
+        format!("uid of {}", self.name)
+    }
+
+    /// When it was created, as the API server says it.
+    pub(super) fn created(&self) -> Timestamp {
+        whole_seconds(self.created)
+    }
+
     /// The pod as the API server has it.
-    fn object(&self, version: usize) -> Value {
+    pub(super) fn object(&self, version: usize) -> Value {
         let (namespace, set, set_uid) = &self.set;
-        let time = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time).to_string();
+        let time = |time: Timestamp| whole_seconds(time).to_string();
         let condition = |type_: &str, is: bool| {
             let status = if is { "True" } else { "False" };
             json!({ "type": type_, "status": status, "lastTransitionTime": time(self.ready_changed) })
@@ -153,10 +165,10 @@ impl Told {
         json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
-                "name": self.name, "namespace": namespace, "uid": format!("uid of {}", self.name),
+                "name": self.name, "namespace": namespace, "uid": self.uid(),
                 "resourceVersion": version.to_string(), "creationTimestamp": time(self.created),
                 "deletionTimestamp": self.leaving.map(time),
-                "labels": { POD_TEMPLATE_HASH: self.hash },
+                "labels": self.labels,
                 "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": set_uid,
                     "controller": true }],
             },
@@ -221,4 +233,8 @@ impl Record {
         }
         self.ends(pod, now);
     }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -1,5 +1,9 @@
 //! The ReplicaSet controller and the kubelet: pods that take time to start, to become ready and to drain.
 
+mod evictions;
+
+pub use evictions::{Budget, Truth, evicted};
+
 use super::kubelet::{Record, Told, Trouble};
 use super::plus;
 use super::server::{Change, Server, number, text};

@@ -89,8 +89,9 @@ impl Server {
                 self.patch(target, part, patch, now)
             }
             Call::Delete { target, uid } => self.delete(target, uid, now),
-            Call::Measure { .. } | Call::Notify { .. } => {
-                refused(400, "BadRequest", "this is no call to the API server")
+            // Pods are kept elsewhere: see `pods`.
+            Call::Evict { .. } | Call::Measure { .. } | Call::Notify { .. } => {
+                refused(400, "BadRequest", "this is no call to this server")
             }
         }
     }
@@ -362,7 +363,8 @@ fn kind(call: &Call) -> Option<Resource> {
         Call::Get(target)
         | Call::Create { target, .. }
         | Call::Patch { target, .. }
-        | Call::Delete { target, .. } => Some(target.resource),
+        | Call::Delete { target, .. }
+        | Call::Evict { target, .. } => Some(target.resource),
         Call::List { resource, .. } => Some(*resource),
         Call::Measure { .. } | Call::Notify { .. } => None,
     }
@@ -515,7 +517,7 @@ fn without_tests(operations: &Value) -> Value {
     operations.filter(|operation| operation.get("op") != Some(&json!("test"))).cloned().collect()
 }
 
-fn has_labels(object: &Value, selector: &str) -> bool {
+pub(super) fn has_labels(object: &Value, selector: &str) -> bool {
     let labels = object.pointer("/metadata/labels");
     let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
     let fits = |term: &str| match (term.split_once("!="), term.split_once('='), term.strip_prefix('!')) {

@@ -82,6 +82,7 @@ impl World {
             analysis_runs: Observed::Present(Vec::new()),
             templates: BTreeMap::new(),
             pods: Observed::Present(BTreeMap::new()),
+            running: Observed::Unknown,
             pod_health: PodHealthAction::Abort,
             failures: BTreeMap::new(),
         };
@@ -543,6 +544,13 @@ impl World {
             }
             Effect::DeleteAnalysisRun { name, .. } => self.runs_mut().retain(|run| run.name != *name),
             Effect::DeleteReplicaSet { name, .. } => self.sets_mut().retain(|set| set.name != *name),
+            Effect::EvictPod { uid, .. } => {
+                let Observed::Present(pods) = &mut self.snapshot.running else {
+                    panic!("a pod that nobody has read")
+                };
+                let pod = pods.iter_mut().find(|pod| pod.uid == *uid).expect("it exists");
+                pod.is_leaving = true;
+            }
         }
     }
 

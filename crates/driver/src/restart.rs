@@ -1,0 +1,264 @@
+//! What a restart needs beyond watches: pods that were just read, and evictions that their ReplicaSets do not report yet.
+//!
+//! The watch of pods may lag behind, or not be allowed at all, and whoever led before may just have evicted some. So each
+//! decision that may evict looks at a list that was read for it alone (R3). It is read once there is nothing else to do,
+//! so that nothing waits for it, and nothing of it is kept.
+
+use crate::backoff::{is_ahead, is_recent};
+use crate::io::{Call, Reply};
+use crate::object::{self, texts};
+use crate::outbox::{Context, Errand};
+use crate::outcome::{Outcome, Refusal, outcome};
+use crate::pods::{condition, owner, text, time};
+use crate::resources::{PODS, REPLICA_SETS};
+use crate::rollout_task::{Proves, RolloutTask, Stage};
+use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_model::{
+    Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp,
+};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Between two lists of one rollout lies so much time at least.
+const LIST_SECONDS: i64 = 1;
+
+/// While a restart goes on its pods are looked at again after so long: not all that happens to them shows in their
+/// ReplicaSets.
+const AGAIN_SECONDS: i64 = 10;
+
+/// A list is good for so long: less than a lease lasts, so that an ex-leader that was frozen in between evicts nothing by it.
+const GOOD_SECONDS: i64 = 10;
+
+/// The ReplicaSet controller has counted an eviction after so long, unless it stands still.
+const REPORTED_SECONDS: i64 = 10;
+
+/// What one rollout remembers of its restart.
+#[derive(Debug, Default)]
+pub(crate) struct Restart {
+    /// For the next decision, and for no other.
+    listed: Option<Vec<RunningPod>>,
+    listed_at: Option<Timestamp>,
+    /// By the name of the ReplicaSet.
+    unreported: BTreeMap<String, Unreported>,
+}
+
+/// Evictions that a ReplicaSet may not have counted yet.
+#[derive(Debug)]
+struct Unreported {
+    /// Its available pods before the first of them.
+    before: i32,
+    count: i32,
+    until: Timestamp,
+}
+
+/// What a decision knew of its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pods {
+    /// There is nothing to restart.
+    Unwanted,
+    /// They were not read for it, and a decision that knows them could do more.
+    Wanted,
+    /// They were.
+    Known,
+}
+
+/// Reading pods, as an act that can fail.
+pub(crate) fn list_key() -> EffectKey {
+    EffectKey { verb: "ReadPods", object: String::new() }
+}
+
+impl Restart {
+    /// Enters into a snapshot what the next decision is to know.
+    pub(crate) fn lay_over(&mut self, snapshot: &mut Snapshot, now: Timestamp) {
+        self.unreported.retain(|_, evicted| is_ahead(evicted.until, REPORTED_SECONDS, now));
+        let listed = self.listed.take();
+        if let Observed::Present(sets) = &mut snapshot.replica_sets {
+            for set in sets {
+                self.lay_over_set(set, listed.as_deref(), now);
+            }
+        }
+        if let Some(pods) = listed {
+            snapshot.running = Observed::Present(pods);
+        }
+    }
+
+    /// Evictions lower what a ReplicaSet reports, until a list shows that it has made up for them.
+    fn lay_over_set(&mut self, set: &mut ReplicaSetView, listed: Option<&[RunningPod]>, now: Timestamp) {
+        let Some(evicted) = self.unreported.get(&set.name) else { return };
+        let is_available =
+            |pod: &&RunningPod| pod.set_uid == set.uid && pod.is_available(set.min_ready_seconds, now);
+        let available = listed.map_or(0, |pods| pods.iter().filter(is_available).count());
+        if i32::try_from(available).is_ok_and(|available| available >= evicted.before.max(1)) {
+            self.unreported.remove(&set.name);
+        } else {
+            let left = evicted.before.saturating_sub(evicted.count);
+            set.available_reported = set.available_reported.min(left.max(0));
+        }
+    }
+
+    /// A pod was evicted, or may have been. It was one of so many available ones of this ReplicaSet.
+    fn evicted(&mut self, set: &str, available: i32, now: Timestamp) {
+        let first = Unreported { before: available, count: 0, until: now };
+        let evicted = self.unreported.entry(set.to_owned()).or_insert(first);
+        evicted.count = evicted.count.saturating_add(1);
+        evicted.until = after(now, REPORTED_SECONDS);
+    }
+
+    /// Whether evictions that were decided on the last list may still go out.
+    pub(crate) fn is_list_good(&self, now: Timestamp) -> bool {
+        self.listed_at.is_some_and(|at| is_recent(at, GOOD_SECONDS, now))
+    }
+
+    /// When to decide again because of it. `pods`: what the decision before knew.
+    pub(crate) fn next(&self, pods: Pods, now: Timestamp) -> Option<Timestamp> {
+        let reported = self.unreported.values().map(|evicted| evicted.until).min();
+        let again = match pods {
+            Pods::Unwanted => None,
+            Pods::Wanted => self.listed_at.map(|at| after(at, LIST_SECONDS)),
+            Pods::Known => Some(after(now, AGAIN_SECONDS)),
+        };
+        [reported, again].into_iter().flatten().filter(|at| is_ahead(*at, AGAIN_SECONDS, now)).min()
+    }
+
+    fn may_list(&self, now: Timestamp) -> bool {
+        self.listed_at.is_none_or(|at| !is_ahead(after(at, LIST_SECONDS), LIST_SECONDS, now))
+    }
+}
+
+impl RolloutTask {
+    /// Reads the pods of this rollout live, if it is time. There is nothing else to do.
+    pub(crate) fn list_pods(&mut self, rollout: &Value, context: &mut Context<'_>) -> bool {
+        if !self.restart.may_list(context.now) || self.failures.holds(&list_key(), context.now) {
+            return false;
+        }
+        let labels = texts(rollout, "/spec/selector/matchLabels");
+        let mut selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        selector.push(POD_TEMPLATE_HASH.to_owned());
+        let call = Call::List { resource: PODS, namespace: self.name.0.clone(), labels: selector.join(",") };
+        self.restart.listed_at = Some(context.now);
+        let id = context.send(&self.key, Errand::ListPods, call);
+        self.in_flight.insert(id);
+        self.stage = Stage::Looking(Proves::Some);
+        true
+    }
+
+    /// The reply to a live list of pods.
+    pub(crate) fn pods_listed(&mut self, reply: Reply, context: &mut Context<'_>) {
+        let refusal = match reply {
+            Reply::Objects(pods) => {
+                self.failures.clear(&list_key());
+                let sets = context.store.children(&self.uid, REPLICA_SETS).map(object::uid);
+                let sets: Vec<&str> = sets.collect();
+                let is_ours = |pod: &RunningPod| sets.contains(&pod.set_uid.as_str());
+                self.restart.listed = Some(pods.iter().filter_map(running).filter(is_ours).collect());
+                return;
+            }
+            other => match outcome(other) {
+                Outcome::Refused(refusal) | Outcome::Unclear(refusal) => refusal,
+                Outcome::Done(_) => Refusal::new(FailureClass::Bug, "an object where a list was asked for"),
+            },
+        };
+        self.failed(&list_key(), refusal, context);
+    }
+
+    /// An eviction has an answer, or none: until its ReplicaSet reports otherwise the pod counts as gone (R7).
+    pub(crate) fn count_eviction(&mut self, effect: &Effect, outcome: &Outcome, context: &Context<'_>) {
+        let Effect::EvictPod { replica_set, is_available: true, .. } = effect else { return };
+        if let Outcome::Refused(_) = outcome {
+            return;
+        }
+        let mut sets = context.store.children(&self.uid, REPLICA_SETS);
+        let set = sets.find(|set| object::meta(set, "name") == replica_set);
+        let available = set.map_or(0, |set| object::count(set, "/status/availableReplicas"));
+        self.restart.evicted(replica_set, available, context.now);
+    }
+}
+
+/// A pod that has not ended.
+fn running(pod: &Value) -> Option<RunningPod> {
+    let (_, set_uid) = owner(pod)?;
+    let ready = condition(pod, "Ready").filter(|condition| text(condition, "/status") == "True");
+    let has_ended = ["Succeeded", "Failed"].contains(&text(pod, "/status/phase"));
+    (!has_ended).then(|| RunningPod {
+        name: object::meta(pod, "name").to_owned(),
+        uid: object::uid(pod).to_owned(),
+        set_uid: set_uid.to_owned(),
+        created_at: object::created_at(pod),
+        ready_since: ready
+            .map(|condition| time(condition, "/lastTransitionTime").unwrap_or(Timestamp::UNIX_EPOCH)),
+        is_leaving: object::is_deleting(pod),
+    })
+}
+
+fn after(at: Timestamp, seconds: i64) -> Timestamp {
+    at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000 + seconds).unwrap()
+    }
+
+    fn pods(ready: usize) -> Vec<RunningPod> {
+        let pod = |index| RunningPod {
+            name: format!("a-{index}"),
+            uid: format!("uid-{index}"),
+            set_uid: "a".to_owned(),
+            created_at: at(0),
+            ready_since: Some(at(0)),
+            is_leaving: false,
+        };
+        (0..ready).map(pod).collect()
+    }
+
+    /// What counts as available of the four pods that ReplicaSet a reports.
+    fn seen(restart: &mut Restart, now: Timestamp) -> i32 {
+        let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
+        let mut set = crate::view::replica_set_view(&serde_json::from_str(text).unwrap());
+        let listed = restart.listed.take();
+        restart.unreported.retain(|_, evicted| is_ahead(evicted.until, REPORTED_SECONDS, now));
+        restart.lay_over_set(&mut set, listed.as_deref(), now);
+        set.available_reported
+    }
+
+    #[test]
+    fn evictions_count_until_their_replica_set_has_had_time_to_report_them() {
+        let mut restart = Restart::default();
+        assert_eq!(seen(&mut restart, at(0)), 4);
+        restart.evicted("a", 4, at(0));
+        restart.evicted("a", 4, at(0));
+        assert_eq!(seen(&mut restart, at(9)), 2);
+        assert_eq!(restart.next(Pods::Unwanted, at(9)), Some(at(10)));
+        assert_eq!(seen(&mut restart, at(10)), 4);
+    }
+
+    #[test]
+    fn a_list_that_shows_all_pods_again_ends_that() {
+        let mut restart = Restart::default();
+        restart.evicted("a", 4, at(0));
+        restart.listed = Some(pods(3));
+        assert_eq!(seen(&mut restart, at(1)), 3);
+        restart.listed = Some(pods(4));
+        assert_eq!(seen(&mut restart, at(2)), 4);
+        assert_eq!(seen(&mut restart, at(3)), 4);
+    }
+
+    #[test]
+    fn lists_are_a_second_apart_and_go_stale() {
+        let mut restart = Restart::default();
+        assert!(restart.may_list(at(0)) && !restart.is_list_good(at(0)));
+        restart.listed_at = Some(at(0));
+        assert!(!restart.may_list(at(0)) && restart.is_list_good(at(0)));
+        assert_eq!(restart.next(Pods::Wanted, at(0)), Some(at(1)));
+        assert_eq!(restart.next(Pods::Known, at(0)), Some(at(10)));
+        assert!(restart.may_list(at(1)));
+        assert!(restart.is_list_good(at(10)) && !restart.is_list_good(at(11)));
+        let before = at(-3_600);
+        assert!(restart.may_list(before), "the clock was set back");
+        assert!(!restart.is_list_good(before), "and what was seen then proves nothing");
+    }
+}
