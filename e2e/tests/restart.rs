@@ -11,7 +11,7 @@ use kube::api::DynamicObject;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Requests per second.
@@ -134,7 +134,7 @@ impl Pods {
     }
 
     fn names(&self) -> Vec<String> {
-        self.seen.lock().unwrap().pods.keys().cloned().collect()
+        locked(&self.seen).pods.keys().cloned().collect()
     }
 
     /// Waits until the names are as wanted: this watch may be later than that of the Rollout.
@@ -150,7 +150,7 @@ impl Pods {
 
     /// The fewest pods that were available at the same time.
     fn least_available(&self) -> usize {
-        self.seen.lock().unwrap().least_available
+        locked(&self.seen).least_available
     }
 }
 
@@ -160,8 +160,13 @@ impl Drop for Pods {
     }
 }
 
+/// What was seen stays true although somebody panicked beside it.
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn note(seen: &Mutex<Seen>, event: watcher::Event<DynamicObject>) {
-    let mut seen = seen.lock().unwrap();
+    let mut seen = locked(seen);
     let is_list = matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
     match event {
         watcher::Event::Init => seen.pods.clear(),
