@@ -2,7 +2,7 @@
 
 use crate::outcome::Refusal;
 use headgate_api::Waiting;
-use headgate_model::{EffectKey, Failure, FailureClass, Timestamp, WaitFor};
+use headgate_model::{EffectKey, Failure, FailureClass, Timestamp};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -51,11 +51,9 @@ impl Failures {
 
     /// The stored record says that this is what the rollout waits for.
     pub(crate) fn told(&mut self, waiting: Option<&Waiting>) {
-        let Some(waiting) = waiting.filter(|waiting| waiting.kind == WaitFor::ApiServer.as_str()) else {
-            return;
-        };
-        for tried in self.tried.values_mut() {
-            tried.failure.told |= waiting.message.ends_with(&tried.failure.message);
+        let Some(waiting) = waiting else { return };
+        for (key, tried) in &mut self.tried {
+            tried.failure.told |= headgate_engine::speaks_of(waiting, key, &tried.failure);
         }
     }
 

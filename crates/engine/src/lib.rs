@@ -27,3 +27,4 @@ mod waiting;
 pub use decide::decide;
 pub use notices::{notices, outcome};
 pub use restart::wants_pods;
+pub use waiting::speaks_of;

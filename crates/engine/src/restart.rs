@@ -143,21 +143,25 @@ fn least(scene: &Scene<'_>, stable_hash: &str, set: &ReplicaSetView) -> i32 {
 /// What a restart waits for.
 pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Wait> {
     let at = due(scene, record)?;
-    let mut budgets = scene.snapshot.failures.iter().filter_map(|(key, failure)| budget(key, failure));
-    Some(match budgets.next() {
-        None => Wait {
-            on: WaitFor::Restart,
-            message: format!("pods that were created before {at} are replaced, as maxUnavailable allows"),
-            until: None,
-            ends_with: "the end of the last of these pods".to_owned(),
-        },
-        Some(budget) => Wait {
-            on: WaitFor::Restart,
-            message: format!("{budget} keeps pods that were created before {at} from being evicted"),
-            until: None,
-            ends_with: "the budget letting one go; it is tried again and again".to_owned(),
-        },
-    })
+    let going_on = Wait {
+        on: WaitFor::Restart,
+        message: format!("pods that were created before {at} are replaced, as maxUnavailable allows"),
+        until: None,
+        ends_with: "the end of the last of these pods".to_owned(),
+    };
+    let held_up = |budget: String| Wait {
+        on: WaitFor::Restart,
+        message: format!("{budget} keeps pods that were created before {at} from being evicted"),
+        until: None,
+        ends_with: "the budget letting one go; it is tried again and again".to_owned(),
+    };
+    // Another process does not know of the budget until it is refused itself: the two would dispute about it.
+    let stands = |wait: &Wait| scene.old.waiting.as_ref().is_some_and(|old| wait.is_recorded_as(old));
+    let mut budgets = scene.snapshot.failures.iter().filter_map(|(key, failure)| {
+        let wait = held_up(budget(key, failure)?);
+        (!failure.told || stands(&wait)).then_some(wait)
+    });
+    Some(budgets.next().unwrap_or(going_on))
 }
 
 /// The PodDisruptionBudget that has refused an eviction. The API server says which one it is ("The disruption budget NAME

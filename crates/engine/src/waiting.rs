@@ -11,7 +11,7 @@ use crate::revision;
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
-use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
+use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus, Waiting};
 use headgate_model::spec::{PauseEnd, Step};
 use headgate_model::{
     EffectKey, Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor,
@@ -44,6 +44,19 @@ fn refused(scene: &Scene<'_>) -> Option<Wait> {
         .map(|(key, failure)| (failure.told, refusal(scene, key, failure)))
         .find(|(told, wait)| !told || stands(wait))
         .map(|(_, wait)| wait)
+}
+
+/// True when this is said of a failure: it need not be told again.
+pub fn speaks_of(waiting: &Waiting, key: &EffectKey, failure: &Failure) -> bool {
+    let message = &waiting.message;
+    match restart::budget(key, failure) {
+        Some(budget) => waiting.kind == WaitFor::Restart.as_str() && message.starts_with(&budget),
+        None => {
+            waiting.kind == WaitFor::ApiServer.as_str()
+                && message.starts_with(key.verb)
+                && message.ends_with(&failure.message)
+        }
+    }
 }
 
 fn refusal(scene: &Scene<'_>, key: &EffectKey, failure: &Failure) -> Wait {

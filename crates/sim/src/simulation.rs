@@ -81,6 +81,8 @@ pub struct Simulation {
     made: u32,
     starts: Vec<(Timestamp, usize)>,
     agenda: BTreeMap<(Timestamp, usize), Disturbance>,
+    /// The Rollout was deleted and made anew, and knows nothing of the routers of the one before.
+    is_made_anew: bool,
     /// Kinds whose next write is raced.
     raced: BTreeSet<Resource>,
     /// What happens to the leader's next requests.
@@ -178,6 +180,7 @@ impl Simulation {
             made: 0,
             starts: Vec::new(),
             agenda: BTreeMap::new(),
+            is_made_anew: false,
             raced: BTreeSet::new(),
             next_fates: VecDeque::new(),
             metrics: Metrics::new(&scenario.metrics, now),

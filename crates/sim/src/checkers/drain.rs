@@ -15,6 +15,8 @@ pub(super) struct Shares {
     of: BTreeMap<String, (i64, Timestamp)>,
     /// Versions whose release was aborted: another delay holds for them.
     aborted: BTreeSet<String>,
+    /// When somebody else has written weights last.
+    edited_at: Option<Timestamp>,
     /// A clock was set: what processes call so long ago is not known any more.
     clocks_differ: bool,
 }
@@ -35,6 +37,11 @@ impl Shares {
             let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN));
             *known = (given, if given < known.0 { now } else { known.1 });
         }
+    }
+
+    /// Somebody else writes weights now.
+    pub(super) fn edited(&mut self, now: Timestamp) {
+        self.edited_at = Some(now);
     }
 
     /// A clock was set.
@@ -59,6 +66,10 @@ impl Shares {
             return Ok(());
         }
         let Some((_, since)) = self.of.get(&set.hash) else { return Ok(()) };
+        // What was decided before somebody else lowered the share is under way.
+        if self.edited_at == Some(*since) && now.duration_since(*since) < ROUNDED {
+            return Ok(());
+        }
         let is_aborted = self.aborted.contains(&set.hash);
         let delay = if is_aborted { view.drain.min(view.abort_drain) } else { view.drain };
         let drained = now.duration_since(*since);

@@ -142,7 +142,7 @@ pub struct Checkers {
     now: Timestamp,
     record_refused_at: Option<Timestamp>,
     /// Somebody else has written weights: nobody can say of a route that is no longer named whose they are.
-    pub is_route_edited: bool,
+    is_route_edited: bool,
     /// Requests lost that no fault has forced, in milliseconds of the whole traffic.
     pub lost: i64,
     /// The same for those that a fault has forced.
@@ -257,11 +257,24 @@ impl Checkers {
         self.restarts.look(pods, server, now);
     }
 
+    /// Somebody else writes the weights of a route now.
+    pub fn route_edited(&mut self, now: Timestamp) {
+        self.is_route_edited = true;
+        self.shares.edited(now);
+    }
+
     /// A pod was evicted on behalf of a process that knew everything until then.
-    pub fn evicted(&mut self, pod: &Truth, known_since: Timestamp, server: &Server, now: Timestamp) {
+    pub fn evicted(
+        &mut self,
+        pod: &Truth,
+        pods: &Pods,
+        known_since: Timestamp,
+        server: &Server,
+        now: Timestamp,
+    ) {
         let since = known_since.saturating_sub(DECISION_TAKES).unwrap_or(now);
         let most = self.views_since(since).map(|view| view.max_unavailable.max(1)).max().unwrap_or(1);
-        let is_right = self.restarts.evicted(pod, server, (most, since), now);
+        let is_right = self.restarts.evicted(pod, pods, server, (most, since), now);
         self.judge(RESTARTS, is_right, now);
     }
 
@@ -314,6 +327,7 @@ impl Checkers {
     /// A process's clock was set.
     pub fn clock_set(&mut self) {
         self.shares.clock_set();
+        self.restarts.clock_set();
     }
 
     /// What is ours is what the Rollout named at some time since then: a user may take a router away while a write to its

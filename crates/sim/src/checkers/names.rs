@@ -127,19 +127,27 @@ impl Names {
     /// is ours, or the user's object is not there.
     pub fn canary_shares(&self, target: &ObjectRef, object: Option<&Value>) -> Option<(i64, i64)> {
         let route = self.route(target)?;
+        let form_total = route.total;
         let shares: Vec<i64> = match (&route.form, object) {
             (Form::CanaryIngress, ingress) => vec![ingress.map_or(0, canary_weight)],
             (Form::VirtualService(names), Some(object)) => routes_of(object, names)
-                .map(|route| self.weight_of(route, "route", self.canary.as_deref()))
+                .map(|route| self.share_of_canary(route, "route", form_total))
                 .collect(),
             (Form::HttpRoute, Some(object)) => self
                 .rules_of(object)
-                .map(|rule| self.weight_of(rule, "backendRefs", self.canary.as_deref()))
+                .map(|rule| self.share_of_canary(rule, "backendRefs", form_total))
                 .collect(),
             (Form::VirtualService(_) | Form::HttpRoute, None) => return None,
         };
         let (least, most) = (shares.iter().min()? * self.total, shares.iter().max()? * self.total);
         Some((least / route.total.max(1), (most + route.total - 1) / route.total.max(1)))
+    }
+
+    /// What the canary gets in a route, of `total`: weights that somebody else has written may sum to another number.
+    fn share_of_canary(&self, route: &Value, field: &str, total: i64) -> i64 {
+        let weight = |service: &Option<String>| self.weight_of(route, field, service.as_deref());
+        let (stable, canary) = (weight(&self.stable), weight(&self.canary));
+        (2 * canary * total + stable + canary) / (2 * (stable + canary)).max(1)
     }
 
     /// What the weights of this object sum to.

@@ -16,6 +16,7 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(45);
 /// The defaults: 3 probes, 5 ends, 120 s without the image.
 const UNREADY_FOR: SignedDuration = SignedDuration::from_secs(3 * PROBE_PERIOD);
 const ENDS_MAX: i64 = 5;
+const ENDS_WITHIN: SignedDuration = SignedDuration::from_secs(300);
 const NO_IMAGE_FOR: SignedDuration = SignedDuration::from_secs(120);
 
 /// The release whose pods count.
@@ -80,7 +81,7 @@ impl Health {
         let is_overdue = |cause: &&Cause| {
             let takes = match cause.trouble {
                 Trouble::OomKilled => SignedDuration::ZERO,
-                Trouble::Ended(times) if times > ENDS_MAX => SignedDuration::ZERO,
+                Trouble::Ended(_) if has_ended_too_often(causes, cause, self.since) => SignedDuration::ZERO,
                 Trouble::Ended(_) => return false,
                 Trouble::Unready => UNREADY_FOR,
                 Trouble::NoImage => NO_IMAGE_FOR,
@@ -99,6 +100,18 @@ impl Health {
             }
         }
     }
+}
+
+/// True when this end is one too many of the pod since then: what was before a release was tried again does not count, and
+/// the back-off may spread the others over more time than counts.
+fn has_ended_too_often(causes: &[Cause], last: &Cause, since: Timestamp) -> bool {
+    let is_end = |cause: &&Cause| matches!(cause.trouble, Trouble::Ended(_)) && cause.pod == last.pod;
+    let counts = |cause: &&Cause| {
+        (since..=last.since).contains(&cause.since)
+            && last.since.duration_since(cause.since) < ENDS_WITHIN.saturating_sub(CLOCKS_DIFFER)
+    };
+    let ends = causes.iter().filter(is_end).filter(counts).count();
+    i64::try_from(ends).is_ok_and(|ends| ends > ENDS_MAX)
 }
 
 /// The release that unhealthy pods are to abort: uid and version.

@@ -18,6 +18,8 @@ pub(super) struct Restarts {
     holes: BTreeMap<String, i64>,
     /// The oldest pod of each ReplicaSet, while a restart is asked for.
     oldest: BTreeMap<String, Timestamp>,
+    /// A clock was set: a controller may take a pod for available that is not yet, as Kubernetes' own would.
+    clocks_differ: bool,
 }
 
 impl Restarts {
@@ -44,10 +46,16 @@ impl Restarts {
         });
     }
 
+    /// A clock was set.
+    pub(super) fn clock_set(&mut self) {
+        self.clocks_differ = true;
+    }
+
     /// A pod was evicted, decided on what was known since then. `most` may be down.
     pub(super) fn evicted(
         &mut self,
         pod: &Truth,
+        pods: &Pods,
         server: &Server,
         (most, since): (i64, Timestamp),
         now: Timestamp,
@@ -66,8 +74,11 @@ impl Restarts {
             return Ok(());
         }
         *self.holes.entry(pod.set_uid.clone()).or_default() += 1;
-        let down: i64 = self.holes.values().sum();
-        if down <= most {
+        // A pod that is missing for another reason may hide that a hole was filled.
+        let others = pods.truth().filter(|other| other.name != pod.name);
+        let all_missing = missing_of_all(others, server, now);
+        let down = self.holes.values().sum::<i64>().min(all_missing);
+        if down <= most || self.clocks_differ {
             return Ok(());
         }
         Err(format!("{} is evicted: {down} pods are down by evictions, {most} may be", pod.name))
@@ -114,6 +125,20 @@ fn missing(uid: &str, pods: &Pods, server: &Server, now: Timestamp) -> i64 {
     number(set, "/spec/replicas") - i64::try_from(available).unwrap_or(i64::MAX)
 }
 
+/// Pods that all ReplicaSets lack in truth.
+fn missing_of_all(pods: impl Iterator<Item = Truth>, server: &Server, now: Timestamp) -> i64 {
+    let wanted: i64 = server.all(REPLICA_SETS).map(|(_, set)| number(set, "/spec/replicas")).sum();
+    let is_there = |pod: &Truth| {
+        let set = set(&pod.set_uid, server);
+        set.is_some_and(|set| is_available(pod, number(set, "/spec/minReadySeconds"), now))
+    };
+    wanted - i64::try_from(pods.filter(is_there).count()).unwrap_or(i64::MAX)
+}
+
+/// Kubernetes stores since when a pod is ready in whole seconds, so that it counts as available a part of a second early.
 fn is_available(pod: &Truth, min_ready: i64, now: Timestamp) -> bool {
-    pod.ready_since.is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(min_ready))
+    let stored = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
+    pod.ready_since
+        .map(stored)
+        .is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(min_ready))
 }

@@ -87,10 +87,14 @@ fn is_restart_left(rollout: &Value, view: &View) -> bool {
         [&view.stable_selects, &view.canary_selects].into_iter().flatten().any(|one| one == hash)
     };
     let mut sets = view.sets.iter().filter(|set| set.replicas > 0);
+    let is_single = |set: &Set| view.desired <= 1 && set.hash == view.stable;
     let can_go_on = |set: &Set| {
-        set.available == set.replicas && (set.replicas > 1 || !serves(&set.hash) || view.desired <= 1)
+        set.available == set.replicas && (set.replicas > 1 || !serves(&set.hash) || is_single(set))
     };
-    asked.is_some() && asked != done && !view.is_invalid && sets.all(can_go_on)
+    // A user who holds the release with fewer pods than wanted leaves none to spare.
+    let all: i64 = view.sets.iter().map(|set| set.replicas).sum();
+    let has_all = all >= view.desired;
+    asked.is_some() && asked != done && !view.is_invalid && has_all && sets.all(can_go_on)
 }
 
 fn back_at_stable(view: &View) -> Result<(), String> {

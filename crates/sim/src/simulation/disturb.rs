@@ -217,6 +217,7 @@ impl Simulation {
     pub(super) fn user_acts(&mut self, act: Act) {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
+        self.is_made_anew |= act == Act::Create;
         if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router(_)) {
             self.checkers.excuse(self.now);
         }
@@ -237,7 +238,7 @@ impl Simulation {
                 hash
             }
             ThirdParty::Weights(canary) => {
-                self.checkers.is_route_edited = true;
+                self.checkers.route_edited(self.now);
                 let (route, body) = objects::other_weights(self.door(canary), canary, &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }

@@ -196,7 +196,7 @@ impl Simulation {
             Ok(pod) => {
                 self.written_at = self.now;
                 let known_since = flight.known_until.min(flight.sent_at);
-                self.checkers.evicted(&pod, known_since, &self.server, self.now);
+                self.checkers.evicted(&pod, &self.pods, known_since, &self.server, self.now);
                 if self.settled_at.is_some() {
                     self.checkers.judge(
                         "6 quiet",

@@ -6,6 +6,7 @@ use crate::faults::Outage;
 use crate::kinds::{Step, Strategy};
 use crate::world::metrics::Source;
 use crate::world::plus;
+use crate::world::proxies::Forgotten;
 use crate::world::server::{number, text};
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS};
@@ -20,7 +21,8 @@ impl Simulation {
     /// Requests flow from now until then.
     pub(super) fn flow(&mut self, until: Timestamp) {
         let stable = text(&self.scenario.rollout, "/spec/strategy/canary/stableService");
-        let flow = self.proxies.flow(&self.pods, self.doors(), stable);
+        let forgotten = if self.is_made_anew { Forgotten::Everything } else { Forgotten::Service(stable) };
+        let flow = self.proxies.flow(&self.pods, self.doors(), forgotten);
         let milliseconds = i64::try_from(until.duration_since(self.now).as_millis()).unwrap_or(i64::MAX);
         self.sent.add(&flow, milliseconds);
         let errors = |hash: &str| {

@@ -90,9 +90,8 @@ impl Proxies {
     }
 
     /// Where requests go now, and what is lost: the share that goes to a version without a pod that serves. `named`: the doors
-    /// that the Rollout names. At the others nobody can lead requests away from a stable version whose pods have died, so
-    /// that what goes to its Service there is not counted.
-    pub fn flow(&self, pods: &Pods, named: &[Resource], stable: &str) -> Flow {
+    /// that the Rollout names. `forgotten`: what is not counted at the others.
+    pub fn flow(&self, pods: &Pods, named: &[Resource], forgotten: Forgotten<'_>) -> Flow {
         let mut flow = Flow::default();
         let serving = pods.serving_by_version();
         let all: i64 = serving.values().sum();
@@ -112,7 +111,7 @@ impl Proxies {
                             flow.give(hash, share * count / all);
                         }
                     }
-                    _ if is_named || service != stable => flow.lose(service, hash.as_deref(), share),
+                    _ if is_named || !forgotten.covers(service) => flow.lose(service, hash.as_deref(), share),
                     _ => {}
                 }
             }
@@ -120,6 +119,24 @@ impl Proxies {
         flow.loss.to.sort();
         flow.loss.to.dedup();
         flow
+    }
+}
+
+/// What nobody can lead requests away from at a door that the Rollout no longer names.
+#[derive(Clone, Copy, Debug)]
+pub enum Forgotten<'a> {
+    /// The stable Service, when the pods of the stable version have died.
+    Service(&'a str),
+    /// Everything: the Rollout was made anew, and the one that knew of the door is gone.
+    Everything,
+}
+
+impl Forgotten<'_> {
+    fn covers(self, service: &str) -> bool {
+        match self {
+            Self::Service(name) => name == service,
+            Self::Everything => true,
+        }
     }
 }
 
