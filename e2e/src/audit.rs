@@ -4,7 +4,7 @@
 //! rotated: a file that is full gets the time into its name, and the oldest is removed.
 
 use crate::cluster::Cluster;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use headgate_lab::Lab;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -12,10 +12,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How soon after its answer a write is in the log, at the latest.
 const LOGGED_LIMIT: Duration = Duration::from_secs(20);
+
+/// So long the API server may be away while it is restarted.
+const AWAY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The audit log of a lab.
 #[derive(Debug, Clone)]
@@ -116,10 +119,14 @@ impl AuditLog {
     /// When the API server refuses the write, or it is not in the log in time.
     pub async fn catch_up(&self, cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
         let name = format!("catch-up-{}", Timestamp::now().as_nanosecond());
-        cluster
-            .kubectl(&["create", "configmap", &name, "--namespace", namespace, "--dry-run=server"])
-            .await?;
+        let arguments = ["create", "configmap", &name, "--namespace", namespace, "--dry-run=server"];
         let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let started = Instant::now();
+        // Another test may restart the API server meanwhile.
+        while let Err(error) = cluster.kubectl(&arguments).await {
+            ensure!(started.elapsed() < AWAY_LIMIT, "{error:#}");
+            tick.tick().await;
+        }
         let logged = async {
             loop {
                 tick.tick().await;
