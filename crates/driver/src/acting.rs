@@ -170,8 +170,8 @@ impl RolloutTask {
                 return Rest::Until(times.into_iter().flatten().min());
             }
             if !is_recent(plan.fenced_at, FENCE_SECONDS, context.now) {
-                self.confirm(plan, context);
-                return Rest::Busy;
+                // A process that stood still meanwhile knows of pods and routes by now what the plan does not.
+                return Rest::Again;
             }
             for index in batch {
                 self.send_effect(index, &mut plan, &rollout, context);

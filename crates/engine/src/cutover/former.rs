@@ -6,7 +6,9 @@ use super::{Plan, route};
 use crate::scene::{Scene, Versions, memory};
 use crate::steps::{self, Stage};
 use headgate_api::{RolloutStatus, RouterInUse};
-use headgate_model::{Destination, Effect, RouterConfig, TrafficIntent, WeightRange};
+use headgate_model::{
+    Destination, Effect, RouterConfig, RouterProblem, RouterView, TrafficIntent, WeightRange,
+};
 
 /// The smallest and the largest share that former routers give to the canary, of the spec's total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,8 @@ fn intent(config: &RouterConfig, range: WeightRange, canary_weight: i32) -> Traf
     }
 }
 
-/// Enters which routers give the canary something, or are now told to. Those that can't be read stay as they were.
+/// Enters which routers give the canary something, or are now told to. Those that can't be read stay as they were; one that
+/// is gone may come back while the release goes on, with what it gave.
 pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan) {
     let known = record.headgate.as_ref().map_or(&[][..], |memory| &memory.routers_in_use);
     let is_told = |config: &RouterConfig| {
@@ -73,7 +76,10 @@ pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Pla
         })
     };
     let mut in_use = Vec::new();
-    for router in scene.weight_routers().chain(scene.former_routers()) {
+    let is_under_way = steps::stage(record, scene.spec) != Stage::Promoted;
+    let is_missing = |router: &&RouterView| matches!(router.state, Err(RouterProblem::Missing { .. }));
+    let missing = scene.snapshot.former_routers.iter().filter(is_missing).filter(|_| is_under_way);
+    for router in scene.weight_routers().chain(scene.former_routers()).chain(missing) {
         let entry = entry(&router.config);
         let gives = match &router.state {
             Ok(state) => state.weights.is_some_and(|range| range.canary_max > 0),

@@ -20,6 +20,11 @@ fn in_use(world: &World) -> Vec<String> {
     in_use.iter().map(|entry| entry.router.clone()).collect()
 }
 
+fn virtual_service() -> ObjectKey {
+    let kind = Kind { group: "", version: "v1", kind: "VirtualService", plural: "virtualservices" };
+    ObjectKey { kind, namespace: "store".into(), name: "shop".into() }
+}
+
 fn share(state: &Result<TrafficState, RouterProblem>) -> i32 {
     state.as_ref().ok().and_then(|state| state.weights).unwrap().canary_max
 }
@@ -63,9 +68,8 @@ fn between_releases_there_is_nothing_to_lead_back() {
 fn no_pods_go_while_the_router_before_cannot_be_read_and_may_lead_to_them() {
     let mut world = half_way();
     world.change_router(Some("nginx"));
-    let kind = Kind { group: "", version: "v1", kind: "VirtualService", plural: "virtualservices" };
-    let key = ObjectKey { kind, namespace: "store".into(), name: "shop".into() };
-    let hidden = std::mem::replace(world.former().remove(0), Err(RouterProblem::Unknown(key)));
+    let unread = RouterProblem::Unknown(virtual_service());
+    let hidden = std::mem::replace(world.former().remove(0), Err(unread));
     world.abort();
     world.settle_over_time();
     world.pass(600);
@@ -85,6 +89,25 @@ fn a_router_before_whose_objects_are_gone_holds_nothing_up() {
     world.abort();
     world.settle_over_time();
     assert_eq!((world.pods(2), in_use(&world)), (0, Vec::new()));
+}
+
+#[test]
+fn a_router_before_whose_objects_come_back_is_led_back_then() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    let missing = RouterProblem::Missing {
+        object: virtual_service(),
+        field: String::new(),
+        message: "it is gone".into(),
+    };
+    let before = std::mem::replace(world.former().remove(0), Err(missing));
+    world.settle();
+    assert_eq!(in_use(&world), ["nginx", "istio"]);
+    *world.former().remove(0) = before;
+    world.step();
+    assert_eq!(share(world.former().remove(0)), 0);
+    world.settle();
+    assert_eq!(in_use(&world), ["nginx"]);
 }
 
 #[test]
