@@ -199,6 +199,15 @@ impl RolloutTask {
         Cow::Owned(rollout)
     }
 
+    /// Keeps what the server drops. It may name objects that the stored status does not: they are looked up anew, also when a
+    /// watch was faster than the answer, so that the Rollout itself brings nothing new.
+    fn keep(&mut self, unstored: Unstored, context: &mut Context<'_>) {
+        if self.unstored != unstored {
+            self.unstored = unstored;
+            context.touched.push((self.reference.clone(), BTreeSet::new()));
+        }
+    }
+
     /// What webhooks are to be told: what is stored, or would be if the server did not drop it.
     pub(crate) fn outbox(&self, store: &Store) -> Vec<OutboxEntry> {
         let stored = store.get(&self.reference).filter(|rollout| object::uid(rollout) == self.uid);
@@ -250,7 +259,8 @@ impl RolloutTask {
             self.failures.clear(&EffectKey::record());
             self.failures.told(decision.record.waiting.as_ref());
             let stored = context.store.get(&self.reference).and_then(|rollout| rollout.get("status"));
-            self.unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
+            let unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
+            self.keep(unstored, context);
         }
         let permit = self.quiet.record(patch.weight, now);
         let refused = self.failures.holds(&EffectKey::record(), now);
@@ -373,7 +383,8 @@ impl RolloutTask {
                 self.failures.clear(&EffectKey::record());
                 self.failures.told(plan.record.waiting.as_ref());
                 self.notice_pruned(&plan, &rollout, context);
-                self.unstored = context.pruned.lost(ROLLOUTS, &plan.record, rollout.get("status"));
+                let unstored = context.pruned.lost(ROLLOUTS, &plan.record, rollout.get("status"));
+                self.keep(unstored, context);
                 plan.fence(object::resource_version(&rollout), sent_at);
                 for notice in std::mem::take(&mut plan.notices) {
                     context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
