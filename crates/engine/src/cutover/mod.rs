@@ -135,6 +135,7 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     route::shift(scene, record, stage, &versions, &mut plan);
     former::lead_back(scene, record, stage, &versions, &mut plan);
     former::remember(scene, record, &plan);
+    note_unseen_shift(scene, record, &plan);
     pods::scale(scene, record, stage, &versions, &mut plan);
     let is_known = routes_are_known(scene) && numbers_are_known(&versions);
     if !is_known && !is_user_scaling(scene, &versions) {
@@ -194,6 +195,17 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);
+}
+
+/// While some route cannot be read nobody sees what the others come to show: drain time counts from when they were told.
+fn note_unseen_shift(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan) {
+    let is_weight = |effect: &Effect| {
+        let Effect::Route { config, .. } = effect else { return false };
+        scene.weight_routers().chain(scene.former_routers()).any(|router| router.config == *config)
+    };
+    if observed_canary_max(scene).is_none() && plan.shift.iter().any(is_weight) {
+        memory(record).weight_lowered_at = stored(scene.now);
+    }
 }
 
 /// True when nobody remembers when the weights of a release under way changed: the CRD drops what we remember and another

@@ -12,7 +12,9 @@ const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 /// The share of each version, and since when it has had no more.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    of: BTreeMap<String, (i64, Timestamp)>,
+    /// By version: its share, since when it has had no more, and the shortest drain time that was asked for since: a user
+    /// who asks for more does not put off what has its time already.
+    of: BTreeMap<String, (i64, Timestamp, i64)>,
     /// Versions whose release was aborted: another delay holds for them.
     aborted: BTreeSet<String>,
     /// When somebody else has written weights last.
@@ -34,8 +36,11 @@ impl Shares {
         self.of.retain(|hash, _| view.sets.iter().any(|set| set.hash == *hash));
         for set in &view.sets {
             let given = view.given(&set.hash);
-            let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN));
-            *known = (given, if given < known.0 { now } else { known.1 });
+            let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN, view.drain));
+            let is_lower = given < known.0;
+            let (since, drain) =
+                if is_lower { (now, view.drain) } else { (known.1, known.2.min(view.drain)) };
+            *known = (given, since, drain);
         }
     }
 
@@ -65,13 +70,13 @@ impl Shares {
         if takes_nothing || to >= number(before, "/spec/replicas") || views.iter().any(is_exempt) {
             return Ok(());
         }
-        let Some((_, since)) = self.of.get(&set.hash) else { return Ok(()) };
+        let Some((_, since, drain)) = self.of.get(&set.hash) else { return Ok(()) };
         // What was decided before somebody else lowered the share is under way.
         if self.edited_at == Some(*since) && now.duration_since(*since) < ROUNDED {
             return Ok(());
         }
         let is_aborted = self.aborted.contains(&set.hash);
-        let delay = if is_aborted { view.drain.min(view.abort_drain) } else { view.drain };
+        let delay = if is_aborted { (*drain).min(view.abort_drain) } else { *drain };
         let drained = now.duration_since(*since);
         if drained.saturating_add(ROUNDED) >= SignedDuration::from_secs(delay) {
             return Ok(());
