@@ -7,6 +7,7 @@
 use crate::cutover::{self, Plan};
 use crate::replicas::sum;
 use crate::scene::{Scene, stored};
+use crate::waiting::may_be_said;
 use headgate_api::RolloutStatus;
 use headgate_api::conditions::types;
 use headgate_model::{
@@ -155,11 +156,9 @@ pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Wait> {
         until: None,
         ends_with: "the budget letting one go; it is tried again and again".to_owned(),
     };
-    // Another process does not know of the budget until it is refused itself: the two would dispute about it.
-    let stands = |wait: &Wait| scene.old.waiting.as_ref().is_some_and(|old| wait.is_recorded_as(old));
     let mut budgets = scene.snapshot.failures.iter().filter_map(|(key, failure)| {
         let wait = held_up(budget(key, failure)?);
-        (!failure.told || stands(&wait)).then_some(wait)
+        may_be_said(scene, failure, &wait).then_some(wait)
     });
     Some(budgets.next().unwrap_or(going_on))
 }

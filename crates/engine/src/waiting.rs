@@ -26,23 +26,26 @@ pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Op
     })
 }
 
-/// Something that only a user or an administrator can mend keeps an act of ours from happening. What was told once and
-/// no longer stands has been overwritten by another process, which does not know of it: it is told again when it has
-/// failed again.
+/// What was told once and no longer stands has been overwritten by another process, which does not know of the failure: it
+/// is told again when it has failed again.
+pub(crate) fn may_be_said(scene: &Scene<'_>, failure: &Failure, wait: &Wait) -> bool {
+    !failure.told || scene.old.waiting.as_ref().is_some_and(|old| wait.is_recorded_as(old))
+}
+
+/// Something that only a user or an administrator can mend keeps an act of ours from happening.
 fn refused(scene: &Scene<'_>) -> Option<Wait> {
     let is_lasting = |failure: &Failure| {
         matches!(failure.class, FailureClass::Forbidden | FailureClass::Invalid | FailureClass::Bug)
             || (matches!(failure.class, FailureClass::Transient | FailureClass::Conflict)
                 && failure.attempts >= 3)
     };
-    let stands = |wait: &Wait| scene.old.waiting.as_ref().is_some_and(|old| wait.is_recorded_as(old));
     let lasting = scene.snapshot.failures.iter().filter(|(key, failure)| {
         // That a budget is respected is no trouble: the restart itself says that it waits for it.
         is_lasting(failure) && restart::budget(key, failure).is_none()
     });
     lasting
-        .map(|(key, failure)| (failure.told, refusal(scene, key, failure)))
-        .find(|(told, wait)| !told || stands(wait))
+        .map(|(key, failure)| (failure, refusal(scene, key, failure)))
+        .find(|(failure, wait)| may_be_said(scene, failure, wait))
         .map(|(_, wait)| wait)
 }
 

@@ -127,15 +127,14 @@ impl Names {
     /// is ours, or the user's object is not there.
     pub fn canary_shares(&self, target: &ObjectRef, object: Option<&Value>) -> Option<(i64, i64)> {
         let route = self.route(target)?;
-        let form_total = route.total;
         let shares: Vec<i64> = match (&route.form, object) {
             (Form::CanaryIngress, ingress) => vec![ingress.map_or(0, canary_weight)],
             (Form::VirtualService(names), Some(object)) => routes_of(object, names)
-                .map(|route| self.share_of_canary(route, "route", form_total))
+                .map(|http| self.share_of_canary(http, "route", route.total))
                 .collect(),
             (Form::HttpRoute, Some(object)) => self
                 .rules_of(object)
-                .map(|rule| self.share_of_canary(rule, "backendRefs", form_total))
+                .map(|rule| self.share_of_canary(rule, "backendRefs", route.total))
                 .collect(),
             (Form::VirtualService(_) | Form::HttpRoute, None) => return None,
         };
