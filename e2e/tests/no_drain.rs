@@ -75,7 +75,8 @@ async fn acts(shop: &Shop, course: &Course<'_>, door: Door) -> anyhow::Result<()
 }
 
 async fn to_its_end(shop: &Shop, course: &Course<'_>, version: &str) -> anyhow::Result<()> {
-    shop.await_weight(50).await?;
+    // The route shows the weight while the step that set it is still current: a promotion sent then is refused, and rightly.
+    shop.await_phase("Paused").await?;
     shop.plugin(&["promote", "shop"]).await?;
     let is_over = |status: &Value| {
         status["phase"] == "Healthy"
