@@ -456,8 +456,8 @@ pub struct HeadgateStatus {
     pub outbox: Vec<OutboxEntry>,
     /// Hash of the version that was released in full and has not been Healthy since: once it is, webhooks are told.
     pub completing: Option<String>,
-    /// The routers that give the canary a share, or are being told to. One that the spec no longer names is led back to the
-    /// stable version before it is forgotten.
+    /// The routers that the spec names and that have given the canary a share, or are told to. One that it no longer names is
+    /// led back to the stable version before it is forgotten.
     #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub routers_in_use: Vec<RouterInUse>,

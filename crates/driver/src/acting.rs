@@ -200,6 +200,7 @@ impl RolloutTask {
         }
         match guard::calls(&part.effect, rollout, &plan.fence, context.store) {
             Ok(calls) => {
+                self.count_eviction(&part.effect, context);
                 part.progress = Progress::Sent { missing: calls.len(), failed: false };
                 if calls.is_empty() {
                     part.progress = Progress::Over;
@@ -237,7 +238,7 @@ impl RolloutTask {
         if let Some(part) = plan.effects.get(index) {
             let effect = part.effect.clone();
             let outcome = outcome(reply);
-            self.count_eviction(&effect, &outcome, context);
+            self.eviction_answered(&effect, &outcome, context.now);
             match meaning(&effect, outcome) {
                 Outcome::Done(object) => self.done(index, &effect, target, object, &mut plan, context),
                 Outcome::Refused(refusal) if refusal.class == FailureClass::AlreadyExists => {

@@ -30,8 +30,14 @@ const AGAIN_SECONDS: i64 = 10;
 /// A list is good for so long: less than a lease lasts, so that an ex-leader that was frozen in between evicts nothing by it.
 const GOOD_SECONDS: i64 = 10;
 
+/// A call to the API server has ended after so long: the controller's limit.
+const CALL_SECONDS: i64 = 10;
+
 /// The ReplicaSet controller has counted an eviction after so long, unless it stands still.
 const REPORTED_SECONDS: i64 = 10;
+
+/// An eviction counts no longer than this after it was sent.
+const COUNTED_SECONDS: i64 = CALL_SECONDS + REPORTED_SECONDS;
 
 /// What one rollout remembers of its restart.
 #[derive(Debug, Default)]
@@ -49,6 +55,7 @@ struct Unreported {
     /// Its available pods before the first of them.
     before: i32,
     count: i32,
+    sent_at: Timestamp,
     until: Timestamp,
 }
 
@@ -71,7 +78,7 @@ pub(crate) fn list_key() -> EffectKey {
 impl Restart {
     /// Enters into a snapshot what the next decision is to know.
     pub(crate) fn lay_over(&mut self, snapshot: &mut Snapshot, now: Timestamp) {
-        self.unreported.retain(|_, evicted| is_ahead(evicted.until, REPORTED_SECONDS, now));
+        self.unreported.retain(|_, evicted| is_ahead(evicted.until, COUNTED_SECONDS, now));
         let listed = self.listed.take();
         if let Observed::Present(sets) = &mut snapshot.replica_sets {
             for set in sets {
@@ -97,12 +104,30 @@ impl Restart {
         }
     }
 
-    /// A pod was evicted, or may have been. It was one of so many available ones of this ReplicaSet.
-    fn evicted(&mut self, set: &str, available: i32, now: Timestamp) {
-        let first = Unreported { before: available, count: 0, until: now };
+    /// A pod is about to be evicted. It is one of so many available ones of this ReplicaSet, which may count it out before
+    /// the answer is here.
+    fn evicting(&mut self, set: &str, available: i32, now: Timestamp) {
+        let first = Unreported { before: available, count: 0, sent_at: now, until: now };
         let evicted = self.unreported.entry(set.to_owned()).or_insert(first);
         evicted.count = evicted.count.saturating_add(1);
-        evicted.until = after(now, REPORTED_SECONDS);
+        evicted.sent_at = now;
+        evicted.until = after(now, COUNTED_SECONDS);
+    }
+
+    /// It was, or may have been: before now, and before the call had to end, however long this process stood still since.
+    fn evicted(&mut self, set: &str, now: Timestamp) {
+        let Some(evicted) = self.unreported.get_mut(set) else { return };
+        let done_at = after(evicted.sent_at, CALL_SECONDS).min(now);
+        evicted.until = after(done_at, REPORTED_SECONDS);
+    }
+
+    /// It was not.
+    fn kept(&mut self, set: &str) {
+        let Some(evicted) = self.unreported.get_mut(set) else { return };
+        evicted.count = evicted.count.saturating_sub(1);
+        if evicted.count <= 0 {
+            self.unreported.remove(set);
+        }
     }
 
     /// Whether evictions that were decided on the last list may still go out.
@@ -118,7 +143,7 @@ impl Restart {
             Pods::Wanted => self.listed_at.map(|at| after(at, LIST_SECONDS)),
             Pods::Known => Some(after(now, AGAIN_SECONDS)),
         };
-        [reported, again].into_iter().flatten().filter(|at| is_ahead(*at, AGAIN_SECONDS, now)).min()
+        [reported, again].into_iter().flatten().filter(|at| is_ahead(*at, COUNTED_SECONDS, now)).min()
     }
 
     fn may_list(&self, now: Timestamp) -> bool {
@@ -162,16 +187,22 @@ impl RolloutTask {
         self.failed(&list_key(), refusal, context);
     }
 
-    /// An eviction has an answer, or none: until its ReplicaSet reports otherwise the pod counts as gone (R7).
-    pub(crate) fn count_eviction(&mut self, effect: &Effect, outcome: &Outcome, context: &Context<'_>) {
+    /// An eviction goes out: until its ReplicaSet reports otherwise the pod counts as gone (R7).
+    pub(crate) fn count_eviction(&mut self, effect: &Effect, context: &Context<'_>) {
         let Effect::EvictPod { replica_set, is_available: true, .. } = effect else { return };
-        if let Outcome::Refused(_) = outcome {
-            return;
-        }
         let mut sets = context.store.children(&self.uid, REPLICA_SETS);
         let set = sets.find(|set| object::meta(set, "name") == replica_set);
         let available = set.map_or(0, |set| object::count(set, "/status/availableReplicas"));
-        self.restart.evicted(replica_set, available, context.now);
+        self.restart.evicting(replica_set, available, context.now);
+    }
+
+    /// It has an answer, or none.
+    pub(crate) fn eviction_answered(&mut self, effect: &Effect, outcome: &Outcome, now: Timestamp) {
+        let Effect::EvictPod { replica_set, is_available: true, .. } = effect else { return };
+        match outcome {
+            Outcome::Refused(_) => self.restart.kept(replica_set),
+            Outcome::Done(_) | Outcome::Unclear(_) => self.restart.evicted(replica_set, now),
+        }
     }
 }
 
@@ -220,7 +251,7 @@ mod tests {
         let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
         let mut set = crate::view::replica_set_view(&serde_json::from_str(text).unwrap());
         let listed = restart.listed.take();
-        restart.unreported.retain(|_, evicted| is_ahead(evicted.until, REPORTED_SECONDS, now));
+        restart.unreported.retain(|_, evicted| is_ahead(evicted.until, COUNTED_SECONDS, now));
         restart.lay_over_set(&mut set, listed.as_deref(), now);
         set.available_reported
     }
@@ -229,17 +260,40 @@ mod tests {
     fn evictions_count_until_their_replica_set_has_had_time_to_report_them() {
         let mut restart = Restart::default();
         assert_eq!(seen(&mut restart, at(0)), 4);
-        restart.evicted("a", 4, at(0));
-        restart.evicted("a", 4, at(0));
+        for _ in 0..2 {
+            restart.evicting("a", 4, at(0));
+            restart.evicted("a", at(0));
+        }
         assert_eq!(seen(&mut restart, at(9)), 2);
         assert_eq!(restart.next(Pods::Unwanted, at(9)), Some(at(10)));
         assert_eq!(seen(&mut restart, at(10)), 4);
     }
 
     #[test]
+    fn an_eviction_counts_while_its_answer_is_awaited_and_not_if_it_was_refused() {
+        let mut restart = Restart::default();
+        restart.evicting("a", 4, at(0));
+        assert_eq!(seen(&mut restart, at(5)), 3);
+        restart.kept("a");
+        assert_eq!(seen(&mut restart, at(5)), 4);
+    }
+
+    #[test]
+    fn an_answer_that_was_read_late_does_not_make_an_eviction_young() {
+        let mut restart = Restart::default();
+        restart.evicting("a", 4, at(0));
+        restart.evicted("a", at(60));
+        assert_eq!(
+            seen(&mut restart, at(60)),
+            4,
+            "its ReplicaSet has reported it long ago, and made up for it"
+        );
+    }
+
+    #[test]
     fn a_list_that_shows_all_pods_again_ends_that() {
         let mut restart = Restart::default();
-        restart.evicted("a", 4, at(0));
+        restart.evicting("a", 4, at(0));
         restart.listed = Some(pods(3));
         assert_eq!(seen(&mut restart, at(1)), 3);
         restart.listed = Some(pods(4));

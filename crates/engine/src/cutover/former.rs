@@ -66,8 +66,7 @@ fn intent(config: &RouterConfig, range: WeightRange, canary_weight: i32) -> Traf
     }
 }
 
-/// Enters which routers give the canary something, or are now told to. Those that can't be read stay as they were; one that
-/// is gone may come back while the release goes on, with what it gave.
+/// Enters which routers give the canary something, or are now told to.
 pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan) {
     let known = record.headgate.as_ref().map_or(&[][..], |memory| &memory.routers_in_use);
     let is_told = |config: &RouterConfig| {
@@ -75,17 +74,24 @@ pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Pla
             matches!(effect, Effect::Route { config: told, intent, .. } if told == config && intent.canary_weight > 0)
         })
     };
-    let mut in_use = Vec::new();
+    let gives = |router: &RouterView| {
+        let weights = router.state.as_ref().ok().and_then(|state| state.weights);
+        weights.is_some_and(|range| range.canary_max > 0)
+    };
     let is_under_way = steps::stage(record, scene.spec) != Stage::Promoted;
-    let is_missing = |router: &&RouterView| matches!(router.state, Err(RouterProblem::Missing { .. }));
-    let missing = scene.snapshot.former_routers.iter().filter(is_missing).filter(|_| is_under_way);
-    for router in scene.weight_routers().chain(scene.former_routers()).chain(missing) {
+    let is_kept = |router: &RouterView| match router.state {
+        Ok(_) | Err(RouterProblem::Invalid { .. }) => false,
+        // It may come back while the release goes on, with what it gave.
+        Err(RouterProblem::Missing { .. }) => is_under_way,
+        Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => true,
+    };
+    // One that the spec names stays: that its object gives nothing any more may be old news when the spec changes.
+    let named = scene.weight_routers().map(|router| (router, true));
+    let former = scene.snapshot.former_routers.iter().map(|router| (router, is_kept(router)));
+    let mut in_use = Vec::new();
+    for (router, stays) in named.chain(former) {
         let entry = entry(&router.config);
-        let gives = match &router.state {
-            Ok(state) => state.weights.is_some_and(|range| range.canary_max > 0),
-            Err(_) => known.contains(&entry),
-        };
-        if gives || is_told(&router.config) {
+        if gives(router) || is_told(&router.config) || stays && known.contains(&entry) {
             in_use.push(entry);
         }
     }

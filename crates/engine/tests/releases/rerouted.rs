@@ -41,7 +41,18 @@ fn the_router_before_is_led_back_to_stable_while_the_other_one_takes_over() {
     assert!(world.former().is_empty(), "what is led back is forgotten");
     world.promote();
     world.settle_over_time();
-    assert_eq!((world.phase(), world.weight(), in_use(&world)), ("Healthy", 0, Vec::new()));
+    assert_eq!((world.phase(), world.weight()), ("Healthy", 0));
+}
+
+#[test]
+fn a_router_stays_remembered_while_the_spec_names_it_as_what_was_seen_of_it_may_be_old() {
+    let mut world = half_way();
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.weight(), in_use(&world)), (0, vec!["istio".to_owned()]));
+    world.change_router(None);
+    world.settle();
+    assert!(in_use(&world).is_empty());
 }
 
 #[test]

@@ -276,6 +276,9 @@ impl Checkers {
         let most = self.views_since(since).map(|view| view.max_unavailable.max(1)).max().unwrap_or(1);
         let is_right = self.restarts.evicted(pod, pods, server, (most, since), now);
         self.judge(RESTARTS, is_right, now);
+        // Whoever evicted it knows that it is gone before its ReplicaSet says so.
+        let without = self.views.back().map(|(_, view)| view.without_pod_of(restarts::name_of(pod, server)));
+        self.views.extend(without.map(|view| (now, view)));
     }
 
     /// A process sends a request.

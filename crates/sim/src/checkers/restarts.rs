@@ -112,6 +112,11 @@ pub(super) fn restart_at(rollout: &Value) -> Option<Timestamp> {
     Timestamp::from_second(at.as_second()).ok()
 }
 
+/// The name of a pod's ReplicaSet.
+pub(super) fn name_of<'a>(pod: &Truth, server: &'a Server) -> &'a str {
+    set(&pod.set_uid, server).map_or("", |set| text(set, "/metadata/name"))
+}
+
 fn set<'a>(uid: &str, server: &'a Server) -> Option<&'a Value> {
     server.all(REPLICA_SETS).map(|(_, set)| set).find(|set| text(set, "/metadata/uid") == uid)
 }

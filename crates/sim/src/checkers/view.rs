@@ -148,6 +148,15 @@ impl View {
         Self { sets: other.sets.clone(), ..self.clone() }
     }
 
+    /// This view with one available pod less in a ReplicaSet.
+    pub fn without_pod_of(&self, name: &str) -> Self {
+        let mut without = self.clone();
+        if let Some(set) = without.sets.iter_mut().find(|set| set.name == name) {
+            set.available = (set.available - 1).max(0);
+        }
+        without
+    }
+
     /// The newest view, with the fewest desired and the most available pods that each ReplicaSet had in any of them.
     pub fn most_favourable(views: &[&Self]) -> Option<Self> {
         let mut mixed = (*views.first()?).clone();
