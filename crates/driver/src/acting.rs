@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) written: Value,
     /// When to decide again if nothing of this can be carried out.
     wake_at: Option<Timestamp>,
+    /// A record is due that cannot be written now.
+    is_unrecorded: bool,
     /// Pods are to be read then, because a decision that knows them could do more.
     wants_pods: bool,
     /// Whether anything came of it.
@@ -102,6 +104,7 @@ impl Plan {
             record: RolloutStatus::default(),
             written: Value::Null,
             wake_at,
+            is_unrecorded: false,
             wants_pods: false,
             moved: false,
         }
@@ -109,6 +112,10 @@ impl Plan {
 
     pub(crate) fn wanting_pods(self, wants_pods: bool) -> Self {
         Self { wants_pods, ..self }
+    }
+
+    pub(crate) fn unrecorded(self, is_unrecorded: bool) -> Self {
+        Self { is_unrecorded, ..self }
     }
 
     pub(crate) fn telling(self, notices: Vec<Notice>) -> Self {
@@ -201,6 +208,9 @@ impl RolloutTask {
         match guard::calls(&part.effect, rollout, &plan.fence, context.store) {
             Ok(calls) => {
                 self.count_eviction(&part.effect, context);
+                if plan.is_unrecorded && matches!(part.effect, Effect::Route { .. }) && !calls.is_empty() {
+                    self.unrecorded_shift_at = Some(context.now);
+                }
                 part.progress = Progress::Sent { missing: calls.len(), failed: false };
                 if calls.is_empty() {
                     part.progress = Progress::Over;

@@ -45,6 +45,8 @@ pub(crate) struct RolloutTask {
     pub(crate) restart: Restart,
     /// What the server drops of the record.
     unstored: Unstored,
+    /// See [`Snapshot::unrecorded_shift_at`].
+    pub(crate) unrecorded_shift_at: Option<Timestamp>,
 }
 
 /// What the task is doing.
@@ -106,6 +108,7 @@ impl Decided {
     fn new(
         rollout: &Value,
         failures: BTreeMap<EffectKey, Failure>,
+        unrecorded_shift_at: Option<Timestamp>,
         restart: &mut Restart,
         context: &Context<'_>,
         now: Timestamp,
@@ -113,6 +116,7 @@ impl Decided {
         let (store, deciders) = (&*context.store, context.deciders);
         let mut snapshot =
             view::snapshot(rollout, &named(rollout, store), store, context.options.pod_health, failures);
+        snapshot.unrecorded_shift_at = unrecorded_shift_at;
         restart.lay_over(&mut snapshot, context.now);
         let mut decision = (deciders.rollout)(&snapshot, now);
         let mut notices = (deciders.notices)(&snapshot, &decision.record);
@@ -156,6 +160,7 @@ impl RolloutTask {
             trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
             restart: Restart::default(),
             unstored: Unstored::default(),
+            unrecorded_shift_at: None,
         }
     }
 
@@ -224,8 +229,10 @@ impl RolloutTask {
     ) -> Decided {
         context.counters.decisions += 1;
         let now = whole_seconds(context.now);
+        let shift = self.unrecorded_shift_at.map(whole_seconds);
         let restart = &mut self.restart;
-        let decide = std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, restart, context, now));
+        let decide =
+            std::panic::AssertUnwindSafe(|| Decided::new(rollout, failures, shift, restart, context, now));
         let broken = match std::panic::catch_unwind(decide) {
             Ok(decided) => match decided.decision.check() {
                 Ok(()) => {
@@ -265,9 +272,10 @@ impl RolloutTask {
         let permit = self.quiet.record(patch.weight, now);
         let refused = self.failures.holds(&EffectKey::record(), now);
         let writes = patch.weight != Weight::Unchanged && permit == Permit::Go && !refused;
+        let is_unrecorded = patch.weight > Weight::Counters && !writes;
         let scope = if patch.weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
             Scope::ToStable
-        } else if patch.weight > Weight::Counters && !writes {
+        } else if is_unrecorded {
             Scope::Safe
         } else {
             Scope::All
@@ -276,6 +284,7 @@ impl RolloutTask {
         let decided_at = decided_at.into_iter().chain(self.restart.next(pods, now)).min();
         let allowed = decision.effects.into_iter().zip(told).filter(|(effect, _)| scope.allows(effect));
         let plan = Plan::new(rollout, allowed.collect(), decided_at, now).wanting_pods(pods == Pods::Wanted);
+        let plan = plan.unrecorded(is_unrecorded);
         if !writes && plan.effects.iter().all(|part| self.failures.holds(&part.effect.key(), now)) {
             let permitted_at = match permit {
                 Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
@@ -381,6 +390,7 @@ impl RolloutTask {
                     self.trust = Trust::Proven;
                 }
                 self.failures.clear(&EffectKey::record());
+                self.unrecorded_shift_at = None;
                 self.failures.told(plan.record.waiting.as_ref());
                 self.notice_pruned(&plan, &rollout, context);
                 let unstored = context.pruned.lost(ROLLOUTS, &plan.record, rollout.get("status"));

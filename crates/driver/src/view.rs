@@ -46,6 +46,7 @@ pub(crate) fn snapshot(
         templates,
         pods: pods(&view, store),
         running: Observed::Unknown,
+        unrecorded_shift_at: None,
         pod_health,
         failures,
         rollout: view,

@@ -33,6 +33,9 @@ pub struct Snapshot {
     /// All pods of the rollout's ReplicaSets that have not ended, just read live: what a restart needs. Unknown for
     /// every other decision.
     pub running: Observed<Vec<RunningPod>>,
+    /// When a weight or a selector was last moved without a record that says so, because none could be written. Unless it
+    /// is known from elsewhere, nobody sees that one went up and down again meanwhile.
+    pub unrecorded_shift_at: Option<Timestamp>,
     /// What is done about unhealthy pods of a new version where its spec does not say.
     pub pod_health: PodHealthAction,
     /// Effects of this rollout that failed and have not succeeded since.

@@ -8,6 +8,7 @@ use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
 use headgate_model::{Decision, Destination, Direction, Effect, RouterConfig, TrafficIntent};
 use jiff::SignedDuration;
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn r1_the_record_is_stored_with_uid_and_version_before_any_effect_goes_out() {
@@ -96,7 +97,10 @@ fn r1_a_refused_record_lets_only_growth_and_the_way_back_to_stable_out() {
     for (direction, weight, expected) in
         [(Direction::TowardsStable, 0, 0), (Direction::TowardsCanary, 60, 30)]
     {
+        let shift = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&shift);
         let mut world = scripted_world(move |snapshot| {
+            *seen.lock().unwrap() = snapshot.unrecorded_shift_at;
             let mut record = snapshot.rollout.status.clone();
             record.message = "new".to_owned();
             let grow = scale(snapshot, "a", 3);
@@ -127,6 +131,11 @@ fn r1_a_refused_record_lets_only_growth_and_the_way_back_to_stable_out() {
         assert_eq!(world.get(&at(REPLICA_SETS, "a"))["spec"]["replicas"], 3, "growth");
         let virtual_service = world.get(&at(VIRTUAL_SERVICES, "web"));
         assert_eq!(virtual_service["spec"]["http"][0]["route"][1]["weight"], expected, "{direction:?}");
+        let is_known = || shift.lock().unwrap().is_some();
+        assert_eq!(is_known(), expected == 0, "the next decision knows of what moved without a record");
+        world.server.refusals.clear();
+        world.run(120);
+        assert!(!is_known(), "until there is one");
     }
 }
 

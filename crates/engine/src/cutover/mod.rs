@@ -130,6 +130,7 @@ fn canary_service_selects(scene: &Scene<'_>, set: Option<&ReplicaSetView>) -> bo
 pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
     let stage = steps::stage(record, scene.spec);
+    note_unrecorded_shift(scene, record);
     note_weights(scene, record);
     let mut plan = Plan::default();
     route::shift(scene, record, stage, &versions, &mut plan);
@@ -195,6 +196,14 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);
+}
+
+/// What moved while no record could be written may be back where the last record saw it: drain time counts all the same.
+fn note_unrecorded_shift(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let shifted_at = scene.snapshot.unrecorded_shift_at;
+    if let Some(at) = shifted_at.filter(|_| shifted_at > lowered_at(record)) {
+        memory(record).weight_lowered_at = stored(at);
+    }
 }
 
 /// While some route cannot be read nobody sees what the others come to show: drain time counts from when they were told.

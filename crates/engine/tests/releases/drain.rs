@@ -81,6 +81,24 @@ fn setting_a_lower_weight_keeps_the_pods_until_they_have_drained() {
 }
 
 #[test]
+fn drain_time_counts_anew_when_a_weight_may_have_moved_while_nothing_could_be_recorded() {
+    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.pass(20);
+    world.snapshot.unrecorded_shift_at = Some(world.now);
+    world.step();
+    world.snapshot.unrecorded_shift_at = None;
+    world.pass(29);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (25, 3));
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(2), 1);
+}
+
+#[test]
 fn drain_time_counts_from_when_the_data_plane_has_followed() {
     let steps = json!([{"setWeight": 75}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));

@@ -51,6 +51,7 @@ fn snapshot(objects: &[Value]) -> Snapshot {
     Snapshot {
         routers: routers(&rollout, &services, of("VirtualService").first().copied()),
         former_routers: Vec::new(),
+        unrecorded_shift_at: None,
         services: services
             .iter()
             .map(|service| (text(&service["metadata"]["name"]), Observed::Present(view(service))))

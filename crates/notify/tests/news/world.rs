@@ -77,6 +77,7 @@ pub(crate) fn snapshot(old: RolloutStatus) -> Snapshot {
         replica_sets: Observed::Present(vec![replica_set("a", 1), replica_set("b", 2)]),
         services: BTreeMap::new(),
         former_routers: Vec::new(),
+        unrecorded_shift_at: None,
         routers: Vec::new(),
         analysis_runs: Observed::Present(Vec::new()),
         templates: BTreeMap::new(),

@@ -141,7 +141,8 @@ pub struct Checkers {
     restarts: restarts::Restarts,
     now: Timestamp,
     record_refused_at: Option<Timestamp>,
-    /// Somebody else has written weights: nobody can say of a route that is no longer named whose they are.
+    /// Somebody else has written weights, or a Rollout that is no more: nobody can say of a route that is no longer named
+    /// whose they are.
     is_route_edited: bool,
     /// Requests lost that no fault has forced, in milliseconds of the whole traffic.
     pub lost: i64,
@@ -177,6 +178,8 @@ impl Checkers {
         let mut view = View::of(server);
         if let (Some(view), Some(before)) = (&mut view, &self.names) {
             view.names.remember(before);
+            let is_another = !view.names.is_of_same_rollout(before);
+            self.is_route_edited |= is_another && view.canary_weight.is_some_and(|weight| weight > 0);
         }
         self.said.look(server, view.as_ref(), now);
         let Some(view) = view else {
@@ -273,7 +276,10 @@ impl Checkers {
         now: Timestamp,
     ) {
         let since = known_since.saturating_sub(DECISION_TAKES).unwrap_or(now);
-        let most = self.views_since(since).map(|view| view.max_unavailable.max(1)).max().unwrap_or(1);
+        // Without a Rollout nobody says any more how many may be down.
+        let Some(most) = self.views_since(since).map(|view| view.max_unavailable.max(1)).max() else {
+            return;
+        };
         let is_right = self.restarts.evicted(pod, pods, server, (most, since), now);
         self.judge(RESTARTS, is_right, now);
         // Whoever evicted it knows that it is gone before its ReplicaSet says so.

@@ -74,9 +74,14 @@ impl Names {
         }
     }
 
+    /// True when the other names are of this Rollout, and not of one of its name that was deleted.
+    pub fn is_of_same_rollout(&self, other: &Self) -> bool {
+        self.uid == other.uid
+    }
+
     /// Remembers what the same Rollout has named before.
     pub fn remember(&mut self, before: &Self) {
-        if self.uid != before.uid {
+        if !self.is_of_same_rollout(before) {
             return;
         }
         for route in before.all() {

@@ -79,6 +79,7 @@ impl World {
             services: BTreeMap::new(),
             routers: Vec::new(),
             former_routers: Vec::new(),
+            unrecorded_shift_at: None,
             analysis_runs: Observed::Present(Vec::new()),
             templates: BTreeMap::new(),
             pods: Observed::Present(BTreeMap::new()),
