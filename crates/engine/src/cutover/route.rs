@@ -105,10 +105,10 @@ pub(super) fn weight(
     let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
     match (for_canary > 0, for_stable > 0) {
         (false, false) => held,
-        // A version without any available pod loses its share at once if the other one can take it.
+        // A version without any available pod loses its share at once if the other one can take it, also if that one was
+        // replaced since.
         (false, true) => 0,
-        (true, false) if is_current(canary_side) => total,
-        (true, false) => held,
+        (true, false) => total,
         (true, true) if goes_back => returned_weight(scene, held, total, for_stable),
         (true, true) => released_weight(scene, stage, range, held, canary_side, stable_side),
     }

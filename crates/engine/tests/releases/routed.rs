@@ -185,6 +185,19 @@ fn a_third_version_waits_until_the_second_gets_no_traffic_and_the_second_drains(
 }
 
 #[test]
+fn a_version_that_was_replaced_serves_everybody_while_it_alone_has_pods() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    let (first, third) = (world.hash(1), world.hash(3));
+    world.broken.extend([first.clone(), third]);
+    world.release(3);
+    world.kill_pods(&first, 0);
+    world.settle();
+    assert_eq!((world.selected("shop-canary"), world.weight()), (Some(world.hash(2)), 100));
+}
+
+#[test]
 fn a_third_version_that_never_gets_ready_does_not_keep_the_second_for_ever() {
     let mut world = two_steps();
     world.release(2);
