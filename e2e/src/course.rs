@@ -51,6 +51,22 @@ pub async fn conclusive(
     bail!("{name}: inconclusive twice: the machine is too slow")
 }
 
+/// What comes of a course whose acts went so. On a starved machine it says nothing that an act was too slow, either.
+///
+/// # Errors
+/// When something was not as it should be.
+pub async fn judge(
+    outcome: anyhow::Result<Outcome>,
+    acts: anyhow::Result<()>,
+    shop: Shop,
+) -> anyhow::Result<Outcome> {
+    if !matches!(outcome, Ok(Outcome::Inconclusive(_))) {
+        acts?;
+    }
+    shop.close().await?;
+    outcome
+}
+
 impl<'a> Course<'a> {
     /// Begins to send, once the router has learned its way to `version`: before that nobody was promised an answer.
     ///

@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::door::Door;
 use crate::install;
 use crate::load::{Load, LoadOptions};
+use crate::pressure::Pressure;
 use crate::prometheus::Prometheus;
 use crate::shop::{Manifests, Shop};
 use anyhow::bail;
@@ -69,6 +70,7 @@ pub async fn run(cluster: &Cluster, programme: &Programme) -> anyhow::Result<Ver
     ));
     let shop = Shop::open(cluster, NAMESPACE, &manifests(programme.door)?).await?;
     shop.await_route("v1").await?;
+    let pressure = Pressure::begin();
     let load = Load::start(shop.target()?, LoadOptions { rate_per_second: RATE, ..LoadOptions::default() })?;
     screen.note(&format!("steady traffic through the router: {RATE} requests a second"));
 
@@ -76,7 +78,7 @@ pub async fn run(cluster: &Cluster, programme: &Programme) -> anyhow::Result<Ver
     let mut stage = Stage { shop, load, prometheus: Prometheus::of(cluster)?, screen, verdict };
     let outcome = stage.acts(&programme.troubles).await;
     let Stage { load, mut verdict, .. } = stage;
-    verdict.count(&load.stop().await);
+    verdict.count(&load.stop().await, &pressure);
     if let Err(error) = outcome {
         verdict.broken(format!("{error:#}"));
     }

@@ -70,6 +70,14 @@ impl Manifests {
         self
     }
 
+    /// Adds copies of the objects of that kind, changed.
+    pub fn copy(&mut self, kind: &str, change: impl Fn(&mut Value)) -> &mut Self {
+        let mut copies: Vec<Value> = self.0.iter().filter(|object| object["kind"] == kind).cloned().collect();
+        copies.iter_mut().for_each(change);
+        self.0.extend(copies);
+        self
+    }
+
     /// Leaves out the objects of that kind and gives them back.
     pub fn take(&mut self, kind: &str) -> Vec<Value> {
         let (taken, kept) =

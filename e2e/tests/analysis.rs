@@ -57,6 +57,16 @@ async fn a_release_whose_analysis_succeeds_is_promoted() -> anyhow::Result<()> {
     }
     // The initial deploy and the release.
     assert_eq!(shop.await_events("RolloutCompleted", 2).await?.len(), 2);
+    // The query asks for no version: that is told once for each run.
+    let blind = shop.await_events("BlindAnalysis", 2).await?;
+    assert_eq!(blind.len(), 2, "{blind:?}");
+    for kind in ["Step", "Background"] {
+        let told = |message: &String| {
+            message.starts_with(&format!("{kind} Analysis Run 'shop-"))
+                && message.contains(r#"metric "success-rate" does not tell canary and stable apart"#)
+        };
+        assert!(blind.iter().any(told), "{kind}: {blind:?}");
+    }
     shop.close().await
 }
 

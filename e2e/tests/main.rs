@@ -14,6 +14,7 @@ mod no_drain;
 mod nothing_lost;
 mod notifications;
 mod outage;
+mod plugin;
 mod pod_health;
 mod presets;
 mod quiet;
@@ -40,6 +41,12 @@ async fn shared() -> anyhow::Result<(Cluster, RwLockReadGuard<'static, ()>)> {
 /// A cluster with Headgate installed, alone.
 async fn alone() -> anyhow::Result<(Cluster, RwLockWriteGuard<'static, ()>)> {
     Ok((installed().await?, CLUSTER.write().await))
+}
+
+/// Of so many things that take too long to be tried in one run, the one whose turn it is: another one each hour.
+fn turn(of: usize) -> anyhow::Result<usize> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(usize::try_from(now.as_secs() / 3600)? % of)
 }
 
 async fn installed() -> anyhow::Result<Cluster> {

@@ -4,7 +4,7 @@
 use crate::alone;
 use anyhow::ensure;
 use futures::future::try_join_all;
-use headgate_e2e::course::{Course, Outcome, conclusive};
+use headgate_e2e::course::{self, Course, Outcome, conclusive};
 use headgate_e2e::door::Door;
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
@@ -54,9 +54,7 @@ async fn releases(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
     let went = acts(&shop, &course, door).await;
     // Whatever was lost is forgiven.
     let outcome = course.end(u64::MAX).await;
-    went?;
-    shop.close().await?;
-    outcome
+    course::judge(outcome, went, shop).await
 }
 
 /// A promotion and a rollback, each until the old pods are gone.

@@ -2,8 +2,9 @@
 //! second, through each router.
 
 use crate::alone;
+use anyhow::ensure;
 use futures::future::try_join_all;
-use headgate_e2e::course::{Course, Outcome, conclusive};
+use headgate_e2e::course::{self, Course, Outcome, conclusive};
 use headgate_e2e::door::Door;
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
@@ -23,6 +24,7 @@ async fn nothing_is_lost_through_any_router() -> anyhow::Result<()> {
 
 async fn nothing_is_lost_through(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
     let (report, strain) = conclusive(door.name(), async || releases(cluster, door).await).await?;
+    ensure!(report.elapsed >= Duration::from_secs(60), "{:?} of traffic say too little", report.elapsed);
     tell(&format!("{}: {} requests, none lost; {strain}", door.name(), report.total.sent));
     Ok(())
 }
@@ -33,14 +35,15 @@ async fn releases(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
     manifests.without_analysis().change("Rollout", |rollout| {
         let canary = &mut rollout["spec"]["strategy"]["canary"];
         canary["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }, { "setWeight": 60 }, { "pause": {} }]);
+        // As long as clients may take to follow a weight: pods that go are to go under load.
+        canary["scaleDownDelaySeconds"] = json!(5);
+        canary["abortScaleDownDelaySeconds"] = json!(5);
     });
     let shop = Shop::open(cluster, &namespace, &manifests).await?;
     let mut course = Course::begin(&shop, RATE, "v1").await?;
     let went = acts(&shop, &mut course).await;
     let outcome = course.end(0).await;
-    went?;
-    shop.close().await?;
-    outcome
+    course::judge(outcome, went, shop).await
 }
 
 async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
@@ -53,6 +56,7 @@ async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
     course.share_follows("v3", 20).await?;
     shop.plugin(&["abort", "shop"]).await?;
     course.share_follows("v3", 0).await?;
+    without_pods_of_other_versions(shop).await?;
 
     // A rollback of a version that was promoted.
     shop.plugin(&["retry", "rollout", "shop"]).await?;
@@ -72,7 +76,16 @@ async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
     course.share_follows("v5", 20).await?;
     shop.plugin(&["promote", "shop", "--full"]).await?;
     shop.await_phase("Healthy").await?;
-    course.is_alone("v5", Duration::from_secs(10)).await
+    course.is_alone("v5", Duration::from_secs(10)).await?;
+    without_pods_of_other_versions(shop).await
+}
+
+/// Waits until the pods of a version that was aborted, or is not stable any more, are gone.
+async fn without_pods_of_other_versions(shop: &Shop) -> anyhow::Result<()> {
+    let wanted = shop.cluster.get("Rollout", &shop.namespace, "shop").await?["spec"]["replicas"].clone();
+    shop.await_status("only the stable version has pods", |status| status["replicas"] == wanted)
+        .await
+        .map(|_| ())
 }
 
 /// The steps of a release to its end.

@@ -57,6 +57,21 @@ async fn a_version_that_crashes_again_and_again_is_aborted() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_becomes_ready_and_then_fails_its_readiness_probe_is_aborted() -> anyhow::Result<()> {
+    let (cluster, _guard) = shared().await?;
+    let mut manifests = manifests("e2e-unready", &Value::Null)?;
+    manifests.change("Rollout", |rollout| {
+        let probe = &mut rollout["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
+        probe["periodSeconds"] = json!(1);
+    });
+    let shop = Shop::open(&cluster, "e2e-unready", &manifests).await?;
+    let stable = shop.status().await?["stableRS"].clone();
+    shop.release("v2", &[("UNREADY_AFTER", "10s")]).await?;
+    is_aborted(&shop, &stable, ": at least 3 readiness probes failed in a row").await?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_whose_image_cannot_be_pulled_is_aborted_and_never_gets_a_request() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
     let pod_health = json!({ "imagePullSeconds": 15 });

@@ -3,10 +3,10 @@
 use crate::alone;
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
-use headgate_e2e::Shop;
-use headgate_e2e::course::{Course, Outcome};
+use headgate_e2e::course::{self, Course, Outcome, conclusive};
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
+use headgate_e2e::{Cluster, Shop};
 use kube::api::DynamicObject;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
@@ -23,29 +23,23 @@ const REPLICAS: usize = 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_replaces_all_pods_as_their_budget_allows_and_loses_nothing() -> anyhow::Result<()> {
     let (cluster, _guard) = alone().await?;
-    // On a starved machine it says nothing, and is tried once more; twice is no success either.
-    for _ in 0..2 {
-        let mut manifests = Manifests::example("e2e-restart")?;
-        manifests.without_analysis().change("Rollout", |rollout| {
-            rollout["spec"]["replicas"] = json!(REPLICAS);
-            rollout["spec"]["strategy"]["canary"]["maxUnavailable"] = json!(1);
-        });
-        let shop = Shop::open(&cluster, "e2e-restart", &manifests).await?;
-        let pods = Pods::watch(&shop).await?;
-        let course = Course::begin(&shop, RATE, "v1").await?;
-        let went = restarts(&shop, &pods).await;
-        let outcome = course.end(0).await;
-        went?;
-        shop.close().await?;
-        match outcome? {
-            Outcome::Held(report, strain) => {
-                tell(&format!("restart: {} requests, none lost; {strain}", report.total.sent));
-                return Ok(());
-            }
-            Outcome::Inconclusive(strain) => tell(&format!("restart: inconclusive: {strain}")),
-        }
-    }
-    anyhow::bail!("inconclusive twice: the machine is too slow for {RATE} requests a second")
+    let (report, strain) = conclusive("restart", async || under_load(&cluster).await).await?;
+    tell(&format!("restart: {} requests, none lost; {strain}", report.total.sent));
+    Ok(())
+}
+
+async fn under_load(cluster: &Cluster) -> anyhow::Result<Outcome> {
+    let mut manifests = Manifests::example("e2e-restart")?;
+    manifests.without_analysis().change("Rollout", |rollout| {
+        rollout["spec"]["replicas"] = json!(REPLICAS);
+        rollout["spec"]["strategy"]["canary"]["maxUnavailable"] = json!(1);
+    });
+    let shop = Shop::open(cluster, "e2e-restart", &manifests).await?;
+    let pods = Pods::watch(&shop).await?;
+    let course = Course::begin(&shop, RATE, "v1").await?;
+    let went = restarts(&shop, &pods).await;
+    let outcome = course.end(0).await;
+    course::judge(outcome, went, shop).await
 }
 
 async fn restarts(shop: &Shop, pods: &Pods) -> anyhow::Result<()> {

@@ -4,10 +4,10 @@
 mod faults;
 mod writer;
 
-use crate::alone;
+use crate::{alone, turn};
 use anyhow::Context;
 use faults::Fault;
-use headgate_e2e::course::{Course, Outcome, conclusive};
+use headgate_e2e::course::{self, Course, Outcome, conclusive};
 use headgate_e2e::door::Door;
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
@@ -54,8 +54,7 @@ fn chosen(word: Option<&str>) -> anyhow::Result<Vec<(Door, Fault)>> {
     let pairs = pairs();
     match word.filter(|word| !word.is_empty()) {
         None => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-            let turn = usize::try_from(now.as_secs() / 3600)? % pairs.len();
+            let turn = turn(pairs.len())?;
             Ok(pairs.into_iter().skip(turn).take(1).collect())
         }
         Some("all") => Ok(pairs),
@@ -83,32 +82,52 @@ async fn release(cluster: &Cluster, door: Door, fault: Fault) -> anyhow::Result<
         Err(_) => Ok(()),
     };
     let outcome = course.end(struck.as_ref().map_or(0, |forgiven| *forgiven)).await;
-    struck.context("the fault")?;
-    ended.context("after the fault")?;
-    shop.close().await?;
-    outcome
+    course::judge(outcome, struck.context("the fault").and(ended.context("after the fault")), shop).await
 }
 
 fn manifests(door: Door, fault: Fault, namespace: &str) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::through(door, namespace)?;
+    let pause = json!({ "pause": { "duration": fault.pause() } });
+    let weights = [20, 40, 60, 80].map(|weight| json!({ "setWeight": weight }));
+    let steps: Vec<Value> = weights.into_iter().flat_map(|weight| [weight, pause.clone()]).collect();
+    manifests.change("Rollout", |rollout| {
+        rollout["spec"]["replicas"] = json!(3);
+        rollout["spec"]["strategy"]["canary"]["steps"] = json!(steps);
+    });
     if fault == Fault::PrometheusGone {
-        // Patience for an outage is the user's to choose: this one has enough.
-        manifests.change("AnalysisTemplate", |template| {
-            template["spec"]["metrics"][0]["consecutiveErrorLimit"] = json!(60);
-        });
+        measured_at_the_end(&mut manifests);
     } else {
         manifests.without_analysis();
     }
-    manifests.change("Rollout", |rollout| {
-        rollout["spec"]["replicas"] = json!(3);
-        rollout["spec"]["strategy"]["canary"]["steps"] = json!([
-            { "setWeight": 20 }, { "pause": { "duration": "8s" } },
-            { "setWeight": 40 }, { "pause": { "duration": "8s" } },
-            { "setWeight": 60 }, { "pause": { "duration": "8s" } },
-            { "setWeight": 80 }, { "pause": { "duration": "8s" } },
-        ]);
-    });
     Ok(manifests)
+}
+
+/// The release does not end before it was measured, and has the patience for an outage, which is the user's to choose.
+fn measured_at_the_end(manifests: &mut Manifests) {
+    let name = |template: &str| format!("{template}-at-the-end");
+    manifests.change("AnalysisTemplate", |template| {
+        template["spec"]["metrics"][0]["consecutiveErrorLimit"] = json!(60);
+    });
+    manifests.copy("AnalysisTemplate", |template| {
+        template["metadata"]["name"] = json!(name(template["metadata"]["name"].as_str().unwrap_or_default()));
+        template["spec"]["metrics"][0]["count"] = json!(3);
+    });
+    manifests.change("Rollout", |rollout| {
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        let mut analysis = canary["analysis"].clone();
+        analysis["startingStep"] = Value::Null;
+        for template in analysis["templates"].as_array_mut().into_iter().flatten() {
+            template["templateName"] = json!(name(template["templateName"].as_str().unwrap_or_default()));
+        }
+        if let Some(steps) = canary["steps"].as_array_mut() {
+            steps.push(json!({ "analysis": analysis }));
+        }
+    });
+}
+
+/// The newest version is not the stable one yet.
+fn is_under_way(status: &Value) -> bool {
+    status["stableRS"] != status["currentPodHash"]
 }
 
 /// The newest version is promoted and has all the traffic, the route is back at stable, no old pod is left over.
@@ -118,7 +137,7 @@ async fn ends_right(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
         let generation = rollout["metadata"]["generation"].to_string();
         status["phase"] == "Healthy"
             && status["observedGeneration"].as_str() == Some(&generation)
-            && status["stableRS"] == status["currentPodHash"]
+            && !is_under_way(status)
             && status["replicas"] == rollout["spec"]["replicas"]
     };
     let what = "Healthy with the newest version, without old pods";

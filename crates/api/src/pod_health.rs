@@ -13,8 +13,9 @@ pub struct PodHealth {
     /// What is done: `abort` leads back to the stable version, `pause` holds the release until a user promotes or aborts,
     /// `off` does nothing. Default: what the controller's flag `--pod-health` says, which is `abort` unless set.
     pub action: Option<PodHealthAction>,
-    /// A container that runs, was ready and has not been since, for as long as so many of its readiness probes take
-    /// (`periodSeconds` each) and at least 10 s, is unhealthy: 1 to 1000. Default: 3.
+    /// A container that runs, was ready, and has failed so many readiness probes in a row since is unhealthy: 1 to 1000.
+    /// The kubelet tells of failed probes once there are `failureThreshold` of them: a lower number is reached only then.
+    /// One more is waited for, and 10 s at least. Default: 3.
     pub failed_probes: Option<i32>,
     /// A container that has ended more often than this within `restartWindowSeconds` is unhealthy: 0 to 30. An end counts
     /// when it happens, not when the kubelet starts the container again. Default: 5.

@@ -31,18 +31,30 @@ pub struct Health {
     heartbeat: Heartbeat,
     /// Kinds that are not known yet, or `None` before the first turn.
     missing: Mutex<Option<Vec<String>>>,
+    /// Why this process may not even wait for the lease.
+    waits_for: Mutex<Option<String>>,
 }
 
 impl Health {
     /// Of a process that starts now.
     pub fn starting() -> Self {
-        Self { started: Instant::now(), heartbeat: Heartbeat::default(), missing: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            heartbeat: Heartbeat::default(),
+            missing: Mutex::default(),
+            waits_for: Mutex::default(),
+        }
     }
 
     /// The event loop has turned; these kinds are not known yet.
     pub fn turned(&self, missing: Vec<String>) {
         self.heartbeat.beat(self.started.elapsed());
         *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(missing);
+    }
+
+    /// What keeps this process from standing for election, if anything does.
+    pub fn waits_for(&self, message: Option<String>) {
+        *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = message;
     }
 
     fn live(&self) -> (StatusCode, String) {
@@ -55,6 +67,9 @@ impl Health {
     }
 
     fn ready(&self) -> (StatusCode, String) {
+        if let Some(message) = self.waits_for.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{message}\n"));
+        }
         match self.missing.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
             Some([]) => (StatusCode::OK, "ok\n".to_owned()),
             Some(missing) => {
@@ -147,5 +162,7 @@ mod tests {
         );
         health.turned(Vec::new());
         assert_eq!(health.ready().0, StatusCode::OK);
+        health.waits_for(Some("another one acts".to_owned()));
+        assert_eq!(health.ready(), (StatusCode::SERVICE_UNAVAILABLE, "another one acts\n".to_owned()));
     }
 }

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod object;
 pub mod places;
+pub mod rival;
 pub mod run;
 pub mod secrets;
 pub mod watch;

@@ -26,6 +26,7 @@ use crate::{
     measure::Measurer,
     metrics::Metrics,
     notifier::{Follower, Notifier},
+    rival::{self, Claim, Sight},
     secrets::Secrets,
     watch as watches,
 };
@@ -61,7 +62,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let executor = Executor::new(client, measurer, notifier, Arc::clone(&metrics), Arc::clone(&fleet));
     let driver = Driver::new(options(&args));
     let (mut feeds, observations) = feed(&driver, &config, &args.scope(&namespace), &metrics)?;
-    let (mut election, standing, stop_leading) = stand(&args, &config, &namespace)?;
+    let (mut sight, mut lookout) = look_out(&args, &config, &namespace, &health)?;
+    let (mut election, standing, stop_leading) = stand(&args, &config, &namespace, sight.clone())?;
     let connections = Connections {
         observations,
         standing,
@@ -76,6 +78,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tokio::select! {
         () = EventLoop::new(driver, connections).run() => {}
         ended = &mut election => return Err(lost(ended)),
+        message = rival_shows_up(&mut sight) => anyhow::bail!("{message}"),
+        Some(ended) = lookout.join_next() => anyhow::bail!("looking out for other controllers has ended: {ended:?}"),
         Some(ended) = servers.join_next() => anyhow::bail!("a server has ended: {ended:?}"),
         Some(ended) = feeds.join_next() => anyhow::bail!("a watch has ended: {ended:?}"),
         Some(ended) = follower.join_next() => anyhow::bail!("following the notifications' file has ended: {ended:?}"),
@@ -186,18 +190,61 @@ fn feed(
     Ok((feeds, receive))
 }
 
+/// Looks out for a controller of Argo Rollouts that no Lease keeps from acting beside this one.
+fn look_out(
+    args: &Args,
+    config: &Config,
+    namespace: &str,
+    health: &Arc<Health>,
+) -> anyhow::Result<(watch::Receiver<Sight>, JoinSet<()>)> {
+    let claim = Claim {
+        scope: args.scope(namespace),
+        instance_id: args.instance_id.clone(),
+        lease: args.leader_elect.then(|| (lease_namespace(args, namespace).to_owned(), args.lease_name())),
+    };
+    let (tell, sight) = watch::channel(Sight::Unknown);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(rival::look_out(Client::try_from(config.clone())?, claim, Arc::clone(health), tell));
+    Ok((sight, tasks))
+}
+
+/// Ends when a rival shows up after there was none: then this process may be leading.
+async fn rival_shows_up(sight: &mut watch::Receiver<Sight>) -> String {
+    let _ = sight.wait_for(|sight| *sight == Sight::Alone).await;
+    match sight.wait_for(|sight| matches!(sight, Sight::Rival(_))).await.as_deref() {
+        Ok(Sight::Rival(message)) => message.clone(),
+        _ => std::future::pending().await,
+    }
+}
+
+fn lease_namespace<'a>(args: &'a Args, own: &'a str) -> &'a str {
+    args.leader_election_namespace.as_deref().unwrap_or(own)
+}
+
 type Standings = (JoinHandle<Result<(), Lost>>, watch::Receiver<Standing>, watch::Sender<bool>);
 
-/// Stands for election, or leads at once where there is none.
-fn stand(args: &Args, config: &Config, namespace: &str) -> anyhow::Result<Standings> {
+/// Stands for election, or leads at once where there is none; not before there is no rival.
+fn stand(
+    args: &Args,
+    config: &Config,
+    namespace: &str,
+    mut sight: watch::Receiver<Sight>,
+) -> anyhow::Result<Standings> {
     let (stop, mut stopped) = watch::channel(false);
-    let (tell, mut standing) = watch::channel(Standing::Waiting);
+    let (tell, standing) = watch::channel(Standing::Waiting);
+    let mut told_to_stop = stopped.clone();
+    let may_stand = async move {
+        tokio::select! {
+            alone = sight.wait_for(|sight| *sight == Sight::Alone) => alone.is_ok(),
+            _ = told_to_stop.wait_for(|stop| *stop) => false,
+        }
+    };
     if !args.leader_elect {
-        tell.send_replace(Standing::Leading);
-        standing.mark_changed();
         let for_ever = async move {
+            if may_stand.await {
+                tell.send_replace(Standing::Leading);
+            }
             let _ = stopped.wait_for(|stop| *stop).await;
-            drop(tell);
             Ok(())
         };
         return Ok((tokio::spawn(for_ever), standing, stop));
@@ -211,10 +258,10 @@ fn stand(args: &Args, config: &Config, namespace: &str) -> anyhow::Result<Standi
     config.read_timeout = Some(elect::call_time_limit(&rules));
     config.write_timeout = config.read_timeout;
     config.reset_reader_on_write = true;
-    let namespace = args.leader_election_namespace.as_deref().unwrap_or(namespace);
-    let name = args.lease_name();
+    let (namespace, name) = (lease_namespace(args, namespace), args.lease_name());
     let election = Election::new(Client::try_from(config)?, namespace, &name, elect::identity(), rules);
-    Ok((tokio::spawn(election.run(tell, stopped)), standing, stop))
+    let stands = async move { if may_stand.await { election.run(tell, stopped).await } else { Ok(()) } };
+    Ok((tokio::spawn(stands), standing, stop))
 }
 
 fn lost(ended: Result<Result<(), Lost>, tokio::task::JoinError>) -> anyhow::Error {

@@ -10,6 +10,7 @@ use crate::object::{self, count};
 use crate::resources::PODS;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_model::{ContainerView, ENDS_MAX, End, PodView, Timestamp, Unpulled, Unready};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -251,9 +252,16 @@ impl Container<'_> {
         let started_at = time(self.status, "/state/running/startedAt")?;
         let probe = self.spec.get("readinessProbe").filter(|probe| probe.is_object())?;
         let is_ready = self.status.get("ready") == Some(&Value::Bool(true));
-        let period_seconds = Some(count(probe, "/periodSeconds")).filter(|period| *period > 0).unwrap_or(10);
-        // Lost in this run, so it had been ready in it: what is still starting has lost nothing.
-        (!is_ready && since > started_at).then_some(Unready { since, period_seconds })
+        let number =
+            |field: &str, default: i32| Some(count(probe, field)).filter(|it| *it > 0).unwrap_or(default);
+        let (period_seconds, failure_threshold) =
+            (number("/periodSeconds", 10), number("/failureThreshold", 3));
+        // Lost in this run, so it had been ready in it: what is still starting has lost nothing. That is to be told from a
+        // container that was killed by its liveness probe and started again in one go: its pod is called unready a moment
+        // after the start, when no probe of this run can have failed often enough.
+        let least = SignedDuration::from_secs(i64::from(period_seconds) * i64::from(failure_threshold - 1));
+        let is_lost = since > started_at && since.duration_since(started_at) >= least;
+        (!is_ready && is_lost).then_some(Unready { since, period_seconds, failure_threshold })
     }
 
     fn unpulled(&self, before: Option<&ContainerView>, now: Timestamp) -> Option<Unpulled> {

@@ -11,10 +11,10 @@ use crate::scene::{Scene, after, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{PauseCondition, PodHealthStatus, RolloutStatus};
 use headgate_model::spec::PodHealthAction;
-use headgate_model::{ContainerView, PodView, ReplicaSetView, Timestamp};
+use headgate_model::{ContainerView, PodView, ReplicaSetView, Timestamp, Unready};
 
-/// Readiness that comes back sooner is never held against a version, however fast its probes follow each other: a pause of
-/// the garbage collector, or a busy node, is no reason to wake anybody.
+/// So long at least a container stays unready after its last failed probe before that counts: a pause of the garbage
+/// collector, or a busy node, is no reason to wake anybody.
 const UNREADY_LEAST_SECONDS: i32 = 10;
 
 /// A new version begins: its pods' health counts from now on.
@@ -70,7 +70,7 @@ pub(crate) fn heed(scene: &Scene<'_>, record: &mut RolloutStatus) {
 /// When a pod that is unhealthy already will have been so for too long.
 pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
     let ward = Ward::of(scene, record)?;
-    let all = ward.containers().flat_map(|(_, container)| ward.deadlines(container));
+    let all = ward.containers().flat_map(|(pod, container)| ward.deadlines(pod, container));
     all.filter(|due| *due > scene.now).min()
 }
 
@@ -132,7 +132,7 @@ impl<'a> Ward<'a> {
             let cause = self
                 .oom_killed(pod, container)
                 .or_else(|| self.restarts(pod, container))
-                .or_else(|| self.unready(container))
+                .or_else(|| self.unready(pod, container))
                 .or_else(|| self.unpulled(container))?;
             Some(format!("pod {}, container {}: {cause}", pod.name, container.name))
         })
@@ -176,12 +176,12 @@ impl<'a> Ward<'a> {
             .then(|| format!("ended {count} times within {} s{last}", health.restart_window_seconds))
     }
 
-    fn unready(&self, container: &ContainerView) -> Option<String> {
-        let due = self.unready_too_long_at(container).filter(|due| *due <= self.scene.now)?;
-        let since = container.unready?.since;
-        let probes = self.scene.spec.canary.pod_health.failed_probes;
+    fn unready(&self, pod: &PodView, container: &ContainerView) -> Option<String> {
+        self.unready_too_long_at(pod, container).filter(|due| *due <= self.scene.now)?;
+        let Unready { since, failure_threshold, .. } = container.unready?;
+        let probes = self.scene.spec.canary.pod_health.failed_probes.max(failure_threshold);
         Some(format!(
-            "was ready and has not been since {since}, which was {probes} probes or more before {due}"
+            "was ready and has not been since {since}: at least {probes} readiness probes failed in a row"
         ))
     }
 
@@ -192,15 +192,28 @@ impl<'a> Ward<'a> {
         Some(format!("image {} cannot be pulled for {seconds} s ({})", unpulled.image, unpulled.reason))
     }
 
-    fn deadlines(&self, container: &ContainerView) -> impl Iterator<Item = Timestamp> + use<> {
-        [self.unready_too_long_at(container), self.unpulled_too_long_at(container)].into_iter().flatten()
+    fn deadlines(&self, pod: &PodView, container: &ContainerView) -> impl Iterator<Item = Timestamp> + use<> {
+        [self.unready_too_long_at(pod, container), self.unpulled_too_long_at(container)].into_iter().flatten()
     }
 
-    fn unready_too_long_at(&self, container: &ContainerView) -> Option<Timestamp> {
+    /// When as many readiness probes as may not have failed in a row. The kubelet calls a container unready when
+    /// `failureThreshold` of them have, and says nothing of them before: with a lower limit that is when it counts. It asks
+    /// on every `periodSeconds`; readiness that comes back ends the row, and another loss begins a new one.
+    ///
+    /// One probe more is waited for: a kubelet that was restarted calls its containers unready until it has asked them again,
+    /// without any probe having failed (kubernetes/kubernetes#100277).
+    ///
+    /// What is unready for another reason has no [`Unready`], and is not counted here: a container without a readiness
+    /// probe, one that has ended or has not been ready in this run, a pod whose node is lost or whose readiness gates are
+    /// closed. Pods that are being deleted are not looked at in the first place.
+    fn unready_too_long_at(&self, pod: &PodView, container: &ContainerView) -> Option<Timestamp> {
         let unready = container.unready.filter(|_| self.is_some_pod_unready())?;
-        let probes = self.scene.spec.canary.pod_health.failed_probes;
-        let seconds = unready.period_seconds.saturating_mul(probes).max(UNREADY_LEAST_SECONDS);
-        Some(after(unready.since.max(self.since), seconds))
+        let limit = self.scene.spec.canary.pod_health.failed_probes;
+        let take = |probes: i32| unready.period_seconds.saturating_mul(probes);
+        let failed_at = after(unready.since, take((limit - unready.failure_threshold).max(0)));
+        let due = after(failed_at, unready.period_seconds.max(UNREADY_LEAST_SECONDS));
+        // Probes that failed before a user had the version try again do not count.
+        Some(due.max(after(self.counts_from(pod), take(limit))))
     }
 
     fn unpulled_too_long_at(&self, container: &ContainerView) -> Option<Timestamp> {

@@ -82,6 +82,8 @@ pub struct Unready {
     pub since: Timestamp,
     /// `periodSeconds` of the readiness probe.
     pub period_seconds: i32,
+    /// `failureThreshold` of the readiness probe: so many had failed in a row by then.
+    pub failure_threshold: i32,
 }
 
 /// An image that cannot be pulled.

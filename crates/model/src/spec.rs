@@ -86,7 +86,7 @@ pub enum AntiAffinity {
 pub struct PodHealth {
     /// What is done. `None`: what the controller does where no spec says otherwise.
     pub action: Option<PodHealthAction>,
-    /// Readiness probes in a row, at least 1. Default 3.
+    /// Readiness probes that fail in a row, at least 1. Default 3.
     pub failed_probes: i32,
     /// Ends of one container that are allowed within the window, 0 to 30. Default 5.
     pub max_restarts: i32,

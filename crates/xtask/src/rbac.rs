@@ -76,6 +76,12 @@ fn controller() -> Vec<Rule> {
             "The health of a new version's pods, and their age; they are never written.",
         ),
         rule("", &["pods/eviction"], &[&["create"]], "spec.restartAt; a PodDisruptionBudget may refuse."),
+        rule(
+            "apps",
+            &["deployments"],
+            &[&["list"]],
+            "Whether a controller of Argo Rollouts would act beside this one.",
+        ),
         rule("", &["events"], &[&["create"]], "What happened, for people."),
     ];
     rules.extend(routers());

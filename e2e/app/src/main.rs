@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use behaviour::{Behaviour, Share, parse_duration};
@@ -51,6 +51,9 @@ struct Options {
     /// `x-app-error`, because no request should have come.
     #[arg(long, env = "NEVER_READY", value_parser = BoolishValueParser::new())]
     never_ready: bool,
+    /// This long after the start `/readyz` begins to answer 503 for ever; all else is served as before.
+    #[arg(long, env = "UNREADY_AFTER", value_parser = parse_duration)]
+    unready_after: Option<Duration>,
     /// Exit with code 1 this long after the start, in the middle of whatever is going on.
     #[arg(long, env = "CRASH_AFTER", value_parser = parse_duration)]
     crash_after: Option<Duration>,
@@ -69,9 +72,13 @@ struct Options {
 }
 
 impl Options {
-    fn app(&self) -> App {
+    fn app(&self, start: Instant) -> App {
         let behaviour = Behaviour { error_rate: self.error_rate, latency: self.latency, p95: self.p95 };
-        let readiness = if self.never_ready { Readiness::Never } else { Readiness::Ready };
+        let readiness = match self.unready_after {
+            _ if self.never_ready => Readiness::Never,
+            Some(after) => Readiness::Until(start + after),
+            None => Readiness::Ready,
+        };
         let control = if self.control { Control::Open } else { Control::Closed };
         App::new(self.version.clone(), behaviour, readiness, control)
     }
@@ -90,6 +97,7 @@ async fn main() -> anyhow::Result<()> {
 /// Runs until SIGTERM or SIGINT, and drains. As PID 1 the kernel gives these no default action: the
 /// handlers stand before anything else happens.
 async fn run(options: Options) -> anyhow::Result<()> {
+    let start = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
     let asked_to_stop = async move {
@@ -109,7 +117,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", options.listen))?;
     say(format_args!("listening on {}", listener.local_addr()?))?;
-    serve::serve(listener, Arc::new(options.app()), asked_to_stop, options.drain).await;
+    serve::serve(listener, Arc::new(options.app(start)), asked_to_stop, options.drain).await;
     say(format_args!("drained"))
 }
 

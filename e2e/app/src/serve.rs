@@ -20,10 +20,12 @@ use crate::behaviour::{Behaviour, Outcome};
 use crate::count::{self, Requests};
 use crate::inbox::Inbox;
 
-/// Whether the app becomes ready once it listens.
+/// Whether the app becomes ready once it listens, and remains so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Ready,
+    /// Ready up to then; it serves on all the same.
+    Until(Instant),
     Never,
 }
 
@@ -87,13 +89,15 @@ impl App {
     }
 
     fn ready(&self) -> Answer {
-        if self.readiness == Readiness::Never {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "never ready\n");
-        }
-        if self.draining.load(Ordering::Relaxed) {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
-        }
-        text(StatusCode::OK, "ready\n")
+        let (status, said) = match self.readiness {
+            Readiness::Never => (StatusCode::SERVICE_UNAVAILABLE, "never ready\n"),
+            Readiness::Until(end) if Instant::now() >= end => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not ready any more\n")
+            }
+            _ if self.draining.load(Ordering::Relaxed) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            Readiness::Ready | Readiness::Until(_) => (StatusCode::OK, "ready\n"),
+        };
+        text(status, said)
     }
 
     fn metrics(&self) -> Answer {
@@ -137,7 +141,7 @@ impl App {
         let began = Instant::now();
         let answer = match self.readiness {
             Readiness::Never => text(StatusCode::SERVICE_UNAVAILABLE, "never ready\n"),
-            Readiness::Ready => self.serve_as_told().await,
+            Readiness::Ready | Readiness::Until(_) => self.serve_as_told().await,
         };
         self.requests.record(answer.status(), began.elapsed());
         answer

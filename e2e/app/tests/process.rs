@@ -154,6 +154,16 @@ fn a_pod_that_never_gets_ready_is_alive_and_refuses_users_as_a_proxy_would() -> 
 }
 
 #[test]
+fn a_pod_that_loses_its_readiness_serves_on() -> anyhow::Result<()> {
+    let app = Running::start(&[("UNREADY_AFTER", "2s")])?;
+    assert!(app.ask("GET /readyz")?.starts_with("HTTP/1.1 200"));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(app.ask("GET /readyz")?.starts_with("HTTP/1.1 503"));
+    assert!(app.ask("GET /")?.starts_with("HTTP/1.1 200"));
+    Ok(())
+}
+
+#[test]
 fn nothing_listens_before_the_start_delay_is_over() -> anyhow::Result<()> {
     let before = Instant::now();
     let app = Running::start(&[("START_DELAY", "300ms"), ("NEVER_READY", "false")])?;

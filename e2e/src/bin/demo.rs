@@ -25,7 +25,7 @@ struct Args {
     /// What is wrong with the bad release
     #[arg(long, value_enum, default_value = "errors")]
     fault: Trouble,
-    /// Every fault through every router, one after the other (about half an hour)
+    /// Every fault through every router, one after the other (about a quarter of an hour)
     #[arg(long, conflicts_with_all = ["router", "fault", "keep"])]
     all: bool,
     #[command(flatten)]

@@ -52,7 +52,7 @@ impl Trouble {
         match self {
             Self::Errors => "success-rate",
             Self::Latency => "latency-p95",
-            Self::Crash => "container app",
+            Self::Crash => "container app: ended ",
             Self::Oom => "OOMKilled",
         }
     }

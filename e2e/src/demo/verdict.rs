@@ -3,6 +3,7 @@
 use super::Trouble;
 use super::screen::Moment;
 use crate::load::{Report, UNVERSIONED};
+use crate::pressure::{Pressure, Strain};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -72,12 +73,15 @@ pub struct Verdict {
     pub unversioned: u64,
     /// How each version was released, look by look.
     pub releases: BTreeMap<String, Vec<Sighting>>,
+    /// How the machine fared.
+    pub strain: Option<Strain>,
     /// What broke the demo off, and the first requests that were lost.
     pub details: Vec<String>,
 }
 
 impl Verdict {
-    pub(super) fn count(&mut self, report: &Report) {
+    pub(super) fn count(&mut self, report: &Report, pressure: &Pressure) {
+        self.strain = Some(pressure.strain(report.total.max_lateness));
         self.sent = report.total.sent;
         self.lost = report.total.lost;
         self.unversioned = report.total.answered_by(UNVERSIONED);
@@ -123,6 +127,11 @@ impl Verdict {
         findings
     }
 
+    /// True when the machine was starved, so that what was seen says nothing.
+    pub fn is_inconclusive(&self) -> bool {
+        self.strain.is_some_and(|strain| strain.is_starved())
+    }
+
     /// True when all of it went as it should.
     pub fn is_good(&self) -> bool {
         self.findings().iter().all(|(good, _)| *good)
@@ -148,6 +157,9 @@ impl fmt::Display for Verdict {
         writeln!(f, "\nVerdict, through {}", self.door)?;
         for (good, text) in self.findings() {
             writeln!(f, "  {} {text}", if good { '✔' } else { '✖' })?;
+        }
+        if let Some(strain) = self.strain {
+            writeln!(f, "    {strain}")?;
         }
         self.details.iter().try_for_each(|detail| writeln!(f, "    {detail}"))
     }

@@ -1,7 +1,8 @@
 //! What breaks.
 
+use super::is_under_way;
 use super::writer::{self, Way};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use headgate_e2e::controllers::Controller;
 use headgate_e2e::course::{Course, FOLLOWS_WITHIN};
 use headgate_e2e::door::Door;
@@ -64,12 +65,17 @@ impl Fault {
         true
     }
 
+    /// How long a step of the release takes: a leader that stood still for a minute is to find the release under way.
+    pub(super) fn pause(self) -> &'static str {
+        if self == Self::Frozen { "25s" } else { "8s" }
+    }
+
     /// Lets it happen in the middle of a release, to its end. Gives back how many requests it keeps from being answered.
     pub(super) async fn strike(self, shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<u64> {
         let cluster = &shop.cluster;
         match self {
             Self::Killed => killed(shop).await?,
-            Self::Frozen => frozen(cluster).await?,
+            Self::Frozen => frozen(shop).await?,
             Self::FailedOver => {
                 let leader = Controller::leader(cluster).await?;
                 cluster.kubectl(&["delete", "pod", &leader.pod, "-n", NAMESPACE, "--wait=false"]).await?;
@@ -84,7 +90,9 @@ impl Fault {
                 let lab = cluster.lab()?.context("no lab")?;
                 lab.component("prometheus")?.stop()?;
                 tokio::time::sleep(PROMETHEUS_AWAY).await;
+                let waits = is_waiting(shop).await;
                 lab.component("prometheus")?.start()?;
+                waits?;
             }
             Self::RouteRecreated => return route_recreated(shop, course).await,
             Self::ReappliedByServerSideApply => writer::disturbs(shop, Way::ServerSideApply).await?,
@@ -150,15 +158,26 @@ async fn set_arguments(cluster: &Cluster, arguments: Option<&[String]>) -> anyho
     headgate_e2e::cluster::output(&mut helm).await.map(|_| ())
 }
 
+/// The release waits for the fault to end: neither promoted without having been measured, nor aborted for want of numbers.
+async fn is_waiting(shop: &Shop) -> anyhow::Result<()> {
+    let status = shop.status().await?;
+    ensure!(is_under_way(&status) && status["abort"] != true, "the release did not wait: {status:#}");
+    Ok(())
+}
+
 /// The leader stands still; the standby takes over; then the leader that was goes on where it stood.
-async fn frozen(cluster: &Cluster) -> anyhow::Result<()> {
+async fn frozen(shop: &Shop) -> anyhow::Result<()> {
+    let cluster = &shop.cluster;
     let leader = Controller::leader(cluster).await?;
     leader.signal(Signal::SIGSTOP)?;
     let thaw = tokio::time::Instant::now() + FROZEN;
     let succeeded = leader.await_successor(cluster).await;
     tokio::time::sleep_until(thaw).await;
+    let status = shop.status().await;
     leader.signal(Signal::SIGCONT)?;
-    succeeded
+    succeeded?;
+    ensure!(is_under_way(&status?), "the release was over before the leader that was could disturb it");
+    Ok(())
 }
 
 /// Another installation with a lease of its own acts on the same Rollouts for the rest of the release.
@@ -177,6 +196,12 @@ async fn two_controllers(shop: &Shop) -> anyhow::Result<()> {
     let both = async {
         let wait = ["rollout", "status", "deployment/headgate-other", "-n", NAMESPACE, "--timeout=60s"];
         cluster.kubectl(&wait).await?;
+        let leads = |lease: &Value| lease["spec"]["holderIdentity"].as_str().is_some_and(|it| !it.is_empty());
+        let limit = Duration::from_secs(30);
+        cluster
+            .await_object("Lease", NAMESPACE, "another-lock", limit, "the other one leading", leads)
+            .await?;
+        ensure!(is_under_way(&shop.status().await?), "the release was over before there were two");
         shop.await_phase("Healthy").await
     };
     let outcome = both.await;
@@ -188,12 +213,15 @@ async fn two_controllers(shop: &Shop) -> anyhow::Result<()> {
 /// until the proxy has learned the new one.
 async fn route_recreated(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<u64> {
     let cluster = &shop.cluster;
-    let (kind, name) = shop.door()?.route();
+    let door = shop.door()?;
+    let (kind, name) = door.route();
     let mut route = cluster.get(kind, &shop.namespace, name).await?;
     route["metadata"] = json!({ "name": name, "annotations": route["metadata"]["annotations"] });
     route["status"] = Value::Null;
+    door.revert(&mut route);
     cluster.kubectl(&["delete", kind, name, "-n", &shop.namespace]).await?;
-    let told = |rollout: &Value| rollout["status"]["waiting"]["message"].to_string().contains(name);
+    let missing = format!("{kind} {name}");
+    let told = |rollout: &Value| rollout["status"]["waiting"]["message"].to_string().contains(&missing);
     let limit = Duration::from_secs(30);
     cluster.await_object("Rollout", &shop.namespace, "shop", limit, "the missing route named", told).await?;
     cluster.apply(&shop.namespace, &[route]).await?;

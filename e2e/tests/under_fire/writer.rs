@@ -27,9 +27,9 @@ enum Weights {
     Reverted,
 }
 
-/// Changes of the canary's weight in the half minute in which it is reverted every second: we try, are reverted, and let
-/// it be for a while.
-const CHANGES_MAX: usize = 24;
+/// Changes of the canary's weight in the half minute in which it is reverted every second: we try three times, are reverted
+/// each time, and let it be for a while. Two more for tries that were under way when it began.
+const CHANGES_MAX: usize = 8;
 
 const REVERTED: Duration = Duration::from_secs(30);
 
@@ -49,18 +49,27 @@ pub(super) async fn disturbs(shop: &Shop, way: Way) -> anyhow::Result<()> {
         );
         named?;
     }
+    let (kind, name) = door.route();
+    let before = shop.cluster.get(kind, &shop.namespace, name).await?;
     let writer = Writer::begin(shop, way, Weights::Left)?;
     let through = shop.await_long("Healthy").await;
     let written = writer.end().await?;
     through?;
-    let (kind, name) = door.route();
     let route = shop.cluster.get(kind, &shop.namespace, name).await?;
     anyhow::ensure!(
         route["metadata"]["annotations"]["written"].as_str() == Some(written.to_string().as_str()),
         "the writer's last word, {written}, was lost: {}",
         route["metadata"]["annotations"]
     );
+    let (before, after) = (users_part(door, before), users_part(door, route));
+    anyhow::ensure!(before == after, "of the writer's route\n{before:#}\nthis is left\n{after:#}");
     Ok(())
+}
+
+/// What the writer wants of the route: everything but the two weights.
+fn users_part(door: Door, mut route: Value) -> Value {
+    door.revert(&mut route);
+    route["spec"].take()
 }
 
 /// While somebody reverts our paths, the status says who.

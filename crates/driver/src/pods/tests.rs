@@ -132,12 +132,15 @@ fn each_end_is_remembered_once_and_not_without_bound() {
 fn readiness_counts_as_lost_only_by_a_container_that_had_it_in_this_run() {
     let status = |started: &str| running(0, started, &json!({}), false);
     let lost = |status: &Value, more: &Value| app(&pod(status, more)).unready;
-    let since = Unready { since: at("12:03:00"), period_seconds: 2 };
+    let since = Unready { since: at("12:03:00"), period_seconds: 2, failure_threshold: 3 };
     assert_eq!(lost(&status("12:00:02"), &unready_since("12:03:00")), Some(since));
     let starting = lost(&status("12:00:02"), &unready_since("12:00:01"));
     assert_eq!(starting, None, "it has not been ready yet");
     let crashed = running(1, "12:03:01", &terminated("Error", 1, "12:03:00"), false);
     assert_eq!(lost(&crashed, &unready_since("12:03:00")), None, "it has ended, which is counted as such");
+    let killed = running(1, "12:02:57", &terminated("Error", 137, "12:02:57"), false);
+    assert_eq!(lost(&killed, &unready_since("12:03:00")), None, "three probes take 4 s: none of this run's");
+    assert!(lost(&killed, &unready_since("12:03:01")).is_some());
     let healthy = running(0, "12:00:02", &json!({}), true);
     assert_eq!(lost(&healthy, &unready_since("12:03:00")), None, "another container of the pod has lost it");
     let mut without_probe = pod(&status("12:00:02"), &unready_since("12:03:00"));
@@ -148,6 +151,14 @@ fn readiness_counts_as_lost_only_by_a_container_that_had_it_in_this_run() {
         { "type": "ContainersReady", "status": "True", "lastTransitionTime": at("12:00:05") },
     ]});
     assert_eq!(lost(&healthy, &node_lost), None, "only its node cannot be reached");
+}
+
+#[test]
+fn a_probe_whose_numbers_are_left_out_has_those_of_the_kubelet() {
+    let mut unready = pod(&running(0, "12:00:02", &json!({}), false), &unready_since("12:03:00"));
+    unready["spec"]["containers"][0]["readinessProbe"] = json!({ "httpGet": { "port": 80 } });
+    let since = at("12:03:00");
+    assert_eq!(app(&unready).unready, Some(Unready { since, period_seconds: 10, failure_threshold: 3 }));
 }
 
 #[test]

@@ -144,49 +144,110 @@ fn of_a_pod_older_than_the_window_only_the_ends_that_were_seen_in_it_count() {
     assert!(is_aborted(&world));
 }
 
+/// A pod of version 2 that has been unready since then, by a probe that asks every 10 s.
+fn unready(world: &World, since: Timestamp, failure_threshold: i32) -> PodView {
+    let unready = Some(Unready { since, period_seconds: 10, failure_threshold });
+    pod(world, ContainerView { unready, ..container() })
+}
+
+/// Version 2 has this unready pod, and its ReplicaSet knows.
+fn show_unready(world: &mut World, pod: PodView) {
+    show(world, pod);
+    one_is_unready(world);
+    world.step();
+}
+
+/// Nothing happens up to the second before, and then the release is aborted.
+fn is_aborted_after(world: &mut World, seconds: i64) {
+    world.pass(seconds - 1);
+    world.step();
+    assert!(!is_aborted(world), "{}", world.status().message);
+    world.pass(1);
+    world.step();
+    assert!(is_aborted(world), "not after {seconds} s");
+}
+
 #[test]
-fn readiness_that_is_lost_for_three_probes_aborts_and_it_is_looked_at_just_then() {
+fn three_probes_that_fail_in_a_row_abort_once_the_next_one_has_not_brought_readiness_back() {
+    let mut world = half_way(Value::Null);
+    let since = world.now;
+    let unready = unready(&world, since, 3);
+    show(&mut world, unready);
+    world.step();
+    assert!(!is_aborted(&world), "the ReplicaSet says that all are ready: the pod may be old news");
+    one_is_unready(&mut world);
+    is_aborted_after(&mut world, 10);
+    let why = format!(
+        "pod shop-2-a, container app: was ready and has not been since {since}: at least 3 readiness probes failed in a row"
+    );
+    assert!(world.status().message.contains(&why), "{}", world.status().message);
+}
+
+#[test]
+fn the_probes_that_the_kubelet_has_not_waited_for_are_waited_for_and_it_is_looked_at_just_then() {
     let mut world = half_way(Value::Null);
     world.pass(100);
     let since = world.now;
-    let lost = Some(Unready { since, period_seconds: 10 });
-    let unready = pod(&world, ContainerView { unready: lost, ..container() });
-    show(&mut world, unready);
-    assert_eq!(
-        world.decide().wake_at,
-        None,
-        "the ReplicaSet says that all are ready: the pod may be old news"
-    );
-    one_is_unready(&mut world);
-    world.step();
+    let unready = unready(&world, since, 1);
+    show_unready(&mut world, unready);
     let due = Timestamp::from_second(since.as_second() + 30).unwrap();
     assert_eq!(world.decide().wake_at, Some(due));
-    world.pass(29);
-    world.step();
-    assert!(!is_aborted(&world));
-    world.pass(1);
-    world.step();
+    is_aborted_after(&mut world, 30);
     assert!(
-        world.status().message.contains(&format!("was ready and has not been since {since}")),
+        world.status().message.contains("at least 3 readiness probes failed in a row"),
         "{}",
         world.status().message
     );
 }
 
 #[test]
-fn fast_probes_condemn_nothing_within_ten_seconds() {
+fn more_failed_probes_than_the_kubelet_needs_may_be_allowed() {
+    let mut world = half_way(json!({"failedProbes": 5}));
+    let unready = unready(&world, world.now, 3);
+    show_unready(&mut world, unready);
+    is_aborted_after(&mut world, 30);
+}
+
+#[test]
+fn of_fewer_failed_probes_than_the_kubelet_needs_nothing_is_known() {
+    let mut world = half_way(json!({"failedProbes": 1}));
+    let unready = unready(&world, world.now, 4);
+    show_unready(&mut world, unready);
+    is_aborted_after(&mut world, 10);
+    assert!(
+        world.status().message.contains("at least 4 readiness probes failed in a row"),
+        "{}",
+        world.status().message
+    );
+}
+
+#[test]
+fn a_pod_that_flaps_begins_its_row_of_failed_probes_anew() {
     let mut world = half_way(Value::Null);
-    let lost = Some(Unready { since: world.now, period_seconds: 1 });
-    let unready = pod(&world, ContainerView { unready: lost, ..container() });
-    show(&mut world, unready);
+    let flapping = unready(&world, world.now, 1);
+    show_unready(&mut world, flapping);
+    world.pass(29);
+    let ready = pod(&world, container());
+    show(&mut world, ready);
+    world.settle();
+    world.pass(1);
+    let flapping = unready(&world, world.now, 1);
+    show_unready(&mut world, flapping);
+    is_aborted_after(&mut world, 30);
+}
+
+#[test]
+fn probes_that_failed_before_a_retry_do_not_count() {
+    let mut world = half_way(Value::Null);
+    let unready = unready(&world, world.now, 3);
+    show_unready(&mut world, unready);
+    is_aborted_after(&mut world, 10);
+    world.pass(100);
+    world.retry();
+    world.settle();
     one_is_unready(&mut world);
     world.step();
-    world.pass(9);
-    world.step();
-    assert!(!is_aborted(&world));
-    world.pass(1);
-    world.step();
-    assert!(is_aborted(&world));
+    is_aborted_after(&mut world, 30);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::Write;
 use super::view::rollout;
-use crate::world::kubelet::{Cause, PROBE_PERIOD, Trouble};
+use crate::world::kubelet::{Cause, FAILURE_THRESHOLD, PROBE_PERIOD, Trouble};
 use crate::world::server::{Server, text};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
@@ -13,8 +13,13 @@ use serde_json::Value;
 const SOON: SignedDuration = SignedDuration::from_secs(240);
 /// The clock of a controller may differ from the truth by so much, and times are cut to seconds.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(45);
-/// The defaults: 3 probes, 5 ends, 120 s without the image.
-const UNREADY_FOR: SignedDuration = SignedDuration::from_secs(3 * PROBE_PERIOD);
+/// The defaults: 3 failed probes in a row, 5 ends, 120 s without the image.
+const FAILED_PROBES: i64 = 3;
+/// A container that has just become unready has failed some of them already, and one more is waited for.
+const UNREADY_FOR: SignedDuration =
+    SignedDuration::from_secs((FAILED_PROBES - FAILURE_THRESHOLD + 1) * PROBE_PERIOD);
+/// All of them fail anew once a release is tried again.
+const UNREADY_AGAIN_FOR: SignedDuration = SignedDuration::from_secs(FAILED_PROBES * PROBE_PERIOD);
 const ENDS_MAX: i64 = 5;
 const ENDS_WITHIN: SignedDuration = SignedDuration::from_secs(300);
 const NO_IMAGE_FOR: SignedDuration = SignedDuration::from_secs(120);
@@ -83,6 +88,7 @@ impl Health {
                 Trouble::OomKilled => SignedDuration::ZERO,
                 Trouble::Ended(_) if has_ended_too_often(causes, cause, self.since) => SignedDuration::ZERO,
                 Trouble::Ended(_) => return false,
+                Trouble::Unready if cause.since < self.since => UNREADY_AGAIN_FOR,
                 Trouble::Unready => UNREADY_FOR,
                 Trouble::NoImage => NO_IMAGE_FOR,
             };

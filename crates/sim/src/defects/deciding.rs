@@ -118,7 +118,7 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
             }
         }),
         Defect::StartTakenForLoss => mistake_pods(&mut seen, |pod| {
-            let loss = Unready { since: pod.created_at, period_seconds: 1 };
+            let loss = Unready { since: pod.created_at, period_seconds: 1, failure_threshold: 3 };
             let starting = pod.containers.iter_mut().filter(|container| container.ends == 0);
             starting.for_each(|container| container.unready = Some(loss));
         }),

@@ -7,6 +7,7 @@ use crate::faults::{Fate, ThirdParty};
 use crate::process::Flight;
 use crate::trace::{Who, short};
 use crate::user::Act;
+use crate::world::plus;
 use crate::world::pods::evicted;
 use crate::world::routes;
 use crate::world::server::{number, refused, text};
@@ -36,6 +37,14 @@ impl Simulation {
         }
         if let Some(fate) = fate {
             self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
+        }
+        let way = match fate {
+            Some(Fate::Slow(milliseconds)) => milliseconds,
+            Some(Fate::RequestLost | Fate::AnswerLost) => CALL_TIME_LIMIT,
+            _ => 0,
+        };
+        if way > 0 && target(&request.call).is_some_and(|target| routes::is_route(target.resource)) {
+            self.checkers.hold_up(plus(self.now, way));
         }
         let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };

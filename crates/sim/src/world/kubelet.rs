@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 /// Seconds between two readiness probes of every container here.
 pub const PROBE_PERIOD: i64 = 10;
+/// So many of them fail before a container is unready. One, so that pods may flap without being unhealthy for that.
+pub const FAILURE_THRESHOLD: i64 = 1;
 
 /// What went wrong with a container by its own doing: never the doing of a node, of an eviction or of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +175,8 @@ impl Told {
                     "controller": true }],
             },
             "spec": { "containers": [{
-                "name": "app", "image": self.image, "readinessProbe": { "periodSeconds": PROBE_PERIOD },
+                "name": "app", "image": self.image,
+                "readinessProbe": { "periodSeconds": PROBE_PERIOD, "failureThreshold": FAILURE_THRESHOLD },
             }]},
             "status": {
                 "phase": if self.run == Run::Waiting("ErrImagePull") { "Pending" } else { "Running" },

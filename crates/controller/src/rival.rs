@@ -1,0 +1,203 @@
+//! Another controller for the same Rollouts: one of Argo Rollouts that no Lease keeps from acting beside this one. Two that
+//! act at once would undo each other's weights for ever, so this one waits until the other is gone.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{args::Scope, execute::explain, health::Health};
+
+/// What both its manifests and its Helm chart put on the Deployment of the reference controller.
+const LABELS: &str = "app.kubernetes.io/component=rollouts-controller";
+/// More of them than this in one cluster are not looked at.
+const LOOKED_AT_MAX: u32 = 100;
+const LOOK_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How often to look while there is one, and while there is none.
+const AGAIN_WHILE_WAITING: Duration = Duration::from_secs(5);
+const AGAIN_WHILE_ALONE: Duration = Duration::from_secs(60);
+
+/// What this controller acts on, and which Lease keeps others from it.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Where.
+    pub scope: Scope,
+    /// `--instance-id`.
+    pub instance_id: String,
+    /// Namespace and name of the Lease; `None` without leader election.
+    pub lease: Option<(String, String)>,
+}
+
+/// Whether this controller may stand for election.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// There is no other one, or nobody may look.
+    Alone,
+    /// There is one; how to mend it.
+    Rival(String),
+}
+
+/// Looks now and then, for ever, and tells what it sees.
+pub async fn look_out(client: Client, claim: Claim, health: Arc<Health>, tell: watch::Sender<Sight>) {
+    let api: Api<Deployment> = match &claim.scope {
+        Scope::Cluster => Api::all(client),
+        Scope::Namespace(namespace) => Api::namespaced(client, namespace),
+    };
+    loop {
+        let sight = look(&api, &claim).await;
+        let message = if let Sight::Rival(message) = &sight { Some(message.clone()) } else { None };
+        let again = if message.is_some() { AGAIN_WHILE_WAITING } else { AGAIN_WHILE_ALONE };
+        if let Some(message) = message.as_ref().filter(|_| *tell.borrow() != sight) {
+            tracing::error!(message, "waiting");
+        }
+        health.waits_for(message);
+        tell.send_replace(sight);
+        sleep(again).await;
+    }
+}
+
+async fn look(api: &Api<Deployment>, claim: &Claim) -> Sight {
+    let wanted = ListParams::default().labels(LABELS).limit(LOOKED_AT_MAX);
+    let why = match timeout(LOOK_TIME_LIMIT, api.list(&wanted)).await {
+        Ok(Ok(found)) => {
+            let rival = found.items.iter().find_map(|deployment| conflict(deployment, claim));
+            return rival.map_or(Sight::Alone, Sight::Rival);
+        }
+        Ok(Err(error)) => explain(&error),
+        Err(_elapsed) => "no answer from the API server".to_owned(),
+    };
+    // The Lease keeps the two apart wherever the other one asks for it, which it does by default.
+    tracing::warn!(why, "cannot look whether the controller of Argo Rollouts runs beside this one");
+    Sight::Alone
+}
+
+/// Why the controller in this Deployment and ours would act on the same Rollouts at the same time, and how to mend it.
+fn conflict(deployment: &Deployment, claim: &Claim) -> Option<String> {
+    let spec = deployment.spec.as_ref()?;
+    let pod = spec.template.spec.as_ref()?;
+    let namespace = deployment.namespace().unwrap_or_default();
+    let arguments: Vec<&str> = pod
+        .containers
+        .iter()
+        .flat_map(|container| container.command.iter().chain(&container.args).flatten())
+        .map(String::as_str)
+        .collect();
+    let is_on = |name, default: bool| flag(&arguments, name).map_or(default, |value| value != "false");
+    let instance_id = flag(&arguments, "--instance-id").unwrap_or_default();
+    let is_elsewhere = match &claim.scope {
+        Scope::Namespace(ours) => is_on("--namespaced", false) && *ours != namespace,
+        Scope::Cluster => false,
+    };
+    if spec.replicas == Some(0) || instance_id != claim.instance_id || is_elsewhere {
+        return None;
+    }
+    let lease = match instance_id {
+        "" => "argo-rollouts-controller-lock".to_owned(),
+        id => format!("argo-rollouts-controller-lock-{id}"),
+    };
+    let why = match &claim.lease {
+        _ if !is_on("--leader-elect", true) => "without leader election".to_owned(),
+        None => "and this one runs without leader election".to_owned(),
+        Some(ours) if *ours == (namespace.clone(), lease.clone()) => return None,
+        Some((ours, name)) => format!("with the Lease {namespace}/{lease}, and this one with {ours}/{name}"),
+    };
+    let name = deployment.name_any();
+    Some(format!(
+        "Deployment {namespace}/{name} runs the controller of Argo Rollouts, {why}: both would act on the same Rollouts. \
+         Nothing is done until it is gone: kubectl scale deployment {name} -n {namespace} --replicas=0"
+    ))
+}
+
+/// The value of a flag, the last one when it is given twice; a flag alone is true.
+fn flag<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
+    let value = |(index, argument): (usize, &&'a str)| {
+        let rest = argument.strip_prefix(name)?;
+        match rest.strip_prefix('=') {
+            Some(value) => Some(value),
+            None if rest.is_empty() => {
+                let next = arguments.get(index + 1).filter(|next| !next.starts_with('-'));
+                Some(next.map_or("true", |next| next))
+            }
+            None => None,
+        }
+    };
+    arguments.iter().enumerate().rev().find_map(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(namespace: &str, replicas: i32, arguments: &[&str]) -> Deployment {
+        serde_json::from_value(json!({
+            "metadata": { "name": "argo-rollouts", "namespace": namespace },
+            "spec": {
+                "replicas": replicas,
+                "selector": {},
+                "template": { "spec": { "containers": [{ "name": "argo-rollouts", "args": arguments }] } },
+            },
+        }))
+        .unwrap()
+    }
+
+    fn claim(scope: Scope, instance_id: &str) -> Claim {
+        let id = if instance_id.is_empty() { String::new() } else { format!("-{instance_id}") };
+        let lease = ("argo-rollouts".to_owned(), format!("argo-rollouts-controller-lock{id}"));
+        Claim { scope, instance_id: instance_id.to_owned(), lease: Some(lease) }
+    }
+
+    #[test]
+    fn a_controller_of_argo_rollouts_that_no_lease_keeps_apart_from_ours_is_named() {
+        let cluster = || claim(Scope::Cluster, "");
+        let here = |namespace: &str| claim(Scope::Namespace(namespace.to_owned()), "");
+        let without_lease = Claim { lease: None, ..cluster() };
+        let own_lease = Claim { lease: Some(("argo-rollouts".into(), "mine".into())), ..cluster() };
+        for (namespace, replicas, arguments, claim, expected) in [
+            ("argo-rollouts", 1, vec![], cluster(), None),
+            ("argo-rollouts", 1, vec!["--leader-elect=false"], cluster(), Some("without leader election")),
+            ("argo-rollouts", 0, vec!["--leader-elect=false"], cluster(), None),
+            ("argo-rollouts", 1, vec!["--leader-elect", "--namespaced"], cluster(), None),
+            (
+                "other",
+                1,
+                vec![],
+                cluster(),
+                Some("with the Lease other/argo-rollouts-controller-lock, and this"),
+            ),
+            ("other", 1, vec!["--instance-id=b"], cluster(), None),
+            ("argo-rollouts", 1, vec!["--instance-id", "b"], self::claim(Scope::Cluster, "b"), None),
+            ("argo-rollouts", 1, vec![], without_lease, Some("this one runs without leader election")),
+            ("argo-rollouts", 1, vec![], own_lease, Some("and this one with argo-rollouts/mine")),
+            ("other", 1, vec!["--namespaced"], here("argo-rollouts"), None),
+            ("other", 1, vec![], here("argo-rollouts"), Some("with the Lease other/")),
+        ] {
+            let said = conflict(&deployment(namespace, replicas, &arguments), &claim);
+            match expected {
+                None => assert_eq!(said, None, "{namespace} {arguments:?} {claim:?}"),
+                Some(part) => {
+                    let said = said.unwrap_or_default();
+                    let command =
+                        format!("kubectl scale deployment argo-rollouts -n {namespace} --replicas=0");
+                    assert!(said.contains(part) && said.ends_with(&command), "{said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn flags_are_read_in_both_forms_and_the_last_one_counts() {
+        let read = |arguments: &[&'static str], name| flag(arguments, name);
+        assert_eq!(read(&["--a=1", "--a", "2"], "--a"), Some("2"));
+        assert_eq!(read(&["--a", "--b"], "--a"), Some("true"));
+        assert_eq!(read(&["--ab=1"], "--a"), None);
+    }
+}
