@@ -6,6 +6,7 @@
     reason = "a test fails by panicking; clippy.toml excuses functions marked as tests only"
 )]
 
+mod commands;
 mod faults;
 mod fence;
 mod house;
