@@ -282,6 +282,10 @@ impl Checkers {
         };
         let is_right = self.restarts.evicted(pod, pods, server, (most, since), now);
         self.judge(RESTARTS, is_right, now);
+        if self.views.back().is_some_and(|(_, view)| view.desired <= 1) {
+            // Without a second pod there is no other way to restart.
+            self.excuse(now);
+        }
         // Whoever evicted it knows that it is gone before its ReplicaSet says so.
         let without = self.views.back().map(|(_, view)| view.without_pod_of(restarts::name_of(pod, server)));
         self.views.extend(without.map(|view| (now, view)));
