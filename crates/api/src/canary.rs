@@ -140,6 +140,24 @@ pub struct RolloutPause {
     /// How long to wait: seconds as a number (`30`), or a duration with units (`30s`, `10m`, `1h30m`).
     /// Without it the pause ends when the user promotes.
     pub duration: Option<DurationOrSeconds>,
+    /// Of a pause without `duration`: for how long a promotion by the user is waited for, as `duration`. Default: for ever.
+    /// Not in Argo Rollouts.
+    pub max_duration: Option<DurationOrSeconds>,
+    /// What happens after `maxDuration`: `abort` leads back to the stable version, `promote` goes on with the next step,
+    /// `stay` waits on, and a Warning event says so. Default: `stay`. Not in Argo Rollouts.
+    pub on_timeout: Option<PauseTimeout>,
+}
+
+open_enum! {
+    /// What happens when nobody has promoted within the `maxDuration` of a pause.
+    PauseTimeout {
+        /// Back to the stable version.
+        Abort = "abort",
+        /// On with the next step.
+        Promote = "promote",
+        /// The release waits on.
+        Stay = "stay",
+    }
 }
 
 /// The number of pods of the new version: one of `weight`, `replicas` and `matchTrafficWeight`.

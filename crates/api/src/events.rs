@@ -16,6 +16,8 @@ pub const ROLLOUT_NOT_COMPLETED: &str = "RolloutNotCompleted";
 pub const ROLLOUT_STEP_COMPLETED: &str = "RolloutStepCompleted";
 /// The release is paused.
 pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
+/// A pause has lasted longer than its `maxDuration`. Not in Argo Rollouts.
+pub const PAUSE_OVERDUE: &str = "PauseOverdue";
 /// The release goes on after a pause.
 pub const ROLLOUT_RESUMED: &str = "RolloutResumed";
 /// The release was aborted.

@@ -414,7 +414,7 @@ open_enum! {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
-    /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `UserUnpause`, `Analysis`,
+    /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `PauseOverdue`, `UserUnpause`, `Analysis`,
     /// `InconclusiveAnalysis`, `PodHealth`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `Restart`, `MendSpec`,
     /// `AfterAbort`, `ApiServer`, `ObjectInTheWay`. Later versions may know more.
     pub kind: String,

@@ -163,6 +163,7 @@ fn is_blue_green(snapshot: &Snapshot) -> bool {
 fn wake_at(scene: &Scene<'_>, record: &RolloutStatus, plan: &cutover::Plan) -> Option<Timestamp> {
     let ends = [
         release::pause_ends(scene, record),
+        release::pause_limit(scene, record).map(|limit| limit.at),
         progress::due(scene, record),
         pod_health::due(scene, record),
         restart::begins(scene, record),

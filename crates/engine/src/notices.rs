@@ -6,7 +6,7 @@ use crate::pod_health;
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
-use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot};
+use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot, WaitFor};
 
 /// The events of a decision: send them once `record` is stored.
 pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
@@ -20,6 +20,7 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     change.deadline(&mut notices);
     change.steps(&mut notices);
     change.pause(&mut notices);
+    change.overdue_pause(&mut notices);
     change.unhealthy_pod(&mut notices);
     change.runs(&mut notices);
     change.refusals(&mut notices);
@@ -172,6 +173,17 @@ impl Change<'_> {
                 notices.push(Notice::normal(events::ROLLOUT_RESUMED, "Rollout is resumed"));
             }
             _ => {}
+        }
+    }
+
+    /// Nobody has promoted in time, and the spec says that the release waits on.
+    fn overdue_pause(&self, notices: &mut Vec<Notice>) {
+        let overdue = |status: &RolloutStatus| {
+            let waiting = status.waiting.as_ref()?;
+            (waiting.kind == WaitFor::PauseOverdue.as_str()).then(|| waiting.message.clone())
+        };
+        if let Some(message) = overdue(self.new).filter(|new| overdue(self.old).as_ref() != Some(new)) {
+            notices.push(Notice::warning(events::PAUSE_OVERDUE, message));
         }
     }
 

@@ -2,12 +2,12 @@
 
 use crate::analysis;
 use crate::cutover;
-use crate::intent::{canary, clear_pause};
+use crate::intent::{self, canary, clear_pause};
 use crate::scene::{Scene, after_duration, memory};
 use crate::steps::{self, Stage};
 use headgate_api::{AnalysisPhase, PauseCondition, RolloutStatus};
 use headgate_model::Timestamp;
-use headgate_model::spec::{PauseEnd, Step};
+use headgate_model::spec::{PauseEnd, PauseTimeout, Step};
 
 /// Ends the current step when it is done, or promotes the release after the last one; one step at a time, so that every
 /// step is seen in the record.
@@ -25,6 +25,15 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         return;
     }
     let versions = scene.versions(&record.stable_rs);
+    if let Some(limit) = pause_limit(scene, record).filter(|limit| limit.is_over(scene))
+        && limit.then == PauseTimeout::Abort
+        && !has_resumed(record)
+    {
+        let reason = limit.told(record);
+        intent::abort(scene, record);
+        memory(record).abort_reason = Some(reason);
+        return;
+    }
     let done = match step {
         Some(Step::Pause(_)) => is_pause_over(scene, record),
         Some(Step::Analysis(_)) => has_succeeded(record),
@@ -44,19 +53,57 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
 
 /// When the current pause ends by itself.
 pub(crate) fn pause_ends(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
+    if let Some(limit) = pause_limit(scene, record) {
+        return (limit.then == PauseTimeout::Promote).then_some(limit.at);
+    }
     let Some(Step::Pause(PauseEnd::After(duration))) = steps::current_step(record, scene.spec) else {
         return None;
     };
-    let pause =
-        record.pause_conditions.iter().find(|pause| pause.reason == PauseCondition::CANARY_PAUSE_STEP)?;
-    Some(after_duration(pause.start_time.as_ref()?.0, *duration))
+    Some(after_duration(pause_began(record)?, *duration))
+}
+
+fn pause_began(record: &RolloutStatus) -> Option<Timestamp> {
+    let mut pauses = record.pause_conditions.iter();
+    let pause = pauses.find(|pause| pause.reason == PauseCondition::CANARY_PAUSE_STEP)?;
+    Some(pause.start_time.as_ref()?.0)
+}
+
+/// Until when the current pause waits for a promotion by the user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PauseLimit {
+    /// Until this time.
+    pub(crate) at: Timestamp,
+    /// What happens then.
+    pub(crate) then: PauseTimeout,
+}
+
+/// Until when the current pause waits for a user; `None` when for ever, or for its own end.
+pub(crate) fn pause_limit(scene: &Scene<'_>, record: &RolloutStatus) -> Option<PauseLimit> {
+    let Some(Step::Pause(PauseEnd::Promotion(Some(limit)))) = steps::current_step(record, scene.spec) else {
+        return None;
+    };
+    Some(PauseLimit { at: after_duration(pause_began(record)?, limit.after), then: limit.then })
+}
+
+impl PauseLimit {
+    pub(crate) fn is_over(self, scene: &Scene<'_>) -> bool {
+        self.at <= scene.now
+    }
+
+    /// That it is over, for people.
+    pub(crate) fn told(self, record: &RolloutStatus) -> String {
+        let step = record.current_step_index.unwrap_or(0).saturating_add(1);
+        format!("nobody has promoted the pause of step {step} within its maxDuration, until {}", self.at)
+    }
 }
 
 /// A pause is over when its time has passed, or when the user has taken its condition away.
 fn is_pause_over(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    let is_paused = steps::paused_for(record, PauseCondition::CANARY_PAUSE_STEP);
-    let resumed = record.controller_pause && !is_paused;
-    resumed || pause_ends(scene, record).is_some_and(|end| end <= scene.now)
+    has_resumed(record) || pause_ends(scene, record).is_some_and(|end| end <= scene.now)
+}
+
+fn has_resumed(record: &RolloutStatus) -> bool {
+    record.controller_pause && !steps::paused_for(record, PauseCondition::CANARY_PAUSE_STEP)
 }
 
 fn has_succeeded(record: &RolloutStatus) -> bool {

@@ -102,7 +102,7 @@ pub(crate) fn is_held(record: &RolloutStatus, spec: &RolloutSpec) -> bool {
 pub(crate) fn describe(step: &Step) -> String {
     match step {
         Step::SetWeight(weight) => format!("setWeight: {weight}"),
-        Step::Pause(headgate_model::spec::PauseEnd::Promotion) => "pause: {}".to_owned(),
+        Step::Pause(headgate_model::spec::PauseEnd::Promotion(_)) => "pause: {}".to_owned(),
         Step::Pause(headgate_model::spec::PauseEnd::After(duration)) => {
             format!("pause: {}s", duration.as_secs())
         }

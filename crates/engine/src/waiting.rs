@@ -5,14 +5,14 @@ use crate::cutover::{self, Plan};
 use crate::intent::place_of_abort;
 use crate::pod_health;
 use crate::progress;
-use crate::release;
+use crate::release::{self, PauseLimit};
 use crate::restart;
 use crate::revision;
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus, Waiting};
-use headgate_model::spec::{PauseEnd, Step};
+use headgate_model::spec::{PauseEnd, PauseTimeout, Step};
 use headgate_model::{
     EffectKey, Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor,
 };
@@ -134,6 +134,9 @@ fn pause(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
     let step = record.current_step_index.unwrap_or(0) + 1;
     let skip = format!("`{}`", command(scene, "promote"));
     let is_timed = matches!(steps::current_step(record, scene.spec), Some(Step::Pause(PauseEnd::After(_))));
+    if let Some(limit) = release::pause_limit(scene, record) {
+        return limited_pause(scene, record, limit, step, skip);
+    }
     match release::pause_ends(scene, record) {
         None if is_timed => Wait {
             on: WaitFor::PauseDuration,
@@ -153,6 +156,35 @@ fn pause(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
             until: None,
             ends_with: skip,
         },
+    }
+}
+
+fn limited_pause(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    limit: PauseLimit,
+    step: i32,
+    promotion: String,
+) -> Wait {
+    let at = limit.at;
+    if limit.is_over(scene) {
+        return Wait {
+            on: WaitFor::PauseOverdue,
+            message: limit.told(record),
+            until: None,
+            ends_with: promotion,
+        };
+    }
+    let (then, until) = match limit.then {
+        PauseTimeout::Abort => ("the release is aborted", Some(at)),
+        PauseTimeout::Promote => ("the release goes on by itself", Some(at)),
+        PauseTimeout::Stay => ("a Warning event reminds you", None),
+    };
+    Wait {
+        on: WaitFor::UserPromotion,
+        message: format!("the pause of step {step} ends when a user promotes; if nobody has by {at}, {then}"),
+        until,
+        ends_with: promotion,
     }
 }
 

@@ -207,8 +207,28 @@ impl Step {
 pub enum PauseEnd {
     /// This much time.
     After(SignedDuration),
-    /// A promotion by the user.
-    Promotion,
+    /// A promotion by the user, which is waited for no longer than so.
+    Promotion(Option<PauseLimit>),
+}
+
+/// How long a promotion by the user is waited for (`pause.maxDuration`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PauseLimit {
+    /// This much time.
+    pub after: SignedDuration,
+    /// What happens then.
+    pub then: PauseTimeout,
+}
+
+/// What happens when nobody has promoted in time (`pause.onTimeout`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseTimeout {
+    /// Back to the stable version.
+    Abort,
+    /// On with the next step.
+    Promote,
+    /// The release waits on, which is told.
+    Stay,
 }
 
 /// Size of the canary independent of its weight.

@@ -24,6 +24,8 @@ pub enum WaitFor {
     PauseDuration,
     /// A user to promote.
     UserPromotion,
+    /// A user to promote, for longer than the pause's `maxDuration`.
+    PauseOverdue,
     /// A user to resume: `spec.paused` is set.
     UserUnpause,
     /// A user to look at an inconclusive analysis.
@@ -57,6 +59,7 @@ impl WaitFor {
             Self::PodsAvailable => "PodsAvailable",
             Self::PauseDuration => "PauseDuration",
             Self::UserPromotion => "UserPromotion",
+            Self::PauseOverdue => "PauseOverdue",
             Self::UserUnpause => "UserUnpause",
             Self::InconclusiveAnalysis => "InconclusiveAnalysis",
             Self::PodHealth => "PodHealth",

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the specs of these tests have the fields that they change")]
 
-use headgate_model::spec::{Count, PauseEnd, PodHealth, PodHealthAction, Step};
+use headgate_model::spec::{Count, PauseEnd, PauseLimit, PauseTimeout, PodHealth, PodHealthAction, Step};
 use headgate_model::{salvage, validate};
 use serde_json::{Value, json};
 
@@ -60,8 +60,33 @@ fn steps_are_read_in_all_their_forms() {
         _ => None,
     };
     let steps = validate(&spec(&json!({"steps": steps}))).unwrap().canary.steps;
-    assert_eq!(steps[..2], [Step::SetWeight(5), Step::Pause(PauseEnd::Promotion)]);
+    assert_eq!(steps[..2], [Step::SetWeight(5), Step::Pause(PauseEnd::Promotion(None))]);
     assert_eq!(steps.iter().filter_map(seconds).collect::<Vec<_>>(), [30, 60, 15]);
+}
+
+#[test]
+fn how_long_a_pause_waits_for_a_user_is_read_and_refused_where_it_says_nothing() {
+    let read = |pause: Value| validate(&spec(&json!({ "steps": [{ "pause": pause }] })));
+    for (word, then) in [
+        (json!("abort"), PauseTimeout::Abort),
+        (json!("promote"), PauseTimeout::Promote),
+        (json!("stay"), PauseTimeout::Stay),
+        (Value::Null, PauseTimeout::Stay),
+    ] {
+        let steps = read(json!({ "maxDuration": "2h", "onTimeout": word })).unwrap().canary.steps;
+        let limit = PauseLimit { after: jiff::SignedDuration::from_hours(2), then };
+        assert_eq!(steps, [Step::Pause(PauseEnd::Promotion(Some(limit)))]);
+    }
+    for (pause, field, said) in [
+        (json!({"duration": "1h", "maxDuration": "2h"}), "maxDuration", "remove one of the two"),
+        (json!({"onTimeout": "abort"}), "onTimeout", "needs maxDuration"),
+        (json!({"maxDuration": "1h", "onTimeout": "panic"}), "onTimeout", "\"abort\", \"promote\", \"stay\""),
+        (json!({"maxDuration": "soon"}), "maxDuration", "soon"),
+    ] {
+        let problem = read(pause).unwrap_err();
+        assert_eq!(problem.field, format!("spec.strategy.canary.steps[0].pause.{field}"));
+        assert!(problem.problem.contains(said), "{problem:?}");
+    }
 }
 
 #[test]

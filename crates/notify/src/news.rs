@@ -95,7 +95,7 @@ impl Change<'_> {
                 let Ok(spec) = &self.snapshot.rollout.spec else { return false };
                 let index = self.new.current_step_index.and_then(|index| usize::try_from(index).ok());
                 let step = index.and_then(|index| spec.canary.steps.get(index));
-                matches!(step, Some(Step::Pause(PauseEnd::Promotion)))
+                matches!(step, Some(Step::Pause(PauseEnd::Promotion(_))))
             }
             reason => [
                 PauseCondition::INCONCLUSIVE_ANALYSIS_RUN,

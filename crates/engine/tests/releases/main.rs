@@ -14,6 +14,7 @@ mod basic;
 mod disturbed;
 mod drain;
 mod invalid;
+mod pauses;
 mod pod_health;
 mod random;
 mod recorded;

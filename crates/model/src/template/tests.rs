@@ -80,6 +80,8 @@ fn steps_hashes_are_those_of_argo_rollouts() {
     assert_eq!(steps_hash(Some(&json!([{"pause": {}}]))), "6b9b86fbd5");
     assert_eq!(steps_hash(None), "5ffbfbbd64");
     assert_eq!(steps_hash(Some(&json!([]))), steps_hash(None));
+    let longest = json!([{"pause": {"maxDuration": "1h", "onTimeout": "abort"}}]);
+    assert_eq!(steps_hash(Some(&longest)), "6b9b86fbd5", "what it does not know does not count");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::SpecProblem;
 use super::read::{forbidden, invalid, optional, required};
-use crate::spec::{CanaryScale, PauseEnd, Routing, Step};
-use headgate_api::{RolloutAnalysis, RolloutPause, SetCanaryScale};
+use crate::spec::{CanaryScale, PauseEnd, PauseLimit, PauseTimeout, Routing, Step};
+use headgate_api::{DurationOrSeconds, PauseTimeout as Word, RolloutAnalysis, RolloutPause, SetCanaryScale};
 use serde_json::Value;
 
 const ACTIONS: &[&str] = &[
@@ -71,13 +71,37 @@ fn step(written: &Value, path: &str, total: i32, routing: Option<&Routing>) -> R
 }
 
 fn pause(pause: &RolloutPause, field: &str) -> Result<Step, SpecProblem> {
-    match &pause.duration {
-        None => Ok(Step::Pause(PauseEnd::Promotion)),
-        Some(duration) => duration
-            .parse()
-            .map(|duration| Step::Pause(PauseEnd::After(duration)))
-            .map_err(|error| invalid(&format!("{field}.duration"), duration, error.to_string())),
+    let parsed = |name: &str, written: &DurationOrSeconds| {
+        written.parse().map_err(|error| invalid(&format!("{field}.{name}"), written, error.to_string()))
+    };
+    match (&pause.duration, &pause.max_duration) {
+        (Some(_), Some(_)) => Err(forbidden(
+            &format!("{field}.maxDuration"),
+            "a pause with a duration ends by itself: remove one of the two",
+        )),
+        (Some(duration), None) => Ok(Step::Pause(PauseEnd::After(parsed("duration", duration)?))),
+        (None, Some(longest)) => {
+            let (after, then) = (parsed("maxDuration", longest)?, timeout(pause, field)?);
+            Ok(Step::Pause(PauseEnd::Promotion(Some(PauseLimit { after, then }))))
+        }
+        (None, None) if pause.on_timeout.is_some() => {
+            Err(forbidden(&format!("{field}.onTimeout"), "needs maxDuration: add it, or remove this"))
+        }
+        (None, None) => Ok(Step::Pause(PauseEnd::Promotion(None))),
     }
+}
+
+fn timeout(pause: &RolloutPause, field: &str) -> Result<PauseTimeout, SpecProblem> {
+    Ok(match &pause.on_timeout {
+        Some(Word::Abort) => PauseTimeout::Abort,
+        Some(Word::Promote) => PauseTimeout::Promote,
+        None | Some(Word::Stay) => PauseTimeout::Stay,
+        Some(Word::Other(word)) => {
+            let words = Word::KNOWN.join("\", \"");
+            let problem = format!("must be one of \"{words}\"");
+            return Err(invalid(&format!("{field}.onTimeout"), word, problem));
+        }
+    })
 }
 
 fn canary_scale(scale: &SetCanaryScale, field: &str, total: i32) -> Result<Step, SpecProblem> {

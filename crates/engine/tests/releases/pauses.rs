@@ -1,0 +1,100 @@
+//! Pauses that wait for a user no longer than their spec says.
+
+use crate::world::{World, routed, spec};
+use serde_json::{Value, json};
+
+/// Version 2 stands at a pause that waits for a user for an hour.
+fn waiting(then: Option<&str>) -> World {
+    let steps = json!([
+        {"setWeight": 25}, {"pause": {"maxDuration": "1h", "onTimeout": then.map_or(Value::Null, Value::from)}},
+        {"setWeight": 50}, {"pause": {}},
+    ]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", 25, "UserPromotion"));
+    world
+}
+
+/// An hour passes, but for a second.
+fn almost_over(world: &mut World) {
+    world.pass(3_599);
+    world.settle();
+    assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", 25, "UserPromotion"));
+    world.pass(1);
+    world.settle();
+}
+
+fn reminders(world: &World) -> usize {
+    world.events.iter().filter(|event| event.starts_with("PauseOverdue")).count()
+}
+
+#[test]
+fn a_pause_that_nobody_promotes_in_time_aborts_the_release_and_says_so() {
+    let mut world = waiting(Some("abort"));
+    almost_over(&mut world);
+    assert_eq!((world.phase(), world.weight()), ("Degraded", 0));
+    let message = &world.status().message;
+    assert!(
+        message.contains(
+            "at step 2/4, weight 25: nobody has promoted the pause of step 2 within its maxDuration"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_pause_that_nobody_promotes_in_time_goes_on_by_itself() {
+    let mut world = waiting(Some("promote"));
+    almost_over(&mut world);
+    assert_eq!((world.phase(), world.weight(), world.status().current_step_index), ("Paused", 50, Some(3)));
+}
+
+#[test]
+fn a_pause_that_nobody_promotes_in_time_waits_on_and_reminds_once() {
+    for word in [Some("stay"), None] {
+        let mut world = waiting(word);
+        assert_eq!(reminders(&world), 0);
+        almost_over(&mut world);
+        assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", 25, "PauseOverdue"));
+        world.pass(7_200);
+        world.settle();
+        assert_eq!((world.phase(), reminders(&world)), ("Paused", 1));
+        world.promote();
+        world.settle();
+        assert_eq!(world.weight(), 50);
+    }
+}
+
+#[test]
+fn a_promotion_in_the_last_second_counts_and_the_next_pause_has_a_time_of_its_own() {
+    for word in ["abort", "promote", "stay"] {
+        let mut world = waiting(Some(word));
+        world.pass(3_600);
+        world.promote();
+        world.settle();
+        assert_eq!((world.phase(), world.weight()), ("Paused", 50), "{word}");
+        world.pass(100_000);
+        world.settle();
+        assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", 50, "UserPromotion"));
+    }
+}
+
+#[test]
+fn the_user_who_pauses_the_rollout_stops_the_clock_from_doing_anything() {
+    let mut world = waiting(Some("abort"));
+    world.edit(|spec| spec["paused"] = json!(true));
+    world.pass(7_200);
+    world.settle();
+    assert_eq!((world.phase(), world.weight()), ("Paused", 25));
+}
+
+#[test]
+fn the_decision_is_taken_just_when_the_time_is_over() {
+    for word in ["abort", "promote", "stay"] {
+        let mut world = waiting(Some(word));
+        let since = world.status().pause_conditions[0].start_time.clone().unwrap().0;
+        let wake = world.decide().wake_at.unwrap();
+        assert_eq!(wake.duration_since(since).as_secs(), 3_600, "{word}");
+    }
+}
