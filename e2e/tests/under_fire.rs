@@ -1,5 +1,5 @@
 //! Releases while something breaks: each fault, through each router. All of them take an hour: a run tries one, another
-//! one each hour; `HEADGATE_FIRE=all`, or a pair such as `istio/frozen`, chooses.
+//! one each hour; `HEADGATE_FIRE=all`, or pairs, routers and faults such as `istio/frozen,update`, choose.
 
 mod faults;
 mod writer;
@@ -61,7 +61,7 @@ fn chosen(word: Option<&str>) -> anyhow::Result<Vec<(Door, Fault)>> {
         Some(word) => {
             let is_meant = |(door, fault): &(Door, Fault)| {
                 let full = format!("{}/{}", door.name(), fault.name());
-                full == word || fault.name() == word || door.name() == word
+                word.split(',').any(|word| full == word || fault.name() == word || door.name() == word)
             };
             let found: Vec<_> = pairs.into_iter().filter(is_meant).collect();
             anyhow::ensure!(!found.is_empty(), "HEADGATE_FIRE={word}: there is no such router or fault");

@@ -3,7 +3,7 @@
 
 use crate::backoff::{fingerprint, is_ahead, is_recent};
 use crate::record::Weight;
-use headgate_model::{Effect, Timestamp};
+use headgate_model::{Direction, Effect, Timestamp};
 use jiff::SignedDuration;
 use std::collections::VecDeque;
 
@@ -14,7 +14,8 @@ const WRITES_PER_MINUTE_MAX: usize = 10;
 /// steps needs, far below what a decision that never settles would do.
 const PROGRESS_PER_MINUTE_MAX: usize = 120;
 
-/// This often in a minute the same routing may be set; then somebody else writes the same paths.
+/// This often in a minute the same routing may be set; then somebody else writes the same paths. Nor is the canary given
+/// another weight then: it would not get that one either, and steps are not to go on without traffic.
 const REVERTS_MAX: usize = 3;
 
 /// The breaker holds a rollout at least so long; it doubles up to a minute while it trips again.
@@ -29,10 +30,18 @@ pub(crate) struct Quiet {
     idle_writes: VecDeque<Timestamp>,
     /// Writes of the last minute that changed phase, step or weight.
     progress_writes: VecDeque<Timestamp>,
-    /// Effects of the last minute, by fingerprint.
-    effects: VecDeque<(Timestamp, u64)>,
+    effects: VecDeque<Done>,
     held_until: Option<Timestamp>,
     hold_seconds: i64,
+}
+
+/// An effect of the last minute.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    at: Timestamp,
+    fingerprint: u64,
+    /// Of a change of routing.
+    router: Option<&'static str>,
 }
 
 /// Whether a write may go out.
@@ -94,21 +103,32 @@ impl Quiet {
     /// An effect was carried out; the same one again within a minute is a write that gets nothing further.
     pub(crate) fn effect_done(&mut self, effect: &Effect, now: Timestamp) -> Breaker {
         let repeated = self.times_done(effect, now) > 0;
-        self.effects.push_back((now, fingerprint(&format!("{effect:?}"))));
+        let fingerprint = fingerprint(&format!("{effect:?}"));
+        self.effects.push_back(Done { at: now, fingerprint, router: router(effect) });
         if repeated { self.idle_write(now) } else { Breaker::Closed }
     }
 
-    /// Whether the same routing has been set so often that somebody must be reverting it.
+    /// Whether this routing, or what the same router was told before, has been set so often that somebody must be reverting
+    /// it.
     pub(crate) fn is_reverted(&mut self, effect: &Effect, now: Timestamp) -> bool {
+        let leads_on = matches!(effect, Effect::Route { direction: Direction::TowardsCanary, .. });
         self.times_done(effect, now) >= REVERTS_MAX
+            || leads_on && self.reverts(router(effect)) + 1 >= REVERTS_MAX
+    }
+
+    /// How often this router was told the same again in the last minute, with nothing in between.
+    fn reverts(&self, router: Option<&'static str>) -> usize {
+        let told: Vec<u64> =
+            self.effects.iter().filter(|done| done.router == router).map(|done| done.fingerprint).collect();
+        told.windows(2).filter(|pair| pair.first() == pair.last()).count()
     }
 
     fn times_done(&mut self, effect: &Effect, now: Timestamp) -> usize {
-        while self.effects.front().is_some_and(|(at, _)| is_old(*at, now)) {
+        while self.effects.front().is_some_and(|done| is_old(done.at, now)) {
             self.effects.pop_front();
         }
         let wanted = fingerprint(&format!("{effect:?}"));
-        self.effects.iter().filter(|(_, sent)| *sent == wanted).count()
+        self.effects.iter().filter(|done| done.fingerprint == wanted).count()
     }
 
     fn idle_write(&mut self, now: Timestamp) -> Breaker {
@@ -139,6 +159,13 @@ pub(crate) enum Breaker {
     Closed,
     /// Just now.
     Tripped,
+}
+
+fn router(effect: &Effect) -> Option<&'static str> {
+    match effect {
+        Effect::Route { config, .. } => Some(config.router),
+        _ => None,
+    }
 }
 
 fn is_old(at: Timestamp, now: Timestamp) -> bool {

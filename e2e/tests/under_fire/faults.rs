@@ -220,8 +220,10 @@ async fn route_recreated(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result
     route["status"] = Value::Null;
     door.revert(&mut route);
     cluster.kubectl(&["delete", kind, name, "-n", &shop.namespace]).await?;
-    let missing = format!("{kind} {name}");
-    let told = |rollout: &Value| rollout["status"]["waiting"]["message"].to_string().contains(&missing);
+    let missing = format!("{kind} \"{name}\" does not exist");
+    let told = |rollout: &Value| {
+        rollout["status"]["waiting"]["message"].as_str().is_some_and(|said| said.contains(&missing))
+    };
     let limit = Duration::from_secs(30);
     cluster.await_object("Rollout", &shop.namespace, "shop", limit, "the missing route named", told).await?;
     cluster.apply(&shop.namespace, &[route]).await?;

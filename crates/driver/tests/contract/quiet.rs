@@ -160,7 +160,9 @@ fn r10_routes_that_are_reverted_again_and_again_are_left_alone_for_a_while() {
     let is_route =
         |call: &&Call| matches!(call, Call::Patch { target, .. } if target.resource == VIRTUAL_SERVICES);
     let written = world.log[start..].iter().filter(is_route).count();
-    assert!((3..=12).contains(&written), "{written} times in a minute");
+    // Three tries, the first of them before the other writer began, and three more a minute later.
+    assert!((2..=5).contains(&written), "{written} times in a minute");
+    assert_eq!(world.rollout()["status"]["currentStepIndex"], 2, "the next weight is not given");
     world.run(900);
     assert_eq!(world.phase(), "Healthy", "{:#}", world.rollout()["status"]);
 }
