@@ -26,9 +26,6 @@ fn whole(part: Value) -> anyhow::Result<Value> {
     if part["kind"].is_string() {
         return Ok(part);
     }
-    if part["steps"].is_array() {
-        return with_steps(part["steps"].clone());
-    }
     let rule = &part["rules"][0];
     let (door, kind, key) = if part["strategy"].is_object() {
         (Door::Istio, "Rollout", "strategy")
@@ -41,20 +38,10 @@ fn whole(part: Value) -> anyhow::Result<Value> {
     } else {
         anyhow::bail!("say in docs.rs what this is a part of: {part:#}");
     };
-    let mut object = example(door, kind)?;
+    let example = Manifests::through(door, "e2e-docs")?;
+    let mut object = example.0.into_iter().find(|object| object["kind"] == kind).context("no example")?;
     object["spec"][key] = part[key].clone();
     Ok(object)
-}
-
-fn with_steps(steps: Value) -> anyhow::Result<Value> {
-    let mut rollout = example(Door::Istio, "Rollout")?;
-    rollout["spec"]["strategy"]["canary"]["steps"] = steps;
-    Ok(rollout)
-}
-
-fn example(door: Door, kind: &str) -> anyhow::Result<Value> {
-    let example = Manifests::through(door, "e2e-docs")?;
-    example.0.into_iter().find(|object| object["kind"] == kind).context("no example")
 }
 
 #[tokio::test(flavor = "multi_thread")]
