@@ -20,6 +20,7 @@ mod presets;
 mod quiet;
 mod recovery;
 mod restart;
+mod rival;
 mod simulate;
 mod sweep;
 mod under_fire;
