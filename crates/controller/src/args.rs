@@ -6,6 +6,17 @@ use anyhow::{Context, bail};
 use clap::{ArgAction, Parser, ValueEnum};
 use headgate_model::spec::PodHealthAction;
 
+/// The Lease of the reference controller, without an instance id.
+pub const REFERENCE_LEASE: &str = "argo-rollouts-controller-lock";
+
+/// The name of an instance's Lease, as the reference controller builds it.
+pub fn lease_of_instance(name: &str, instance_id: &str) -> String {
+    match instance_id {
+        "" => name.to_owned(),
+        id => format!("{name}-{id}"),
+    }
+}
+
 /// Progressive delivery for Kubernetes: releases a new version of a Rollout step by step, judges it
 /// by its metrics, and takes it back when they say so.
 #[derive(Clone, Debug, Parser)]
@@ -47,7 +58,7 @@ pub struct Args {
     /// the reference controller's, so that the two never act at the same time in one namespace.
     #[arg(
         long,
-        default_value = "argo-rollouts-controller-lock",
+        default_value = REFERENCE_LEASE,
         value_name = "NAME",
         help_heading = "Leader election"
     )]
@@ -180,10 +191,7 @@ impl Args {
 
     /// The Lease's name, as the reference controller builds it.
     pub fn lease_name(&self) -> String {
-        match self.instance_id.as_str() {
-            "" => self.leader_election_id.clone(),
-            id => format!("{}-{id}", self.leader_election_id),
-        }
+        lease_of_instance(&self.leader_election_id, &self.instance_id)
     }
 
     /// Refuses values that do not fit together.

@@ -10,7 +10,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{args::Scope, execute::explain, health::Health};
+use crate::{
+    args::{REFERENCE_LEASE, Scope, lease_of_instance},
+    execute::explain,
+    health::Health,
+};
 
 /// What both its manifests and its Helm chart put on the Deployment of the reference controller.
 const LABELS: &str = "app.kubernetes.io/component=rollouts-controller";
@@ -98,10 +102,7 @@ fn conflict(deployment: &Deployment, claim: &Claim) -> Option<String> {
     if spec.replicas == Some(0) || instance_id != claim.instance_id || is_elsewhere {
         return None;
     }
-    let lease = match instance_id {
-        "" => "argo-rollouts-controller-lock".to_owned(),
-        id => format!("argo-rollouts-controller-lock-{id}"),
-    };
+    let lease = lease_of_instance(REFERENCE_LEASE, instance_id);
     let why = match &claim.lease {
         _ if !is_on("--leader-elect", true) => "without leader election".to_owned(),
         None => "and this one runs without leader election".to_owned(),
