@@ -298,6 +298,7 @@ fn resource(kind: &str) -> ApiResource {
         "Lease" => ("coordination.k8s.io", "v1"),
         "Job" => ("batch", "v1"),
         "PodDisruptionBudget" => ("policy", "v1"),
+        "HorizontalPodAutoscaler" => ("autoscaling", "v2"),
         _ => ("", "v1"),
     };
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))

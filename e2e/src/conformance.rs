@@ -271,13 +271,15 @@ fn app(program: Program) -> Value {
             "name": "app", "image": image, "env": variables.collect::<Value>(),
             "readinessProbe": {
                 "httpGet": { "path": "/", "port": 8080 }, "periodSeconds": 1, "failureThreshold": 1,
+                // A busy machine answers late, which is no failure.
+                "timeoutSeconds": 20,
             },
         })
     };
     let resolving = |name: &str| json!({ "name": "app", "image": image, "args": ["--resolve", name] });
     match program {
         Program::Serves => serving(&[]),
-        Program::ServesLate => serving(&[("START_DELAY", "5s")]),
+        Program::ServesLate => serving(&[("START_DELAY", "15s")]),
         Program::NeverReady => serving(&[("NEVER_READY", "true")]),
         Program::Succeeds => resolving("localhost"),
         Program::Fails => resolving("nowhere.invalid"),

@@ -15,6 +15,35 @@ pub const LEASE: &str = "argo-rollouts-controller-lock";
 /// The kernel keeps 15 characters of a program's name.
 const PROGRAM: &str = "headgate-contro";
 
+/// What a process has used since it began.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Time on a processor.
+    pub cpu: Duration,
+    /// The most memory that it had, in MiB.
+    pub memory_max: u64,
+}
+
+impl Usage {
+    fn of(process: &Path) -> anyhow::Result<Self> {
+        let stat = std::fs::read_to_string(process.join("stat"))?;
+        // proc(5): the name in parentheses may contain anything; user and system time are the 12th and 13th field after it,
+        // in hundredths of a second.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        let status = std::fs::read_to_string(process.join("status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+        Ok(Self { cpu: Duration::from_millis(ticks * 10), memory_max: kib / 1024 })
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} s of a processor, {} MiB at most", self.cpu.as_secs_f64(), self.memory_max)
+    }
+}
+
 /// A pod of the controller.
 #[derive(Clone, Debug)]
 pub struct Controller {
@@ -37,6 +66,29 @@ impl Controller {
         let leader = pods.iter().find(|pod| !holder.is_empty() && holder.contains(&text(pod, "name")));
         let leader = leader.with_context(|| format!("the lease names {holder:?}, which has no pod"))?;
         Ok(Self { pod: text(leader, "name"), uid: text(leader, "uid") })
+    }
+
+    /// The only one in that namespace.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub async fn only(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        let pods = cluster.api("Pod", namespace).list(&kube::api::ListParams::default()).await?;
+        let [pod] = pods.items.as_slice() else { bail!("{namespace} has {} pods", pods.items.len()) };
+        let (name, uid) = (pod.metadata.name.clone(), pod.metadata.uid.clone());
+        Ok(Self { pod: name.unwrap_or_default(), uid: uid.unwrap_or_default() })
+    }
+
+    /// What its process has used until now.
+    ///
+    /// # Errors
+    /// When it has no process here.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        let mut processes = std::fs::read_dir("/proc")?.filter_map(|entry| Some(entry.ok()?.path()));
+        let process = processes.find(|path| self.owns(path));
+        let process =
+            process.with_context(|| format!("no process of pod {} runs on this machine", self.pod))?;
+        Usage::of(&process)
     }
 
     /// Waits until somebody other than this one leads.

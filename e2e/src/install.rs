@@ -49,3 +49,57 @@ pub async fn headgate_with(cluster: &Cluster, flags: &[&str]) -> anyhow::Result<
     output(helm.args(["--set", "replicas=2"]).args(flags)).await.context("the chart does not install")?;
     Ok(())
 }
+
+/// A Headgate beside the one that all tests share, for the objects of its instance id, in a namespace of its own.
+#[derive(Debug)]
+pub struct Instance {
+    id: String,
+}
+
+impl Instance {
+    /// One with this id, which does not run yet: what an earlier run left of it is removed.
+    ///
+    /// # Errors
+    /// When helm refuses.
+    pub async fn new(cluster: &Cluster, id: &str) -> anyhow::Result<Self> {
+        let instance = Self { id: id.to_owned() };
+        instance.end(cluster).await?;
+        Ok(instance)
+    }
+
+    /// One process, ready. The CRDs and the image are there already.
+    ///
+    /// # Errors
+    /// When the chart does not install within two minutes.
+    pub async fn start(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let (id, namespace) = (&self.id, self.namespace());
+        let mut helm = cluster.command("helm")?;
+        helm.args(["upgrade", "--install", id]).arg(root().join("charts/headgate"));
+        helm.args(["--namespace", &namespace, "--create-namespace", "--wait", "--timeout", "120s"]);
+        let values = format!("replicas=1,crds.install=false,alerts.enabled=false,instanceId={id}");
+        output(helm.args(["--set", &values])).await.context("the chart does not install").map(|_| ())
+    }
+
+    /// Where it runs.
+    pub fn namespace(&self) -> String {
+        format!("headgate-{}", self.id)
+    }
+
+    /// As whom it writes.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}-headgate", self.namespace(), self.id)
+    }
+
+    /// Removes it, and waits until its process is gone. It is no error if there is none.
+    ///
+    /// # Errors
+    /// When helm refuses.
+    pub async fn end(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let mut helm = cluster.command("helm")?;
+        let namespace = self.namespace();
+        helm.args(["uninstall", &self.id, "--namespace", &namespace, "--wait", "--ignore-not-found"]);
+        output(&mut helm).await?;
+        let arguments = ["delete", "namespace", &namespace, "--ignore-not-found", "--timeout=120s"];
+        cluster.kubectl(&arguments).await.map(|_| ())
+    }
+}

@@ -1,13 +1,19 @@
 //! Behaviour on a real cluster: one file each. `cargo xtask e2e` boots the lab and runs them in its network.
 
+mod additions;
+mod adoption;
 mod analysis;
+mod argocd;
+mod autoscaling;
 mod bad_input;
 mod by_hand;
 mod conformance;
 mod deadline;
 mod docs;
 mod doors;
+mod dynamic;
 mod installation;
+mod kubectl_wait;
 mod leader;
 mod live_traffic;
 mod no_drain;
@@ -16,6 +22,7 @@ mod notifications;
 mod outage;
 mod plugin;
 mod pod_health;
+mod pod_metadata;
 mod presets;
 mod quiet;
 mod recovery;
@@ -25,8 +32,9 @@ mod simulate;
 mod sweep;
 mod under_fire;
 mod user_routes;
+mod workload;
 
-use headgate_e2e::{Cluster, install};
+use headgate_e2e::{Cluster, install, metrics_source};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
@@ -52,6 +60,10 @@ fn turn(of: usize) -> anyhow::Result<usize> {
 
 async fn installed() -> anyhow::Result<Cluster> {
     let cluster = Cluster::connect().await?;
-    INSTALLED.get_or_try_init(|| install::headgate(&cluster)).await?;
+    let install = async || {
+        metrics_source::forget(&cluster).await?;
+        install::headgate(&cluster).await
+    };
+    INSTALLED.get_or_try_init(install).await?;
     Ok(cluster)
 }

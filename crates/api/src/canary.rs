@@ -61,6 +61,71 @@ pub struct CanaryStrategy {
     pub replica_progress_threshold: Option<ReplicaProgressThreshold>,
     /// When pods of the new version are unhealthy, and what is done then. Not in Argo Rollouts.
     pub pod_health: Option<PodHealth>,
+    /// How traffic goes back to the stable version after an abort. Not in Argo Rollouts.
+    pub abort: Option<CanaryAbort>,
+    /// A last look at a new version that has everything already, while the old one still stands. Only with
+    /// `trafficRouting`, and not with `dynamicStableScale`. Not in Argo Rollouts.
+    pub bake: Option<Bake>,
+    /// Whether the very first version is analysed before it is stable. Default: `skip`. Not in Argo Rollouts.
+    pub initial: Option<InitialRelease>,
+}
+
+/// How traffic goes back to the stable version after an abort. Not in Argo Rollouts.
+#[serde_with::skip_serializing_none]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryAbort {
+    /// `instant`: the stable version gets everything as soon as its available pods are `spec.replicas` without
+    /// `maxUnavailable`, and until then as much as they bear. `stepped`: the weight goes down through the `setWeight` values
+    /// below it, each as soon as the stable version has the pods for it and the routes show the one before. `asCapacityAllows`:
+    /// the weight goes down as pods of the stable version become available, and to 0 with the last of them. Whatever it says,
+    /// a new version without an available pod loses everything at once. The last two only with `trafficRouting`. Default:
+    /// `instant`.
+    pub policy: Option<AbortPolicy>,
+}
+
+open_enum! {
+    /// How the weight goes back to 0 after an abort.
+    AbortPolicy {
+        /// At once, where the stable version can bear it.
+        Instant = "instant",
+        /// Through the weights of the steps.
+        Stepped = "stepped",
+        /// With the pods of the stable version.
+        AsCapacityAllows = "asCapacityAllows",
+    }
+}
+
+/// For how long the old version stands with all its pods once the new one has done its steps and gets everything.
+#[serde_with::skip_serializing_none]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bake {
+    /// How long: seconds as a number (`30`), or a duration with units (`30s`, `10m`, `1h30m`). Required.
+    pub duration: Option<DurationOrSeconds>,
+    /// An analysis meanwhile. One that ends by itself must be successful before the new version becomes stable.
+    pub analysis: Option<RolloutAnalysis>,
+    /// What happens when this analysis, the one in the background or a pod fails: `rollback`, the default, gives
+    /// everything back to the old version at once.
+    pub on_failure: Option<BakeFailure>,
+}
+
+open_enum! {
+    /// What happens when a new version fails while it bakes.
+    BakeFailure {
+        /// Everything goes back to the old version.
+        Rollback = "rollback",
+    }
+}
+
+open_enum! {
+    /// What is done about the very first version of a Rollout.
+    InitialRelease {
+        /// It takes the steps' analyses, and that of the background, before it is stable.
+        Analyse = "analyse",
+        /// It is stable at once.
+        Skip = "skip",
+    }
 }
 
 /// Two Services that take turns in being the stable one.
@@ -237,6 +302,20 @@ pub struct RolloutAnalysis {
     pub measurement_retention: Option<Vec<MeasurementRetention>>,
     /// Labels and annotations for the AnalysisRun.
     pub analysis_run_metadata: Option<AnalysisRunMetadata>,
+    /// Of a canary: `abort` (default), `pause` or `hold` when it has failed. Not in Argo Rollouts.
+    pub on_failure: Option<AnalysisFailure>,
+}
+
+open_enum! {
+    /// What happens when an analysis has failed.
+    AnalysisFailure {
+        /// Back to the stable version.
+        Abort = "abort",
+        /// The release waits for a user.
+        Pause = "pause",
+        /// The release stays where it is until a fresh run is successful.
+        Hold = "hold",
+    }
 }
 
 /// Analysis in the background of the steps.

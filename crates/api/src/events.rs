@@ -18,6 +18,8 @@ pub const ROLLOUT_STEP_COMPLETED: &str = "RolloutStepCompleted";
 pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
 /// A pause has lasted longer than its `maxDuration`. Not in Argo Rollouts.
 pub const PAUSE_OVERDUE: &str = "PauseOverdue";
+/// An analysis has failed, and the release waits because of it. Not in Argo Rollouts.
+pub const ANALYSIS_FAILED: &str = "AnalysisFailed";
 /// The release goes on after a pause.
 pub const ROLLOUT_RESUMED: &str = "RolloutResumed";
 /// The release was aborted.

@@ -48,6 +48,12 @@ pub const REVISION_HISTORY: &str = "rollout.argoproj.io/revision-history";
 pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
 /// Annotation on ReplicaSets: the ephemeral metadata that their pods carry, as JSON.
 pub const EPHEMERAL_METADATA: &str = "rollout.argoproj.io/ephemeral-metadata";
+/// Annotation on ReplicaSets, Headgate's own: labels and annotations of the pod template in whose place ephemeral metadata
+/// stands, as JSON. They come back with the end of the role.
+pub const OWN_POD_METADATA: &str = "headgate/own-pod-metadata";
+/// Annotation on ReplicaSets, Headgate's own: ephemeral metadata that some of their pods may still carry, as JSON. It goes
+/// once all of them have been seen to carry what is wanted now.
+pub const FORMER_POD_METADATA: &str = "headgate/former-pod-metadata";
 /// Annotation on Rollouts with a `workloadRef`: generation of the workload.
 pub const WORKLOAD_GENERATION: &str = "rollout.argoproj.io/workload-generation";
 

@@ -128,7 +128,7 @@ pub struct RolloutStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PauseCondition {
     /// The reason: `CanaryPauseStep`, `BlueGreenPause`, `InconclusiveAnalysisRun`, `InconclusiveExperiment`
-    /// or, by Headgate only, `PodHealth`.
+    /// or, by Headgate only, `PodHealth` and `AnalysisFailed`.
     pub reason: String,
     /// Since when.
     pub start_time: Option<Time>,
@@ -145,6 +145,8 @@ impl PauseCondition {
     pub const INCONCLUSIVE_EXPERIMENT: &'static str = "InconclusiveExperiment";
     /// Reason: a pod of the new version is unhealthy, and `podHealth` says `pause`. Not in Argo Rollouts.
     pub const POD_HEALTH: &'static str = "PodHealth";
+    /// Reason: an AnalysisRun has failed, and its `onFailure` says `pause`. Not in Argo Rollouts.
+    pub const ANALYSIS_FAILED: &'static str = "AnalysisFailed";
 }
 
 /// Something that is true, false or unknown of a Rollout, or of an Experiment.
@@ -415,8 +417,8 @@ open_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     /// For what, as a word: `PodsAvailable`, `PauseDuration`, `UserPromotion`, `PauseOverdue`, `UserUnpause`, `Analysis`,
-    /// `InconclusiveAnalysis`, `PodHealth`, `RouteConfirmed`, `ScaleDownDelay`, `OldPodsGone`, `Restart`, `MendSpec`,
-    /// `AfterAbort`, `ApiServer`, `ObjectInTheWay`. Later versions may know more.
+    /// `InconclusiveAnalysis`, `AnalysisFailed`, `AnalysisHold`, `Bake`, `PodHealth`, `RouteConfirmed`, `ScaleDownDelay`,
+    /// `OldPodsGone`, `Restart`, `MendSpec`, `AfterAbort`, `ApiServer`, `ObjectInTheWay`. Later versions may know more.
     pub kind: String,
     /// For what, for people.
     pub message: String,
@@ -450,6 +452,10 @@ pub struct HeadgateStatus {
     pub progress: Option<ReleaseProgress>,
     /// The version whose pods' health counts. Absent for a release that was under way before Headgate saw it.
     pub pod_health: Option<PodHealthStatus>,
+    /// The failed run in the background for which the release is held until a fresh one is successful.
+    pub analysis_hold: Option<AnalysisHold>,
+    /// The version that has everything and is not stable yet, because it bakes.
+    pub bake: Option<BakeStatus>,
     /// What webhooks are to be told yet, in the order in which it happened; at most 8.
     #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
@@ -461,6 +467,23 @@ pub struct HeadgateStatus {
     #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub routers_in_use: Vec<RouterInUse>,
+    /// The Deployment that `workloadRef` names, while its pods give way to those of this Rollout.
+    pub hand_over: Option<HandOver>,
+}
+
+/// How far the pods of a Deployment have given way to those of a Rollout.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandOver {
+    /// Pods that the Deployment had at the beginning: it never gets more.
+    pub from: i32,
+    /// The number that it was last brought to. Who scales it up again is left alone until the next pod can go.
+    pub reached: i32,
 }
 
 /// A router that gives the canary a share, as the spec configured it.
@@ -520,6 +543,36 @@ pub struct PodHealthStatus {
     pub problem: Option<String>,
 }
 
+/// A failed AnalysisRun, and what it said.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnalysisHold {
+    /// Name of the last run that has failed.
+    pub run: String,
+    /// Its message.
+    pub message: String,
+}
+
+/// A version that bakes, and since when.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BakeStatus {
+    /// Hash of the version.
+    pub hash: String,
+    /// Since when it has everything and all its pods are available.
+    pub since: Option<Time>,
+}
+
 /// How far a release has come, in pods. Pods that come and go make no progress.
 #[serde_with::apply(_ => #[serde(
     default,
@@ -539,4 +592,6 @@ pub struct ReleaseProgress {
     pub available: i32,
     /// Fewest pods of older versions so far.
     pub old: i32,
+    /// The step at which this was noted: whoever promotes writes another one into the status.
+    pub step: Option<i32>,
 }

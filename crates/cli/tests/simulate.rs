@@ -46,7 +46,7 @@ fn a_bad_release_is_exit_code_1() {
     assert_eq!(run.status.code(), Some(1));
     let text = out(&run);
     let last = text.lines().last().unwrap();
-    assert!(last.starts_with("✖ would abort after 26s at step 4/9, weight 25: RolloutAborted: "), "{last}");
+    assert!(last.starts_with("✖ would abort after 25s at step 4/9, weight 25: RolloutAborted: "), "{last}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! One task owns the driver: it takes in what has happened, lets the driver decide, and sends off what
 //! the driver asks for. It never waits for the network.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use headgate_driver::{
     Driver,
-    io::{Observation, Reply, Request, RequestId},
+    io::{Observation, Reply, Request, RequestId, Resource},
 };
 use headgate_notify::Subscriptions;
 use jiff::Timestamp;
@@ -46,6 +50,8 @@ pub struct Connections {
     pub stop: watch::Receiver<bool>,
     /// Who wants to be told what.
     pub subscriptions: watch::Receiver<Option<Subscriptions>>,
+    /// The kinds that are to be watched by now although they are watched on demand.
+    pub demand: watch::Sender<BTreeSet<Resource>>,
     /// Carries out requests.
     pub executor: Arc<Executor>,
     /// For scrapes.
@@ -185,11 +191,18 @@ impl EventLoop {
         let is_time = self.published.is_none_or(|published| published.elapsed() >= PUBLISH_EVERY);
         if self.has_news && is_time {
             self.has_news = false;
+            let demanded = self.driver.demanded();
+            self.connections.demand.send_if_modified(|known| {
+                let is_news = *known != demanded;
+                *known = demanded;
+                is_news
+            });
             let mut facts = self.driver.facts();
             if !self.is_leading {
                 // The leader reports them: sums over replicas count each object once.
                 facts.rollouts.clear();
                 facts.analysis_runs.clear();
+                facts.templates.clear();
             }
             self.connections.fleet.publish(facts, self.driver.counters().clone());
             self.published = Some(Instant::now());

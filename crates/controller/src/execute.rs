@@ -126,8 +126,9 @@ impl Executor {
         loop {
             let request = url.list(&params).map_err(|error| Failed::Malformed(error.to_string()))?;
             let page: Page = parse(&self.client.request_text(request).await?)?;
-            objects
-                .extend(page.items.unwrap_or_default().into_iter().map(|object| object.into_json(resource)));
+            objects.extend(
+                page.items.unwrap_or_default().into_iter().map(|object| object.into_listed_json(resource)),
+            );
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => return Ok(Reply::Objects(objects)),
@@ -305,7 +306,7 @@ pub(crate) fn verb(call: &Call) -> &'static str {
 }
 
 /// The kind that a call is about, for metrics.
-pub(crate) fn kind(call: &Call) -> &'static str {
+fn kind(call: &Call) -> &'static str {
     match call {
         Call::Get(target)
         | Call::Create { target, .. }

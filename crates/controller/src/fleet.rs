@@ -1,6 +1,8 @@
 //! Series about each Rollout and AnalysisRun, made at each scrape from what the driver knows: they
 //! appear and vanish with their object.
 
+mod reference;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -8,12 +10,12 @@ use std::{
 };
 
 use headgate_driver::{
-    Counters, Facts, RolloutFacts,
+    BOUNDS, Counters, Facts, RolloutFacts, Times,
     io::{Call, Reply},
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 use serde_json::Value;
@@ -107,17 +109,23 @@ type Count = fn(&RolloutFacts) -> i64;
 fn rollouts(encoder: &mut DescriptorEncoder<'_>, rollouts: &[RolloutFacts]) -> fmt::Result {
     let info = rollouts.iter().map(|rollout| {
         let [namespace, name] = named(rollout);
-        let router = reference_name(rollout.router);
+        let router = reference::router(rollout.router);
         let labels = [
             namespace,
             name,
             ("strategy", rollout.strategy),
             ("traffic_router", router),
-            ("phase", &rollout.phase),
+            ("phase", rollout.metrics_phase),
         ];
         (labels, 1)
     });
-    gauges(encoder, "rollout_info", "A Rollout and its phase", info)?;
+    gauges(encoder, "rollout_info", "A Rollout, and how far it is in the words of Argo Rollouts", info)?;
+    reference::rollout_phases(encoder, rollouts)?;
+    let phases = rollouts.iter().filter(|rollout| !rollout.phase.is_empty()).map(|rollout| {
+        let [namespace, name] = named(rollout);
+        ([namespace, name, ("phase", rollout.phase.as_str())], 1)
+    });
+    gauges(encoder, "headgate_rollout_phase", "status.phase of a Rollout", phases)?;
     let replicas: [(&str, &str, Count); 4] = [
         ("rollout_info_replicas_available", "Available replicas of a Rollout", |rollout| rollout.available),
         ("rollout_info_replicas_unavailable", "Replicas of a Rollout that are not available", |rollout| {
@@ -132,7 +140,7 @@ fn rollouts(encoder: &mut DescriptorEncoder<'_>, rollouts: &[RolloutFacts]) -> f
         gauges(encoder, name, help, rollouts.iter().map(|rollout| (named(rollout), value(rollout))))?;
     }
     let weights = rollouts.iter().filter_map(|rollout| Some((named(rollout), rollout.weight?)));
-    gauges(encoder, "headgate_rollout_weight", "Weight of the canary that routers were last told", weights)?;
+    gauges(encoder, "headgate_rollout_weight", "The largest share that routes show for the canary", weights)?;
     let steps = rollouts.iter().filter_map(|rollout| Some((named(rollout), rollout.step?)));
     gauges(encoder, "headgate_rollout_step", "Index of the current step", steps)?;
     let waiting = rollouts.iter().filter(|rollout| !rollout.waiting.is_empty()).map(|rollout| {
@@ -143,25 +151,13 @@ fn rollouts(encoder: &mut DescriptorEncoder<'_>, rollouts: &[RolloutFacts]) -> f
 }
 
 fn analysis_runs(encoder: &mut DescriptorEncoder<'_>, facts: &Facts) -> fmt::Result {
-    let runs = facts.analysis_runs.iter();
-    let info = runs.clone().map(|run| {
+    let info = facts.analysis_runs.iter().map(|run| {
         let labels = [("namespace", run.namespace.as_str()), ("name", &run.name), ("phase", &run.phase)];
         (labels, 1)
     });
     gauges(encoder, "analysis_run_info", "An AnalysisRun and its phase", info)?;
-    let metrics = runs.flat_map(|run| run.metrics.iter().map(move |metric| (run, metric)));
-    let phases = metrics.map(|(run, metric)| {
-        let labels = [
-            ("namespace", run.namespace.as_str()),
-            ("name", &run.name),
-            ("metric", &metric.name),
-            ("type", provider_type(&metric.provider)),
-            ("dry_run", if metric.is_dry_run { "true" } else { "false" }),
-            ("phase", &metric.phase),
-        ];
-        (labels, 1)
-    });
-    gauges(encoder, "analysis_run_metric_phase", "A metric of an AnalysisRun and its phase", phases)?;
+    reference::analysis_runs(encoder, &facts.analysis_runs)?;
+    reference::templates(encoder, &facts.templates)?;
     let objects =
         facts.objects.iter().map(|(resource, count)| ([("kind", resource.kind)], number(*count as u64)));
     gauges(encoder, "headgate_objects", "Objects held in memory", objects)?;
@@ -220,41 +216,18 @@ fn done(encoder: &mut DescriptorEncoder<'_>, done: &Counters) -> fmt::Result {
     });
     let help = "Attempts to tell webhooks of Rollouts, and what came of them";
     counters(encoder, "headgate_notifications", help, notifications)?;
+    let help = "Seconds from the beginning of a release to its end";
+    histograms(encoder, "rollout_duration_seconds", help, &done.releases.total)?;
+    let help = "The same without the time in which it waited for a person";
+    histograms(encoder, "rollout_progression_duration_seconds", help, &done.releases.progression)?;
+    let help = "Seconds for which a release waited for a person";
+    histograms(encoder, "rollout_manual_pause_duration_seconds", help, &done.releases.manual_pause)?;
     let events = done.notices.iter().map(|(reason, count)| ([("reason", *reason)], *count));
     counters(encoder, "headgate_events", "Events told", events)
 }
 
 fn named(rollout: &RolloutFacts) -> [(&'static str, &str); 2] {
     [("namespace", &rollout.namespace), ("name", &rollout.name)]
-}
-
-/// Dashboards know providers by the words of the reference controller.
-fn provider_type(provider: &str) -> &str {
-    match provider {
-        "prometheus" => "Prometheus",
-        "web" => "WebMetric",
-        "job" => "Job",
-        "datadog" => "Datadog",
-        "newRelic" => "NewRelic",
-        "wavefront" => "WavefrontMetric",
-        "cloudWatch" => "CloudWatch",
-        other => other,
-    }
-}
-
-/// Dashboards know routers by the words of the reference controller.
-fn reference_name(router: &'static str) -> &'static str {
-    match router {
-        "istio" => "Istio",
-        "nginx" => "Nginx",
-        "alb" => "ALB",
-        "smi" => "SMI",
-        "ambassador" => "Ambassador",
-        "appMesh" => "AppMesh",
-        "traefik" => "Traefik",
-        "apisix" => "Apisix",
-        other => other,
-    }
 }
 
 fn number(count: u64) -> i64 {
@@ -274,6 +247,33 @@ fn gauges<L: EncodeLabelSet>(
     Ok(())
 }
 
+/// By `completionStatus`.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "seconds of releases, and bounds of a week at most, are exact"
+)]
+fn histograms(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    series: &BTreeMap<String, Times>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (status, times) in series {
+        let bounds = BOUNDS.iter().map(|bound| *bound as f64).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(times.counts).collect();
+        let count = times.counts.iter().sum();
+        let labels = [("status", status.as_str())];
+        metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+            times.sum as f64,
+            count,
+            &buckets,
+            None,
+        )?;
+    }
+    Ok(())
+}
+
 fn counters<L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -289,10 +289,10 @@ fn counters<L: EncodeLabelSet>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use headgate_driver::{
-        Counters, Facts, MetricFacts, RolloutFacts, RunFacts,
+        Counters, Facts, MetricFacts, ReleaseTimes, RolloutFacts, RunFacts, TemplateFacts, Times,
         io::{Call, ObjectRef, Reply, Resource},
     };
     use serde_json::{Value, json};
@@ -304,7 +304,8 @@ mod tests {
         RolloutFacts {
             namespace: "shop".into(),
             name: name.into(),
-            phase: "Progressing".into(),
+            phase: "Degraded".into(),
+            metrics_phase: "Abort",
             strategy: "canary",
             router: "istio",
             desired: 5,
@@ -316,6 +317,14 @@ mod tests {
             step: Some(1),
             waiting: "Analysis".into(),
         }
+    }
+
+    /// Two promoted releases, of which one waited for a person.
+    fn releases() -> ReleaseTimes {
+        let mut times = Times::default();
+        (times.counts[1], times.counts[3], times.sum) = (1, 1, 450);
+        let total = [("Promoted".to_owned(), times)].into();
+        ReleaseTimes { total, ..ReleaseTimes::default() }
     }
 
     fn event(name: &str) -> Call {
@@ -337,6 +346,7 @@ mod tests {
         fleet.called(&event("web"), &Reply::Lost("no answer".into()));
         let counters = Counters {
             decisions: 7,
+            releases: releases(),
             effects: [(("Scale", "Done"), 2), (("Scale", "Conflict"), 1)].into(),
             notices: [("RolloutPaused", 1)].into(),
             notifications: [(("releases".into(), "aborted", "delivered"), 2)].into(),
@@ -355,12 +365,43 @@ mod tests {
                     is_dry_run: false,
                 }],
             }],
+            templates: vec![TemplateFacts {
+                namespace: "shop".into(),
+                name: "success-rate".into(),
+                metrics: vec![("success-rate".into(), "prometheus".into())],
+            }],
             measurements_in_flight: 3,
             notifications_waiting: 1,
             ..Facts::default()
         };
         fleet.publish(facts, counters);
-        insta::assert_snapshot!(metrics(&fleet).text().unwrap());
+        let text = metrics(&fleet).text().unwrap();
+        let is_steady = |line: &&str| !line.starts_with("process_start_time_seconds ");
+        insta::assert_snapshot!(text.lines().filter(is_steady).collect::<Vec<_>>().join("\n"));
+    }
+
+    /// Each series has a row in the docs, and each row of ours a series.
+    #[test]
+    fn the_docs_name_every_series_and_no_other() {
+        let docs = include_str!("../../../docs/metrics.md");
+        let metrics = metrics(&Arc::new(Fleet::default()));
+        metrics.called(&event("web"), &Reply::Object(Value::Null), Duration::ZERO);
+        metrics.measured(&headgate_model::Reply::Failed("no answer".into()), Duration::ZERO);
+        metrics.watch_failed("Rollout");
+        let text = metrics.text().unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let mut series: Vec<String> = types
+            .map(|(name, kind)| match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            })
+            .collect();
+        series.sort();
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(['`', '{']));
+        let mut named: Vec<String> = rows.map(|(name, _)| name.to_owned()).collect();
+        named.sort();
+        assert_eq!(named, series);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use headgate_driver::io::{Call, Reply};
@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::execute::{kind, verb};
+use crate::execute;
 
 /// Bounds in seconds, from a cached read to the time limit of a call.
 const CALL_SECONDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -90,6 +90,10 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut self.registry;
         registry.register("argo_rollouts_controller", "Version of the controller", version);
+        let started: Gauge = Gauge::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        started.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        registry.register("process_start_time_seconds", "When this process started", started);
         registry.register(
             "controller_clientset_k8s_request",
             "Calls to the API server; code 0: no answer",
@@ -155,7 +159,7 @@ impl Metrics {
 
     /// Counts a call to the API server.
     pub fn called(&self, call: &Call, reply: &Reply, took: Duration) {
-        let (kind, verb) = (kind(call), verb(call));
+        let (kind, verb) = reference_words(call);
         let status_code = match (reply, call) {
             (Reply::Refused { code, .. }, _) => *code,
             (Reply::Lost(_), _) => 0,
@@ -163,7 +167,8 @@ impl Metrics {
             _ => 200,
         };
         self.requests.get_or_create(&RequestLabels { kind, verb, status_code }).inc();
-        self.request_seconds.get_or_create(&VerbLabels { verb }).observe(took.as_secs_f64());
+        let labels = VerbLabels { verb: execute::verb(call) };
+        self.request_seconds.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// Counts a measurement.
@@ -199,6 +204,18 @@ impl Metrics {
         self.queued.set(i64::try_from(turn.queued).unwrap_or(i64::MAX));
         self.leader.set(turn.is_leading.into());
         self.synced.set(turn.is_synced.into());
+    }
+}
+
+/// Kind and verb of a call as Argo Rollouts counts them.
+fn reference_words(call: &Call) -> (&'static str, &'static str) {
+    match call {
+        Call::Get(target) => (target.resource.plural, "Get"),
+        Call::List { resource, .. } => (resource.plural, "List"),
+        Call::Create { target, .. } | Call::Evict { target, .. } => (target.resource.plural, "Create"),
+        Call::Patch { target, .. } => (target.resource.plural, "Patch"),
+        Call::Delete { target, .. } => (target.resource.plural, "Delete"),
+        Call::Measure { .. } | Call::Notify { .. } => ("Unknown", "Unknown"),
     }
 }
 

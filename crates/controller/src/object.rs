@@ -21,6 +21,11 @@ impl Object {
     pub fn into_json(self, resource: &Resource) -> Value {
         headgate_driver::cut(*resource, slim(self.value, resource))
     }
+
+    /// The same as an item of a live list, of which more is read.
+    pub fn into_listed_json(self, resource: &Resource) -> Value {
+        headgate_driver::cut_listed(*resource, slim(self.value, resource))
+    }
 }
 
 impl<'de> Deserialize<'de> for Object {

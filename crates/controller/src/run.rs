@@ -1,9 +1,12 @@
 //! Puts the parts together and takes them apart in the right order.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use headgate_driver::{Driver, Options, io::Observation};
+use headgate_driver::{
+    Driver, Options,
+    io::{Observation, Resource},
+};
 use headgate_notify::Subscriptions;
 use kube::{
     Client, Config,
@@ -61,7 +64,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (subscriptions, mut follower) = follow(&args, &notifier, &metrics).await;
     let executor = Executor::new(client, measurer, notifier, Arc::clone(&metrics), Arc::clone(&fleet));
     let driver = Driver::new(options(&args));
-    let (mut feeds, observations) = feed(&driver, &config, &args.scope(&namespace), &metrics)?;
+    let (demand, demanded) = watch::channel(BTreeSet::new());
+    let (mut feeds, observations) = feed(&driver, &config, &args.scope(&namespace), &metrics, &demanded)?;
     let (mut sight, mut lookout) = look_out(&args, &config, &namespace, &health)?;
     let (mut election, standing, stop_leading) = stand(&args, &config, &namespace, sight.clone())?;
     let connections = Connections {
@@ -69,6 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         standing,
         stop: stop_deciding,
         subscriptions,
+        demand,
         executor: Arc::new(executor),
         metrics,
         fleet,
@@ -173,19 +178,28 @@ async fn serve(
     Ok(servers)
 }
 
-/// Starts a watch for each kind that the driver asks for. They have a client of their own: their
+/// Starts a watch for each kind that the driver asks for, those on demand once there is one. They have a client of their own: their
 /// connections stay open and must not take those of calls.
 fn feed(
     driver: &Driver,
     config: &Config,
     scope: &Scope,
     metrics: &Arc<Metrics>,
+    demanded: &watch::Receiver<BTreeSet<Resource>>,
 ) -> anyhow::Result<(JoinSet<()>, mpsc::Receiver<Observation>)> {
     let client = Client::try_from(config.clone())?;
     let (send, receive) = mpsc::channel(OBSERVATIONS_QUEUED_MAX);
     let mut feeds = JoinSet::new();
     for watch in driver.watches() {
-        feeds.spawn(watches::run(client.clone(), watch, scope.clone(), send.clone(), Arc::clone(metrics)));
+        let (resource, on_demand, mut demanded) = (watch.resource, watch.on_demand, demanded.clone());
+        let run = watches::run(client.clone(), watch, scope.clone(), send.clone(), Arc::clone(metrics));
+        feeds.spawn(async move {
+            if on_demand && demanded.wait_for(|kinds| kinds.contains(&resource)).await.is_err() {
+                // The loop has ended, and with it the need.
+                std::future::pending::<()>().await;
+            }
+            run.await;
+        });
     }
     Ok((feeds, receive))
 }

@@ -223,7 +223,8 @@ mod tests {
         metrics::Metrics,
     };
 
-    const WATCH: Watch = Watch { resource: REPLICA_SET, labels: "app=web", required: false };
+    const WATCH: Watch =
+        Watch { resource: REPLICA_SET, labels: "app=web", required: false, on_demand: false };
 
     fn list(names: &[&str]) -> (u16, Value) {
         let item = |name: &&str| json!({"metadata": {"name": name, "resourceVersion": "5"}});

@@ -166,7 +166,8 @@ impl RolloutTask {
             let Some(rollout) = self.rollout(context) else { return Rest::Until(None) };
             let is_outdated =
                 object::age(object::resource_version(&rollout), &plan.fence) == object::Age::Newer;
-            if is_outdated || (batch.is_empty() && plan.moved) {
+            // What happened while replies were awaited counts, also when nothing is left to be done for this decision.
+            if is_outdated || (batch.is_empty() && (plan.moved || self.is_woken)) {
                 return Rest::Again;
             }
             if batch.is_empty() && plan.wants_pods && self.list_pods(&rollout, context) {
@@ -194,8 +195,8 @@ impl RolloutTask {
         let Some(part) = plan.effects.get_mut(index) else { return };
         part.progress = Progress::Over;
         let key = part.effect.key();
-        let is_outdated =
-            matches!(part.effect, Effect::EvictPod { .. }) && !self.restart.is_list_good(context.now);
+        let is_outdated = matches!(part.effect, Effect::EvictPod { .. } | Effect::PatchPod { .. })
+            && !self.restart.is_list_good(context.now);
         if self.failures.holds(&key, context.now) || is_outdated {
             return;
         }
@@ -295,6 +296,8 @@ impl RolloutTask {
             Effect::DeleteReplicaSet { uid, .. } | Effect::DeleteAnalysisRun { uid, .. } => {
                 context.deleted(target, uid, answer);
             }
+            // What is known of pods comes by their watch, and by the next list.
+            Effect::PatchPod { .. } => {}
             _ => context.answered(target.resource, answer),
         }
         if self.part_done(index, plan) {
@@ -336,7 +339,8 @@ impl RolloutTask {
     fn in_the_way(&self, existing: &Value, rollout: &Value, context: &Context<'_>) -> InTheWay {
         // One that could not be adopted stays somebody else's.
         let is_tried = self.failures.has(&EffectKey::adoption(object::meta(existing, "name")));
-        match guard::orphan_in_the_way(existing, rollout).filter(|_| !is_tried) {
+        let filled = crate::workload::filled_in(rollout, context.store);
+        match guard::orphan_in_the_way(existing, &filled).filter(|_| !is_tried) {
             Some(refusal) => InTheWay::Orphan(refusal),
             None => guard::in_the_way(existing, rollout, context.store),
         }
@@ -391,20 +395,26 @@ fn meaning(effect: &Effect, outcome: Outcome) -> Outcome {
     match (effect, outcome) {
         // A `test` of the JSON patch has failed: somebody else has scaled, or the object is another one. A merge patch
         // of another object is refused in the same way when it names only the uid.
-        (Effect::Scale { .. } | Effect::TerminateAnalysisRun { .. }, Outcome::Refused(refusal))
-            if refusal.class == FailureClass::Invalid =>
-        {
+        (
+            Effect::Scale { .. } | Effect::ScaleWorkload { .. } | Effect::TerminateAnalysisRun { .. },
+            Outcome::Refused(refusal),
+        ) if refusal.class == FailureClass::Invalid => {
             Outcome::Refused(Refusal { class: FailureClass::Conflict, ..refusal })
         }
         (
-            Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. } | Effect::EvictPod { .. },
+            Effect::DeleteReplicaSet { .. }
+            | Effect::DeleteAnalysisRun { .. }
+            | Effect::EvictPod { .. }
+            | Effect::PatchPod { .. },
             Outcome::Refused(refusal),
         ) if refusal.class == FailureClass::NotFound => Outcome::Done(Value::Null),
         // The next list of pods will tell.
-        (Effect::EvictPod { .. }, Outcome::Unclear(refusal)) => {
+        (Effect::EvictPod { .. } | Effect::PatchPod { .. }, Outcome::Unclear(refusal)) => {
             Outcome::Refused(Refusal { class: FailureClass::Transient, ..refusal })
         }
-        (Effect::EvictPod { .. }, Outcome::Refused(refusal)) if refusal.class == FailureClass::Conflict => {
+        (Effect::EvictPod { .. } | Effect::PatchPod { .. }, Outcome::Refused(refusal))
+            if refusal.class == FailureClass::Conflict =>
+        {
             Outcome::Refused(Refusal { class: FailureClass::Transient, ..refusal })
         }
         (_, outcome) => outcome,

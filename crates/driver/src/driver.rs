@@ -1,20 +1,25 @@
 //! The driver: one plain value that a shell feeds and polls.
 
 use crate::courier::{Courier, LetterKey};
-use crate::facts::{Counters, Facts, rollout_facts, run_facts};
+use crate::facts::{Counters, Facts, rollout_facts, run_facts, template_facts};
 use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resource, Watch};
 use crate::object;
+use crate::orphans;
 use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
-use crate::outcome::{Outcome, outcome};
+use crate::outcome::Outcome;
 use crate::pods::Touched;
 use crate::record::Pruned;
 use crate::references::{Name, References, named};
-use crate::resources::{ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, watches};
+use crate::resources::{
+    ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, PODS, REPLICA_SETS, ROLLOUTS, is_workload,
+    watches,
+};
 use crate::rollout_task::{Rest, RolloutTask};
 use crate::run_task::{RunTask, Slots};
 use crate::store::{Source, Store, Synced};
 use crate::sweep::Sweep;
 use crate::wake::WakeQueue;
+use crate::workload;
 use headgate_analysis::{RunDecision, RunSnapshot};
 use headgate_api::{AnalysisRunStatus, RolloutStatus, events};
 use headgate_model::spec::PodHealthAction;
@@ -193,6 +198,12 @@ impl Driver {
         watches()
     }
 
+    /// The kinds whose streams are to begin by now although they begin on demand: some Rollout names an object of them.
+    pub fn demanded(&self) -> BTreeSet<Resource> {
+        let on_demand = watches().into_iter().filter(|watch| watch.on_demand).map(|watch| watch.resource);
+        on_demand.filter(|resource| self.store.is_demanded(*resource)).collect()
+    }
+
     /// Takes in what a watch has delivered.
     pub fn observe(&mut self, observation: Observation, now: Timestamp) {
         self.tick(now);
@@ -343,7 +354,7 @@ impl Driver {
         let beside = rollouts.take_while(|((of, _), _)| *of == namespace);
         let adopts = |task: &RolloutTask| {
             let rollout = self.store.get(&task.reference);
-            rollout.is_some_and(|rollout| crate::orphans::is_of(orphan, rollout))
+            rollout.is_some_and(|rollout| orphans::is_of(orphan, &workload::filled_in(rollout, &self.store)))
         };
         for (name, _) in beside.filter(|(_, task)| adopts(task)) {
             self.wakes.now(&TaskKey::Rollout(name.clone()));
@@ -530,21 +541,26 @@ impl Driver {
         }
         let rest = match key {
             TaskKey::Rollout(name) => {
-                let Some(mut task) = self.rollouts.remove(name) else { return self.orphaned(&errand, reply) };
+                let Some(mut task) = self.rollouts.remove(name) else {
+                    return self.orphaned(errand.resource(ROLLOUTS), reply);
+                };
                 let rest = if task.in_flight.contains(&id) {
                     task.reply(id, errand, reply, &mut self.context())
                 } else {
-                    self.orphaned(&errand, reply);
+                    self.orphaned(errand.resource(ROLLOUTS), reply);
                     Rest::Busy
                 };
                 self.rollouts.insert(name.clone(), task);
                 rest
             }
             TaskKey::Run(name) => {
-                let Some(mut task) = self.runs.remove(name) else { return };
+                let Some(mut task) = self.runs.remove(name) else {
+                    return self.orphaned(errand.resource(ANALYSIS_RUNS), reply);
+                };
                 let rest = if task.in_flight.contains(&id) {
                     task.reply(id, errand, reply, &mut self.context())
                 } else {
+                    self.orphaned(errand.resource(ANALYSIS_RUNS), reply);
                     Rest::Busy
                 };
                 self.runs.insert(name.clone(), task);
@@ -559,14 +575,21 @@ impl Driver {
         }
     }
 
-    /// The answer to a write of a Rollout that is gone by now: what was written goes on living, and others decide on it
-    /// (R3).
-    fn orphaned(&mut self, errand: &Errand, reply: Reply) {
-        let Errand::Act { target, .. } = errand else { return };
-        let Outcome::Done(object) = outcome(reply) else { return };
-        let is_known = self.store.get(target).is_some_and(|known| object::uid(known) == object::uid(&object));
-        if is_known && !object::is_deleting(&object) {
-            self.context().answered(target.resource, object);
+    /// The answer to a Rollout or a run that is gone by now, or was made anew: what it wrote or read goes on living, and others
+    /// decide on it (R3).
+    fn orphaned(&mut self, resource: Option<Resource>, reply: Reply) {
+        let objects = match reply {
+            Reply::Object(object) => vec![object],
+            Reply::Objects(objects) => objects,
+            Reply::Refused { .. } | Reply::Lost(_) | Reply::Measured(_) | Reply::Notified(_) => return,
+        };
+        let Some(resource) = resource else { return };
+        for object in objects {
+            let known = self.store.get(&object::reference(resource, &object));
+            let is_known = known.is_some_and(|known| object::uid(known) == object::uid(&object));
+            if is_known && !object::is_deleting(&object) {
+                self.context().answered(resource, object);
+            }
         }
     }
 
@@ -597,6 +620,13 @@ impl Driver {
         let is_wanted = self.references.rollouts(target).next().is_some()
             || self.store.get(target).is_some()
             || self.store.is_doubted(target);
+        if let Outcome::Refused(refusal) = &outcome
+            && matches!(refusal.class, FailureClass::Forbidden | FailureClass::Invalid)
+            && is_workload(target.resource)
+            && self.store.refused(target, &refusal.message)
+        {
+            self.touched.push((target.clone(), BTreeSet::new()));
+        }
         if is_answer || !is_wanted {
             self.fetches.remove(target);
             return;
@@ -650,9 +680,12 @@ impl Driver {
             Some(rollout_facts(rollout, with_weights.map_or("", |config| config.router)))
         });
         let runs = self.store.all(ANALYSIS_RUNS).filter(|(_, run)| self.is_ours(run));
+        let templates = [ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES];
+        let templates = templates.into_iter().flat_map(|resource| self.store.all(resource));
         Facts {
             rollouts: rollouts.collect(),
             analysis_runs: runs.map(|(_, run)| run_facts(run)).collect(),
+            templates: templates.map(|(_, template)| template_facts(template)).collect(),
             objects: self.store.sizes(),
             measurements_in_flight: self.slots.taken(),
             notifications_waiting: self.courier.waiting(),

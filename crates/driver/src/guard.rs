@@ -5,9 +5,10 @@ use crate::io::{Call, ObjectRef, Patch, Resource};
 use crate::object;
 use crate::outcome::Refusal;
 use crate::references::Name;
-use crate::resources::{ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, of_key};
+use crate::resources::{ANALYSIS_RUNS, DEPLOYMENTS, PODS, REPLICA_SETS, ROLLOUTS, of_key};
 use crate::store::Store;
 use crate::view::router_objects;
+use crate::workload;
 use headgate_model::{Effect, FailureClass, ObjectChange, RouterProblem};
 use serde_json::{Map, Value, json};
 
@@ -33,10 +34,11 @@ pub(crate) fn subject(effect: &Effect, (namespace, rollout): &Name) -> Subject {
         | Effect::PatchReplicaSet { name, .. }
         | Effect::AdoptReplicaSet { name, .. }
         | Effect::DeleteReplicaSet { name, .. } => of(REPLICA_SETS, name),
+        Effect::ScaleWorkload { name, .. } => of(DEPLOYMENTS, name),
         Effect::TerminateAnalysisRun { name, .. } | Effect::DeleteAnalysisRun { name, .. } => {
             of(ANALYSIS_RUNS, name)
         }
-        Effect::EvictPod { name, .. } => of(PODS, name),
+        Effect::EvictPod { name, .. } | Effect::PatchPod { name, .. } => of(PODS, name),
         Effect::Route { config, .. } => Subject::Router(config.router),
     }
 }
@@ -75,15 +77,20 @@ pub(crate) fn calls(
         }
         Effect::Scale { uid, from, to, .. } => {
             is_ours(&target, uid, rollout, store)?;
-            let operations = json!([
-                { "op": "test", "path": "/metadata/uid", "value": uid },
-                { "op": "test", "path": "/spec/replicas", "value": from },
-                { "op": "replace", "path": "/spec/replicas", "value": to },
-            ]);
-            Call::Patch { target, status: false, patch: Patch::Json(operations) }
+            resize(target, uid, *from, *to)
+        }
+        Effect::ScaleWorkload { uid, from, to, .. } => {
+            is_named(&target, uid, rollout, store)?;
+            resize(target, uid, *from, *to)
         }
         Effect::PatchReplicaSet {
-            uid, resource_version, annotations, min_ready_seconds, affinity, ..
+            uid,
+            resource_version,
+            annotations,
+            min_ready_seconds,
+            affinity,
+            pod_metadata,
+            ..
         } => {
             is_ours(&target, uid, rollout, store)?;
             is_as_decided_on(&target, resource_version, store)?;
@@ -95,8 +102,15 @@ pub(crate) fn calls(
             if let Some(seconds) = min_ready_seconds {
                 spec.insert("minReadySeconds".to_owned(), json!(seconds));
             }
+            let mut template = Map::new();
             if let Some(affinity) = affinity {
-                spec.insert("template".to_owned(), json!({ "spec": { "affinity": affinity } }));
+                template.insert("spec".to_owned(), json!({ "affinity": affinity }));
+            }
+            if let Some(metadata) = pod_metadata.merge_patch() {
+                template.insert("metadata".to_owned(), Value::Object(metadata));
+            }
+            if !template.is_empty() {
+                spec.insert("template".to_owned(), Value::Object(template));
             }
             if !spec.is_empty() {
                 body.insert("spec".to_owned(), Value::Object(spec));
@@ -122,9 +136,24 @@ pub(crate) fn calls(
             is_ours(&target, uid, rollout, store)?;
             Call::Delete { target, uid: uid.clone() }
         }
+        Effect::PatchPod { uid, resource_version, metadata, .. } => {
+            let mut body = metadata.merge_patch().unwrap_or_default();
+            body.insert("uid".to_owned(), json!(uid));
+            body.insert("resourceVersion".to_owned(), json!(resource_version));
+            merge(target, json!({ "metadata": body }))
+        }
         Effect::EvictPod { uid, .. } => Call::Evict { target, uid: uid.clone() },
     };
     Ok(vec![call])
+}
+
+fn resize(target: ObjectRef, uid: &str, from: i32, to: i32) -> Call {
+    let operations = json!([
+        { "op": "test", "path": "/metadata/uid", "value": uid },
+        { "op": "test", "path": "/spec/replicas", "value": from },
+        { "op": "replace", "path": "/spec/replicas", "value": to },
+    ]);
+    Call::Patch { target, status: false, patch: Patch::Json(operations) }
 }
 
 fn merge(target: ObjectRef, body: Value) -> Call {
@@ -148,6 +177,18 @@ fn is_ours(target: &ObjectRef, uid: &str, rollout: &Value, store: &Store) -> Res
         FailureClass::Bug,
         &format!("{kind} {name:?} is not owned by this Rollout and must not be touched: please report this"),
     ))
+}
+
+/// A Deployment is scaled only when it is the one that was decided on, and the spec names it.
+fn is_named(target: &ObjectRef, uid: &str, rollout: &Value, store: &Store) -> Result<(), Refusal> {
+    let is_named = workload::reference(rollout).as_ref() == Some(target);
+    let is_it = store.get(target).is_some_and(|stored| object::uid(stored) == uid);
+    if is_named && is_it {
+        return Ok(());
+    }
+    let message =
+        format!("{} {:?} is not the one that was looked at any more", target.resource.kind, target.name);
+    Err(Refusal::new(FailureClass::Conflict, &message))
 }
 
 /// What is known to have changed since the decision would be refused anyway: no call is needed to learn that.

@@ -40,6 +40,8 @@ pub struct Watch {
     pub labels: &'static str,
     /// False: without this CRD the driver works all the same, and the watch begins when the CRD appears.
     pub required: bool,
+    /// True: it need not begin before some Rollout names an object of this kind ([`crate::Driver::demanded`]).
+    pub on_demand: bool,
 }
 
 /// What a watch delivers.

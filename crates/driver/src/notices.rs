@@ -96,7 +96,9 @@ pub(crate) fn failed(key: &EffectKey, failure: &Failure) -> Option<Notice> {
     }
     let reason = match key.verb {
         "CreateReplicaSet" => events::REPLICA_SET_CREATE_ERROR,
-        "Scale" | "PatchReplicaSet" | "DeleteReplicaSet" => events::REPLICA_SET_UPDATE_ERROR,
+        "Scale" | "ScaleWorkload" | "PatchReplicaSet" | "DeleteReplicaSet" => {
+            events::REPLICA_SET_UPDATE_ERROR
+        }
         "Route" => events::TRAFFIC_ROUTING_ERROR,
         "Decide" => INTERNAL_ERROR,
         _ => events::RECONCILIATION_ERROR,

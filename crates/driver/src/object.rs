@@ -1,7 +1,8 @@
 //! What every object has: metadata, read from its JSON, and the part of an object that is kept.
 
 use crate::io::{ObjectRef, Resource};
-use crate::resources::is_foreign;
+use crate::resources::{is_foreign, is_workload};
+use crate::workload;
 use headgate_api::labels::{CONTROLLER_INSTANCE_ID, LAST_APPLIED_CONFIGURATION, POD_TEMPLATE_HASH};
 use headgate_model::Timestamp;
 use serde_json::Value;
@@ -78,6 +79,9 @@ pub(crate) fn reference(resource: Resource, object: &Value) -> ObjectRef {
 /// The part of an object that is kept. `managedFields` are by far the largest part of many objects; of a
 /// router's objects they stay as the shell delivers them, because they tell who else writes our paths.
 pub(crate) fn projection(resource: Resource, mut object: Value) -> Value {
+    if is_workload(resource) {
+        return workload::projection(&object);
+    }
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         if !is_foreign(resource) {
             metadata.remove("managedFields");

@@ -50,6 +50,21 @@ pub(crate) enum Errand {
     Delete,
 }
 
+impl Errand {
+    /// Of which kind the objects in the answer are, where they are more than the task's own business. `own`: the kind of the
+    /// task's object.
+    pub(crate) fn resource(&self, own: Resource) -> Option<Resource> {
+        match self {
+            Self::Act { target, .. } | Self::Look { target, .. } | Self::LookAtOccupant { target, .. } => {
+                Some(target.resource)
+            }
+            Self::List { resource, .. } => Some(*resource),
+            Self::Record { .. } | Self::Confirm { .. } => Some(own),
+            Self::ListPods | Self::Measure { .. } | Self::Delete => None,
+        }
+    }
+}
+
 /// For whom a reply is.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Addressee {

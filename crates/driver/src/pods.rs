@@ -170,6 +170,20 @@ pub fn cut(resource: Resource, object: Value) -> Value {
     })
 }
 
+/// The same for a live list, where labels and annotations count, too.
+#[must_use]
+pub fn cut_listed(resource: Resource, object: Value) -> Value {
+    if resource != PODS {
+        return object;
+    }
+    let metadata = picked(object.get("metadata"), &["labels", "annotations"]);
+    let mut pod = cut(resource, object);
+    if let (Value::Object(metadata), Some(Value::Object(kept))) = (metadata, pod.get_mut("metadata")) {
+        kept.extend(metadata);
+    }
+    pod
+}
+
 fn picked(object: Option<&Value>, fields: &[&str]) -> Value {
     let field = |field: &&str| Some(((*field).to_owned(), object?.get(*field)?.clone()));
     Value::Object(fields.iter().filter_map(field).collect::<Map<_, _>>())

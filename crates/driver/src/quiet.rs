@@ -7,10 +7,11 @@ use headgate_model::{Direction, Effect, Timestamp};
 use jiff::SignedDuration;
 use std::collections::VecDeque;
 
-/// More writes than this in a minute, without a change of phase, step or weight, trip the breaker.
+/// More writes than this in a minute, without a change of phase, step or weight, nor of the number of pods that is asked
+/// for, trip the breaker.
 const WRITES_PER_MINUTE_MAX: usize = 10;
 
-/// Even writes that change phase, step or weight are no more than this in a minute: far above what any list of
+/// Even writes that change phase, step or weight, with new numbers of pods, are no more than this in a minute: far above what any list of
 /// steps needs, far below what a decision that never settles would do.
 const PROGRESS_PER_MINUTE_MAX: usize = 120;
 
@@ -28,8 +29,10 @@ pub(crate) struct Quiet {
     record_written_at: Option<Timestamp>,
     /// Writes of the last minute that got nothing further.
     idle_writes: VecDeque<Timestamp>,
-    /// Writes of the last minute that changed phase, step or weight.
-    progress_writes: VecDeque<Timestamp>,
+    /// Writes of the last minute that changed phase, step or weight, and new numbers of pods that were asked for.
+    progress: VecDeque<Timestamp>,
+    /// `spec.replicas` when it was looked at last.
+    asked_for: Option<i64>,
     effects: VecDeque<Done>,
     held_until: Option<Timestamp>,
     hold_seconds: i64,
@@ -57,9 +60,8 @@ impl Quiet {
     /// Whether a record of this weight may be written.
     pub(crate) fn record(&self, weight: Weight, now: Timestamp) -> Permit {
         if weight == Weight::Progress {
-            let excess = self.progress_writes.len().checked_sub(PROGRESS_PER_MINUTE_MAX);
-            let oldest =
-                excess.and_then(|excess| self.progress_writes.get(excess)).filter(|at| !is_old(**at, now));
+            let excess = self.progress.len().checked_sub(PROGRESS_PER_MINUTE_MAX);
+            let oldest = excess.and_then(|excess| self.progress.get(excess)).filter(|at| !is_old(**at, now));
             return oldest.map_or(Permit::Go, |at| Permit::NotBefore(later(*at, 60)));
         }
         if let Permit::NotBefore(until) = self.hold(now) {
@@ -70,6 +72,16 @@ impl Quiet {
                 Permit::NotBefore(later(at, 1))
             }
             _ => Permit::Go,
+        }
+    }
+
+    /// The Rollout asks for so many pods. Another number than before is a new wish, most likely an autoscaler's: what was
+    /// written for the one before has led somewhere, and the same may have to be written again. Wishes that come faster
+    /// than any progress may change nothing here.
+    pub(crate) fn asked_for(&mut self, pods: i64, now: Timestamp) {
+        let is_new = self.asked_for.replace(pods).is_some_and(|before| before != pods);
+        if is_new && self.record(Weight::Progress, now) == Permit::Go {
+            self.got_further(now);
         }
     }
 
@@ -86,13 +98,7 @@ impl Quiet {
         self.record_written_at = Some(now);
         match (weight, moves_pods) {
             (Weight::Progress, _) => {
-                while self.progress_writes.front().is_some_and(|at| is_old(*at, now)) {
-                    self.progress_writes.pop_front();
-                }
-                self.progress_writes.push_back(now);
-                self.idle_writes.clear();
-                self.hold_seconds = 0;
-                self.held_until = None;
+                self.got_further(now);
                 Breaker::Closed
             }
             (Weight::Change, MovesPods::No) => self.idle_write(now),
@@ -129,6 +135,16 @@ impl Quiet {
         }
         let wanted = fingerprint(&format!("{effect:?}"));
         self.effects.iter().filter(|done| done.fingerprint == wanted).count()
+    }
+
+    fn got_further(&mut self, now: Timestamp) {
+        while self.progress.front().is_some_and(|at| is_old(*at, now)) {
+            self.progress.pop_front();
+        }
+        self.progress.push_back(now);
+        self.idle_writes.clear();
+        self.hold_seconds = 0;
+        self.held_until = None;
     }
 
     fn idle_write(&mut self, now: Timestamp) -> Breaker {

@@ -126,6 +126,8 @@ fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
         // What is said about pods goes along with their number. Two leaders that see different numbers would otherwise
         // contradict each other as fast as they can.
         "message" | "waiting" => moves_pods,
+        // A new template is a new version, which counts; else the workload was scaled, by us or by others.
+        "workloadObservedGeneration" => true,
         _ => counts_pods(field),
     };
     if patch.keys().all(is_counter) { Weight::Counters } else { Weight::Change }
@@ -154,6 +156,7 @@ fn without_update_times(status: &Value) -> Option<Vec<Value>> {
 fn without_progress(status: &Value) -> Map<String, Value> {
     let mut memory = status.get("headgate").and_then(Value::as_object).cloned().unwrap_or_default();
     memory.remove("progress");
+    memory.remove("handOver");
     memory
 }
 
@@ -202,7 +205,7 @@ impl Pruned {
             Some((path.clone(), value.clone()))
         });
         let fields: Vec<_> = found.collect();
-        let beside = if fields.is_empty() { None } else { stored.cloned() };
+        let beside = if fields.is_empty() { None } else { stored.map(without_wishes) };
         Unstored { fields, beside }
     }
 
@@ -214,7 +217,8 @@ impl Pruned {
 }
 
 /// What we would have stored and the server drops, kept for as long as the process lives: drain times are in there. It
-/// belongs to one status: once another process has written a new one, what we remember may be long past.
+/// belongs to one status: once another process has written a new one, what we remember may be long past. The wishes of a
+/// user, who writes into the status, too, make no other one of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Unstored {
     fields: Vec<(Vec<String>, Value)>,
@@ -238,7 +242,7 @@ impl Unstored {
 
     /// Lays the kept fields under an object with the status that they belong to, where it lacks them.
     pub(crate) fn lay_under(&self, object: &mut Value) {
-        if self.beside.as_ref() != object.get("status") {
+        if self.beside != object.get("status").map(without_wishes) {
             return;
         }
         for (path, kept) in &self.fields {
@@ -250,6 +254,18 @@ impl Unstored {
             }
         }
     }
+}
+
+/// The status without what a user may write: all that a command of the stock plugin changes. Another process that goes to
+/// the next step could have written the same, but no weight before the record of it, which tells the two apart.
+fn without_wishes(status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Value::Object(fields) = &mut status {
+        for wish in ["abort", "promoteFull", "pauseConditions", "controllerPause", "currentStepIndex"] {
+            fields.remove(wish);
+        }
+    }
+    status
 }
 
 fn in_list(path: &[String]) -> bool {
@@ -390,7 +406,7 @@ mod tests {
         let mut rollout = json!({ "status": answer });
         unstored.lay_under(&mut rollout);
         assert_eq!(rollout["status"], record);
-        let by_another = json!({ "status": {"phase": "Paused", "currentStepIndex": 2} });
+        let by_another = json!({ "status": {"phase": "Paused", "currentPodHash": "another"} });
         let mut rollout = by_another.clone();
         unstored.lay_under(&mut rollout);
         assert_eq!(rollout, by_another);

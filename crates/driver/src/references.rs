@@ -5,6 +5,7 @@ use crate::io::ObjectRef;
 use crate::object;
 use crate::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, SERVICES, is_foreign, of_key};
 use crate::store::Store;
+use crate::workload;
 use headgate_api::RouterInUse;
 use headgate_model::{RouterConfig, TemplateKey, total_weight};
 use headgate_traffic::ROUTERS;
@@ -38,6 +39,7 @@ pub(crate) fn named(rollout: &Value, store: &Store) -> Named {
         templates: templates(strategy, namespace, store),
         objects: BTreeSet::new(),
     };
+    named.objects.extend(workload::reference(rollout));
     named.objects.extend(named.services.iter().map(|name| ObjectRef {
         resource: SERVICES,
         namespace: namespace.to_owned(),

@@ -17,9 +17,23 @@ pub const CLUSTER_ANALYSIS_TEMPLATES: Resource =
 /// ReplicaSets.
 pub const REPLICA_SETS: Resource =
     Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", namespaced: true };
+/// Deployments: what `spec.workloadRef` may name.
+pub const DEPLOYMENTS: Resource =
+    Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments", namespaced: true };
+/// PodTemplates: what `spec.workloadRef` may name.
+pub const POD_TEMPLATES: Resource = core("PodTemplate", "podtemplates");
+/// ReplicaSets as somebody else's objects: what `spec.workloadRef` may name. They lack the label that [`REPLICA_SETS`] are
+/// watched by, so they are a kind of their own here.
+pub const WORKLOAD_REPLICA_SETS: Resource = Resource {
+    group: "apps",
+    version: "v1",
+    kind: "WorkloadReplicaSet",
+    plural: "replicasets",
+    namespaced: true,
+};
 /// Services.
 pub const SERVICES: Resource = core("Service", "services");
-/// Pods, and only those of Rollouts: watched, and read and evicted by restarts.
+/// Pods, and only those of Rollouts: watched; read and evicted by restarts; labelled and annotated by their role.
 pub const PODS: Resource = core("Pod", "pods");
 /// Events of the core group: what `kubectl describe` shows.
 pub const EVENTS: Resource = core("Event", "events");
@@ -54,19 +68,40 @@ pub(crate) fn is_foreign(resource: Resource) -> bool {
         .contains(&resource)
 }
 
+/// Whether `spec.workloadRef` may name objects of this kind.
+pub(crate) fn is_workload(resource: Resource) -> bool {
+    WORKLOADS.contains(&resource)
+}
+
+const WORKLOADS: [Resource; 3] = [DEPLOYMENTS, POD_TEMPLATES, WORKLOAD_REPLICA_SETS];
+
 /// Every stream that the driver wants to be fed with: its own kinds, and each router's.
 pub(crate) fn watches() -> Vec<Watch> {
     let own = [ROLLOUTS, ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, SERVICES];
-    let mut watches: Vec<Watch> =
-        own.into_iter().map(|resource| Watch { resource, labels: "", required: true }).collect();
-    watches.push(Watch { resource: REPLICA_SETS, labels: POD_TEMPLATE_HASH, required: true });
+    let mut watches: Vec<Watch> = own
+        .into_iter()
+        .map(|resource| Watch { resource, labels: "", required: true, on_demand: false })
+        .collect();
+    watches.push(Watch {
+        resource: REPLICA_SETS,
+        labels: POD_TEMPLATE_HASH,
+        required: true,
+        on_demand: false,
+    });
     // Without the right to see pods everything works but judging their health.
-    watches.push(Watch { resource: PODS, labels: POD_TEMPLATE_HASH, required: false });
+    watches.push(Watch { resource: PODS, labels: POD_TEMPLATE_HASH, required: false, on_demand: false });
     for kind in ROUTERS.iter().flat_map(|router| router.kinds()) {
         let resource = of_kind(kind);
         if watches.iter().all(|watch| watch.resource != resource) {
-            watches.push(Watch { resource, labels: "", required: false });
+            watches.push(Watch { resource, labels: "", required: false, on_demand: false });
         }
     }
+    // There are many of them, and few Rollouts name one.
+    watches.extend(WORKLOADS.map(|resource| Watch {
+        resource,
+        labels: "",
+        required: false,
+        on_demand: true,
+    }));
     watches
 }

@@ -1,4 +1,4 @@
-//! What a restart needs beyond watches: pods that were just read, and evictions that their ReplicaSets do not report yet.
+//! What a restart, and metadata that pods carry by their role, need beyond watches: pods that were just read, and evictions that their ReplicaSets do not report yet.
 //!
 //! The watch of pods may lag behind, or not be allowed at all, and whoever led before may just have evicted some. So each
 //! decision that may evict looks at a list that was read for it alone (R3). It is read once there is nothing else to do,
@@ -13,6 +13,7 @@ use crate::pods::{condition, owner, text, time};
 use crate::resources::{PODS, REPLICA_SETS};
 use crate::rollout_task::{Proves, RolloutTask, Stage};
 use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_model::template::PodMetadata;
 use headgate_model::{
     Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp,
 };
@@ -62,11 +63,11 @@ struct Unreported {
 /// What a decision knew of its pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pods {
-    /// There is nothing to restart.
+    /// There is nothing to do to them, or it is done once.
     Unwanted,
     /// They were not read for it, and a decision that knows them could do more.
     Wanted,
-    /// They were.
+    /// They were, and are looked at again.
     Known,
 }
 
@@ -130,7 +131,7 @@ impl Restart {
         }
     }
 
-    /// Whether evictions that were decided on the last list may still go out.
+    /// Whether what was decided on the last list may still go out.
     pub(crate) fn is_list_good(&self, now: Timestamp) -> bool {
         self.listed_at.is_some_and(|at| is_recent(at, GOOD_SECONDS, now))
     }
@@ -219,6 +220,8 @@ fn running(pod: &Value) -> Option<RunningPod> {
         ready_since: ready
             .map(|condition| time(condition, "/lastTransitionTime").unwrap_or(Timestamp::UNIX_EPOCH)),
         is_leaving: object::is_deleting(pod),
+        resource_version: object::resource_version(pod).to_owned(),
+        metadata: pod.get("metadata").map(PodMetadata::of).unwrap_or_default(),
     })
 }
 
@@ -242,6 +245,8 @@ mod tests {
             created_at: at(0),
             ready_since: Some(at(0)),
             is_leaving: false,
+            resource_version: String::new(),
+            metadata: PodMetadata::default(),
         };
         (0..ready).map(pod).collect()
     }

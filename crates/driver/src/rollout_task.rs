@@ -23,6 +23,7 @@ use crate::store::Store;
 use crate::view::{self, lenient};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
+use headgate_engine::PodsWanted;
 use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Observed, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -42,11 +43,15 @@ pub(crate) struct RolloutTask {
     pub(crate) quiet: Quiet,
     pub(crate) told: Told,
     pub(crate) trust: Trust,
+    /// The versions that the status named when all was known to be seen: newest and stable.
+    versions: [String; 2],
     pub(crate) restart: Restart,
     /// What the server drops of the record.
     unstored: Unstored,
     /// See [`Snapshot::unrecorded_shift_at`].
     pub(crate) unrecorded_shift_at: Option<Timestamp>,
+    /// Something happened while replies were awaited, and nothing has been decided since.
+    pub(crate) is_woken: bool,
 }
 
 /// What the task is doing.
@@ -124,10 +129,11 @@ impl Decided {
         let record = &mut decision.record;
         notices.extend(filed(&snapshot, record, deciders, context.subscriptions, &over, now));
         let told = decision.effects.iter().map(|effect| (deciders.outcome)(&snapshot, effect)).collect();
-        let pods = match snapshot.running {
-            Observed::Present(_) => Pods::Known,
-            _ if headgate_engine::wants_pods(&snapshot, &decision.record, now) => Pods::Wanted,
-            _ => Pods::Unwanted,
+        let wanted = headgate_engine::wants_pods(&snapshot, &decision.record, now);
+        let pods = match (&snapshot.running, wanted) {
+            (_, PodsWanted::No) | (Observed::Present(_), PodsWanted::Once) => Pods::Unwanted,
+            (Observed::Present(_), PodsWanted::Again) => Pods::Known,
+            (_, PodsWanted::Once | PodsWanted::Again) => Pods::Wanted,
         };
         Self { decision, notices, told, pods }
     }
@@ -158,15 +164,18 @@ impl RolloutTask {
             quiet: Quiet::default(),
             told: Told::default(),
             trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
+            versions: versions(rollout),
             restart: Restart::default(),
             unstored: Unstored::default(),
             unrecorded_shift_at: None,
+            is_woken: false,
         }
     }
 
     /// Decides, unless replies are awaited.
     pub(crate) fn step(&mut self, context: &mut Context<'_>) -> Rest {
-        if !self.in_flight.is_empty() {
+        self.is_woken = !self.in_flight.is_empty();
+        if self.is_woken {
             return Rest::Busy;
         }
         let Some(rollout) = self.rollout(context) else { return Rest::Until(None) };
@@ -177,6 +186,10 @@ impl RolloutTask {
             return Rest::Until(self.failures.next_retry(context.now));
         }
         if self.trust == Trust::Untouched && !is_untouched(&rollout) {
+            self.trust = Trust::Unproven;
+        }
+        // Somebody else leads, or has led: its ReplicaSets may be missing in what our watches have delivered.
+        if self.trust == Trust::Proven && self.versions != versions(&rollout) {
             self.trust = Trust::Unproven;
         }
         let rollout = self.remembered(&rollout).into_owned();
@@ -262,6 +275,7 @@ impl RolloutTask {
         let now = context.now;
         let Decided { decision, notices, told, pods } = decided;
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
+        self.quiet.asked_for(rollout.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1), now);
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
             self.failures.told(decision.record.waiting.as_ref());
@@ -283,17 +297,18 @@ impl RolloutTask {
         let decided_at = decision.wake_at.map(|time| not_at_once(time, now));
         let decided_at = decided_at.into_iter().chain(self.restart.next(pods, now)).min();
         let allowed = decision.effects.into_iter().zip(told).filter(|(effect, _)| scope.allows(effect));
-        let plan = Plan::new(rollout, allowed.collect(), decided_at, now).wanting_pods(pods == Pods::Wanted);
+        let permitted_at = match permit {
+            Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
+            _ => None,
+        };
+        let wake_at = [decided_at, permitted_at].into_iter().flatten().min();
+        let plan = Plan::new(rollout, allowed.collect(), wake_at, now).wanting_pods(pods == Pods::Wanted);
         let plan = plan.unrecorded(is_unrecorded);
         if !writes && plan.effects.iter().all(|part| self.failures.holds(&part.effect.key(), now)) {
-            let permitted_at = match permit {
-                Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
-                _ => None,
-            };
             if pods == Pods::Wanted && self.list_pods(rollout, context) {
                 return Rest::Busy;
             }
-            let times = [decided_at, self.failures.next_retry(now), permitted_at];
+            let times = [wake_at, self.failures.next_retry(now)];
             return Rest::Until(times.into_iter().flatten().min());
         }
         if self.trust == Trust::Unproven {
@@ -324,9 +339,9 @@ impl RolloutTask {
     pub(crate) fn breaker_tripped(&mut self, rollout: &Value, context: &mut Context<'_>) {
         context.counters.breaker_trips += 1;
         tracing::warn!(rollout = %self.label(), "too many writes without progress: holding back");
-        let message = "more than ten writes in a minute without a change of phase, step or weight: holding back. \
-                       Something may revert what Headgate writes; look at the managedFields of this Rollout and of \
-                       the objects that it names";
+        let message = "more than ten writes in a minute without a change of phase, step, weight or spec.replicas: \
+                       holding back. Something may revert what Headgate writes; look at the managedFields of this \
+                       Rollout and of the objects that it names";
         let notice = Notice::warning(notices::TOO_MANY_WRITES, message);
         context.tell(ROLLOUTS, rollout, &mut self.told, &notice);
     }
@@ -374,6 +389,7 @@ impl RolloutTask {
             Stage::Looking(Proves::All) => {
                 self.failures.clear(&read_key());
                 self.trust = Trust::Proven;
+                self.versions = self.rollout(context).as_ref().map(versions).unwrap_or_default();
                 Rest::Again
             }
             Stage::Idle | Stage::Looking(_) | Stage::Recording(_) | Stage::Confirming(_) => Rest::Again,
@@ -386,9 +402,11 @@ impl RolloutTask {
         let refusal = match outcome(reply) {
             Outcome::Done(rollout) => {
                 context.counters.effect("Record", "Done");
+                self.count_release(&plan.record, context);
                 if self.trust == Trust::Untouched {
                     self.trust = Trust::Proven;
                 }
+                self.versions = versions(&rollout);
                 self.failures.clear(&EffectKey::record());
                 self.unrecorded_shift_at = None;
                 self.failures.told(plan.record.waiting.as_ref());
@@ -412,6 +430,13 @@ impl RolloutTask {
             }
         };
         self.failed(&EffectKey::record(), refusal, context);
+    }
+
+    /// A release has ended with this record.
+    fn count_release(&self, record: &RolloutStatus, context: &mut Context<'_>) {
+        let stored = self.rollout(context).unwrap_or_default();
+        let ended = headgate_engine::ended_release(&lenient(stored.get("status")), record);
+        ended.iter().for_each(|release| context.counters.releases.add(release));
     }
 
     fn notice_pruned(&mut self, plan: &Plan, rollout: &Value, context: &mut Context<'_>) {
@@ -472,6 +497,13 @@ impl RolloutTask {
 
 fn is_untouched(rollout: &Value) -> bool {
     rollout.get("status").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
+}
+
+fn versions(rollout: &Value) -> [String; 2] {
+    ["currentPodHash", "stableRS"].map(|field| {
+        let hash = rollout.get("status").and_then(|status| status.get(field)).and_then(Value::as_str);
+        hash.unwrap_or_default().to_owned()
+    })
 }
 
 /// Whether a refusal says for sure that nothing was written, and that what we know is not at fault.

@@ -1,7 +1,7 @@
 //! What is known of the cluster: one entry an object, our own writes laid over what the watches deliver (R3).
 //!
 //! - An answer of the API server (to a write, or to a live read) is never replaced by an older watch event.
-//! - What we created stays, although a list does not hold it yet, until a live read has settled it.
+//! - What a list lacks stays, until a live read has settled it: the list may lag behind.
 //! - What we deleted stays away, by uid, until the watch has delivered the deletion.
 //! - What a live read has not found stays away likewise, but a watch that shows it all the same has it read once more.
 //! - Objects of others are kept only while a Rollout names them.
@@ -9,7 +9,7 @@
 use crate::io::{ObjectRef, Resource};
 use crate::object::{self, Age};
 use crate::pods::Pods;
-use crate::resources::{PODS, REPLICA_SETS, ROLLOUTS, is_foreign};
+use crate::resources::{PODS, REPLICA_SETS, ROLLOUTS, is_foreign, is_workload};
 use headgate_model::Observed;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,7 +27,7 @@ pub(crate) enum Source {
 enum Entry {
     Present {
         object: Value,
-        /// Not delivered by the watch yet: it is not known to be gone when a list lacks it.
+        /// Not delivered by the watch yet.
         expected: bool,
     },
     /// Read live, and not there. Only for objects of others, which we keep no full list of.
@@ -88,6 +88,8 @@ pub(crate) struct Store {
     gone: VecDeque<(String, String)>,
     /// Objects of others that some Rollout names.
     wanted: BTreeSet<ObjectRef>,
+    /// Why objects of others could not be read, last.
+    refusals: BTreeMap<ObjectRef, String>,
     /// What is known of pods, which are kept apart: there may be very many.
     pub(crate) pods: Pods,
 }
@@ -189,9 +191,11 @@ impl Store {
             }
             (_, source) => source == Source::Answer,
         };
-        let mut change = self.forget(&reference);
-        change.changed = true;
         let kept = object::projection(resource, object);
+        let is_news = !is_workload(resource) || self.get(&reference).is_none_or(|known| !same(known, &kept));
+        let mut change = self.forget(&reference);
+        change.changed = is_news;
+        self.refusals.remove(&reference);
         match object::controller_uid(&kept).filter(|_| !is_foreign(resource)) {
             Some(owner) => {
                 change.owners.insert(owner.to_owned());
@@ -261,6 +265,7 @@ impl Store {
 
     /// This object is not there.
     fn absent(&mut self, reference: &ObjectRef) -> Change {
+        self.refusals.remove(reference);
         let mut change = self.forget(reference);
         if is_foreign(reference.resource) && self.is_kept(reference) {
             self.objects.insert(reference.clone(), Entry::Absent);
@@ -298,38 +303,33 @@ impl Store {
         self.kinds.entry(resource).or_default().listing = Some(BTreeSet::new());
     }
 
+    /// The kind does not exist, and neither do objects of it.
     pub(crate) fn not_installed(&mut self, resource: Resource) -> Synced {
         let state = self.kinds.entry(resource).or_default();
-        state.listing = Some(BTreeSet::new());
-        let synced = self.synced(resource);
-        self.kinds.entry(resource).or_default().completeness = Completeness::NotInstalled;
+        (state.completeness, state.listing) = (Completeness::NotInstalled, None);
+        let gone: Vec<ObjectRef> = self.all(resource).map(|(reference, _)| reference.clone()).collect();
+        let gone = gone.into_iter().map(|reference| (reference.clone(), self.absent(&reference)));
+        let synced = Synced { gone: gone.collect(), ..Synced::default() };
+        self.settle(resource, &BTreeSet::new());
         synced
     }
 
-    /// A list is complete: what it did not hold is gone, unless we were told otherwise by an answer.
+    /// A list is complete. What it lacks may be gone; but a server that lags behind lists the past, in which an object may
+    /// not have been there yet, so it is read live.
     pub(crate) fn synced(&mut self, resource: Resource) -> Synced {
         let state = self.kinds.entry(resource).or_default();
         state.completeness = Completeness::Synced;
         let Some(listed) = state.listing.take() else { return Synced::default() };
-        let mut synced = Synced::default();
-        let missing: Vec<(ObjectRef, bool)> = self
-            .objects
-            .iter()
-            .filter(|(reference, _)| reference.resource == resource)
-            .filter(|(reference, _)| !listed.contains(&(reference.namespace.clone(), reference.name.clone())))
-            .filter_map(|(reference, entry)| match entry {
-                Entry::Present { expected, .. } => Some((reference.clone(), *expected)),
-                Entry::Absent => None,
-            })
-            .collect();
-        for (reference, expected) in missing {
-            if expected {
-                synced.doubtful.push(reference);
-            } else {
-                let change = self.absent(&reference);
-                synced.gone.push((reference, change));
-            }
-        }
+        let is_missing =
+            |reference: &&ObjectRef| !listed.contains(&(reference.namespace.clone(), reference.name.clone()));
+        let missing = self.all(resource).map(|(reference, _)| reference).filter(is_missing);
+        let synced = Synced { doubtful: missing.cloned().collect(), ..Synced::default() };
+        self.settle(resource, &listed);
+        synced
+    }
+
+    /// What was buried and is not in this list needs no tombstone any more.
+    fn settle(&mut self, resource: Resource, listed: &BTreeSet<(String, String)>) {
         self.tombstones.retain(|_, (reference, _)| {
             reference.resource != resource
                 || listed.contains(&(reference.namespace.clone(), reference.name.clone()))
@@ -337,7 +337,6 @@ impl Store {
         if resource == ROLLOUTS {
             self.drop_unwanted();
         }
-        synced
     }
 
     /// Whether an object is kept at all. Before the Rollouts are known, everything is: nobody can say yet
@@ -348,15 +347,35 @@ impl Store {
 
     /// Some Rollout names this object of others from now on. True when it must be read live to be known.
     pub(crate) fn want(&mut self, reference: ObjectRef) -> bool {
-        let missing = !self.objects.contains_key(&reference)
-            && self.completeness(reference.resource) == Completeness::Synced;
+        // A watch of workloads begins when one is named: what it will deliver is not waited for.
+        let is_readable =
+            self.completeness(reference.resource) == Completeness::Synced || is_workload(reference.resource);
+        let missing = !self.objects.contains_key(&reference) && is_readable;
         self.wanted.insert(reference);
         missing
+    }
+
+    /// True while some Rollout names an object of this kind.
+    pub(crate) fn is_demanded(&self, resource: Resource) -> bool {
+        self.wanted.iter().any(|reference| reference.resource == resource)
+    }
+
+    /// A live read of an object of others was refused, for this reason. True when that is news.
+    pub(crate) fn refused(&mut self, reference: &ObjectRef, why: &str) -> bool {
+        let is_news = self.refusals.get(reference).is_none_or(|known| known != why);
+        self.refusals.insert(reference.clone(), why.to_owned());
+        is_news
+    }
+
+    /// Why this object could not be read, last.
+    pub(crate) fn refusal(&self, reference: &ObjectRef) -> Option<&str> {
+        self.refusals.get(reference).map(String::as_str)
     }
 
     /// No Rollout names this object any more.
     pub(crate) fn unwant(&mut self, reference: &ObjectRef) {
         self.wanted.remove(reference);
+        self.refusals.remove(reference);
         if !self.is_kept(reference) {
             self.objects.remove(reference);
         }
@@ -395,6 +414,14 @@ pub(crate) struct Synced {
     pub(crate) gone: Vec<(ObjectRef, Change)>,
     /// Objects of ours that the list lacks although the API server has confirmed them: to be read live.
     pub(crate) doubtful: Vec<ObjectRef>,
+}
+
+/// Whether two states of an object differ in nothing but their versions: most changes of a workload are of its status.
+fn same(one: &Value, other: &Value) -> bool {
+    let generation = |object: &Value| object::number(object, "/metadata/generation");
+    object::uid(one) == object::uid(other)
+        && generation(one) == generation(other)
+        && ["spec", "template"].iter().all(|key| one.get(key) == other.get(key))
 }
 
 /// Takes an object out of the set that is kept under this key.
@@ -529,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_created_stays_although_a_list_lacks_it_and_is_looked_at() {
+    fn what_a_list_lacks_stays_until_a_live_read_has_settled_it() {
         let mut store = Store::default();
         store.put(REPLICA_SETS, set("u", "5", 3), Source::Answer);
         store.list_started(REPLICA_SETS);
@@ -539,9 +566,13 @@ mod tests {
         store.put(REPLICA_SETS, set("u", "5", 3), Source::Watch);
         store.list_started(REPLICA_SETS);
         let synced = store.synced(REPLICA_SETS);
-        assert_eq!(synced.doubtful, []);
-        assert_eq!(replicas(&store), None, "what the watch has shown and a list lacks is gone");
+        assert_eq!(synced.doubtful, [reference(REPLICA_SETS)]);
+        assert_eq!(replicas(&store), Some(3), "the list may be older than what the watch has shown");
+        store.not_found(&reference(REPLICA_SETS));
+        assert_eq!(replicas(&store), None);
         assert!(store.children.is_empty());
+        store.list_started(REPLICA_SETS);
+        assert_eq!(store.synced(REPLICA_SETS).doubtful, []);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::orphans;
 use crate::references::{Name, Named, template_reference};
 use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, SERVICES, of_key};
 use crate::store::Store;
+use crate::workload::{self, Resolved};
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus};
-use headgate_model::spec::PodHealthAction;
+use headgate_model::spec::{PodHealthAction, RolloutSpec};
 use headgate_model::{
     AnalysisRunView, EffectKey, Failure, FailureClass, LAST_VALUE_CHARS_MAX, Objects, Observed, PodView,
     ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem,
@@ -28,7 +29,9 @@ pub(crate) fn snapshot(
     pod_health: PodHealthAction,
     mut failures: BTreeMap<EffectKey, Failure>,
 ) -> Snapshot {
-    let view = rollout_view(rollout);
+    let resolved = workload::resolve(rollout, store);
+    let rollout = &*resolved.rollout;
+    let view = rollout_view(&resolved);
     let namespace = view.namespace.clone();
     let (templates, unreadable) = template_views(named, &namespace, store);
     failures.extend(unreadable);
@@ -79,7 +82,8 @@ fn children<T>(
 }
 
 /// The Rollout itself.
-pub(crate) fn rollout_view(rollout: &Value) -> RolloutView {
+fn rollout_view(resolved: &Resolved<'_>) -> RolloutView {
+    let rollout = &*resolved.rollout;
     let spec_raw = rollout.get("spec").cloned().unwrap_or(Value::Null);
     let status: RolloutStatus = lenient(rollout.get("status"));
     let pod_template = spec_raw.get("template").filter(|template| !template.is_null());
@@ -94,14 +98,8 @@ pub(crate) fn rollout_view(rollout: &Value) -> RolloutView {
         created_at: object::created_at(rollout),
         labels: texts(rollout, "/metadata/labels"),
         annotations: texts(rollout, "/metadata/annotations"),
-        spec: match &spec_raw {
-            Value::Object(_) => validate(&spec_raw),
-            _ => Err(SpecProblem {
-                field: "spec".to_owned(),
-                problem: "Required value: a Rollout needs a spec with selector, template and strategy"
-                    .to_owned(),
-            }),
-        },
+        spec: spec(&spec_raw, resolved),
+        workload: resolved.workload.clone(),
         template_hash: pod_template
             .map(|pod_template| template::pod_template_hash(pod_template, status.collision_count))
             .unwrap_or_default(),
@@ -112,6 +110,26 @@ pub(crate) fn rollout_view(rollout: &Value) -> RolloutView {
         },
         status,
         spec_raw,
+    }
+}
+
+fn spec(written: &Value, resolved: &Resolved<'_>) -> Result<RolloutSpec, SpecProblem> {
+    if let Some(problem) = &resolved.problem {
+        return Err(problem.clone());
+    }
+    if !written.is_object() {
+        return Err(SpecProblem {
+            field: "spec".to_owned(),
+            problem: "Required value: a Rollout needs a spec with selector, template and strategy".to_owned(),
+        });
+    }
+    match (validate(written), &resolved.workload) {
+        (Ok(mut spec), workload) => {
+            workload::take_over_size(&mut spec, workload.as_ref());
+            Ok(spec)
+        }
+        (Err(problem), Some(Observed::Present(workload))) => Err(workload.reference.explain(problem)),
+        (Err(problem), _) => Err(problem),
     }
 }
 
@@ -165,8 +183,33 @@ fn analysis_run_view(run: &Value) -> AnalysisRunView {
         terminate: run.pointer("/spec/terminate") == Some(&Value::Bool(true)),
         phase: phase.unwrap_or(AnalysisPhase::Pending),
         message: run.pointer("/status/message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        completed_at: run
+            .pointer("/status/completedAt")
+            .and_then(Value::as_str)
+            .and_then(|time| time.parse().ok()),
+        stands_well: stands_well(run),
         last_value: last_value(run),
     }
+}
+
+/// Whether every metric that counts is over and was successful, or has no end and was successful last.
+fn stands_well(run: &Value) -> bool {
+    let list = |pointer: &str| run.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let results = list("/status/metricResults");
+    let is_well = |metric: &Value| {
+        let name = text(metric, "name");
+        let Some(result) = results.iter().find(|result| text(result, "name") == name) else { return false };
+        let last =
+            || result.get("measurements").and_then(Value::as_array).and_then(|all| all.last().cloned());
+        let is_endless = metric.get("interval").is_some() && metric.get("count").is_none();
+        result.get("dryRun") == Some(&Value::Bool(true))
+            || text(result, "phase") == "Successful"
+            || is_endless && last().is_some_and(|last| text(&last, "phase") == "Successful")
+    };
+    let metrics = list("/spec/metrics");
+    !metrics.is_empty() && metrics.iter().all(is_well)
 }
 
 /// What the metric measured last that made a run fail.
@@ -293,5 +336,29 @@ mod tests {
         let long = "7".repeat(1_000);
         let value = last_value(&run(&[metric("Failed", false, &[&long])])).unwrap();
         assert_eq!(value.len(), LAST_VALUE_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_run_stands_well_when_each_metric_that_counts_was_good_to_its_end_or_is_good_so_far() {
+        let run = |metric: Value, result: Value| {
+            let mut result = result;
+            result["name"] = json!("m");
+            let mut metric = metric;
+            metric["name"] = json!("m");
+            stands_well(&json!({ "spec": { "metrics": [metric] }, "status": { "metricResults": [result] } }))
+        };
+        let measured = |phases: &[&str]| {
+            let all: Vec<Value> = phases.iter().map(|phase| json!({ "phase": phase })).collect();
+            json!({ "phase": "Running", "measurements": all })
+        };
+        let endless = || json!({ "interval": "10s" });
+        let finite = || json!({ "interval": "10s", "count": 3 });
+        assert!(run(endless(), measured(&["Failed", "Successful"])));
+        assert!(!run(endless(), measured(&["Successful", "Error"])));
+        assert!(!run(endless(), measured(&[])));
+        assert!(!run(finite(), measured(&["Successful"])), "its end is awaited");
+        assert!(run(finite(), json!({ "phase": "Successful" })));
+        assert!(run(finite(), json!({ "phase": "Failed", "dryRun": true })));
+        assert!(!stands_well(&json!({})), "nothing was measured");
     }
 }

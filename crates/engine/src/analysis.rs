@@ -2,8 +2,11 @@
 //!
 //! A run's name is in the record before the run is created, so that a lost answer never makes a second run.
 
-use crate::intent::{abort, canary};
-use crate::scene::{Scene, memory, stored};
+use crate::bake;
+use crate::initial;
+use crate::intent::canary;
+use crate::on_failure;
+use crate::scene::{Scene, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{
     AnalysisPhase, PauseCondition, RolloutAnalysis, RolloutAnalysisRunStatus, RolloutStatus, labels,
@@ -20,6 +23,8 @@ pub(crate) enum Role {
     Step(usize),
     /// Beside the steps.
     Background,
+    /// After the last step, in the place of a step's.
+    Bake,
 }
 
 /// The run that the record needs in a role, and what it measures.
@@ -31,9 +36,22 @@ struct Need<'a> {
 fn step_need<'a>(record: &RolloutStatus, spec: &'a RolloutSpec) -> Option<Need<'a>> {
     let Stage::Step(index) = steps::stage(record, spec) else { return None };
     match spec.canary.steps.get(index) {
-        Some(Step::Analysis(analysis)) => Some(Need { role: Role::Step(index), analysis }),
+        Some(Step::Analysis(analysis, _)) => Some(Need { role: Role::Step(index), analysis }),
         _ => None,
     }
+}
+
+fn bake_need<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> Option<Need<'a>> {
+    let analysis = bake::wanted(scene, record)?.analysis.as_ref()?;
+    bake::since(record).map(|_| Need { role: Role::Bake, analysis })
+}
+
+/// At most one for the step, or the bake, and one for the background.
+fn needs<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> [Option<Need<'a>>; 2] {
+    let ready = !initial::is_under_way(record) || initial::has_pods(scene);
+    let begun = |need: &Need<'_>| ready || run_of(record, need.role).is_some();
+    let step = step_need(record, scene.spec).or_else(|| bake_need(scene, record));
+    [step, background_need(scene, record)].map(|need| need.filter(begun))
 }
 
 fn background_need<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> Option<Need<'a>> {
@@ -52,21 +70,31 @@ fn base_name(scene: &Scene<'_>, role: Role) -> String {
     match role {
         Role::Step(index) => format!("{base}-{index}"),
         Role::Background => base,
+        Role::Bake => format!("{base}-bake"),
     }
 }
 
-/// True when `name` is `base` or one of its repetitions (`base.1`, `base.2` …).
-fn is_named_after(name: &str, base: &str) -> bool {
-    name.strip_prefix(base).is_some_and(|rest| {
-        rest.is_empty()
-            || rest.strip_prefix('.').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-    })
+/// The number of a repetition of `base` (`base.1`, `base.2` …), 0 for `base` itself.
+fn number(name: &str, base: &str) -> Option<u32> {
+    match name.strip_prefix(base)? {
+        "" => Some(0),
+        rest => rest.strip_prefix('.')?.parse().ok(),
+    }
 }
 
-fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<RolloutAnalysisRunStatus> {
+/// The run that this record names in a role.
+pub(crate) fn run_of(record: &RolloutStatus, role: Role) -> Option<&RolloutAnalysisRunStatus> {
+    let canary = record.canary.as_ref()?;
+    match role {
+        Role::Step(_) | Role::Bake => canary.current_step_analysis_run_status.as_ref(),
+        Role::Background => canary.current_background_analysis_run_status.as_ref(),
+    }
+}
+
+pub(crate) fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<RolloutAnalysisRunStatus> {
     let canary = canary(record);
     match role {
-        Role::Step(_) => &mut canary.current_step_analysis_run_status,
+        Role::Step(_) | Role::Bake => &mut canary.current_step_analysis_run_status,
         Role::Background => &mut canary.current_background_analysis_run_status,
     }
 }
@@ -74,8 +102,7 @@ fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<RolloutAnalysis
 /// Takes up what the runs say: a bad verdict aborts, no verdict pauses, and a user who resumed after that gets a new run.
 pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let resumed = record.controller_pause && record.pause_conditions.is_empty();
-    let needs = [step_need(record, scene.spec), background_need(scene, record)];
-    let [step, background] = needs.map(|need| need.map(|need| need.role));
+    let [step, background] = needs(scene, record).map(|need| need.map(|need| need.role));
     if step.is_none() {
         canary(record).current_step_analysis_run_status = None;
     }
@@ -86,6 +113,7 @@ pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
         refresh(scene, record, role);
         judge(scene, record, role, resumed);
     }
+    on_failure::release_hold(scene, record);
     // At a pause step the resumption is the step's end and consumed there.
     let at_pause = matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_)));
     if resumed && !at_pause && !scene.spec.paused {
@@ -97,7 +125,7 @@ fn refresh(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role) {
     let base = base_name(scene, role);
     let status = status(record, role);
     let Some(known) = status else { return };
-    if !is_named_after(&known.name, &base) {
+    if number(&known.name, &base).is_none() {
         *status = None;
         return;
     }
@@ -121,36 +149,38 @@ pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
     for role in [Role::Step(step), Role::Background] {
         if let Some(known) = status(record, role)
             && take_in(scene, known)
-            && matches!(known.status, Some(AnalysisPhase::Failed | AnalysisPhase::Error))
+            && on_failure::is_bad(known)
         {
             let run = known.clone();
-            return condemn(scene, record, role, &run);
+            on_failure::heed(scene, record, role, &run, false);
+            if record.abort {
+                return;
+            }
         }
     }
-}
-
-/// Aborts a release that an analysis has found to be bad.
-fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, known: &RolloutAnalysisRunStatus) {
-    let what = match role {
-        Role::Step(_) => "Step-based analysis phase error/failed",
-        Role::Background => "Background analysis phase error/failed",
-    };
-    abort(scene, record);
-    let message = if known.message.is_empty() { String::new() } else { format!(": {}", known.message) };
-    let value = find(scene, &known.name).and_then(|run| run.last_value.as_deref());
-    let value = value.map_or_else(String::new, |value| format!("; its last value was {value}"));
-    memory(record).abort_reason = Some(format!("{what}{message}{value}"));
 }
 
 fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: bool) {
     let Some(known) = status(record, role).clone() else { return };
     match known.status {
-        Some(AnalysisPhase::Failed | AnalysisPhase::Error) => condemn(scene, record, role, &known),
+        Some(AnalysisPhase::Failed | AnalysisPhase::Error) => {
+            on_failure::heed(scene, record, role, &known, resumed);
+        }
+        // A plugin that believes to have skipped a step has skipped none after the last one.
+        Some(AnalysisPhase::Inconclusive) if role == Role::Bake && was_promoted(scene, &known) => {
+            *status(record, role) = None;
+        }
         Some(AnalysisPhase::Inconclusive) if resumed && !scene.spec.paused => *status(record, role) = None,
         Some(AnalysisPhase::Inconclusive) if resumed => {}
         Some(AnalysisPhase::Inconclusive) => pause(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN),
         Some(AnalysisPhase::Successful | AnalysisPhase::Pending | AnalysisPhase::Running) | None => {}
     }
+}
+
+/// True when a user has ended the pause that this verdict has made.
+fn was_promoted(scene: &Scene<'_>, known: &RolloutAnalysisRunStatus) -> bool {
+    let was_told = run_of(scene.old, Role::Bake).is_some_and(|old| old == known);
+    was_told && !scene.spec.paused && scene.old.pause_conditions.is_empty() && !scene.old.controller_pause
 }
 
 /// Adds a pause for this reason, unless there is one.
@@ -165,9 +195,15 @@ pub(crate) fn pause(scene: &Scene<'_>, record: &mut RolloutStatus, reason: &str)
 
 /// Names the runs that are needed now and creates those that are not there; ends those that nothing needs.
 pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, effects: &mut Vec<Effect>) {
-    for need in [step_need(record, scene.spec), background_need(scene, record)].into_iter().flatten() {
-        if status(record, need.role).is_none() && !scene.spec.paused {
-            let name = free_name(scene, &base_name(scene, need.role));
+    for need in needs(scene, record).into_iter().flatten() {
+        let known = run_of(record, need.role);
+        let is_to_be_named = known.map_or(!scene.spec.paused, |known| {
+            on_failure::retry_at(scene, record, known).is_some_and(|at| at <= scene.now)
+        });
+        if is_to_be_named {
+            let base = base_name(scene, need.role);
+            let last = known.and_then(|known| number(&known.name, &base));
+            let name = free_name(scene, &base, last);
             let phase = find(scene, &name).map_or(AnalysisPhase::Pending, |run| run.phase);
             *status(record, need.role) =
                 Some(RolloutAnalysisRunStatus { name, status: Some(phase), message: String::new() });
@@ -197,19 +233,18 @@ pub(crate) fn needed_names(record: &RolloutStatus) -> Vec<&str> {
     [step, background].into_iter().flatten().map(|status| status.name.as_str()).collect()
 }
 
-/// The base name, or the first repetition of it that no finished or ending run has taken.
-fn free_name(scene: &Scene<'_>, base: &str) -> String {
+/// The base name, or the first repetition of it, after the `last` one where there is one, that no finished or ending run
+/// has taken.
+fn free_name(scene: &Scene<'_>, base: &str, last: Option<u32>) -> String {
     let usable = |name: &str| {
         let alive = scene.runs.iter().find(|run| run.name == name);
         let free = alive.is_none_or(|run| !run.phase.is_completed() && !run.terminate && !run.deleting);
         free && !failed_as(scene, name, FailureClass::AlreadyExists)
     };
-    if usable(base) {
-        return base.to_owned();
-    }
+    let name = |number: u32| if number == 0 { base.to_owned() } else { format!("{base}.{number}") };
     // There are finitely many runs and failures, so a free number is found.
-    (1u32..)
-        .map(|number| format!("{base}.{number}"))
+    (last.map_or(0, |last| last.saturating_add(1))..)
+        .map(name)
         .find(|name| usable(name))
         .unwrap_or_else(|| base.to_owned())
 }
@@ -219,7 +254,7 @@ fn failed_as(scene: &Scene<'_>, name: &str, class: FailureClass) -> bool {
     scene.snapshot.failures.get(&key).is_some_and(|failure| failure.class == class)
 }
 
-fn find<'a>(scene: &Scene<'a>, name: &str) -> Option<&'a AnalysisRunView> {
+pub(crate) fn find<'a>(scene: &Scene<'a>, name: &str) -> Option<&'a AnalysisRunView> {
     scene.runs.iter().find(|run| run.name == name && !run.deleting)
 }
 
@@ -238,7 +273,8 @@ fn manifest(scene: &Scene<'_>, record: &RolloutStatus, need: &Need<'_>, name: &s
             labels.insert(labels::STEP_INDEX.to_owned(), index.to_string());
             labels::ROLLOUT_TYPE_STEP
         }
-        Role::Background => labels::ROLLOUT_TYPE_BACKGROUND,
+        // The plugin knows no other type that goes on beside what else happens.
+        Role::Background | Role::Bake => labels::ROLLOUT_TYPE_BACKGROUND,
     };
     labels.insert(labels::ROLLOUT_TYPE.to_owned(), role.to_owned());
     let mut annotations = metadata.annotations.unwrap_or_default();
@@ -266,10 +302,20 @@ pub(crate) fn resolve(
     record: &RolloutStatus,
     analysis: &RolloutAnalysis,
 ) -> Result<headgate_api::AnalysisRunSpec, AnalysisProblem> {
-    let json = rollout_json(scene.rollout, record);
+    let mut record = record.clone();
+    if record.stable_rs.is_empty() {
+        // The first version takes the part of the stable one: it is the one that serves.
+        record.stable_rs.clone_from(&scene.current_hash);
+    }
+    let json = rollout_json(scene.rollout, &record);
     let context =
         ArgumentContext { stable_hash: &record.stable_rs, latest_hash: &scene.current_hash, rollout: &json };
     analysis::resolve(analysis, &scene.snapshot.templates, &context)
+}
+
+/// True when every metric of this analysis ends by itself, or when that can't be told.
+pub(crate) fn ends_by_itself(scene: &Scene<'_>, record: &RolloutStatus, analysis: &RolloutAnalysis) -> bool {
+    resolve(scene, record, analysis).map_or(true, |spec| analysis::check_finite(&spec).is_ok())
 }
 
 /// The Rollout with this record, as field references see it.
@@ -295,11 +341,15 @@ pub(crate) fn blind(snapshot: &Snapshot, record: &RolloutStatus, role: Role) -> 
     let canary = &spec.canary;
     let (analysis, weights) = match role {
         Role::Step(index) => match canary.steps.get(index) {
-            Some(Step::Analysis(analysis)) => (&**analysis, vec![canary.weight_at(index)]),
+            Some(Step::Analysis(analysis, _)) => (&**analysis, vec![canary.weight_at(index)]),
             _ => return Vec::new(),
         },
         Role::Background => match &canary.background {
             Some(background) => (&background.analysis, canary.weights_from(background.starting_step)),
+            None => return Vec::new(),
+        },
+        Role::Bake => match canary.bake.as_ref().and_then(|bake| bake.analysis.as_ref()) {
+            Some(analysis) => (analysis, vec![canary.total()]),
             None => return Vec::new(),
         },
     };

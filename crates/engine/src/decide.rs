@@ -3,8 +3,8 @@
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use crate::{
-    adoption, analysis, conditions, cutover, history, intent, phase, pod_health, progress, references,
-    release, restart, revision, waiting,
+    adoption, analysis, bake, conditions, cutover, duration, history, initial, intent, on_failure, phase,
+    pod_health, pod_metadata, progress, references, release, restart, revision, waiting, workload,
 };
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
@@ -32,6 +32,9 @@ fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
         // Not looked at yet: nothing can be said, and nothing is.
         return Decision { record: snapshot.rollout.status.clone(), effects: Vec::new(), wake_at: None };
     };
+    if workload::is_awaited(&snapshot.rollout) {
+        return Decision { record: snapshot.rollout.status.clone(), effects: Vec::new(), wake_at: None };
+    }
     match &snapshot.rollout.spec {
         Ok(spec) => {
             let adoptions = adoption::plan(snapshot);
@@ -68,13 +71,16 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     pod_health::heed(scene, &mut record);
     progress::abort_if_overdue(scene, &mut record);
     release::advance(scene, &mut record);
+    duration::count(scene, &mut record);
     conditions::remove(&mut record, types::INVALID_SPEC);
     let mut effects = Vec::new();
     analysis::plan(scene, &mut record, &mut effects);
     revision::plan(scene, &record, &mut effects);
+    pod_metadata::plan(scene, &record, &mut effects);
     history::plan(scene, &record, &mut effects);
     let mut plan = cutover::plan(scene, &mut record);
     restart::plan(scene, &mut record, &mut plan);
+    workload::hand_over(scene, &mut record, &mut plan);
     phase::describe(scene, &mut record);
     let wait = waiting::wait(scene, &record, &plan);
     record.waiting = wait.map(|wait| wait.record(scene.old.waiting.as_ref(), scene.now));
@@ -102,10 +108,12 @@ fn hold(
     }
     let mut plan = cutover::Plan::default();
     let mut effects = Vec::new();
-    if record.abort && steps::stage(&record, spec) == Stage::Aborted && scene.has_stable(&record.stable_rs) {
+    let knows_stable = scene.has_stable(&record.stable_rs) || initial::is_under_way(&record);
+    if record.abort && steps::stage(&record, spec) == Stage::Aborted && knows_stable {
         intent::abort(&scene, &mut record);
         analysis::plan(&scene, &mut record, &mut effects);
         plan = cutover::plan(&scene, &mut record);
+        duration::count(&scene, &mut record);
         phase::describe(&scene, &mut record);
     } else if is_sized_by_number(&scene, &record)
         || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
@@ -129,10 +137,12 @@ fn knows_its_place(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     steps::stage(record, scene.spec) == Stage::Promoted || record.current_step_hash == scene.rollout.step_hash
 }
 
-/// Pods that the stable version has now.
+/// Pods that the version which serves has now.
 fn stable_size(snapshot: &Snapshot, sets: &[ReplicaSetView]) -> i32 {
-    let stable = &snapshot.rollout.status.stable_rs;
-    sets.iter().find(|set| !stable.is_empty() && set.hash() == stable).map_or(0, |set| set.replicas)
+    let status = &snapshot.rollout.status;
+    // A first version that is analysed stands in for the stable one.
+    let serving = if status.stable_rs.is_empty() { &status.current_pod_hash } else { &status.stable_rs };
+    sets.iter().find(|set| !serving.is_empty() && set.hash() == serving).map_or(0, |set| set.replicas)
 }
 
 /// A spec of which nothing can be read: only what was seen is recorded.
@@ -166,6 +176,8 @@ fn wake_at(scene: &Scene<'_>, record: &RolloutStatus, plan: &cutover::Plan) -> O
         release::pause_limit(scene, record).map(|limit| limit.at),
         progress::due(scene, record),
         pod_health::due(scene, record),
+        on_failure::due(scene, record),
+        bake::until(scene, record),
         restart::begins(scene, record),
     ];
     plan.wake.iter().copied().chain(ends.into_iter().flatten()).filter(|wake| *wake > scene.now).min()
@@ -195,7 +207,9 @@ fn merged(effects: Vec<Effect>) -> Vec<Effect> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Effect> = Vec::new();
     for effect in effects {
-        let Effect::PatchReplicaSet { name, annotations, min_ready_seconds, affinity, .. } = &effect else {
+        let Effect::PatchReplicaSet { name, annotations, min_ready_seconds, affinity, pod_metadata, .. } =
+            &effect
+        else {
             all.push(effect);
             continue;
         };
@@ -204,12 +218,15 @@ fn merged(effects: Vec<Effect>) -> Vec<Effect> {
             annotations: known,
             min_ready_seconds: seconds,
             affinity: rules,
+            pod_metadata: metadata,
             ..
         }) = first
         {
             known.extend(annotations.clone());
             *seconds = seconds.or(*min_ready_seconds);
             *rules = rules.take().or_else(|| affinity.clone());
+            metadata.labels.extend(pod_metadata.labels.clone());
+            metadata.annotations.extend(pod_metadata.annotations.clone());
         } else {
             places.insert(name.clone(), all.len());
             all.push(effect);

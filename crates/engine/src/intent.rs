@@ -3,6 +3,7 @@
 //! An intent is never overwritten before it is consumed. It is about the version that `currentPodHash` names; when the
 //! template moves on it is dropped, which [`crate::notices`] tells.
 
+use crate::initial;
 use crate::pod_health;
 use crate::restart;
 use crate::scene::{Scene, memory, stored};
@@ -20,7 +21,7 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     } else if steps_changed && !scene.old.current_step_hash.is_empty() {
         start_over(scene, record, Occasion::NewSteps);
     }
-    if !scene.has_stable(&record.stable_rs) {
+    if !scene.has_stable(&record.stable_rs) && !initial::is_wanted(scene, record) {
         // Nothing else runs: the first version, or the only one that is left, is stable at once.
         record.stable_rs.clone_from(&scene.current_hash);
     }
@@ -82,6 +83,7 @@ fn abort_or_promote(scene: &Scene<'_>, record: &mut RolloutStatus) {
         abort(scene, record);
     } else if record.aborted_at.is_some() {
         clear_abort(scene, record);
+        clear_runs(record);
         record.current_step_index = steps::start(scene.spec);
     } else if record.promote_full {
         clear_pause(record);
@@ -117,6 +119,9 @@ pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
 /// How far the release has come; `None` without steps.
 fn place(scene: &Scene<'_>, record: &RolloutStatus) -> Option<AbortPlace> {
     let (step_index, step_count) = (record.current_step_index?, steps::end(scene.spec)?);
+    if initial::is_under_way(record) {
+        return Some(AbortPlace { step_index, step_count, weight: steps::total(scene.spec) });
+    }
     let sent = record.canary.as_ref().and_then(|canary| canary.weights.as_ref());
     let weight = sent.map_or_else(
         || steps::wish(Stage::Step(usize::try_from(step_index).unwrap_or(0)), scene.spec).weight,
@@ -159,6 +164,9 @@ fn clear_runs(record: &mut RolloutStatus) {
     let canary = canary(record);
     canary.current_step_analysis_run_status = None;
     canary.current_background_analysis_run_status = None;
+    if let Some(memory) = &mut record.headgate {
+        (memory.analysis_hold, memory.bake) = (None, None);
+    }
 }
 
 /// The canary part of the record.

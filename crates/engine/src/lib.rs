@@ -6,14 +6,20 @@
 
 mod adoption;
 mod analysis;
+mod bake;
 mod conditions;
 mod cutover;
 mod decide;
+mod duration;
 mod history;
+mod initial;
 mod intent;
 mod notices;
+mod on_failure;
 mod phase;
 mod pod_health;
+mod pod_metadata;
+mod pods_wanted;
 mod progress;
 mod references;
 mod release;
@@ -23,8 +29,10 @@ mod revision;
 mod scene;
 mod steps;
 mod waiting;
+mod workload;
 
 pub use decide::decide;
+pub use duration::{EndedRelease, ended_release};
 pub use notices::{notices, outcome};
-pub use restart::wants_pods;
+pub use pods_wanted::{PodsWanted, wants_pods};
 pub use waiting::speaks_of;

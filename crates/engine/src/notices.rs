@@ -21,6 +21,7 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     change.steps(&mut notices);
     change.pause(&mut notices);
     change.overdue_pause(&mut notices);
+    change.failed_analysis(&mut notices);
     change.unhealthy_pod(&mut notices);
     change.runs(&mut notices);
     change.refusals(&mut notices);
@@ -187,6 +188,17 @@ impl Change<'_> {
         }
     }
 
+    /// Why a release waits for a user to look at an analysis.
+    fn failed_analysis(&self, notices: &mut Vec<Notice>) {
+        let told = |status: &RolloutStatus| {
+            let waiting = status.waiting.as_ref()?;
+            (waiting.kind == WaitFor::AnalysisFailed.as_str()).then(|| waiting.message.clone())
+        };
+        if let Some(message) = told(self.new).filter(|new| told(self.old).as_ref() != Some(new)) {
+            notices.push(Notice::warning(events::ANALYSIS_FAILED, format!("Rollout is paused: {message}")));
+        }
+    }
+
     /// Why a release waits for a user to look at a pod; also when it was in another pause already.
     fn unhealthy_pod(&self, notices: &mut Vec<Notice>) {
         let problem = pod_health::problem(self.new);
@@ -207,8 +219,10 @@ impl Change<'_> {
 
     fn runs(&self, notices: &mut Vec<Notice>) {
         let step = self.new.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+        let is_bake = self.new.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
+        let (kind, role) = if is_bake { ("Bake", Role::Bake) } else { ("Step", Role::Step(step)) };
         for (kind, role, of) in [
-            ("Step", Role::Step(step), step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>),
+            (kind, role, step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>),
             ("Background", Role::Background, background_run),
         ] {
             let (old, Some(new)) = (of(self.old), of(self.new)) else { continue };
@@ -282,7 +296,9 @@ fn refusal_reason(snapshot: &Snapshot, message: &str) -> &'static str {
     match snapshot.failures.keys().find(|key| verb(key)).map(|key| key.verb) {
         Some("Route") => events::TRAFFIC_ROUTING_ERROR,
         Some("CreateReplicaSet") => events::REPLICA_SET_CREATE_ERROR,
-        Some("Scale" | "PatchReplicaSet" | "DeleteReplicaSet") => events::REPLICA_SET_UPDATE_ERROR,
+        Some("Scale" | "ScaleWorkload" | "PatchReplicaSet" | "DeleteReplicaSet") => {
+            events::REPLICA_SET_UPDATE_ERROR
+        }
         _ => events::RECONCILIATION_ERROR,
     }
 }
@@ -297,6 +313,12 @@ pub fn outcome(snapshot: &Snapshot, effect: &Effect) -> Vec<Notice> {
             let direction = if to > from { "up" } else { "down" };
             let message =
                 format!("Scaled {direction} ReplicaSet {name} (revision {revision}) from {from} to {to}");
+            vec![Notice::normal(events::SCALING_REPLICA_SET, message)]
+        }
+        Effect::ScaleWorkload { name, from, to, .. } => {
+            let direction = if to > from { "up" } else { "down" };
+            let message =
+                format!("Scaled {direction} Deployment {name} (spec.workloadRef) from {from} to {to}");
             vec![Notice::normal(events::SCALING_REPLICA_SET, message)]
         }
         Effect::Route { config, intent, .. } => {

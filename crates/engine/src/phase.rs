@@ -1,14 +1,17 @@
 //! Conditions, phase and message: how a Rollout stands, in Argo Rollouts' words.
 
+use crate::bake;
 use crate::conditions::{Is, get, has_reason, remove, renew, set};
+use crate::initial;
 use crate::intent::place_of_abort;
+use crate::on_failure;
 use crate::progress::{self, Marks};
 use crate::restart;
 use crate::revision;
 use crate::scene::Scene;
 use crate::steps;
 use headgate_api::conditions::{TRUE, reasons, types};
-use headgate_api::{RolloutPhase, RolloutStatus};
+use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
 use headgate_model::{ReplicaSetView, SpecProblem};
 
 /// Argo Rollouts: all steps done, the newest version stable, and exactly the wanted pods, all of them new and available.
@@ -67,8 +70,13 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if record.abort {
         let reason = record.headgate.as_ref().and_then(|memory| memory.abort_reason.clone());
         let cause = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-        let message =
-            format!("Rollout aborted update to revision {}{}{cause}", scene.revision, place_of_abort(record));
+        let first = initial::is_under_way(record).then(|| format!("; {}", initial::NO_WAY_BACK));
+        let message = format!(
+            "Rollout aborted update to revision {}{}{cause}{}",
+            scene.revision,
+            place_of_abort(record),
+            first.unwrap_or_default()
+        );
         set(record, types::PROGRESSING, Is::False, reasons::ROLLOUT_ABORTED, &message, now);
         progress::note(scene, record, Marks::Keep);
         return;
@@ -145,7 +153,10 @@ fn phase(scene: &Scene<'_>, record: &RolloutStatus) -> (RolloutPhase, String) {
         return (RolloutPhase::Paused, "manually paused".to_owned());
     }
     if let Some(condition) = record.pause_conditions.first() {
-        return (RolloutPhase::Paused, condition.reason.clone());
+        let failed = on_failure::failed(record)
+            .filter(|run| condition.reason == PauseCondition::ANALYSIS_FAILED && !run.message.is_empty());
+        let why = failed.map_or_else(String::new, |run| format!(": {}", run.message));
+        return (RolloutPhase::Paused, format!("{}{why}", condition.reason));
     }
     if restart::is_due(scene, record) {
         return (RolloutPhase::Progressing, "rollout is restarting".to_owned());
@@ -159,6 +170,10 @@ fn phase(scene: &Scene<'_>, record: &RolloutStatus) -> (RolloutPhase, String) {
         "updated replicas are still becoming available"
     } else if basic && record.replicas > record.updated_replicas {
         "old replicas are pending termination"
+    } else if let Some(until) = bake::until(scene, record) {
+        return (RolloutPhase::Progressing, format!("the new version bakes until {until}"));
+    } else if initial::is_under_way(record) {
+        "the first version is being analysed"
     } else if record.stable_rs != record.current_pod_hash {
         "waiting for all steps to complete"
     } else {

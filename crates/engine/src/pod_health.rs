@@ -6,6 +6,7 @@
 //! rollback, which no analysis judges either.
 
 use crate::analysis;
+use crate::bake;
 use crate::intent;
 use crate::scene::{Scene, after, memory, stored};
 use crate::steps::{self, Stage};
@@ -114,6 +115,9 @@ impl<'a> Ward<'a> {
         {
             return None;
         }
+        // Nobody has to be asked whether to go back while the old version stands.
+        let is_asked = action == PodHealthAction::Pause && !bake::is_under_way(scene, record);
+        let action = if is_asked { action } else { PodHealthAction::Abort };
         let since = watched(scene, record)?.since.as_ref()?.0;
         let set = scene.current?;
         let pods = scene.snapshot.pods.present()?.get(&set.uid)?;

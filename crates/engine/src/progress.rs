@@ -1,16 +1,19 @@
 //! Whether a release makes progress, and what happens when it does not.
 
+use crate::bake;
 use crate::cutover;
+use crate::initial;
+use crate::on_failure;
 use crate::replicas;
 use crate::scene::{Scene, after, memory};
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{ReleaseProgress, RolloutStatus};
-use headgate_model::Timestamp;
 use headgate_model::spec::Step;
+use headgate_model::{ReplicaSetView, Timestamp};
 
-/// How far the release is now.
-fn here(scene: &Scene<'_>) -> ReleaseProgress {
+/// How far the release is now, at this step.
+fn here(scene: &Scene<'_>, step: Option<i32>) -> ReleaseProgress {
     let all = replicas::sum(scene.replica_sets.iter().map(|set| set.current));
     let of_current = |number: fn(&headgate_model::ReplicaSetView) -> i32| scene.current.map_or(0, number);
     let updated = of_current(|set| set.current);
@@ -20,6 +23,7 @@ fn here(scene: &Scene<'_>) -> ReleaseProgress {
         ready: of_current(|set| set.ready),
         available: of_current(|set| set.available_reported),
         old: all - updated,
+        step,
     }
 }
 
@@ -29,7 +33,7 @@ fn furthest(scene: &Scene<'_>) -> ReleaseProgress {
     noted.unwrap_or_else(|| ReleaseProgress {
         updated: scene.old.updated_replicas,
         old: scene.old.replicas.saturating_sub(scene.old.updated_replicas),
-        ..here(scene)
+        ..here(scene, scene.old.current_step_index)
     })
 }
 
@@ -42,12 +46,14 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
         || old.current_step_hash != record.current_step_hash
         || old.current_step_index != record.current_step_index
         || old.stable_rs != record.stable_rs
+        || on_failure::has_let_go(old, record)
         || furthest(scene).desired != scene.spec.replicas
+        || furthest(scene).step != record.current_step_index
 }
 
 /// True when something has got further than ever before. Pods that come and go are no progress.
 pub(crate) fn is_made(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    let (here, furthest) = (here(scene), furthest(scene));
+    let (here, furthest) = (here(scene, record.current_step_index), furthest(scene));
     has_moved_on(scene, record)
         || here.updated > furthest.updated
         || here.ready > furthest.ready
@@ -66,7 +72,7 @@ pub(crate) enum Marks {
 
 /// Notes how far the release has come.
 pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) {
-    let (here, furthest) = (here(scene), furthest(scene));
+    let (here, furthest) = (here(scene, record.current_step_index), furthest(scene));
     let noted = if marks == Marks::Restart || has_moved_on(scene, record) {
         here
     } else {
@@ -76,20 +82,28 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
             ready: here.ready.max(furthest.ready),
             available: here.available.max(furthest.available),
             old: here.old.min(furthest.old),
+            step: here.step,
         }
     };
     memory(record).progress = Some(noted);
 }
 
 /// When the release is overdue if nothing moves until then; `None` while that time is not counted: in a pause, at a step
-/// that waits by its nature, after an abort. The time for which old pods wait by their delay does not count either.
+/// that waits by its nature, after an abort. The time for which old pods wait by their delay, or the new version bakes, does not count either.
 pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
     let stage = steps::stage(record, scene.spec);
-    let waits_by_nature =
-        matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(_)));
+    let waits_by_nature = if initial::is_under_way(record) {
+        initial::has_pods(scene)
+    } else {
+        matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(..)))
+            || on_failure::held_by(record).is_some()
+            || bake::waits_for_verdict(scene, record)
+    };
     let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
+    // Until their controller has taken them away pods are there, although none is wanted any more.
+    let has_pods = |set: &&ReplicaSetView| set.replicas > 0 || set.current > 0;
     let old_pods =
-        scene.replica_sets.iter().copied().filter(|set| set.hash() != scene.current_hash && set.replicas > 0);
+        scene.replica_sets.iter().copied().filter(|set| set.hash() != scene.current_hash).filter(has_pods);
     let old_pods_wait_until = old_pods.filter_map(cutover::deadline).max();
     let progressing = crate::conditions::get(record, types::PROGRESSING)?;
     let counts = !matches!(
@@ -99,7 +113,9 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
     if !counts || waits_by_nature || is_paused || stage == Stage::Aborted {
         return None;
     }
-    let last = Some(progressing.last_update_time.as_ref()?.0).max(old_pods_wait_until)?;
+    let last = Some(progressing.last_update_time.as_ref()?.0)
+        .max(old_pods_wait_until)
+        .max(bake::until(scene, record))?;
     Some(after(last, scene.spec.progress_deadline_seconds))
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), Spe
     service(scene, "spec.strategy.canary.canaryService", canary.canary_service.as_ref())?;
     service(scene, "spec.strategy.canary.stableService", canary.stable_service.as_ref())?;
     for (index, step) in canary.steps.iter().enumerate() {
-        if let Step::Analysis(step) = step {
+        if let Step::Analysis(step, _) = step {
             check_analysis(
                 scene,
                 record,
@@ -35,6 +35,9 @@ pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), Spe
             &background.analysis,
             Ends::WithRelease,
         )?;
+    }
+    if let Some(analysis) = canary.bake.as_ref().and_then(|bake| bake.analysis.as_ref()) {
+        check_analysis(scene, record, "spec.strategy.canary.bake.analysis", analysis, Ends::WithRelease)?;
     }
     scene.snapshot.routers.iter().try_for_each(|router| match &router.state {
         Ok(_) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => Ok(()),
@@ -60,7 +63,8 @@ fn service(scene: &Scene<'_>, field: &str, name: Option<&String>) -> Result<(), 
             scene.rollout.namespace
         ))),
         Some(Observed::Present(service)) => {
-            service.check_fits(name, &scene.rollout.name, &scene.spec.template).map_err(problem)
+            service.check_fits(name, &scene.rollout.name, &scene.spec.template).map_err(problem)?;
+            service.check_finds_roles(name, &scene.spec.canary)
         }
         Some(Observed::Unknown) | None => Ok(()),
     }

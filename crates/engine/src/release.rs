@@ -1,8 +1,11 @@
 //! How a release gets from step to step, and to its end.
 
 use crate::analysis;
+use crate::bake;
 use crate::cutover;
+use crate::initial;
 use crate::intent::{self, canary, clear_pause};
+use crate::on_failure;
 use crate::scene::{Scene, after_duration, memory};
 use crate::steps::{self, Stage};
 use headgate_api::{AnalysisPhase, PauseCondition, RolloutStatus};
@@ -12,16 +15,22 @@ use headgate_model::spec::{PauseEnd, PauseTimeout, Step};
 /// Ends the current step when it is done, or promotes the release after the last one; one step at a time, so that every
 /// step is seen in the record.
 pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    bake::forget_unless_wanted(scene, record);
     let stage = steps::stage(record, scene.spec);
     let step = match stage {
         Stage::Promoted | Stage::Aborted => return,
         Stage::Step(index) => scene.spec.canary.steps.get(index),
         Stage::Finishing => None,
     };
+    if has_moved_on(scene, record) {
+        return;
+    }
     if !matches!(step, Some(Step::Pause(_))) {
         end_pause(record);
     }
-    if steps::is_held(record, scene.spec) {
+    let is_promoted_past = matches!(step, Some(Step::Pause(_))) && has_resumed(record);
+    let is_held_by_run = on_failure::held_by(record).is_some() && !is_promoted_past;
+    if steps::is_held(record, scene.spec) || is_held_by_run {
         return;
     }
     let versions = scene.versions(&record.stable_rs);
@@ -34,21 +43,35 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         memory(record).abort_reason = Some(reason);
         return;
     }
+    let is_first = initial::is_under_way(record);
     let done = match step {
+        _ if is_first => initial::is_done(scene, record, step, has_succeeded(record)),
         Some(Step::Pause(_)) => is_pause_over(scene, record),
-        Some(Step::Analysis(_)) => has_succeeded(record),
+        Some(Step::Analysis(..)) => has_succeeded(record),
         Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) | None => {
             cutover::is_reached(scene, stage, &versions)
         }
     };
+    if stage == Stage::Finishing {
+        bake::begin(scene, record, done);
+    }
     match (done, stage) {
-        (true, Stage::Finishing) => promote(record),
+        (true, Stage::Finishing) if bake::is_over(scene, record) => promote(record),
+        (true, Stage::Finishing) => {}
         (true, _) => end_step(record),
-        (false, _) if matches!(step, Some(Step::Pause(_))) => {
+        (false, _) if matches!(step, Some(Step::Pause(_))) && !is_first => {
             analysis::pause(scene, record, PauseCondition::CANARY_PAUSE_STEP);
         }
         (false, _) => {}
     }
+}
+
+/// True when a user has gone on past a failed analysis just now: steps end one by one, each in a record of its own.
+fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let next = scene.old.current_step_index.map(|index| index.saturating_add(1));
+    next.is_some()
+        && record.current_step_index == next
+        && record.current_pod_hash == scene.old.current_pod_hash
 }
 
 /// When the current pause ends by itself.
@@ -119,7 +142,8 @@ fn end_pause(record: &mut RolloutStatus) {
     }
 }
 
-fn end_step(record: &mut RolloutStatus) {
+/// The next step begins.
+pub(crate) fn end_step(record: &mut RolloutStatus) {
     end_pause(record);
     if record.pause_conditions.is_empty() {
         record.controller_pause = false;
@@ -133,7 +157,8 @@ fn promote(record: &mut RolloutStatus) {
     record.stable_rs.clone_from(&record.current_pod_hash);
     record.promote_full = false;
     clear_pause(record);
-    memory(record).promote_hash = None;
+    let memory = memory(record);
+    (memory.promote_hash, memory.bake, memory.analysis_hold) = (None, None, None);
     let canary = canary(record);
     canary.current_step_analysis_run_status = None;
     canary.current_background_analysis_run_status = None;

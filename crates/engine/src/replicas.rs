@@ -60,7 +60,36 @@ pub(crate) fn routed_canary(
         Some(CanaryScale::Weight(weight)) => share(desired, weight, total),
         Some(CanaryScale::MatchTrafficWeight) | None => share(desired, weight, total),
     };
+    at_least(pods, least, desired)
+}
+
+/// Stable pods of such a release where they go with their weight (Argo Rollouts, `dynamicStableScale`): the share that the
+/// canary's weight leaves, or what a canary scale by weight leaves if that is more, and not below the least number of pods.
+/// Beside a canary of a given number of pods stable keeps all of its own.
+pub(crate) fn routed_stable(
+    desired: i32,
+    weight: i32,
+    total: i32,
+    scale: Option<CanaryScale>,
+    least: Option<i32>,
+) -> i32 {
+    let left_over = match scale {
+        Some(CanaryScale::Replicas(_)) => total,
+        Some(CanaryScale::Weight(scaled)) => total - weight.min(scaled),
+        Some(CanaryScale::MatchTrafficWeight) | None => total - weight,
+    };
+    at_least(share(desired, left_over, total), least, desired)
+}
+
+/// A version that has any pods has so many, but no more than are desired.
+pub(crate) fn at_least(pods: i32, least: Option<i32>, desired: i32) -> i32 {
     if pods == 0 { 0 } else { pods.max(least.unwrap_or(0).min(desired)) }
+}
+
+/// The share of `total` that so many available pods bear, rounded down.
+pub(crate) fn bearable(available: i32, desired: i32, total: i32) -> i32 {
+    let bearable = i64::from(total) * i64::from(available.max(0)) / i64::from(desired.max(1));
+    i32::try_from(bearable).unwrap_or(total).min(total)
 }
 
 /// True when enough of `desired` pods are available for a step to count as reached.
@@ -268,6 +297,26 @@ mod tests {
         assert_eq!(routed_canary(10, 5, 100, Some(CanaryScale::Replicas(7)), None), 7);
         assert_eq!(routed_canary(10, 5, 100, Some(CanaryScale::Weight(50)), None), 5);
         assert_eq!(routed_canary(10, 5, 100, Some(CanaryScale::MatchTrafficWeight), None), 1);
+    }
+
+    #[test]
+    fn a_stable_version_that_goes_with_its_weight_keeps_what_the_canary_leaves() {
+        assert_eq!(routed_stable(10, 25, 100, None, None), 8);
+        assert_eq!(routed_stable(10, 100, 100, None, Some(2)), 0);
+        assert_eq!(routed_stable(10, 95, 100, None, Some(2)), 2);
+        assert_eq!(routed_stable(1, 95, 100, None, Some(2)), 1);
+        assert_eq!(routed_stable(10, 60, 100, Some(CanaryScale::Replicas(7)), None), 10);
+        assert_eq!(routed_stable(10, 60, 100, Some(CanaryScale::Weight(20)), None), 8);
+        assert_eq!(routed_stable(10, 20, 100, Some(CanaryScale::Weight(60)), None), 8);
+        assert_eq!(routed_stable(10, 250, 1000, None, None), 8);
+    }
+
+    #[test]
+    fn so_many_pods_bear_their_share_of_the_traffic() {
+        assert_eq!(bearable(1, 3, 100), 33);
+        assert_eq!(bearable(3, 3, 100), 100);
+        assert_eq!(bearable(5, 3, 100), 100);
+        assert_eq!(bearable(0, 0, 100), 0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const AT_ONCE_MAX: usize = 10;
 
 /// True when a decision that knows the pods could do more than the one that made this record: the pods of this rollout are
 /// to be read live, and it is to be decided again.
-pub fn wants_pods(snapshot: &Snapshot, record: &RolloutStatus, now: Timestamp) -> bool {
+pub(crate) fn wants_pods(snapshot: &Snapshot, record: &RolloutStatus, now: Timestamp) -> bool {
     let is_invalid = crate::conditions::get(record, types::INVALID_SPEC).is_some();
     let wanted = snapshot.rollout.spec.as_ref().ok().and_then(|spec| spec.restart_at);
     !is_invalid && wanted.is_some_and(|at| at <= now && !is_done(record, at))

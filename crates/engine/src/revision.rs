@@ -1,8 +1,9 @@
 //! ReplicaSets as objects: their names, manifests, revisions and annotations.
 
-use crate::replicas;
 use crate::scene::{Scene, Versions};
+use crate::{pod_metadata, replicas, workload};
 use headgate_api::{RolloutStatus, labels};
+use headgate_model::template::MetadataChange;
 use headgate_model::{
     Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RolloutView, selector, template,
 };
@@ -50,9 +51,12 @@ pub(crate) fn name_is_taken(scene: &Scene<'_>) -> bool {
 pub(crate) fn plan(scene: &Scene<'_>, record: &RolloutStatus, effects: &mut Vec<Effect>) {
     let revision = scene.revision.to_string();
     let replicas = scene.spec.replicas_unset.then_some(scene.spec.replicas);
-    let is_noted = scene.rollout.annotations.get(labels::REVISION) == Some(&revision);
+    let generation = workload::seen(scene.rollout).map(|workload| workload.generation.to_string());
+    let generation = generation.map(|generation| (labels::WORKLOAD_GENERATION.to_owned(), generation));
+    let annotations: BTreeMap<String, String> =
+        generation.into_iter().chain([(labels::REVISION.to_owned(), revision)]).collect();
+    let is_noted = annotations.iter().all(|(key, value)| scene.rollout.annotations.get(key) == Some(value));
     if replicas.is_some() || !is_noted {
-        let annotations = BTreeMap::from([(labels::REVISION.to_owned(), revision)]);
         effects.push(Effect::PatchRollout { annotations, replicas });
     }
     match scene.current {
@@ -70,6 +74,10 @@ fn manifest(scene: &Scene<'_>, record: &RolloutStatus) -> Value {
     pod_labels.insert(labels::POD_TEMPLATE_HASH.to_owned(), scene.current_hash.clone());
     set_labels(&mut template, &pod_labels);
     let mut annotations = copied_annotations(scene);
+    if let Some(workload) = workload::seen(scene.rollout) {
+        annotations.insert(labels::WORKLOAD_GENERATION.to_owned(), workload.generation.to_string());
+    }
+    pod_metadata::equip(scene, record, &mut template, &mut annotations);
     annotations.insert(labels::REVISION.to_owned(), scene.revision.to_string());
     annotations.insert(labels::DESIRED_REPLICAS.to_owned(), scene.spec.replicas.to_string());
     json!({
@@ -127,6 +135,8 @@ fn copied_annotations(scene: &Scene<'_>) -> BTreeMap<String, String> {
         labels::NOTIFICATIONS_NOTIFIED,
         labels::SCALE_DOWN_DEADLINE,
         labels::EPHEMERAL_METADATA,
+        labels::OWN_POD_METADATA,
+        labels::FORMER_POD_METADATA,
     ];
     let copied = scene.rollout.annotations.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
     copied.map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -137,6 +147,8 @@ fn refresh(scene: &Scene<'_>, record: &RolloutStatus, current: &ReplicaSetView) 
     let mut annotations: BTreeMap<String, Option<String>> = copied_annotations(scene)
         .into_iter()
         .filter(|(key, value)| current.annotations.get(key) != Some(value))
+        // It changes with the size of a Deployment: that is no reason to write.
+        .filter(|(key, _)| key != labels::WORKLOAD_GENERATION)
         .map(|(key, value)| (key, Some(value)))
         .collect();
     let stored = current.revision();
@@ -160,6 +172,7 @@ fn refresh(scene: &Scene<'_>, record: &RolloutStatus, current: &ReplicaSetView) 
         annotations,
         min_ready_seconds,
         affinity,
+        pod_metadata: MetadataChange::default(),
     })
 }
 
@@ -168,6 +181,7 @@ pub(crate) fn count(scene: &Scene<'_>, record: &mut RolloutStatus) {
     count_pods(&scene.replica_sets, &scene.current_hash, record);
     record.selector = selector::to_text(&scene.spec.selector);
     record.observed_generation = scene.rollout.generation.to_string();
+    workload::observe(scene.rollout, record);
 }
 
 /// Enters the numbers of pods.

@@ -1,5 +1,6 @@
 //! What one decision looks at, derived once from the snapshot.
 
+use crate::workload;
 use headgate_api::{HeadgateStatus, RolloutStatus, Time};
 use headgate_model::spec::RolloutSpec;
 use headgate_model::{
@@ -173,7 +174,9 @@ fn find_current<'a>(
         .conditions
         .iter()
         .any(|condition| condition.type_ == headgate_api::conditions::types::INVALID_SPEC);
-    let unchanged = !was_invalid && status.observed_generation == rollout.generation.to_string();
+    let unchanged = !was_invalid
+        && status.observed_generation == rollout.generation.to_string()
+        && workload::is_observed(rollout);
     if unchanged && let Some(stored) = by_hash(&status.current_pod_hash) {
         return Some(stored);
     }

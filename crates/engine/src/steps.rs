@@ -90,12 +90,16 @@ pub(crate) fn paused_for(record: &RolloutStatus, reason: &str) -> bool {
     record.pause_conditions.iter().any(|condition| condition.reason == reason)
 }
 
-/// True when a user, an analysis without a verdict or an unhealthy pod holds the release: neither steps nor pods of it move.
+/// True when a user, an analysis without a verdict or one that has failed, or an unhealthy pod holds the release: neither steps nor pods of it move.
 pub(crate) fn is_held(record: &RolloutStatus, spec: &RolloutSpec) -> bool {
     spec.paused
-        || [PauseCondition::INCONCLUSIVE_ANALYSIS_RUN, PauseCondition::POD_HEALTH]
-            .into_iter()
-            .any(|reason| paused_for(record, reason))
+        || [
+            PauseCondition::INCONCLUSIVE_ANALYSIS_RUN,
+            PauseCondition::ANALYSIS_FAILED,
+            PauseCondition::POD_HEALTH,
+        ]
+        .into_iter()
+        .any(|reason| paused_for(record, reason))
 }
 
 /// A step as people write it, for events.
@@ -106,7 +110,7 @@ pub(crate) fn describe(step: &Step) -> String {
         Step::Pause(headgate_model::spec::PauseEnd::After(duration)) => {
             format!("pause: {}s", duration.as_secs())
         }
-        Step::Analysis(analysis) => {
+        Step::Analysis(analysis, _) => {
             let names =
                 analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref());
             format!("analysis: {}", names.collect::<Vec<_>>().join(", "))

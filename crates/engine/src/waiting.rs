@@ -1,14 +1,18 @@
 //! For what a Rollout waits, since when, until when, and what would end it: the "why" of every stillness.
 
+use crate::analysis::{Role, run_of};
+use crate::bake;
 use crate::conditions;
-use crate::cutover::{self, Plan};
+use crate::cutover::{self, Plan, StepBack};
+use crate::initial;
 use crate::intent::place_of_abort;
+use crate::on_failure;
 use crate::pod_health;
 use crate::progress;
 use crate::release::{self, PauseLimit};
 use crate::restart;
 use crate::revision;
-use crate::scene::Scene;
+use crate::scene::{Scene, Versions};
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus, Waiting};
@@ -109,6 +113,9 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
             ),
         };
     }
+    if steps::paused_for(record, PauseCondition::ANALYSIS_FAILED) {
+        return failed_analysis(scene, record);
+    }
     if pod_health::is_paused(record) {
         return Wait {
             on: WaitFor::PodHealth,
@@ -123,11 +130,79 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
             ),
         };
     }
+    if let Some((run, message)) = on_failure::held_by(record) {
+        return held(scene, record, run, message);
+    }
+    if initial::is_under_way(record) {
+        return first(scene, record);
+    }
     match steps::current_step(record, scene.spec) {
         Some(Step::Pause(_)) => pause(scene, record),
-        Some(Step::Analysis(_)) => analysis(record),
+        Some(Step::Analysis(..)) => analysis(record, Role::Step(0)),
         Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) | None => moving(scene, record, stage, plan),
     }
+}
+
+fn failed_analysis(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
+    let run = on_failure::failed(record);
+    Wait {
+        on: WaitFor::AnalysisFailed,
+        message: run.map_or_else(
+            || "an analysis has failed".to_owned(),
+            |run| format!("AnalysisRun {} has failed{}", run.name, clause(&run.message)),
+        ),
+        until: None,
+        ends_with: format!(
+            "`{}` to go on all the same, `{}` to go back",
+            command(scene, "promote"),
+            command(scene, "abort")
+        ),
+    }
+}
+
+fn clause(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+fn held(scene: &Scene<'_>, record: &RolloutStatus, run: &str, message: &str) -> Wait {
+    Wait {
+        on: WaitFor::AnalysisHold,
+        message: format!("the release is held, because AnalysisRun {run} has failed{}", clause(message)),
+        until: on_failure::due(scene, record),
+        ends_with: format!(
+            "a fresh run that is successful (one begins a minute after each that fails), `{}` to go a step on all the \
+             same, `{}` to go back",
+            command(scene, "promote"),
+            command(scene, "abort")
+        ),
+    }
+}
+
+/// The very first version, which is analysed before it is stable.
+fn first(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
+    if !initial::has_pods(scene) {
+        return pods(scene, record, scene.spec.replicas, &of_revision(scene));
+    }
+    match steps::current_step(record, scene.spec) {
+        Some(Step::Analysis(..)) => analysis(record, Role::Step(0)),
+        _ => analysis(record, Role::Background),
+    }
+}
+
+fn baking(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Wait> {
+    let (since, until) = (bake::since(record)?, bake::until(scene, record)?);
+    let end = command(scene, "promote --full");
+    let awaits =
+        if bake::waits_for_verdict(scene, record) { ", and its analysis is to be successful" } else { "" };
+    Some(Wait {
+        on: WaitFor::Bake,
+        message: format!(
+            "the new version has everything and bakes from {since} until {until}{awaits}; the old one stands by with all \
+             its pods"
+        ),
+        until: Some(until),
+        ends_with: format!("the end of the bake, or `{end}`, which ends it now"),
+    })
 }
 
 fn pause(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
@@ -188,8 +263,8 @@ fn limited_pause(
     }
 }
 
-fn analysis(record: &RolloutStatus) -> Wait {
-    let run = record.canary.as_ref().and_then(|canary| canary.current_step_analysis_run_status.as_ref());
+fn analysis(record: &RolloutStatus, role: Role) -> Wait {
+    let run = run_of(record, role);
     let name = run.map_or("to be created", |run| run.name.as_str());
     Wait {
         on: WaitFor::Analysis,
@@ -202,10 +277,57 @@ fn analysis(record: &RolloutStatus) -> Wait {
 fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) -> Wait {
     let versions = scene.versions(&record.stable_rs);
     let target = cutover::target(scene, stage, &versions);
-    if cutover::pods_reached(scene, stage, &versions) {
+    if let Some(wait) = baking(scene, record) {
+        return wait;
+    }
+    if cutover::pods_reached(scene, stage, &versions) || only_stable_moves(scene, stage, &versions) {
+        if cutover::route_reached(scene, stage, &versions) && only_stable_moves(scene, stage, &versions) {
+            return stable_pods(&versions, plan);
+        }
         return route(scene, plan, steps::wish(stage, scene.spec).weight);
     }
     pods(scene, record, target.canary, &of_revision(scene))
+}
+
+/// True when the newest version has its pods and stable, whose pods go with its weight, does not have its number yet.
+fn only_stable_moves(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> bool {
+    let routing = scene.spec.canary.routing.as_ref();
+    routing.is_some_and(|routing| routing.dynamic_stable_scale)
+        && cutover::canary_reached(scene, stage, versions)
+        && !cutover::pods_reached(scene, stage, versions)
+}
+
+fn stable_pods(versions: &Versions<'_>, plan: &Plan) -> Wait {
+    if let Some(until) = plan.delayed_until {
+        return old_pods(until);
+    }
+    let name = versions.stable.map_or("", |stable| stable.name.as_str());
+    Wait {
+        on: WaitFor::OldPodsGone,
+        message: format!("the stable version ({name}) is to have as many pods as its weight needs"),
+        until: None,
+        ends_with: "the ReplicaSet having that number of pods".to_owned(),
+    }
+}
+
+/// The way back of an abort whose weight goes down in steps.
+fn step_back(step: StepBack, versions: &Versions<'_>) -> Wait {
+    let StepBack { from, to, pods } = step;
+    let name = versions.stable.map_or("", |stable| stable.name.as_str());
+    let lacks_pods = versions.stable.is_some_and(|stable| stable.available() < pods);
+    let (on, after, ends_with) = if lacks_pods {
+        let pods = format!("{pods} pods of the stable version ({name}) are available");
+        (WaitFor::PodsAvailable, pods, "the pods becoming available")
+    } else {
+        let shown = format!("the routes and their proxies have taken over {from}");
+        (WaitFor::RouteConfirmed, shown, "the routes showing the weight")
+    };
+    Wait {
+        on,
+        message: format!("after the abort the weight goes back in steps: from {from} to {to} once {after}"),
+        until: None,
+        ends_with: ends_with.to_owned(),
+    }
 }
 
 /// `wanted` pods of a version that are not all available yet. What keeps them from being made is said, too.
@@ -253,8 +375,14 @@ fn route(scene: &Scene<'_>, plan: &Plan, weight: i32) -> Wait {
 }
 
 fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
+    if initial::is_under_way(record) {
+        return aborted_first(scene, record);
+    }
     let versions = scene.versions(&record.stable_rs);
     let desired = scene.spec.replicas;
+    if let Some(step) = cutover::next_step_back(scene, record) {
+        return step_back(step, &versions);
+    }
     if versions.stable.is_some_and(|stable| stable.available() < desired) {
         let name = versions.stable.map_or("", |stable| stable.name.as_str());
         return pods(scene, record, desired, &format!("the stable version ({name})"));
@@ -273,6 +401,18 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
         ),
         until: None,
         ends_with: format!("`{}`, or a new or the old pod template", command(scene, "retry rollout")),
+    }
+}
+
+fn aborted_first(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
+    let why = Some(cause(record)).filter(|why| !why.is_empty());
+    let (of, place) = (of_revision(scene), place_of_abort(record));
+    let why = why.unwrap_or_else(|| format!("; {}", initial::NO_WAY_BACK));
+    Wait {
+        on: WaitFor::AfterAbort,
+        message: format!("the first release, of {of}, was aborted{place}{why}"),
+        until: None,
+        ends_with: format!("`{}`, or a new pod template", command(scene, "retry rollout")),
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::template::MetadataChange;
 use crate::{RouterConfig, Timestamp, TrafficIntent};
 use headgate_api::RolloutStatus;
 use serde_json::Value;
@@ -44,6 +45,18 @@ pub enum Effect {
         /// The number wanted.
         to: i32,
     },
+    /// Set `spec.replicas` of the Deployment that `spec.workloadRef` names, guarded as [`Effect::Scale`] is. Nothing else of
+    /// it is ever written.
+    ScaleWorkload {
+        /// Name of the Deployment.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// The number seen, which must still be there.
+        from: i32,
+        /// The number wanted.
+        to: i32,
+    },
     /// Set (`Some`) or remove (`None`) annotations of a ReplicaSet, and what else is given.
     PatchReplicaSet {
         /// Name of the ReplicaSet.
@@ -58,6 +71,8 @@ pub enum Effect {
         min_ready_seconds: Option<i32>,
         /// New `spec.template.spec.affinity`: pods that run are not touched.
         affinity: Option<Value>,
+        /// Changes of `spec.template.metadata`: pods that run are not touched.
+        pod_metadata: MetadataChange,
     },
     /// Make a ReplicaSet that nobody controls the Rollout's own.
     AdoptReplicaSet {
@@ -97,6 +112,19 @@ pub enum Effect {
         name: String,
         /// Its uid, a precondition.
         uid: String,
+    },
+    /// Set or remove labels and annotations of a pod that runs on.
+    PatchPod {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// Resource version that the patch was computed on.
+        resource_version: String,
+        /// Name of its ReplicaSet.
+        replica_set: String,
+        /// What changes.
+        metadata: MetadataChange,
     },
     /// Evict a pod, so that its ReplicaSet makes another one. A PodDisruptionBudget may refuse.
     EvictPod {
@@ -151,13 +179,17 @@ impl Effect {
     /// Its place in the order of R6.
     pub fn class(&self) -> EffectClass {
         match self {
-            Self::Scale { from, to, .. } if to < from => EffectClass::Shrink,
+            Self::Scale { from, to, .. } | Self::ScaleWorkload { from, to, .. } if to < from => {
+                EffectClass::Shrink
+            }
             Self::EvictPod { .. } | Self::DeleteReplicaSet { .. } => EffectClass::Shrink,
             Self::Route { .. } => EffectClass::Shift,
             Self::PatchRollout { .. }
             | Self::CreateReplicaSet { .. }
             | Self::Scale { .. }
+            | Self::ScaleWorkload { .. }
             | Self::PatchReplicaSet { .. }
+            | Self::PatchPod { .. }
             | Self::AdoptReplicaSet { .. }
             | Self::CreateAnalysisRun { .. }
             | Self::TerminateAnalysisRun { .. }
@@ -171,12 +203,15 @@ impl Effect {
             Self::PatchRollout { .. } => ("PatchRollout", ""),
             Self::CreateReplicaSet { manifest } => ("CreateReplicaSet", manifest_name(manifest)),
             Self::Scale { name, .. } => ("Scale", name.as_str()),
+            Self::ScaleWorkload { name, .. } => ("ScaleWorkload", name.as_str()),
             Self::PatchReplicaSet { name, .. } => ("PatchReplicaSet", name.as_str()),
             Self::AdoptReplicaSet { name, .. } => return EffectKey::adoption(name),
             Self::Route { config, .. } => ("Route", config.router),
             Self::CreateAnalysisRun { manifest } => ("CreateAnalysisRun", manifest_name(manifest)),
             Self::TerminateAnalysisRun { name, .. } => ("TerminateAnalysisRun", name.as_str()),
             Self::DeleteAnalysisRun { name, .. } => ("DeleteAnalysisRun", name.as_str()),
+            // What refuses one pod of a version refuses the others.
+            Self::PatchPod { replica_set, .. } => ("PatchPod", replica_set.as_str()),
             // All pods of a version are under the same budget: one that is refused speaks for the others.
             Self::EvictPod { replica_set, .. } => ("EvictPod", replica_set.as_str()),
             Self::DeleteReplicaSet { name, .. } => ("DeleteReplicaSet", name.as_str()),

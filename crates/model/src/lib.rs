@@ -23,6 +23,7 @@ pub mod template;
 mod traffic;
 mod validate;
 mod wait;
+mod workload;
 
 pub use decision::{Decision, Direction, Effect, EffectClass, EffectKey, RuleBroken};
 pub use failure::{Failure, FailureClass};
@@ -39,6 +40,7 @@ pub use traffic::{
 };
 pub use validate::{SpecProblem, salvage, validate};
 pub use wait::{Wait, WaitFor};
+pub use workload::{WorkloadKind, WorkloadRef, WorkloadView, filled};
 
 /// The instant type of every pure crate. `now` is cut to whole seconds before it gets here,
 /// because Kubernetes stores whole seconds and a decision must equal its own stored record.

@@ -1,4 +1,5 @@
 use crate::Timestamp;
+use crate::template::PodMetadata;
 use k8s_openapi::jiff::SignedDuration;
 
 /// Ends of a container that are remembered: one more than a spec may allow.
@@ -20,7 +21,7 @@ pub struct PodView {
     pub containers: Vec<ContainerView>,
 }
 
-/// A pod, as far as a restart goes.
+/// A pod, as far as a restart goes, and its labels and annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningPod {
     /// Its name.
@@ -35,6 +36,10 @@ pub struct RunningPod {
     pub ready_since: Option<Timestamp>,
     /// It has been told to end.
     pub is_leaving: bool,
+    /// Resource version of what was seen.
+    pub resource_version: String,
+    /// Its labels and annotations.
+    pub metadata: PodMetadata,
 }
 
 impl RunningPod {

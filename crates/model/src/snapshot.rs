@@ -1,7 +1,7 @@
-use crate::spec::PodHealthAction;
+use crate::spec::{Canary, PodHealthAction};
 use crate::{
     Capabilities, EffectKey, Failure, Observed, OrphanView, PodView, ReplicaSetView, RolloutView,
-    RouterConfig, RouterProblem, RunningPod, Timestamp, TrafficState, selector,
+    RouterConfig, RouterProblem, RunningPod, SpecProblem, Timestamp, TrafficState, selector,
 };
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
 use serde_json::{Value, json};
@@ -88,6 +88,30 @@ impl ServiceView {
         }
         Ok(())
     }
+
+    /// Holds the selector against the labels that pods get with their role (`canaryMetadata`, `stableMetadata`).
+    ///
+    /// # Errors
+    /// A label with which pods would no longer be found, and how to mend it.
+    pub fn check_finds_roles(&self, name: &str, canary: &Canary) -> Result<(), SpecProblem> {
+        for (role, metadata) in
+            [("canaryMetadata", &canary.canary_metadata), ("stableMetadata", &canary.stable_metadata)]
+        {
+            let is_lost = |(key, value): &(&String, &String)| {
+                self.selector.get(*key).is_some_and(|selected| selected != *value)
+            };
+            if let Some((key, value)) = metadata.labels.iter().find(is_lost) {
+                return Err(SpecProblem {
+                    field: format!("spec.strategy.canary.{role}.labels[{key}]"),
+                    problem: format!(
+                        "Invalid value: \"{value}\": Service \"{name}\" selects pods by this label, so that pods with it would \
+                         get no traffic: use another key, or change the Service's selector"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An AnalysisRun, as last seen.
@@ -111,6 +135,11 @@ pub struct AnalysisRunView {
     pub phase: AnalysisPhase,
     /// `status.message`.
     pub message: String,
+    /// When it came to its verdict, where that is known.
+    pub completed_at: Option<Timestamp>,
+    /// True while every metric stands well: it is over and was successful, or it has no end and its last measurement was
+    /// successful. Dry runs do not count.
+    pub stands_well: bool,
     /// What the metric measured last that made the run fail; at most [`LAST_VALUE_CHARS_MAX`] characters of it.
     pub last_value: Option<String>,
 }

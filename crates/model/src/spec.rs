@@ -2,6 +2,7 @@
 //!
 //! [`crate::validate`] is the only place that makes these. Defaults are filled in (Argo Rollouts' defaults).
 
+use crate::template::PodMetadata;
 use headgate_api::RolloutAnalysis;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -36,8 +37,22 @@ pub struct RolloutSpec {
     pub successful_runs_kept: i32,
     /// Other finished AnalysisRuns that are kept. Default 5.
     pub unsuccessful_runs_kept: i32,
+    /// What becomes of the pods of a referenced Deployment. Default: nothing.
+    pub workload_scale_down: WorkloadScaleDown,
     /// How a new version goes out.
     pub canary: Canary,
+}
+
+/// What becomes of the pods of the Deployment that `spec.workloadRef` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WorkloadScaleDown {
+    /// They are nobody's concern here.
+    #[default]
+    Never,
+    /// They go once the Rollout is healthy.
+    OnSuccess,
+    /// They go as the pods of the Rollout become available.
+    Progressively,
 }
 
 /// The canary strategy.
@@ -59,14 +74,63 @@ pub struct Canary {
     pub routing: Option<Routing>,
     /// Whether pods of a new version keep off the nodes of the stable one's.
     pub anti_affinity: Option<AntiAffinity>,
-    /// Added to pods, or to the pod template: labels and annotations of canary pods (raw).
-    pub canary_metadata: Option<Value>,
-    /// The same for stable pods.
-    pub stable_metadata: Option<Value>,
+    /// Labels and annotations that pods carry while they are the canary.
+    pub canary_metadata: PodMetadata,
+    /// The same while they are stable.
+    pub stable_metadata: PodMetadata,
     /// How much of a version must be available for a step to count as reached. `None`: all of it.
     pub progress_threshold: Option<Count>,
     /// When a pod of the new version is unhealthy, and what is done then.
     pub pod_health: PodHealth,
+    /// How the weight goes back to 0 after an abort. Default: at once.
+    pub abort_policy: AbortPolicy,
+    /// For how long the old version stands once the new one has everything. `None`: it is promoted at once.
+    pub bake: Option<Bake>,
+    /// What is done about the very first version.
+    pub initial: Initial,
+}
+
+/// How the weight goes back to 0 after an abort, where the canary still has available pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AbortPolicy {
+    /// At once when all stable pods but those that may be missing are available; until then in proportion.
+    #[default]
+    Instant,
+    /// Through the weights of the steps, each once stable has the pods for it and the routes show the one before.
+    Stepped,
+    /// In proportion to the available stable pods, until all are.
+    AsCapacityAllows,
+}
+
+/// A last look at a new version that has everything, while the old one still stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bake {
+    /// How long.
+    pub duration: SignedDuration,
+    /// What is run meanwhile.
+    pub analysis: Option<RolloutAnalysis>,
+}
+
+/// What is done about the very first version of a Rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Initial {
+    /// It is stable at once.
+    #[default]
+    Skip,
+    /// Its analyses must be successful before.
+    Analyse,
+}
+
+/// What happens when an analysis has failed, or could not be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Back to the stable version.
+    #[default]
+    Abort,
+    /// The release waits for a user.
+    Pause,
+    /// The release stays until a fresh run is successful.
+    Hold,
 }
 
 /// How pods of a new version keep off the nodes of the stable one's.
@@ -156,7 +220,7 @@ pub struct Routing {
     pub routers: BTreeMap<&'static str, Value>,
     /// Sum of the weights. Default 100.
     pub total: i32,
-    /// Seconds that old pods stay after the switch. Default 30.
+    /// Seconds that old pods stay after the switch. Default 30, or 0 where stable shrinks with its weight.
     pub scale_down_delay_seconds: i32,
     /// Seconds that canary pods stay after an abort. Default 30; `None` (written as 0): they stay.
     pub abort_scale_down_delay_seconds: Option<i32>,
@@ -177,6 +241,8 @@ pub struct BackgroundAnalysis {
     pub starting_step: usize,
     /// What to run.
     pub analysis: RolloutAnalysis,
+    /// What happens when it has failed.
+    pub on_failure: OnFailure,
 }
 
 /// One step.
@@ -187,7 +253,7 @@ pub enum Step {
     /// Stay.
     Pause(PauseEnd),
     /// Stay until the analysis has a verdict.
-    Analysis(Box<RolloutAnalysis>),
+    Analysis(Box<RolloutAnalysis>, OnFailure),
     /// Size of the canary independent of its weight (routers only).
     SetCanaryScale(CanaryScale),
 }

@@ -30,6 +30,12 @@ pub enum WaitFor {
     UserUnpause,
     /// A user to look at an inconclusive analysis.
     InconclusiveAnalysis,
+    /// A user to look at an analysis that has failed.
+    AnalysisFailed,
+    /// A fresh run of an analysis that has failed to be successful.
+    AnalysisHold,
+    /// The end of the bake.
+    Bake,
     /// A user to look at an unhealthy pod.
     PodHealth,
     /// An analysis to come to a verdict.
@@ -62,6 +68,9 @@ impl WaitFor {
             Self::PauseOverdue => "PauseOverdue",
             Self::UserUnpause => "UserUnpause",
             Self::InconclusiveAnalysis => "InconclusiveAnalysis",
+            Self::AnalysisFailed => "AnalysisFailed",
+            Self::AnalysisHold => "AnalysisHold",
+            Self::Bake => "Bake",
             Self::PodHealth => "PodHealth",
             Self::Analysis => "Analysis",
             Self::RouteConfirmed => "RouteConfirmed",

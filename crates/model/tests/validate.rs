@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "the specs of these tests have the fields that they change")]
 
-use headgate_model::spec::{Count, PauseEnd, PauseLimit, PauseTimeout, PodHealth, PodHealthAction, Step};
+use headgate_model::spec::{
+    AbortPolicy, Count, Initial, OnFailure, PauseEnd, PauseLimit, PauseTimeout, PodHealth, PodHealthAction,
+    Step,
+};
 use headgate_model::{salvage, validate};
 use serde_json::{Value, json};
 
@@ -90,6 +93,61 @@ fn how_long_a_pause_waits_for_a_user_is_read_and_refused_where_it_says_nothing()
 }
 
 #[test]
+fn what_a_failed_analysis_leads_to_is_read_in_steps_and_in_the_background() {
+    let analysis = |word: &str| json!({"templates": [{"templateName": "t"}], "onFailure": word});
+    for (word, then) in [("abort", OnFailure::Abort), ("pause", OnFailure::Pause), ("hold", OnFailure::Hold)]
+    {
+        let canary = json!({"steps": [{"analysis": analysis(word)}], "analysis": analysis(word)});
+        let canary = validate(&spec(&canary)).unwrap().canary;
+        assert!(matches!(&canary.steps[..], [Step::Analysis(_, on)] if *on == then));
+        assert_eq!(canary.background.unwrap().on_failure, then);
+    }
+    let problem = validate(&spec(&json!({"analysis": analysis("panic")}))).unwrap_err();
+    assert_eq!(problem.field, "spec.strategy.canary.analysis.onFailure");
+    assert!(problem.problem.contains("\"abort\", \"pause\", \"hold\""), "{problem:?}");
+}
+
+#[test]
+fn a_bake_is_read_and_refused_where_no_old_pods_would_stand() {
+    let read = |bake: Value, routed: bool| {
+        let mut canary = json!({"canaryService": "c", "stableService": "s", "bake": bake});
+        if routed {
+            canary["trafficRouting"] = json!({"istio": {"virtualService": {"name": "v"}}});
+        }
+        validate(&spec(&canary))
+    };
+    let bake = read(json!({"duration": "2h", "onFailure": "rollback"}), true).unwrap().canary.bake.unwrap();
+    assert_eq!((bake.duration, bake.analysis), (jiff::SignedDuration::from_hours(2), None));
+    let analysis = json!({"templates": [{"templateName": "t"}], "onFailure": "hold"});
+    for (bake, routed, field, said) in [
+        (json!({"duration": "1h"}), false, "", "add trafficRouting"),
+        (json!({}), true, ".duration", "say how long"),
+        (json!({"duration": "soon"}), true, ".duration", "soon"),
+        (json!({"duration": 1, "onFailure": "pause"}), true, ".onFailure", "must be \"rollback\""),
+        (json!({"duration": 1, "analysis": {}}), true, ".analysis.templates", "at least one"),
+        (json!({"duration": 1, "analysis": analysis}), true, ".analysis.onFailure", "always rolls back"),
+    ] {
+        let problem = read(bake, routed).unwrap_err();
+        assert_eq!(problem.field, format!("spec.strategy.canary.bake{field}"));
+        assert!(problem.problem.contains(said), "{problem:?}");
+    }
+    let routed = json!({"canaryService": "c", "stableService": "s", "dynamicStableScale": true,
+        "trafficRouting": {"istio": {"virtualService": {"name": "v"}}}, "bake": {"duration": 1}});
+    validate(&spec(&routed)).unwrap_err();
+}
+
+#[test]
+fn a_first_version_is_analysed_or_not_and_nothing_else() {
+    for (word, initial) in
+        [(json!("analyse"), Initial::Analyse), (json!("skip"), Initial::Skip), (Value::Null, Initial::Skip)]
+    {
+        assert_eq!(validate(&spec(&json!({"initial": word}))).unwrap().canary.initial, initial);
+    }
+    let problem = validate(&spec(&json!({"initial": "analyze"}))).unwrap_err();
+    assert!(problem.problem.contains("\"analyse\", \"skip\""), "{problem:?}");
+}
+
+#[test]
 fn every_mistake_gets_its_field_and_how_to_mend_it() {
     let plain = || spec(&json!({"steps": [{"setWeight": 5}]}));
     let mut answers = Vec::new();
@@ -110,7 +168,7 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         with(plain(), "/strategy", json!({})),
         with(plain(), "/strategy/blueGreen", json!({"activeService": "a"})),
         with(plain(), "/strategy", json!({"blueGreen": {"activeService": "a"}})),
-        with(plain(), "/workloadRef", json!({"name": "shop"})),
+        with(plain(), "/workloadRef", json!({"name": "shop", "scaleDown": "slowly"})),
         spec(&json!({"maxSurge": 0, "maxUnavailable": "0%"})),
         spec(&json!({"maxUnavailable": "120%"})),
         spec(&json!({"maxSurge": "lots"})),
@@ -138,7 +196,18 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         spec(&routed(&json!({"trafficRouting": {"istio": {"destinationRule": {"name": "shop"}}}}))),
         spec(&json!({"antiAffinity": {}})),
         spec(&json!({"antiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0}}})),
-        spec(&routed(&json!({"dynamicStableScale": true}))),
+        spec(&json!({"dynamicStableScale": true})),
+        spec(&routed(&json!({"dynamicStableScale": true, "scaleDownDelaySeconds": 30}))),
+        spec(&json!({"abort": {"policy": "stepped"}})),
+        spec(&json!({"abort": "stepped"})),
+        spec(&routed(&json!({"abort": {"policy": "slowly"}}))),
+        spec(&json!({"canaryMetadata": {"labels": {"role!": "canary"}}})),
+        spec(&json!({"canaryMetadata": {"labels": {"role": "the canary"}}})),
+        spec(&json!({"canaryMetadata": {"labels": {"role": 1}}})),
+        spec(&json!({"stableMetadata": {"annotations": {"example..com/note": "n"}}})),
+        spec(&json!({"stableMetadata": {"annotations": {"note": "n".repeat(300_000)}}})),
+        spec(&json!({"stableMetadata": {"labels": {"rollouts-pod-template-hash": "x"}}})),
+        spec(&json!({"stableMetadata": {"labels": {"app": "stable"}}})),
         spec(&json!({"steps": [{"setWeight": 101}]})),
         spec(&json!({"steps": [{"setWeight": "5"}]})),
         spec(&json!({"steps": [{}]})),
@@ -187,6 +256,21 @@ fn what_an_abort_needs_is_read_from_an_invalid_spec() {
 }
 
 #[test]
+fn metadata_of_roles_is_read_and_may_repeat_what_the_selector_asks_for() {
+    let canary = json!({
+        "canaryMetadata": {"labels": {"example.com/role": "canary", "app": "shop", "empty": ""}, "annotations": null},
+        "stableMetadata": {"annotations": {"note": "any text: \u{e9}"}},
+    });
+    let read = validate(&spec(&canary)).unwrap().canary;
+    assert_eq!(
+        read.canary_metadata.json().as_deref(),
+        Some(r#"{"labels":{"app":"shop","empty":"","example.com/role":"canary"}}"#)
+    );
+    assert_eq!(read.stable_metadata.annotations["note"], "any text: \u{e9}");
+    assert!(validate(&spec(&json!({"canaryMetadata": {}}))).unwrap().canary.canary_metadata.is_empty());
+}
+
+#[test]
 fn pod_health_is_read_with_its_defaults_and_refused_out_of_its_ranges() {
     let read = |pod_health: Value| validate(&spec(&json!({ "podHealth": pod_health })));
     assert_eq!(read(Value::Null).unwrap().canary.pod_health, PodHealth::default());
@@ -227,4 +311,29 @@ fn where_nobody_can_say_what_is_wanted_of_pods_an_invalid_spec_aborts_nothing() 
     let unreadable = salvaged(json!({"action": "stop"}));
     assert_eq!(unreadable.pod_health.action, Some(PodHealthAction::Off));
     assert!(unreadable.routing.unwrap().routers.contains_key("istio"), "the rest is read all the same");
+}
+
+#[test]
+fn a_stable_version_that_shrinks_with_its_weight_has_no_delay_of_its_own() {
+    let routing = |canary: Value| validate(&spec(&routed(&canary))).unwrap().canary.routing.unwrap();
+    let dynamic = routing(json!({"dynamicStableScale": true}));
+    assert!(dynamic.dynamic_stable_scale);
+    assert_eq!(dynamic.scale_down_delay_seconds, 0);
+    let off = routing(json!({"dynamicStableScale": false, "scaleDownDelaySeconds": 30}));
+    assert!(!off.dynamic_stable_scale);
+    assert!(validate(&spec(&json!({"dynamicStableScale": false}))).is_ok());
+    let broken = with(spec(&routed(&json!({"dynamicStableScale": true}))), "/minReadySeconds", json!(-1));
+    assert!(salvage(&broken, 1).unwrap().canary.routing.unwrap().dynamic_stable_scale);
+}
+
+#[test]
+fn each_way_back_after_an_abort_is_read_and_instant_is_the_default() {
+    let policy =
+        |abort: Value| validate(&spec(&routed(&json!({ "abort": abort })))).unwrap().canary.abort_policy;
+    assert_eq!(policy(Value::Null), AbortPolicy::Instant);
+    assert_eq!(policy(json!({})), AbortPolicy::Instant);
+    assert_eq!(policy(json!({"policy": "instant"})), AbortPolicy::Instant);
+    assert_eq!(policy(json!({"policy": "stepped"})), AbortPolicy::Stepped);
+    assert_eq!(policy(json!({"policy": "asCapacityAllows"})), AbortPolicy::AsCapacityAllows);
+    assert!(validate(&spec(&json!({"abort": {"policy": "instant"}}))).is_ok(), "it needs no router");
 }

@@ -100,6 +100,7 @@ impl Change<'_> {
             reason => [
                 PauseCondition::INCONCLUSIVE_ANALYSIS_RUN,
                 PauseCondition::INCONCLUSIVE_EXPERIMENT,
+                PauseCondition::ANALYSIS_FAILED,
                 PauseCondition::POD_HEALTH,
             ]
             .contains(&reason),

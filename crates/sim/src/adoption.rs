@@ -3,6 +3,12 @@
 //!
 //! What it deliberately lacks: any opinion on what may change; that is the tests' to say.
 
+mod changes;
+mod readable;
+
+pub use changes::{changes, is_ours};
+pub use readable::unreadable;
+
 use crate::faults::Disturbance;
 use crate::kinds::{Router, Strategy};
 use crate::scenario::Scenario;
@@ -16,7 +22,7 @@ use crate::world::pods::Health;
 use crate::world::routes;
 use crate::world::server::{Change, is_of, reference, text};
 use headgate_driver::io::{ObjectRef, Resource};
-use headgate_driver::resources::{PODS, ROLLOUTS};
+use headgate_driver::resources::{ANALYSIS_RUNS, PODS, ROLLOUTS};
 use headgate_driver::{Driver, Options};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -24,6 +30,9 @@ use std::collections::BTreeMap;
 
 /// Pods of new versions are ready after so long, in milliseconds.
 const READY_AFTER: i64 = 3_000;
+
+/// What is refused is refused at the first look.
+const IS_SAID_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Whose CRDs are installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +128,17 @@ impl World {
     pub fn broken_rule(&self) -> Option<String> {
         self.simulation.broken_rule()
     }
+}
+
+/// How Headgate says that it does not carry out something that these objects ask for; `None` when it takes them over.
+pub fn refusal(objects: &[Value]) -> Option<String> {
+    let mut world = World::take_over(objects, Vec::new(), Crds::Ours)?;
+    world.pass(IS_SAID_WITHIN);
+    let mut told = world.all(ANALYSIS_RUNS).chain([world.rollout()]);
+    told.find_map(|object| {
+        let message = text(object, "/status/message");
+        message.contains("not supported").then(|| message.to_owned())
+    })
 }
 
 fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {

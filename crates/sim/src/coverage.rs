@@ -284,7 +284,7 @@ fn of_act(act: Act) -> Option<UserAct> {
         Act::Router(_) => UserAct::Router,
         Act::Restart => UserAct::Restart,
         Act::Recreate => UserAct::Recreate,
-        Act::EndPause | Act::Create => return None,
+        Act::EndPause | Act::Create | Act::Dynamic(_) => return None,
     })
 }
 

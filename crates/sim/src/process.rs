@@ -49,6 +49,8 @@ pub struct Process {
     pub ends_at: Option<Timestamp>,
     /// When the server has last told it what the Rollout is.
     pub proven_at: Option<Timestamp>,
+    /// Since when the server has told it, or been told by it, that the release is aborted.
+    pub aborted_from: Option<Timestamp>,
     sent: u64,
     latency: Random,
     /// Its clock differs from the truth by so many milliseconds.
@@ -86,6 +88,7 @@ impl Process {
             frozen_until: None,
             ends_at: None,
             proven_at: None,
+            aborted_from: None,
             sent: 0,
             latency: stream("latency"),
             skew: 0,

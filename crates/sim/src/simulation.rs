@@ -38,6 +38,8 @@ const SETTLES_WITHIN: i64 = 2_700_000;
 const IDLE: i64 = 700_000;
 /// It is then watched for so long, in milliseconds.
 const QUIET_FOR: i64 = 900_000;
+/// So often at most a hold ends in a settled world: once for each step, and in the background.
+const HOLDS_MAX: usize = 12;
 /// A frozen process stands still for so long, in milliseconds.
 const FROZEN_FOR: i64 = 60_000;
 /// And goes on for so long before it notices that it has lost its lease, in milliseconds.
@@ -227,17 +229,28 @@ impl Simulation {
             return;
         }
         self.end_faults();
-        self.written_at = self.now;
-        self.run_until(plus(self.now, SETTLES_WITHIN), Self::is_idle);
-        self.trace.say("world", || "has had the time to settle".to_owned(), self.now);
-        self.settled_at = Some(self.now);
-        self.run_until(plus(self.now, QUIET_FOR), |_| false);
+        // A hold that ends, at any time, lets a release go on, which then must settle.
+        for _ in 0..HOLDS_MAX {
+            if self.settled_at.is_some() || !self.checkers.violations.is_empty() {
+                return;
+            }
+            self.written_at = self.now;
+            self.run_until(plus(self.now, SETTLES_WITHIN), Self::is_idle);
+            self.trace.say("world", || "has had the time to settle".to_owned(), self.now);
+            self.settled_at = Some(self.now);
+            self.run_until(plus(self.now, QUIET_FOR), |_| false);
+        }
+        if self.settled_at.is_none() {
+            let message = format!("it is held and goes on more than {HOLDS_MAX} times");
+            self.checkers.judge("9 settled", Err(message), self.now);
+        }
     }
 
     fn end(&mut self) {
         let ready = i64::try_from(self.pods.ready()).unwrap_or(i64::MAX);
         if self.checkers.violations.is_empty() {
             self.checkers.end(&self.server, ready, self.now);
+            self.checkers.end_of_pods(&self.pods, &self.server, self.now);
         }
         let rollout = self.server.get(&self.scenario.target()).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
@@ -360,6 +373,7 @@ impl Simulation {
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
         self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
         let mut process = Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now);
+        self.checkers.started(self.now);
         process.notify(webhooks::subscriptions(&self.scenario.webhooks), self.now);
         self.processes.push(process);
     }

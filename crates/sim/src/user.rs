@@ -6,6 +6,7 @@ use crate::scenario::{Scenario, objects, steps};
 use crate::world::patch;
 use crate::world::plus;
 use crate::world::server::{Server, number, text};
+use crate::world::workload;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -39,6 +40,8 @@ pub enum Act {
     Limits(i64, i64),
     /// Puts this router into the spec, or none; where it is not the one of the beginning, puts that one back.
     Router(Router),
+    /// Sets `dynamicStableScale`, where there is a router.
+    Dynamic(bool),
     /// Sets `spec.restartAt`.
     Restart,
     /// Deletes the Rollout.
@@ -68,6 +71,9 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         Act::Promote => Some((plus(now, 150), Act::EndPause)),
         _ => None,
     };
+    if let Act::Release(version) | Act::Undo(version) = act {
+        return (outcome(&release(version, &rollout, scenario, server, now)), None);
+    }
     let said = match patch(act, &rollout, scenario, now) {
         Some((part, body)) => {
             let status = part == Part::Status;
@@ -76,6 +82,14 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         None => "nothing to do".to_owned(),
     };
     (said, follows)
+}
+
+/// Writes the template of a version to where the Rollout takes it from.
+fn release(version: i64, rollout: &Value, scenario: &Scenario, server: &mut Server, now: Timestamp) -> Reply {
+    let template = workload::template(rollout, server).cloned().unwrap_or_default();
+    let body = json!({ "spec": { "template": scenario.pod_template(&template, version) } });
+    let target = workload::of(rollout).unwrap_or_else(|| scenario.target());
+    server.call(&Call::Patch { target, status: false, patch: Patch::Merge(body) }, now)
 }
 
 #[derive(PartialEq, Eq)]
@@ -87,9 +101,6 @@ enum Part {
 fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Option<(Part, Value)> {
     let is_paused = rollout.pointer("/spec/paused") == Some(&json!(true));
     match act {
-        Act::Release(version) | Act::Undo(version) => {
-            Some((Part::Spec, json!({ "spec": { "template": scenario.pod_template(version) } })))
-        }
         Act::Promote => promotion(rollout).map(|status| (Part::Status, json!({ "status": status }))),
         Act::EndPause | Act::Unpause => {
             is_paused.then(|| (Part::Spec, json!({ "spec": { "paused": false } })))
@@ -115,29 +126,44 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
             let own = objects::traffic_routing(scenario.router, scenario.router.total());
             let has_own = rollout.pointer("/spec/strategy/canary/trafficRouting") == Some(&own);
             let to = if has_own { other } else { scenario.router };
-            let canary = routed(to, scenario.router.total());
+            let is_dynamic =
+                rollout.pointer("/spec/strategy/canary/dynamicStableScale") == Some(&json!(true));
+            let canary = routed(to, scenario.router.total(), is_dynamic);
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
+        }
+        Act::Dynamic(is_wanted) => {
+            let is_routed = rollout.pointer("/spec/strategy/canary/trafficRouting").is_some();
+            let canary = if is_wanted {
+                json!({ "dynamicStableScale": true, "scaleDownDelaySeconds": null, "bake": null })
+            } else {
+                json!({ "dynamicStableScale": false, "scaleDownDelaySeconds": 10 })
+            };
+            is_routed.then(|| (Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
         }
         Act::Restart => {
             let at = plus(now, scenario.restarts_in);
             Some((Part::Spec, json!({ "spec": { "restartAt": at.to_string() } })))
         }
-        Act::Recreate | Act::Create => None,
+        Act::Release(_) | Act::Undo(_) | Act::Recreate | Act::Create => None,
     }
 }
 
 /// What belongs to a router comes and goes with it.
-fn routed(router: Router, total: i64) -> Value {
+fn routed(router: Router, total: i64, is_dynamic: bool) -> Value {
     if router != Router::None {
         let mut routing = json!({ "istio": null, "nginx": null, "plugins": null, "maxTrafficWeight": null });
         patch::merge(&mut routing, &objects::traffic_routing(router, total));
-        return json!({ "trafficRouting": routing, "scaleDownDelaySeconds": 10 });
+        let delay = if is_dynamic { Value::Null } else { json!(10) };
+        return json!({ "trafficRouting": routing, "scaleDownDelaySeconds": delay });
     }
     json!({
         "trafficRouting": null,
+        "bake": null,
         "scaleDownDelaySeconds": null,
         "abortScaleDownDelaySeconds": null,
         "minPodsPerReplicaSet": null,
+        "dynamicStableScale": null,
+        "abort": null,
     })
 }
 

@@ -12,7 +12,9 @@ use headgate_sim::{Defect, Scenario, run};
 const SEEDS_MAX: u64 = 80;
 
 /// Defects that need many worlds: each needs a chain of rare events. Only the report looks for them.
-const RARE: [Defect; 5] = [
+const RARE: [Defect; 6] = [
+    // An analysis that is held for, has failed, and is waited for by nobody who goes on past it.
+    Defect::HoldTakenForSuccess,
     // Another router in the spec in the middle of a release, and nobody who puts the one before back.
     Defect::FormerRouterForgotten,
     // Somebody else scales a ReplicaSet between a look and a write.

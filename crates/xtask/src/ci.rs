@@ -290,7 +290,7 @@ impl Tally {
             return Ok(());
         }
         let start = Instant::now();
-        let addons = vec![Addon::Prometheus, Addon::Istio, Addon::Traefik];
+        let addons = vec![Addon::Prometheus, Addon::Istio, Addon::Traefik, Addon::Kwok];
         let lab = Lab::up(&Options { name: LAB.to_owned(), addons })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
         run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;

@@ -72,16 +72,17 @@ fn controller() -> Vec<Rule> {
         rule(
             "",
             &["pods"],
-            &[&["list", "watch"]],
-            "The health of a new version's pods, and their age; they are never written.",
+            &[&["list", "watch", "patch"]],
+            "The health of a new version's pods, their age, and the labels and annotations of their role: only these are written.",
         ),
         rule("", &["pods/eviction"], &[&["create"]], "spec.restartAt; a PodDisruptionBudget may refuse."),
         rule(
             "apps",
             &["deployments"],
-            &[&["list"]],
-            "Whether a controller of Argo Rollouts would act beside this one.",
+            &[READ, &["patch"]],
+            "spec.workloadRef, whose scaleDown writes spec.replicas. Whether a controller of Argo Rollouts acts beside this one.",
         ),
+        rule("", &["podtemplates"], &[READ], "What spec.workloadRef may name, too."),
         rule("", &["events"], &[&["create"]], "What happened, for people."),
     ];
     rules.extend(routers());

@@ -43,7 +43,7 @@ struct CrdSource {
     inside: &'static str,
 }
 
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 12] = [
     Family {
         name: "kubernetes",
         sources: "go/kubernetes",
@@ -122,6 +122,13 @@ const FAMILIES: [Family; 11] = [
         sources: "go/helm",
         recipe: Recipe::GoTools { tags: "" },
         programs: &["helm"],
+        crds: &[],
+    },
+    Family {
+        name: "kwok",
+        sources: "go/kwok",
+        recipe: Recipe::GoTools { tags: "" },
+        programs: &["kwok"],
         crds: &[],
     },
     Family {

@@ -15,7 +15,7 @@ use crate::parts::{self, PARTS, PROMETHEUS_PORT, PartKind, TRAEFIK_PORT, at_node
 use crate::probe;
 use crate::process::{self, Part};
 use crate::progress::say;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{NODE_ADDRESS, Sandbox};
 use crate::state::State;
 use crate::{Addon, Options};
 
@@ -148,6 +148,7 @@ impl Lab {
                 parts::publish_gateway(self)?;
             }
             Addon::Traefik => parts::prepare_traefik(self)?,
+            Addon::Kwok => parts::prepare_kwok(self)?,
         }
         missing.into_iter().try_for_each(|kind| self.launch(kind.name))
     }
@@ -232,6 +233,13 @@ impl Lab {
     #[must_use]
     pub fn prometheus_url(&self) -> String {
         format!("http://{}", at_node(PROMETHEUS_PORT))
+    }
+
+    /// The address of the only node, which programs within the lab's network share: what listens there can be
+    /// the endpoint of a Service.
+    #[must_use]
+    pub fn node_address(&self) -> &'static str {
+        NODE_ADDRESS
     }
 
     /// Istio's gateway: a `Gateway` for port 80 that selects `istio: ingressgateway` is served here.

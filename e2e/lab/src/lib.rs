@@ -1,6 +1,6 @@
 //! A real Kubernetes with real data planes on one Linux machine, without Docker: etcd, API server with
 //! the aggregation layer, controller manager, scheduler, a node with containerd and runc, kube-proxy,
-//! CoreDNS; on demand Prometheus, istiod with Envoy as its gateway, and Traefik.
+//! CoreDNS; on demand Prometheus, istiod with Envoy as its gateway, Traefik, and kwok's fake nodes.
 //!
 //! What holds:
 //! - A lab is in a network and a mount namespace, a cgroup tree and a state directory of its own. Two
@@ -34,6 +34,7 @@ pub use cli::{LabArgs, run};
 pub use component::{Component, ComponentStatus};
 pub use image::{ImageConfig, docker_archive};
 pub use lab::Lab;
+pub use state::cache_dir;
 
 /// What a lab may have beside Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -44,6 +45,8 @@ pub enum Addon {
     Istio,
     /// Traefik, for Ingresses of the class `nginx`, routes of the Gateway API, and Traefik's own kinds.
     Traefik,
+    /// Fake nodes, for pods by the hundred: those of namespaces with the label `kwok.x-k8s.io/node: fake`.
+    Kwok,
 }
 
 /// What `up` makes.

@@ -21,7 +21,7 @@ pub(crate) const NODE_NAME: &str = "lab-node";
 
 /// The roles of these users come with Kubernetes. Each has a name of its own, so that the audit log
 /// tells them apart.
-pub(crate) const USERS: [User; 8] = [
+pub(crate) const USERS: [User; 9] = [
     User { name: "admin", groups: "system:masters" },
     User { name: "system:kube-controller-manager", groups: "" },
     User { name: "system:kube-scheduler", groups: "" },
@@ -31,6 +31,7 @@ pub(crate) const USERS: [User; 8] = [
     User { name: "lab:addons", groups: "system:masters" },
     User { name: "lab:istiod", groups: "system:masters" },
     User { name: "lab:traefik", groups: "system:masters" },
+    User { name: "lab:kwok", groups: "system:masters" },
 ];
 
 const CONFIG: &str = "[req]

@@ -23,6 +23,8 @@ use crate::state::State;
 /// Labs all have the same addresses, each in its own network namespace.
 pub(crate) const NODE_ADDRESS: &str = "198.18.0.1";
 pub(crate) const POD_RANGE: &str = "198.18.128.0/17";
+/// Nothing answers there.
+pub(crate) const FAKE_POD_RANGE: &str = "198.18.64.0/18";
 pub(crate) const SERVICE_RANGE: &str = "198.19.0.0/16";
 /// The first address of the service range: the Service `kubernetes`.
 pub(crate) const API_SERVICE_ADDRESS: &str = "198.19.0.1";

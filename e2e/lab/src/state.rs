@@ -10,8 +10,12 @@ use nix::fcntl::{Flock, FlockArg};
 /// Names become names of cgroups and parts of paths of sockets, which may have 107 bytes.
 const NAME_BYTES_MAX: usize = 20;
 
-/// `$HEADGATE_CACHE`, else `$XDG_CACHE_HOME/headgate`, else `~/.cache/headgate`.
-pub(crate) fn cache_dir() -> Result<PathBuf> {
+/// `$HEADGATE_CACHE`, else `$XDG_CACHE_HOME/headgate`, else `~/.cache/headgate`: what is built once stays out of the work
+/// tree.
+///
+/// # Errors
+/// When none of the variables, nor HOME, says where.
+pub fn cache_dir() -> Result<PathBuf> {
     if let Some(dir) = non_empty("HEADGATE_CACHE") {
         return std::path::absolute(dir).context("HEADGATE_CACHE is no path");
     }

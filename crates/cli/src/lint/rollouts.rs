@@ -6,17 +6,19 @@ use headgate_model::analysis::{ArgumentContext, Versions, blind_metrics, check_f
 use headgate_model::spec::{Canary, RolloutSpec, Step};
 use headgate_model::template::check_template;
 use headgate_model::{
-    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, selector, total_weight,
-    validate,
+    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, WorkloadRef, selector,
+    total_weight, validate,
 };
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 const CANARY: &str = "spec.strategy.canary";
 
 /// Checks a Rollout.
 pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
     let Some(written) = rollout.get("spec") else { return };
-    let spec = match validate(written) {
+    let Some(filled) = with_template(rollout, written, around, notes) else { return };
+    let spec = match validate(&filled) {
         Ok(spec) => spec,
         // A wrong type is said already, in other words.
         Err(problem) if notes.has_errors_below(&problem.field) => return,
@@ -38,7 +40,7 @@ pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
     }
     one.routes(notes);
     for (index, step) in spec.canary.steps.iter().enumerate() {
-        if let Step::Analysis(analysis) = step {
+        if let Step::Analysis(analysis, _) = step {
             let place = Place { field: format!("{CANARY}.steps[{index}].analysis"), ends: Ends::ByItself };
             one.analysis(analysis, &place, &[spec.canary.weight_at(index)], notes);
         }
@@ -51,6 +53,37 @@ pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
             &spec.canary.weights_from(background.starting_step),
             notes,
         );
+    }
+    if let Some(analysis) = spec.canary.bake.as_ref().and_then(|bake| bake.analysis.as_ref()) {
+        let place = Place { field: format!("{CANARY}.bake.analysis"), ends: Ends::WithRelease };
+        one.analysis(analysis, &place, &[spec.canary.total()], notes);
+    }
+}
+
+/// The spec with the template of the workload that it refers to. `None`: that cannot be had, which is noted.
+fn with_template<'a>(
+    rollout: &Value,
+    written: &'a Value,
+    around: &Around<'_>,
+    notes: &mut Notes,
+) -> Option<Cow<'a, Value>> {
+    let workload = match WorkloadRef::read(written) {
+        Ok(Some(workload)) => workload,
+        Ok(None) => return Some(Cow::Borrowed(written)),
+        Err(problem) => {
+            if !notes.has_errors_below(&problem.field) {
+                notes.error(problem.field, problem.problem);
+            }
+            return None;
+        }
+    };
+    let (group, kind) = (workload.kind.group(), workload.kind.as_str());
+    match around.find(group, kind, around.namespace_of(rollout), &workload.name) {
+        Some(object) => Some(Cow::Owned(workload.fill_in(written, object))),
+        None => {
+            notes.warning("spec.workloadRef.name", not_given(kind, &workload.name));
+            None
+        }
     }
 }
 
@@ -95,6 +128,9 @@ impl One<'_> {
         if let Err(problem) = view.check_fits(name, text(self.rollout, "/metadata/name"), &self.spec.template)
         {
             notes.error(field, problem);
+        }
+        if let Err(problem) = view.check_finds_roles(name, self.canary()) {
+            notes.error(problem.field, problem.problem);
         }
     }
 

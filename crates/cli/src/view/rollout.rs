@@ -76,6 +76,16 @@ fn restart(rollout: &Rollout, now: Timestamp) -> Option<String> {
     })
 }
 
+/// The workload that the pod template comes from, and how far its own pods have given way.
+fn template(rollout: &Rollout, status: &RolloutStatus) -> Option<String> {
+    let workload = rollout.spec.workload_ref.as_ref()?;
+    let (kind, name) = (workload.kind.as_deref()?, workload.name.as_deref()?);
+    let hand_over = status.headgate.as_ref().and_then(|memory| memory.hand_over.as_ref());
+    let progress = hand_over
+        .map(|hand_over| format!(", gives way: {} of {} pods left", hand_over.reached, hand_over.from));
+    Some(format!("{kind} {name}{}", progress.unwrap_or_default()))
+}
+
 fn header(scene: &Scene, palette: Palette, now: Timestamp) -> String {
     let rollout = &scene.rollout;
     let default = RolloutStatus::default();
@@ -97,6 +107,9 @@ fn header(scene: &Scene, palette: Palette, now: Timestamp) -> String {
         lines.push(("  Step:", step(rollout).unwrap_or_default().into()));
         lines.push(("  SetWeight:", weights.set.to_string().into()));
         lines.push(("  ActualWeight:", weights.actual.to_string().into()));
+    }
+    if let Some(template) = template(rollout, status) {
+        lines.push(("Template:", template.into()));
     }
     for (index, image) in images(scene).into_iter().enumerate() {
         lines.push((if index == 0 { "Images:" } else { "" }, image));

@@ -79,6 +79,9 @@ fn subject(kind: &str) -> String {
         "UserPromotion" => "for a promotion",
         "UserUnpause" => "to be resumed",
         "InconclusiveAnalysis" => "for somebody to judge an inconclusive analysis",
+        "AnalysisFailed" => "for somebody to look at an analysis that has failed",
+        "AnalysisHold" => "for an analysis that has failed to be successful",
+        "Bake" => "for the end of its bake",
         "PodHealth" => "for somebody to look at an unhealthy pod",
         "Analysis" => "for an analysis",
         "RouteConfirmed" => "for the traffic to be as asked",
@@ -187,6 +190,7 @@ fn told_pause(rollout: &Rollout, status: &RolloutStatus, pause: &PauseCondition,
         (PauseCondition::INCONCLUSIVE_EXPERIMENT, _) => {
             ("InconclusiveAnalysis", "an Experiment came to no verdict".to_owned())
         }
+        (PauseCondition::ANALYSIS_FAILED, _) => ("AnalysisFailed", "an AnalysisRun has failed".to_owned()),
         (PauseCondition::POD_HEALTH, _) => ("PodHealth", "a pod of the new version was unhealthy".to_owned()),
         (other, _) => ("UserPromotion", format!("paused for {other}")),
     };

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -70,6 +71,7 @@ impl Running {
             standing: stands,
             stop: stopped,
             subscriptions: watch::channel(Some(Subscriptions::default())).1,
+            demand: watch::channel(BTreeSet::new()).0,
             executor: Arc::new(Executor::new(client, measurer, notifier, metrics.clone(), fleet.clone())),
             metrics: metrics.clone(),
             fleet: fleet.clone(),

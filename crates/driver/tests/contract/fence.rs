@@ -210,6 +210,23 @@ fn r1_an_ex_leader_that_thaws_moves_nothing_once_another_has_written() {
     assert_eq!(world.server.writes.len(), writes);
 }
 
+/// The record of another process names a version whose ReplicaSet the own watch has not delivered.
+#[test]
+fn r3_a_process_that_learns_of_a_version_from_anothers_record_reads_live_before_it_acts() {
+    let mut world = released();
+    let next = world.standby();
+    let mut ex_leader = std::mem::replace(&mut world.driver, next);
+    world.driver.lead(world.now);
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(5);
+    ex_leader.observe(Observation::Applied(ROLLOUTS, world.rollout().clone()), world.now);
+    let requests = ex_leader.poll(world.now);
+    let is_read = |call: &Call| matches!(call, Call::Get(_) | Call::List { .. });
+    assert!(requests.iter().all(|request| is_read(&request.call)), "{requests:#?}");
+    let lists = requests.iter().filter(|request| matches!(request.call, Call::List { .. })).count();
+    assert!(lists > 0, "its ReplicaSets are looked for: {requests:#?}");
+}
+
 /// A process that stands still between asking and being answered learns from its watches what the answer does not
 /// know yet.
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::world::{World, at, routed, service, template};
 use headgate_driver::io::{Call, Patch, Resource};
-use headgate_driver::resources::{ROLLOUTS, SERVICES};
+use headgate_driver::resources::{PODS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -148,4 +148,31 @@ fn r5_an_ingress_of_somebody_else_is_left_alone_and_the_spec_says_why() {
         message.contains("Ingress \"web-web-canary\"") && message.contains("delete that Ingress"),
         "{message}"
     );
+}
+
+/// Two pods of a Rollout that is Healthy, a minute old, with an annotation of somebody else.
+pub(crate) fn two_pods() -> World {
+    let mut world = World::new();
+    let mut web = crate::world::web();
+    web["spec"]["replicas"] = json!(2);
+    world.create(ROLLOUTS, web);
+    world.run(10);
+    assert_eq!(world.phase(), "Healthy");
+    let set =
+        world.server.objects.iter().find(|(target, _)| target.resource == REPLICA_SETS).unwrap().1.clone();
+    for index in 0..2 {
+        world.create(
+            PODS,
+            json!({
+                "metadata": {
+                    "name": format!("pod-{index}"), "labels": set["metadata"]["labels"], "annotations": { "by": "others" },
+                    "ownerReferences": [{ "kind": "ReplicaSet", "name": set["metadata"]["name"],
+                        "uid": set["metadata"]["uid"], "controller": true }],
+                },
+                "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] },
+            }),
+        );
+    }
+    world.run(60);
+    world
 }

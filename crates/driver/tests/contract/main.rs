@@ -7,12 +7,14 @@
 )]
 
 mod commands;
+mod events;
 mod faults;
 mod fence;
 mod house;
 mod made;
 mod notifications;
 mod orphans;
+mod pod_metadata;
 mod pods;
 mod quiet;
 mod rerouted;
@@ -22,4 +24,5 @@ mod runs;
 mod script;
 mod server;
 mod sweep;
+mod workload;
 mod world;

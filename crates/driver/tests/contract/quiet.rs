@@ -138,6 +138,33 @@ fn r10_even_progress_that_never_settles_is_held_back() {
 }
 
 #[test]
+fn r10_a_number_of_pods_that_changes_every_second_is_followed_and_stalls_no_release() {
+    let mut world = released();
+    let before = world.rollout()["status"]["stableRS"].clone();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    for pods in [3, 6, 4, 8, 2, 5].into_iter().cycle().take(120) {
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "replicas": pods } }));
+        world.run(1);
+    }
+    assert_eq!((world.driver.counters().breaker_trips, world.events("TooManyWrites")), (0, 0));
+    let status = &world.rollout()["status"];
+    assert_eq!(status["stableRS"], status["currentPodHash"], "it is promoted: {status:#}");
+    assert_ne!(status["stableRS"], before);
+    world.run(60);
+    assert_eq!((world.phase(), &world.rollout()["status"]["replicas"]), ("Healthy", &json!(5)));
+}
+
+#[test]
+fn r10_somebody_who_takes_the_number_of_pods_away_again_and_again_trips_the_breaker() {
+    let mut world = released();
+    for _ in 0..60 {
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "replicas": null } }));
+        world.run(1);
+    }
+    assert!(world.driver.counters().breaker_trips > 0, "the default is written, and taken away");
+}
+
+#[test]
 fn r10_a_settled_rollout_costs_nothing() {
     let mut world = released();
     let start = world.log.len();

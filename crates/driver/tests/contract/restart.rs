@@ -1,39 +1,12 @@
 //! Restarts: pods are read live for each decision that may evict some, and evicted by their uid.
 
+use crate::made::two_pods;
 use crate::script::calls_since;
 use crate::server::refused;
 use crate::world::{World, at};
 use headgate_driver::io::{Call, Reply};
-use headgate_driver::resources::{PODS, REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::{PODS, ROLLOUTS};
 use serde_json::{Value, json};
-
-/// Two pods of a Rollout that is Healthy, a minute old.
-fn world() -> World {
-    let mut world = World::new();
-    let mut web = crate::world::web();
-    web["spec"]["replicas"] = json!(2);
-    world.create(ROLLOUTS, web);
-    world.run(10);
-    assert_eq!(world.phase(), "Healthy");
-    let set =
-        world.server.objects.iter().find(|(target, _)| target.resource == REPLICA_SETS).unwrap().1.clone();
-    let labels = &set["metadata"]["labels"];
-    for index in 0..2 {
-        world.create(
-            PODS,
-            json!({
-                "metadata": {
-                    "name": format!("pod-{index}"), "labels": labels,
-                    "ownerReferences": [{ "kind": "ReplicaSet", "name": set["metadata"]["name"],
-                        "uid": set["metadata"]["uid"], "controller": true }],
-                },
-                "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] },
-            }),
-        );
-    }
-    world.run(60);
-    world
-}
 
 /// Asks for a restart; returns how many calls there were before.
 fn ask(world: &mut World) -> usize {
@@ -53,7 +26,7 @@ fn status<'a>(world: &'a World, pointer: &str) -> &'a Value {
 
 #[test]
 fn pods_are_replaced_one_by_one_each_after_a_look_at_all_of_them_and_at_the_rollout() {
-    let mut world = world();
+    let mut world = two_pods();
     let start = ask(&mut world);
     world.settle();
     let calls = calls_since(&world, start);
@@ -78,7 +51,7 @@ fn pods_are_replaced_one_by_one_each_after_a_look_at_all_of_them_and_at_the_roll
 
 #[test]
 fn a_budget_that_refuses_is_named_and_asked_again_and_again_but_ever_more_rarely() {
-    let mut world = world();
+    let mut world = two_pods();
     let refusal = Reply::Refused {
         code: 429,
         reason: "TooManyRequests".to_owned(),
@@ -104,7 +77,7 @@ fn a_budget_that_refuses_is_named_and_asked_again_and_again_but_ever_more_rarely
 
 #[test]
 fn who_may_not_read_pods_says_so_and_does_all_the_rest() {
-    let mut world = world();
+    let mut world = two_pods();
     world.refuse(
         |call| matches!(call, Call::List { resource, .. } if *resource == PODS),
         refused(403, "Forbidden"),
@@ -121,7 +94,7 @@ fn who_may_not_read_pods_says_so_and_does_all_the_rest() {
 
 #[test]
 fn an_eviction_without_an_answer_takes_no_second_pod() {
-    let mut world = world();
+    let mut world = two_pods();
     ask(&mut world);
     world.refuse(|call| matches!(call, Call::Evict { .. }), Reply::Lost("no answer".to_owned()));
     world.settle();

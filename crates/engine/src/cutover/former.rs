@@ -34,6 +34,18 @@ pub(super) fn shares(scene: &Scene<'_>) -> Option<Shares> {
     Some(shares)
 }
 
+/// True when former routers give the canary something: then stable has to bear everything before they are led back. While
+/// one can't tell nothing shrinks anyway.
+pub(super) fn are_in_use(scene: &Scene<'_>) -> bool {
+    shares(scene).is_some_and(|shares| shares.most > 0)
+}
+
+/// True while the objects of a former router are away. Until the end of the release they may come back as they were.
+pub(super) fn may_come_back(scene: &Scene<'_>) -> bool {
+    let is_away = |router: &RouterView| matches!(router.state, Err(RouterProblem::Missing { .. }));
+    scene.snapshot.former_routers.iter().any(is_away)
+}
+
 /// Gives everything back to the stable version as soon as it can bear it.
 pub(super) fn lead_back(
     scene: &Scene<'_>,
@@ -46,7 +58,7 @@ pub(super) fn lead_back(
     for router in scene.former_routers() {
         let Ok(state) = &router.state else { continue };
         let Some(range) = state.weights.filter(|range| range.canary_max > 0) else { continue };
-        let weight = route::weight(scene, stage, versions, record, range);
+        let weight = route::weight(scene, stage, versions, record, (state, range), plan);
         let intent = intent(&router.config, range, weight);
         if !state.satisfies(&intent) {
             let direction = route::weight_direction(stage, range, weight);

@@ -3,17 +3,22 @@
 //!
 //! What is removed is judged by the *observed* route, never by what was meant; what is raised needs available pods.
 
+mod dynamic;
 mod former;
 mod pods;
 mod route;
+mod way_back;
 
+use crate::initial;
 use crate::replicas::{self, Counts};
 use crate::scene::{Scene, Versions, memory, stored};
 use crate::steps::{self, Stage, Wish};
+use former::Shares;
 use headgate_api::{RolloutStatus, TrafficWeights, WeightDestination, labels};
-use headgate_model::{Effect, ReplicaSetView, Timestamp};
+use headgate_model::{Destination, Effect, ReplicaSetView, Timestamp};
 
 pub(crate) use pods::deadline;
+pub(crate) use way_back::{StepBack, next_step as next_step_back};
 
 /// Seconds that proxies are given to follow a route before the Service behind it is pointed elsewhere, or pods go.
 const ROUTE_SETTLES_SECONDS: i32 = 5;
@@ -42,7 +47,7 @@ pub(crate) fn target(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -
         Some(routing) => {
             let canary =
                 replicas::routed_canary(desired, weight, total, scale, routing.min_pods_per_replica_set);
-            Counts { canary, stable: desired }
+            Counts { canary, stable: dynamic::target(scene, stage, versions, routing) }
         }
     }
 }
@@ -55,8 +60,25 @@ pub(crate) fn is_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_
 /// True when the pods are as the stage wants them.
 pub(crate) fn pods_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> bool {
     let target = target(scene, stage, versions);
+    let routing = scene.spec.canary.routing.as_ref();
+    // At the end the old pods need not be gone: they go once the new version is stable.
+    let finishing = stage == Stage::Finishing;
+    let stable = versions.stable.is_none_or(|stable| match routing {
+        _ if finishing => true,
+        Some(routing) if routing.dynamic_stable_scale => {
+            dynamic::is_reached(scene, stage, versions, routing, stable)
+        }
+        _ => stable.replicas == target.stable && stable.current == target.stable,
+    });
+    let others = routing.is_some() || finishing || versions.others.iter().all(|other| other.available() == 0);
+    canary_reached(scene, stage, versions) && stable && others
+}
+
+/// True when the newest version has the pods that the stage wants of it.
+pub(crate) fn canary_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> bool {
+    let target = target(scene, stage, versions);
     let routed = scene.spec.canary.routing.is_some();
-    let canary = versions.current.is_some_and(|canary| {
+    versions.current.is_some_and(|canary| {
         let size = if routed { canary.replicas >= target.canary } else { canary.replicas == target.canary };
         size && canary.is_observed()
             && replicas::enough_available(
@@ -64,14 +86,7 @@ pub(crate) fn pods_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<
                 target.canary,
                 scene.spec.canary.progress_threshold,
             )
-    });
-    // At the end the old pods need not be gone: they go once the new version is stable.
-    let finishing = stage == Stage::Finishing;
-    let stable = versions.stable.is_none_or(|stable| {
-        finishing || (stable.replicas == target.stable && stable.current == target.stable)
-    });
-    let others = routed || finishing || versions.others.iter().all(|other| other.available() == 0);
-    canary && stable && others
+    })
 }
 
 /// True when every router shows what the stage wants, and none says that the data plane lags.
@@ -88,35 +103,45 @@ pub(crate) fn route_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions
             shown && state.confirmed != Some(false)
         })
     });
-    weights && (weight == 0 || canary_service_selects(scene, versions.current))
+    // No pods are wanted: Services that nobody has pointed at a version yet have nothing to be pointed at.
+    weights && (weight == 0 || scene.spec.replicas == 0 || canary_service_selects(scene, versions.current))
+}
+
+/// The smallest and the largest share that any route gives to the canary Service; `None` while a router can't tell.
+fn observed_shares(scene: &Scene<'_>) -> Option<Shares> {
+    let mut shares = former::shares(scene)?;
+    for router in scene.weight_routers() {
+        let weights = router.state.as_ref().ok()?.weights;
+        shares.least = shares.least.min(weights.map_or(0, |range| range.canary_min));
+        shares.most = shares.most.max(weights.map_or(0, |range| range.canary_max));
+    }
+    Some(shares)
 }
 
 /// The largest share that any route gives to the canary Service; `None` while a router can't tell.
 fn observed_canary_max(scene: &Scene<'_>) -> Option<i32> {
-    let mut most = 0;
-    for router in scene.weight_routers() {
-        let state = router.state.as_ref().ok()?;
-        most = most.max(state.weights.map_or(0, |range| range.canary_max));
-    }
-    Some(most.max(former::shares(scene)?.most))
+    Some(observed_shares(scene)?.most)
 }
 
-/// The largest share that the routes give to the newest version, through whichever Service leads to it: after a promotion
-/// that was taken back the stable one may. `None` while a router can't tell.
-fn observed_share(scene: &Scene<'_>, current: &ReplicaSetView) -> Option<i32> {
-    let (mut least, total) = (steps::total(scene.spec), steps::total(scene.spec));
-    for router in scene.weight_routers() {
-        let state = router.state.as_ref().ok()?;
-        least = least.min(state.weights.map_or(0, |range| range.canary_min));
-    }
-    let least = least.min(former::shares(scene)?.least);
+/// Which Service a version is behind while nobody can read what the Services select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Canary,
+    Stable,
+}
+
+/// The largest share that the routes give to a version, through whichever Service leads to it: after a promotion that was
+/// taken back the stable one may lead to the newest. `None` while a router can't tell.
+fn observed_share(scene: &Scene<'_>, set: &ReplicaSetView, role: Role) -> Option<i32> {
+    let (shares, total) = (observed_shares(scene)?, steps::total(scene.spec));
     let canary = &scene.spec.canary;
     let leads_here = |service: &Option<String>, by_role: bool| {
-        scene.selected(service.as_ref()).map_or(by_role, |hash| hash == current.hash())
+        scene.selected(service.as_ref()).map_or(by_role, |hash| hash == set.hash())
     };
     let through_canary =
-        if leads_here(&canary.canary_service, true) { observed_canary_max(scene)? } else { 0 };
-    let through_stable = if leads_here(&canary.stable_service, false) { total - least } else { 0 };
+        if leads_here(&canary.canary_service, role == Role::Canary) { shares.most } else { 0 };
+    let through_stable =
+        if leads_here(&canary.stable_service, role == Role::Stable) { total - shares.least } else { 0 };
     Some((through_canary + through_stable).min(total))
 }
 
@@ -128,6 +153,10 @@ fn canary_service_selects(scene: &Scene<'_>, set: Option<&ReplicaSetView>) -> bo
 
 /// Decides what moves. `record` is as it will be stored; the observed weights are entered into it.
 pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
+    initial::as_if_stable(record, |record| plan_as_recorded(scene, record))
+}
+
+fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
     let stage = steps::stage(record, scene.spec);
     note_unrecorded_shift(scene, record);
@@ -137,6 +166,7 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     former::lead_back(scene, record, stage, &versions, &mut plan);
     former::remember(scene, record, &plan);
     note_unseen_shift(scene, record, &plan);
+    note_switched_services(scene, record, &plan);
     pods::scale(scene, record, stage, &versions, &mut plan);
     let is_known = routes_are_known(scene) && numbers_are_known(&versions);
     if !is_known && !is_user_scaling(scene, &versions) {
@@ -149,6 +179,10 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
 /// For a release that stands still: its pods follow the user's number all the same, because an autoscaler must not wait
 /// for a mended spec, and neither a weight nor a Service stays with a version whose pods have all died.
 pub(crate) fn follow_user(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
+    initial::as_if_stable(record, |record| follow_user_as_recorded(scene, record))
+}
+
+fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
     let stage = steps::stage(record, scene.spec);
     let mut plan = Plan::default();
@@ -160,6 +194,11 @@ pub(crate) fn follow_user(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan
         pods::scale(scene, record, stage, &versions, &mut plan);
     }
     plan
+}
+
+/// Seconds for which pods stay to which nothing leads any more.
+pub(crate) fn settle_seconds(scene: &Scene<'_>) -> i32 {
+    scene.spec.canary.routing.as_ref().map_or(ROUTE_SETTLES_SECONDS, pods::drain_seconds)
 }
 
 /// Enters the weights that the routes show. When they changed, or may have, drain time counts from now; where proxies
@@ -176,7 +215,7 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         // Also while the routes cannot be read: the next decision will seem to remember.
         memory(record).weight_lowered_at = stored(scene.now);
     }
-    let Some(shown) = observed_canary_max(scene) else { return };
+    let Some(shown) = observed_shares(scene) else { return };
     let canary = &scene.spec.canary;
     let destination = |weight, service: &Option<String>, hash: &str| WeightDestination {
         weight,
@@ -185,14 +224,22 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
     };
     let confirmed = scene.weight_routers().filter_map(|router| router.state.as_ref().ok()?.confirmed);
     let weights = TrafficWeights {
-        canary: destination(shown, &canary.canary_service, &record.current_pod_hash),
-        stable: destination(steps::total(scene.spec) - shown, &canary.stable_service, &record.stable_rs),
+        canary: destination(shown.most, &canary.canary_service, &record.current_pod_hash),
+        // While routes differ the two are more than the whole: each is what its pods have to bear.
+        stable: destination(
+            steps::total(scene.spec) - shown.least,
+            &canary.stable_service,
+            &record.stable_rs,
+        ),
         additional: Vec::new(),
         verified: confirmed.reduce(|all, one| all && one),
     };
     let has_followed =
         |before: &TrafficWeights| before.verified == Some(false) && weights.verified != Some(false);
-    if before.is_some_and(|before| before.canary.weight != shown || has_followed(&before)) {
+    let has_moved = |before: &TrafficWeights| {
+        (before.canary.weight, before.stable.weight) != (weights.canary.weight, weights.stable.weight)
+    };
+    if before.is_some_and(|before| has_moved(&before) || has_followed(&before)) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);
@@ -213,6 +260,24 @@ fn note_unseen_shift(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan)
         scene.weight_routers().chain(scene.former_routers()).any(|router| router.config == *config)
     };
     if observed_canary_max(scene).is_none() && plan.shift.iter().any(is_weight) {
+        memory(record).weight_lowered_at = stored(scene.now);
+    }
+}
+
+/// A Service that gets requests is led to another version when the one behind it has no pods. Some of these may be back
+/// before all proxies have followed: drain time counts from now.
+fn note_switched_services(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan) {
+    let (Some(shown), true) = (observed_shares(scene), scene.spec.canary.routing.is_some()) else { return };
+    let is_led_elsewhere = |to: &Destination| {
+        let selected = scene.selected(to.service.as_ref());
+        selected.is_some() && to.hash.is_some() && selected != to.hash.as_deref()
+    };
+    let is_switch = |effect: &Effect| {
+        let Effect::Route { intent, .. } = effect else { return false };
+        shown.most > 0 && is_led_elsewhere(&intent.canary)
+            || shown.least < steps::total(scene.spec) && is_led_elsewhere(&intent.stable)
+    };
+    if plan.shift.iter().any(is_switch) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
 }

@@ -1,14 +1,15 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, is_selected, is_user_scaling, lowered_at, observed_canary_max,
-    observed_share, passed, routes_are_known, target,
+    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, is_user_scaling, lowered_at,
+    observed_canary_max, observed_share, passed, routes_are_known, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage};
 use headgate_api::{RolloutStatus, labels};
 use headgate_model::spec::Routing;
+use headgate_model::template::MetadataChange;
 use headgate_model::{Effect, ReplicaSetView, Timestamp};
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ pub(super) fn scale(
     match &scene.spec.canary.routing {
         Some(routing) => {
             scale_routed(scene, record, stage, versions, routing, plan);
-            retire_others(scene, versions, routing, plan);
+            retire_others(scene, record, versions, routing, plan);
         }
         None => scale_basic(scene, record, stage, versions, plan),
     }
@@ -42,7 +43,7 @@ fn sizes(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, versions: &Ver
     if held && stage != Stage::Aborted { Sizes::Held } else { Sizes::Move }
 }
 
-fn resize(set: &ReplicaSetView, to: i32, plan: &mut Plan) {
+pub(super) fn resize(set: &ReplicaSetView, to: i32, plan: &mut Plan) {
     let effect = Effect::Scale { name: set.name.clone(), uid: set.uid.clone(), from: set.replicas, to };
     match to.cmp(&set.replicas) {
         std::cmp::Ordering::Greater => plan.grow.push(effect),
@@ -75,11 +76,12 @@ fn annotate(set: &ReplicaSetView, key: &str, value: Option<String>, plan: &mut P
             annotations: BTreeMap::from([(key.to_owned(), value)]),
             min_ready_seconds: None,
             affinity: None,
+            pod_metadata: MetadataChange::default(),
         }),
     }
 }
 
-fn forget_deadline(set: &ReplicaSetView, plan: &mut Plan) {
+pub(super) fn forget_deadline(set: &ReplicaSetView, plan: &mut Plan) {
     if set.annotations.contains_key(labels::SCALE_DOWN_DEADLINE) {
         annotate(set, labels::SCALE_DOWN_DEADLINE, None, plan);
     }
@@ -94,25 +96,51 @@ fn scale_routed(
     plan: &mut Plan,
 ) {
     let sizes = sizes(scene, record, stage, versions);
-    let target = target(scene, stage, versions);
-    if let Some(stable) = versions.stable {
-        forget_deadline(stable, plan);
-        settle_size(scene, stable, target.stable, sizes, plan);
+    let wanted = target(scene, stage, versions);
+    let canary_left = scale_canary(scene, record, stage, (versions, wanted.canary), sizes, plan);
+    let Some(stable) = versions.stable else { return };
+    forget_deadline(stable, plan);
+    if !routing.dynamic_stable_scale {
+        return settle_size(scene, stable, wanted.stable, sizes, plan);
     }
-    let Some(canary) = versions.current else { return };
+    if sizes == Sizes::Held {
+        // Nothing moves, but what the routes give to stable must be borne.
+        let owed = dynamic::owed(scene, routing, stable).max(stable.replicas);
+        return settle_size(scene, stable, owed, Sizes::Move, plan);
+    }
+    let to = dynamic::size(scene, record, (stable, wanted.stable), canary_left, routing, plan);
+    settle_size(scene, stable, to, sizes, plan);
+}
+
+/// Sizes the newest version; answers how many available pods of it are left then.
+fn scale_canary(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    (versions, wanted): (&Versions<'_>, i32),
+    sizes: Sizes,
+    plan: &mut Plan,
+) -> i32 {
+    let (Some(canary), Some(routing)) = (versions.current, &scene.spec.canary.routing) else { return 0 };
     if stage == Stage::Aborted {
-        retire_aborted(scene, record, canary, versions, routing, plan);
-        return;
+        if routing.dynamic_stable_scale && !routing.abort_scale_down_delay_set {
+            dynamic::follow_weight(scene, record, canary, versions, routing, plan);
+        } else {
+            retire_aborted(scene, record, canary, versions, routing, plan);
+        }
+        return canary.available();
     }
     forget_deadline(canary, plan);
     let may_shrink = |plan: &mut Plan| {
-        versions.stable.is_none_or(|stable| {
-            may_shrink_canary(scene, record, stage, (canary, target.canary), stable, plan)
-        })
+        versions
+            .stable
+            .is_none_or(|stable| may_shrink_canary(scene, record, stage, (canary, wanted), stable, plan))
     };
-    if target.canary >= canary.replicas || may_shrink(plan) {
-        settle_size(scene, canary, target.canary, sizes, plan);
+    if wanted >= canary.replicas || may_shrink(plan) {
+        settle_size(scene, canary, wanted, sizes, plan);
+        return canary.available().min(wanted);
     }
+    canary.available()
 }
 
 fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, sizes: Sizes, plan: &mut Plan) {
@@ -124,7 +152,7 @@ fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, sizes: Sizes, p
 }
 
 /// How long pods stay that get no new requests. Without a delay in the spec proxies are still given their time.
-fn drain_seconds(routing: &Routing) -> i32 {
+pub(super) fn drain_seconds(routing: &Routing) -> i32 {
     routing.scale_down_delay_seconds.max(ROUTE_SETTLES_SECONDS)
 }
 
@@ -137,7 +165,9 @@ fn may_shrink_canary(
     stable: &ReplicaSetView,
     plan: &mut Plan,
 ) -> bool {
-    let (Some(given), Some(routing)) = (observed_share(scene, canary), &scene.spec.canary.routing) else {
+    let (Some(given), Some(routing)) =
+        (observed_share(scene, canary, Role::Canary), &scene.spec.canary.routing)
+    else {
         return false;
     };
     let scaled = steps::wish(stage, scene.spec).scale.is_some();
@@ -192,7 +222,14 @@ fn retire_aborted(
 }
 
 /// Versions that are neither current nor stable: their pods go after a delay that begins when no Service leads to them.
-fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, plan: &mut Plan) {
+/// Those beyond the limit of versions that wait go earlier, as soon as proxies have had the time to follow.
+fn retire_others(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    versions: &Versions<'_>,
+    routing: &Routing,
+    plan: &mut Plan,
+) {
     let mut waiting = 0;
     for old in versions.others.iter().filter(|old| old.replicas > 0) {
         if serves_again(scene, old) {
@@ -210,18 +247,27 @@ fn retire_others(scene: &Scene<'_>, versions: &Versions<'_>, routing: &Routing, 
                 deadline
             }
         };
-        waiting += 1;
-        let too_many = routing.scale_down_delay_revision_limit.is_some_and(|limit| waiting > limit);
-        if too_many || passed(scene, Some(deadline), plan) {
+        let too_many = routing.scale_down_delay_revision_limit.is_some_and(|limit| waiting >= limit);
+        let until = if too_many { when_left(deadline, record, routing) } else { deadline };
+        if passed(scene, Some(until), plan) {
             resize(old, 0, plan);
+        } else {
+            waiting += 1;
         }
     }
+}
+
+/// When no proxy sends anything any more to a version that has this deadline.
+fn when_left(deadline: Timestamp, record: &RolloutStatus, routing: &Routing) -> Timestamp {
+    let settled = after(deadline, ROUTE_SETTLES_SECONDS - drain_seconds(routing));
+    let lowered = lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS));
+    lowered.map_or(settled, |lowered| settled.max(lowered)).min(deadline)
 }
 
 /// True when the routes lead to this version once more, for example because no other one has available pods: its delay
 /// then counts from when they leave it again.
 fn serves_again(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
-    is_selected(scene, set) && observed_share(scene, set).is_some_and(|share| share > 0)
+    is_selected(scene, set) && observed_share(scene, set, Role::Canary).is_some_and(|share| share > 0)
 }
 
 /// Old pods may go only while enough of those that are meant to serve are available.
@@ -255,6 +301,11 @@ fn scale_basic(
     // An abort leads back to stable although the new version's ReplicaSet is gone.
     let canary = versions.current.map_or(Pods { wanted: 0, available: 0 }, pods);
     let counts = match versions.stable {
+        // Routers that the spec no longer names still send requests: stable has to bear them all, and the canary those that
+        // it gets, before its share is taken back.
+        Some(stable) if former::are_in_use(scene) => {
+            Counts { canary: canary.wanted, stable: stable.replicas.max(scene.spec.replicas) }
+        }
         None => {
             let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.wanted]));
             let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);

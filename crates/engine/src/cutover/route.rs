@@ -1,11 +1,13 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
-use super::{Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, passed};
+use super::{Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, passed, way_back};
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
 use headgate_api::RolloutStatus;
-use headgate_model::{Destination, Direction, Effect, Observed, ReplicaSetView, TrafficIntent, WeightRange};
+use headgate_model::{
+    Destination, Direction, Effect, Observed, ReplicaSetView, TrafficIntent, TrafficState, WeightRange,
+};
 use std::cmp::Ordering;
 
 pub(super) fn shift(
@@ -29,7 +31,7 @@ pub(super) fn shift(
         let Ok(state) = &router.state else { continue };
         let (weight, direction) = match (router.capabilities.weights, state.weights) {
             (true, Some(range)) => {
-                let weight = weight(scene, stage, versions, record, range);
+                let weight = weight(scene, stage, versions, record, (state, range), plan);
                 (weight, weight_direction(stage, range, weight))
             }
             _ => (0, services_direction(scene, stage, versions, &record.stable_rs)),
@@ -71,7 +73,8 @@ pub(super) fn weight(
     stage: Stage,
     versions: &Versions<'_>,
     record: &RolloutStatus,
-    range: WeightRange,
+    (state, range): (&TrafficState, WeightRange),
+    plan: &mut Plan,
 ) -> i32 {
     let total = range.total;
     let sent = record
@@ -109,8 +112,11 @@ pub(super) fn weight(
         // replaced since.
         (false, true) => 0,
         (true, false) => total,
-        (true, true) if goes_back => returned_weight(scene, held, total, for_stable),
-        (true, true) => released_weight(scene, stage, range, held, canary_side, stable_side),
+        (true, true) if goes_back => way_back::weight(scene, record, (state, range), held, for_stable, plan),
+        (true, true) => {
+            let least = followed_weight(scene, record, stage, held, for_canary);
+            released_weight(scene, stage, range, least, canary_side, stable_side)
+        }
     }
 }
 
@@ -212,15 +218,21 @@ fn services_are_known(scene: &Scene<'_>) -> bool {
         || scene.snapshot.routers.iter().all(|router| router.config.router != "services")
 }
 
-/// After an abort, and for a version that was replaced: everything to stable as soon as it can bear it; before that in
-/// proportion, and never back again.
-fn returned_weight(scene: &Scene<'_>, held: i32, total: i32, stable_available: i32) -> i32 {
-    let desired = scene.spec.replicas;
-    if stable_available >= desired - scene.max_unavailable() {
-        return 0;
+/// Where a full promotion lets stable shrink with its weight, the weight follows the canary's available pods; else it stays
+/// until all of them are there (Argo Rollouts).
+fn followed_weight(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    held: i32,
+    available: i32,
+) -> i32 {
+    let is_dynamic = scene.spec.canary.routing.as_ref().is_some_and(|routing| routing.dynamic_stable_scale);
+    if stage == Stage::Finishing && record.promote_full && is_dynamic {
+        held.max(replicas::bearable(available, scene.spec.replicas, steps::total(scene.spec)))
+    } else {
+        held
     }
-    let bearable = i64::from(total) * i64::from(stable_available) / i64::from(desired.max(1));
-    held.min(total - i32::try_from(bearable).unwrap_or(total).min(total))
 }
 
 fn released_weight(

@@ -3,16 +3,22 @@
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
 use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Observed, TemplateKey};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// The first version is out, and there is a template "errors".
+fn with_template(spec: Value) -> World {
+    let mut world = World::new(spec);
+    let metric = json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "q"}}});
+    world.add_template("errors", json!({"metrics": [metric]}));
+    world.settle();
+    world
+}
 
 /// A release at half of the traffic, with an analysis beside it.
 fn half_way_with_analysis() -> World {
     let mut canary = routed(json!([{"setWeight": 50}, {"pause": {}}]));
     canary["analysis"] = json!({"templates": [{"templateName": "errors"}]});
-    let mut world = World::new(spec(4, canary));
-    let metric = json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "q"}}});
-    world.add_template("errors", json!({"metrics": [metric]}));
-    world.settle();
+    let mut world = with_template(spec(4, canary));
     world.release(2);
     world.settle();
     assert_eq!((world.phase(), world.weight(), world.runs_mut().len()), ("Paused", 50, 1));
@@ -387,6 +393,42 @@ fn the_delay_of_old_pods_does_not_count_towards_the_deadline_and_does_not_stop_i
     let overdue = until.saturating_add(jiff::SignedDuration::from_secs(600)).unwrap();
     assert_eq!(world.status().waiting.as_ref().unwrap().until.as_ref().map(|time| time.0), Some(overdue));
     assert_eq!(decision.wake_at.map(|at| at <= overdue), Some(true));
+}
+
+#[test]
+fn a_delay_longer_than_the_deadline_makes_no_release_degraded_at_its_end() {
+    let mut canary = routed(json!([]));
+    canary["scaleDownDelaySeconds"] = json!(700);
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    world.pass(700);
+    world.step();
+    let first = world.hash(1);
+    let old = world.sets_mut().iter().find(|set| set.hash() == first).unwrap();
+    assert_eq!((old.replicas, old.current), (0, 4), "their controller has not taken them away yet");
+    world.step();
+    assert_ne!(world.phase(), "Degraded", "{}", world.status().message);
+    world.settle();
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
+fn a_step_to_which_a_user_leads_has_its_own_deadline() {
+    let analysis = json!({"analysis": {"templates": [{"templateName": "errors"}]}});
+    let mut spec = spec(4, routed(json!([{"setWeight": 50}, analysis, {"setWeight": 75}, {"pause": {}}])));
+    spec["progressDeadlineSeconds"] = json!(60);
+    spec["progressDeadlineAbort"] = json!(true);
+    let mut world = with_template(spec);
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), world.runs_mut().len()), (50, 1));
+    world.pass(3_600);
+    world.settle();
+    world.promote();
+    world.settle();
+    assert!(!world.status().abort, "{}", world.status().message);
+    assert_eq!((world.phase(), world.weight()), ("Paused", 75));
 }
 
 #[test]

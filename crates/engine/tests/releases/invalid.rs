@@ -151,11 +151,9 @@ fn features_that_are_not_carried_out_yet_are_refused_and_touch_nothing() {
     let mut world = running();
     let before = world.sets().to_vec();
     for (pointer, value) in [
-        ("/strategy/canary/dynamicStableScale", json!(true)),
         ("/strategy/canary/pingPong", json!({"pingService": "a", "pongService": "b"})),
         ("/strategy/canary/trafficRouting/alb", json!({"ingress": "shop", "servicePort": 80})),
         ("/strategy/canary/steps/0", json!({"setHeaderRoute": {"name": "x"}})),
-        ("/workloadRef", json!({"name": "shop"})),
     ] {
         let original = world.snapshot.rollout.spec_raw.clone();
         world.edit(|spec| {

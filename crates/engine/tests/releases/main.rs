@@ -10,15 +10,23 @@
 
 mod analyses;
 mod anti_affinity;
+mod bake;
 mod basic;
 mod disturbed;
 mod drain;
+mod durations;
+mod dynamic;
+mod initial;
 mod invalid;
+mod on_failure;
 mod pauses;
 mod pod_health;
+mod pod_metadata;
 mod random;
 mod recorded;
 mod rerouted;
 mod restart;
 mod routed;
+mod way_back;
+mod workload;
 mod world;

@@ -29,6 +29,8 @@ enum Act {
     Confirm(Option<bool>),
     /// Another router in the spec; the one before can be read.
     Reroute,
+    /// Stable shrinks as the canary grows, from now on, or no longer. Only with a router.
+    Dynamic(bool),
     /// A Service is there, or is not.
     Service(bool),
     /// The steps are wrong, or right.
@@ -62,6 +64,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..2usize, any::<bool>()).prop_map(|(index, hidden)| Act::Hide(index, hidden)),
         1 => any::<Option<bool>>().prop_map(Act::Confirm),
         1 => Just(Act::Reroute),
+        1 => any::<bool>().prop_map(Act::Dynamic),
         1 => any::<bool>().prop_map(Act::Service),
         1 => any::<bool>().prop_map(Act::Mistake),
         3 => (1..40i64).prop_map(Act::Pass),
@@ -98,15 +101,50 @@ fn strategy() -> impl Strategy<Value = Value> {
         prop_oneof![Just(0), Just(30), Just(50)],
         prop_oneof![Just(0), Just(10), Just(30)],
         prop_oneof![3 => Just("25%"), 1 => Just("0%"), 1 => Just("100%")],
+        prop_oneof![2 => Just("instant"), 1 => Just("stepped"), 1 => Just("asCapacityAllows")],
+        (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(None), 1 => Just(Some(2))]),
     )
-        .prop_map(|(steps, delay, abort_delay, unavailable)| {
+        .prop_map(|(steps, delay, abort_delay, unavailable, policy, (dynamic, has_delay, least))| {
             let mut canary = routed(steps);
-            canary["scaleDownDelaySeconds"] = json!(delay);
-            canary["abortScaleDownDelaySeconds"] = json!(abort_delay);
+            if dynamic {
+                canary["dynamicStableScale"] = json!(true);
+            } else {
+                canary["scaleDownDelaySeconds"] = json!(delay);
+            }
+            if has_delay || !dynamic {
+                canary["abortScaleDownDelaySeconds"] = json!(abort_delay);
+            }
+            canary["minPodsPerReplicaSet"] = json!(least);
             canary["maxUnavailable"] = json!(unavailable);
+            canary["abort"] = json!({ "policy": policy });
             canary
         });
-    prop_oneof![plain, through_router]
+    let word = prop_oneof![3 => Just(Value::Null), 1 => Just(json!("pause")), 2 => Just(json!("hold"))];
+    let bake = prop_oneof![3 => Just(Value::Null), 1 => Just(json!({"duration": 15})), 1 => Just(bake())];
+    let initial = prop_oneof![3 => Just("skip"), 1 => Just("analyse")];
+    (prop_oneof![plain, through_router], word, any::<bool>(), bake, initial).prop_map(with_additions)
+}
+
+fn bake() -> Value {
+    json!({"duration": 15, "analysis": {"templates": [{"templateName": "errors"}]}})
+}
+
+/// What a failed analysis leads to, an analysis in the background, a bake where there is a router, and a first version
+/// that is analysed.
+fn with_additions((mut canary, word, background, bake, initial): (Value, Value, bool, Value, &str)) -> Value {
+    let analysis = json!({"templates": [{"templateName": "errors"}], "onFailure": word});
+    for step in canary["steps"].as_array_mut().unwrap().iter_mut().filter(|step| step["analysis"].is_object())
+    {
+        step["analysis"] = analysis.clone();
+    }
+    if background {
+        canary["analysis"] = analysis;
+    }
+    if canary["trafficRouting"].is_object() && canary["dynamicStableScale"].is_null() {
+        canary["bake"] = bake;
+    }
+    canary["initial"] = json!(initial);
+    canary
 }
 
 fn start(replicas: i32, canary: Value) -> World {
@@ -158,6 +196,14 @@ fn perform(world: &mut World, act: Act) {
                 world.change_router(Some(other));
             }
         }
+        Act::Dynamic(is_wanted) => world.edit(|spec| {
+            let canary = &mut spec["strategy"]["canary"];
+            if canary["trafficRouting"].is_object() {
+                canary["dynamicStableScale"] = json!(is_wanted);
+                canary["scaleDownDelaySeconds"] = if is_wanted { Value::Null } else { json!(10) };
+                canary["bake"] = if is_wanted { Value::Null } else { canary["bake"].take() };
+            }
+        }),
         Act::Service(present) if world.snapshot.services.contains_key("shop-canary") => match present {
             true => world.add_service("shop-canary"),
             false => drop(world.snapshot.services.insert("shop-canary".into(), Observed::Absent)),

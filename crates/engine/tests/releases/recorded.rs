@@ -98,6 +98,7 @@ fn rollout(object: &Value) -> RolloutView {
         labels: selector::string_map(metadata.get("labels")),
         annotations: selector::string_map(metadata.get("annotations")),
         spec: validate(spec),
+        workload: None,
         spec_raw: spec.clone(),
         template_hash: template::pod_template_hash(&spec["template"], status.collision_count),
         step_hash: template::steps_hash(spec.pointer("/strategy/canary/steps")),

@@ -25,6 +25,11 @@ fn virtual_service() -> ObjectKey {
     ObjectKey { kind, namespace: "store".into(), name: "shop".into() }
 }
 
+/// What is said of a VirtualService that does not exist.
+pub(crate) fn gone() -> RouterProblem {
+    RouterProblem::Missing { object: virtual_service(), field: String::new(), message: "it is gone".into() }
+}
+
 fn share(state: &Result<TrafficState, RouterProblem>) -> i32 {
     state.as_ref().ok().and_then(|state| state.weights).unwrap().canary_max
 }
@@ -106,12 +111,7 @@ fn a_router_before_whose_objects_are_gone_holds_nothing_up() {
 fn a_router_before_whose_objects_come_back_is_led_back_then() {
     let mut world = half_way();
     world.change_router(Some("nginx"));
-    let missing = RouterProblem::Missing {
-        object: virtual_service(),
-        field: String::new(),
-        message: "it is gone".into(),
-    };
-    let before = std::mem::replace(world.former().remove(0), Err(missing));
+    let before = std::mem::replace(world.former().remove(0), Err(gone()));
     world.settle();
     assert_eq!(in_use(&world), ["nginx", "istio"]);
     *world.former().remove(0) = before;

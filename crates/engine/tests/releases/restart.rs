@@ -1,6 +1,8 @@
 //! Restarts: pods that are older than `spec.restartAt` are evicted, as far as others can stand in for them.
 
 use crate::world::{World, routed, spec};
+use headgate_engine::{PodsWanted, wants_pods};
+use headgate_model::template::PodMetadata;
 use headgate_model::{
     Decision, Effect, EffectKey, Failure, FailureClass, Observed, ReplicaSetView, RunningPod, Timestamp,
 };
@@ -28,6 +30,8 @@ fn pod(world: &World, set: &ReplicaSetView, index: i32) -> RunningPod {
         created_at: ago(world, 100),
         ready_since: Some(ago(world, 90)),
         is_leaving: false,
+        resource_version: String::new(),
+        metadata: PodMetadata::default(),
     }
 }
 
@@ -37,6 +41,10 @@ fn all(world: &World) -> Vec<RunningPod> {
         (0..set.replicas).map(|index| pod(world, set, index)).collect()
     };
     world.sets().iter().flat_map(of).collect()
+}
+
+fn wanted(world: &World) -> PodsWanted {
+    wants_pods(&world.snapshot, world.status(), world.now)
 }
 
 /// Asks for a restart of all pods that are older than so many seconds.
@@ -149,7 +157,7 @@ fn it_is_done_when_no_older_pod_is_left() {
     world.carry_out(&decision, usize::MAX);
     world.settle();
     assert_eq!((world.phase(), world.waits_for()), ("Healthy", ""));
-    assert!(!headgate_engine::wants_pods(&world.snapshot, world.status(), world.now));
+    assert_eq!(wanted(&world), PodsWanted::No);
 }
 
 #[test]
@@ -162,7 +170,7 @@ fn a_restart_to_come_wakes_at_its_time_and_changes_nothing_before() {
     let pods = all(&world);
     assert_eq!(evicted(&knowing(&mut world, pods.clone())), [""; 0]);
     world.now = at;
-    assert!(headgate_engine::wants_pods(&world.snapshot, world.status(), world.now));
+    assert_eq!(wanted(&world), PodsWanted::Again);
     assert_eq!(evicted(&knowing(&mut world, pods)).len(), 1);
 }
 
@@ -226,7 +234,7 @@ fn nothing_is_evicted_while_traffic_moves_or_a_route_cannot_be_read_or_the_spec_
     world.settle();
     let known = pods(&world);
     assert_eq!(evicted(&knowing(&mut world, known)), [""; 0]);
-    assert!(!headgate_engine::wants_pods(&world.snapshot, world.status(), world.now));
+    assert_eq!(wanted(&world), PodsWanted::No);
 }
 
 #[test]

@@ -185,6 +185,27 @@ fn a_third_version_waits_until_the_second_gets_no_traffic_and_the_second_drains(
 }
 
 #[test]
+fn a_version_beyond_the_limit_of_those_that_wait_goes_as_soon_as_proxies_have_followed() {
+    for (limit, pods) in [(0, 0), (1, 1)] {
+        let mut world = two_steps();
+        world.edit(|spec| {
+            spec["strategy"]["canary"]["scaleDownDelaySeconds"] = json!(600);
+            spec["strategy"]["canary"]["scaleDownDelayRevisionLimit"] = json!(limit);
+        });
+        world.release(2);
+        world.settle();
+        world.release(3);
+        world.settle();
+        world.pass(5);
+        world.settle();
+        assert_eq!((world.pods(2), world.weight()), (1, 25), "proxies may still send to it");
+        world.pass(5);
+        world.settle();
+        assert_eq!(world.pods(2), pods, "limit {limit}");
+    }
+}
+
+#[test]
 fn a_version_that_was_replaced_serves_everybody_while_it_alone_has_pods() {
     let mut world = two_steps();
     world.release(2);
@@ -425,4 +446,13 @@ fn a_version_that_comes_back_takes_its_replica_set_and_a_new_revision() {
     assert_eq!(world.sets().len(), 2);
     assert_eq!(world.annotation(1, "rollout.argoproj.io/revision").as_deref(), Some("3"));
     assert_eq!(world.annotation(1, "rollout.argoproj.io/revision-history").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_rollout_that_never_had_pods_is_released_all_the_same() {
+    let mut world = World::new(spec(0, routed(json!([{"setWeight": 25}]))));
+    world.settle();
+    world.release(2);
+    world.settle_over_time();
+    assert_eq!((world.phase(), &world.status().stable_rs), ("Healthy", &world.hash(2)));
 }

@@ -13,6 +13,7 @@ mod go_number;
 pub mod go_tables;
 pub mod go_type;
 mod hash;
+mod pod_metadata;
 mod quantity;
 mod same;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod text;
 pub use anti_affinity::{avoid, avoid_instead};
 pub use decode::TemplateError;
 pub use hash::{pod_template_hash, steps_hash};
+pub use pod_metadata::{MetadataChange, PodMetadata, inject};
 pub use quantity::canonical_quantity;
 pub use same::{same_template, strip_injected};
 

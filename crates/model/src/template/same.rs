@@ -1,12 +1,12 @@
 //! Whether two pod templates make the same pods, although one was written by a user and the other stored by the API
 //! server. It finds the ReplicaSet of a template when its hash was made by another release.
 
-use super::anti_affinity;
 use super::decode::{normalised, zero};
 use super::defaults::set_defaults;
 use super::go_tables::TEMPLATE;
 use super::go_type::{GoStruct, GoType};
 use super::quantity::amount_rounded_up;
+use super::{anti_affinity, pod_metadata};
 use headgate_api::labels;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -29,23 +29,9 @@ pub fn same_template(left: &Value, right: &Value) -> bool {
 /// ReplicaSet's annotations speak of, and the anti-affinity to the stable pods.
 pub fn strip_injected(template: &Value, annotations: &BTreeMap<String, String>) -> Value {
     let mut template = template.clone();
-    let ephemeral =
-        annotations.get(labels::EPHEMERAL_METADATA).and_then(|json| serde_json::from_str(json).ok());
-    if let Some(ephemeral) = ephemeral {
-        remove_ephemeral_metadata(&mut template, &ephemeral);
-    }
+    pod_metadata::remove(&mut template, annotations);
     anti_affinity::remove(&mut template);
     template
-}
-
-fn remove_ephemeral_metadata(template: &mut Value, ephemeral: &Value) {
-    for kind in ["labels", "annotations"] {
-        let injected = ephemeral.get(kind).and_then(Value::as_object);
-        let present = template.pointer_mut(&format!("/metadata/{kind}")).and_then(Value::as_object_mut);
-        if let (Some(injected), Some(present)) = (injected, present) {
-            present.retain(|key, _| !injected.contains_key(key));
-        }
-    }
 }
 
 /// The template in the one form that all equal templates share.

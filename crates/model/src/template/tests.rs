@@ -82,6 +82,12 @@ fn steps_hashes_are_those_of_argo_rollouts() {
     assert_eq!(steps_hash(Some(&json!([]))), steps_hash(None));
     let longest = json!([{"pause": {"maxDuration": "1h", "onTimeout": "abort"}}]);
     assert_eq!(steps_hash(Some(&longest)), "6b9b86fbd5", "what it does not know does not count");
+    let analysis = |more: serde_json::Value| {
+        let mut analysis = json!({"templates": [{"templateName": "errors"}]});
+        analysis.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        steps_hash(Some(&json!([{ "analysis": analysis }])))
+    };
+    assert_eq!(analysis(json!({"onFailure": "hold"})), analysis(json!({})));
 }
 
 #[test]

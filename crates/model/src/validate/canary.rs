@@ -2,9 +2,12 @@
 
 use super::SpecProblem;
 use super::read::{forbidden, invalid, optional};
-use super::{routers, steps};
-use crate::spec::{AntiAffinity, BackgroundAnalysis, Canary, Count, Routing};
-use headgate_api::{IntOrString, ProgressThresholdType, ReplicaProgressThreshold, RolloutAnalysisBackground};
+use super::{bake, pod_metadata, routers, steps};
+use crate::spec::{AbortPolicy, AntiAffinity, BackgroundAnalysis, Canary, Count, Initial, Routing};
+use headgate_api::{
+    AbortPolicy as Word, InitialRelease, IntOrString, ProgressThresholdType, ReplicaProgressThreshold,
+    RolloutAnalysisBackground,
+};
 use serde_json::Value;
 
 const PATH: &str = "spec.strategy.canary";
@@ -31,40 +34,90 @@ pub(super) fn canary(canary: &Value) -> Result<Canary, SpecProblem> {
         }
     }
     let total = routing.as_ref().map_or(100, |routing| routing.total);
+    let is_routed = routing.is_some();
     let (max_surge, max_unavailable) = surge_and_unavailable(canary)?;
     Ok(Canary {
         steps: steps::steps(canary.get("steps"), total, routing.as_ref())?,
         max_surge,
         max_unavailable,
+        bake: bake::bake(canary, routing.as_ref())?,
+        initial: initial(canary)?,
         canary_service,
         stable_service,
         background: background(canary)?,
         routing,
         anti_affinity: anti_affinity(canary)?,
-        canary_metadata: None,
-        stable_metadata: None,
+        canary_metadata: pod_metadata::read(canary, "canaryMetadata")?,
+        stable_metadata: pod_metadata::read(canary, "stableMetadata")?,
         progress_threshold: progress_threshold(canary)?,
         pod_health: super::pod_health::pod_health(canary)?,
+        abort_policy: abort_policy(canary, is_routed)?,
     })
 }
 
 fn refuse_unsupported(canary: &Value) -> Result<(), SpecProblem> {
-    for (key, how) in [
-        ("canaryMetadata", "remove it"),
-        ("stableMetadata", "remove it"),
-        ("pingPong", "remove it and name canaryService and stableService"),
-    ] {
-        if canary.get(key).is_some_and(|value| !value.is_null()) {
-            return Err(forbidden(&format!("{PATH}.{key}"), how));
-        }
-    }
-    if optional::<bool>(canary, PATH, "dynamicStableScale")? == Some(true) {
-        return Err(forbidden(
-            &format!("{PATH}.dynamicStableScale"),
-            "remove it: stable then keeps all its pods",
-        ));
+    if canary.get("pingPong").is_some_and(|value| !value.is_null()) {
+        let how = "remove it and name canaryService and stableService";
+        return Err(forbidden(&format!("{PATH}.pingPong"), how));
     }
     Ok(())
+}
+
+/// Whether stable shrinks as the canary grows. Its pods go with their weight, so that a delay of theirs makes no sense.
+fn dynamic_stable_scale(canary: &Value) -> Result<bool, SpecProblem> {
+    let is_wanted = optional::<bool>(canary, PATH, "dynamicStableScale")? == Some(true);
+    let has = |key: &str| canary.get(key).is_some_and(|value| !value.is_null());
+    let problem = if !has("trafficRouting") {
+        "Canary dynamicStableScale can only be used with traffic routing: remove it or add trafficRouting"
+    } else if has("scaleDownDelaySeconds") {
+        "Canary dynamicStableScale cannot be used with scaleDownDelaySeconds: remove one of the two"
+    } else {
+        return Ok(is_wanted);
+    };
+    if is_wanted { Err(invalid(&format!("{PATH}.dynamicStableScale"), true, problem)) } else { Ok(false) }
+}
+
+fn abort_policy(canary: &Value, is_routed: bool) -> Result<AbortPolicy, SpecProblem> {
+    let written = match canary.get("abort") {
+        None | Some(Value::Null) => return Ok(AbortPolicy::Instant),
+        Some(written @ Value::Object(_)) => written,
+        Some(other) => {
+            return Err(invalid(
+                &format!("{PATH}.abort"),
+                other,
+                "must be an object, such as {policy: stepped}",
+            ));
+        }
+    };
+    let (path, field) = (format!("{PATH}.abort"), format!("{PATH}.abort.policy"));
+    let policy = match optional::<Word>(written, &path, "policy")? {
+        None | Some(Word::Instant) => return Ok(AbortPolicy::Instant),
+        Some(Word::Stepped) => AbortPolicy::Stepped,
+        Some(Word::AsCapacityAllows) => AbortPolicy::AsCapacityAllows,
+        Some(Word::Other(word)) => {
+            let words = Word::KNOWN.join("\", \"");
+            return Err(SpecProblem {
+                field,
+                problem: format!("Unsupported value: \"{word}\": supported values: \"{words}\""),
+            });
+        }
+    };
+    if is_routed {
+        return Ok(policy);
+    }
+    let word = written.get("policy").unwrap_or(&Value::Null);
+    Err(invalid(&field, word, "can only be used with traffic routing: remove it or add trafficRouting"))
+}
+
+fn initial(canary: &Value) -> Result<Initial, SpecProblem> {
+    Ok(match optional::<InitialRelease>(canary, PATH, "initial")? {
+        None | Some(InitialRelease::Skip) => Initial::Skip,
+        Some(InitialRelease::Analyse) => Initial::Analyse,
+        Some(InitialRelease::Other(word)) => {
+            let words = InitialRelease::KNOWN.join("\", \"");
+            return Err(invalid(&format!("{PATH}.initial"), word, format!("must be one of \"{words}\"")));
+        }
+    })
 }
 
 fn anti_affinity(canary: &Value) -> Result<Option<AntiAffinity>, SpecProblem> {
@@ -153,7 +206,8 @@ fn background(canary: &Value) -> Result<Option<BackgroundAnalysis>, SpecProblem>
         let problem = format!("must be the index of a step: there are {number_of_steps}, the first is 0");
         return Err(invalid(&format!("{field}.startingStep"), starting_step, problem));
     }
-    Ok(Some(BackgroundAnalysis { starting_step, analysis: written.analysis }))
+    let on_failure = steps::on_failure(&written.analysis, &field)?;
+    Ok(Some(BackgroundAnalysis { starting_step, analysis: written.analysis, on_failure }))
 }
 
 fn progress_threshold(canary: &Value) -> Result<Option<Count>, SpecProblem> {
@@ -184,6 +238,7 @@ fn progress_threshold(canary: &Value) -> Result<Option<Count>, SpecProblem> {
 
 fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
     let path = format!("{PATH}.trafficRouting");
+    let dynamic_stable_scale = dynamic_stable_scale(canary)?;
     let Some(written) = canary.get("trafficRouting").filter(|value| !value.is_null()) else {
         // Argo Rollouts refuses this one and passes over the other settings of routed releases.
         if let Some(seconds) = optional::<i32>(canary, PATH, "scaleDownDelaySeconds")? {
@@ -197,11 +252,12 @@ fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
     Ok(Some(Routing {
         routers,
         total,
-        scale_down_delay_seconds: not_negative(canary, "scaleDownDelaySeconds")?.unwrap_or(30),
+        scale_down_delay_seconds: not_negative(canary, "scaleDownDelaySeconds")?
+            .unwrap_or(if dynamic_stable_scale { 0 } else { 30 }),
         abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
         abort_scale_down_delay_set: abort_delay.is_some(),
         scale_down_delay_revision_limit: not_negative(canary, "scaleDownDelayRevisionLimit")?,
-        dynamic_stable_scale: false,
+        dynamic_stable_scale,
         min_pods_per_replica_set: not_negative(canary, "minPodsPerReplicaSet")?,
     }))
 }

@@ -3,8 +3,10 @@
 //! Rules and their order are those of Argo Rollouts, so that the same mistake gets the same first answer; the texts
 //! begin with the words of Kubernetes' field errors and then say how to mend it.
 
+mod bake;
 mod canary;
 mod pod_health;
+mod pod_metadata;
 mod read;
 mod routers;
 mod salvage;
@@ -12,7 +14,7 @@ mod steps;
 mod template;
 
 use crate::Timestamp;
-use crate::spec::RolloutSpec;
+use crate::spec::{RolloutSpec, WorkloadScaleDown};
 use headgate_api::{AnalysisRunStrategy, RollbackWindowSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use read::{forbidden, invalid, optional, required};
@@ -38,7 +40,7 @@ pub struct SpecProblem {
 pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
     let replicas = optional::<i32>(spec, "spec", "replicas")?;
     not_negative("spec.replicas", replicas)?;
-    refuse_unsupported(spec)?;
+    let workload_scale_down = workload_scale_down(spec)?;
     let (selector, template) = template::selector_and_template(spec)?;
     let min_ready_seconds = optional(spec, "spec", "minReadySeconds")?.unwrap_or(0);
     not_negative("spec.minReadySeconds", Some(min_ready_seconds))?;
@@ -55,6 +57,8 @@ pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
     let window: RollbackWindowSpec = optional(spec, "spec", "rollbackWindow")?.unwrap_or_default();
     not_negative("spec.rollbackWindow.revisions", window.revisions)?;
     let kept: AnalysisRunStrategy = optional(spec, "spec", "analysis")?.unwrap_or_default();
+    let canary = strategy(spec)?;
+    pod_metadata::check_fits(&canary, &selector, &template)?;
     Ok(RolloutSpec {
         replicas: replicas.unwrap_or(1),
         replicas_unset: replicas.is_none(),
@@ -69,7 +73,8 @@ pub fn validate(spec: &Value) -> Result<RolloutSpec, SpecProblem> {
         restart_at: optional::<Time>(spec, "spec", "restartAt")?.map(|time| whole_seconds(time.0)),
         successful_runs_kept: kept.successful_run_history_limit.unwrap_or(5),
         unsuccessful_runs_kept: kept.unsuccessful_run_history_limit.unwrap_or(5),
-        canary: strategy(spec)?,
+        workload_scale_down,
+        canary,
     })
 }
 
@@ -99,12 +104,19 @@ fn strategy(spec: &Value) -> Result<crate::spec::Canary, SpecProblem> {
     }
 }
 
-fn refuse_unsupported(spec: &Value) -> Result<(), SpecProblem> {
-    match spec.get("workloadRef") {
-        None | Some(Value::Null) => Ok(()),
-        Some(_) => {
-            Err(forbidden("spec.workloadRef", "remove it and write selector and template into the Rollout"))
-        }
+/// The template and the selector of the workload are filled in by then: see [`crate::WorkloadRef`].
+fn workload_scale_down(spec: &Value) -> Result<WorkloadScaleDown, SpecProblem> {
+    let written = spec.pointer("/workloadRef/scaleDown").filter(|written| !written.is_null());
+    match written.map(|written| written.as_str().unwrap_or_default()) {
+        None | Some("" | "never") => Ok(WorkloadScaleDown::Never),
+        Some("onsuccess") => Ok(WorkloadScaleDown::OnSuccess),
+        Some("progressively") => Ok(WorkloadScaleDown::Progressively),
+        Some(other) => Err(SpecProblem {
+            field: "spec.workloadRef.scaleDown".to_owned(),
+            problem: format!(
+                "Unsupported value: \"{other}\": supported values: \"never\", \"onsuccess\", \"progressively\""
+            ),
+        }),
     }
 }
 

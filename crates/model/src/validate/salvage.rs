@@ -1,7 +1,10 @@
 //! What an abort needs of a spec that is otherwise invalid.
 
 use super::{canary, pod_health};
-use crate::spec::{Canary, Count, PodHealth, PodHealthAction, RolloutSpec, Routing};
+use crate::spec::{
+    AbortPolicy, Canary, Count, Initial, PodHealth, PodHealthAction, RolloutSpec, Routing, WorkloadScaleDown,
+};
+use crate::template::PodMetadata;
 use crate::total_weight;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -30,6 +33,7 @@ pub fn salvage(spec: &Value, running: i32) -> Option<RolloutSpec> {
         restart_at: None,
         successful_runs_kept: i32::MAX,
         unsuccessful_runs_kept: i32::MAX,
+        workload_scale_down: WorkloadScaleDown::Never,
         canary: salvage_canary(strategy),
     })
 }
@@ -45,6 +49,7 @@ fn salvage_canary(strategy: &Value) -> Canary {
         "scaleDownDelaySeconds",
         "abortScaleDownDelaySeconds",
         "minPodsPerReplicaSet",
+        "dynamicStableScale",
     ] {
         if let Some(value) = strategy.get(key) {
             bare.insert(key.to_owned(), value.clone());
@@ -59,10 +64,13 @@ fn salvage_canary(strategy: &Value) -> Canary {
         background: None,
         routing: strategy.get("trafficRouting").filter(|value| value.is_object()).map(default_routing),
         anti_affinity: None,
-        canary_metadata: None,
-        stable_metadata: None,
+        canary_metadata: PodMetadata::default(),
+        stable_metadata: PodMetadata::default(),
         progress_threshold: None,
         pod_health: PodHealth::default(),
+        abort_policy: AbortPolicy::Instant,
+        bake: None,
+        initial: Initial::Skip,
     });
     // Where nobody can say what the user wants, nothing is aborted.
     canary.pod_health = pod_health::pod_health(strategy)

@@ -2,8 +2,10 @@
 
 use super::SpecProblem;
 use super::read::{forbidden, invalid, optional, required};
-use crate::spec::{CanaryScale, PauseEnd, PauseLimit, PauseTimeout, Routing, Step};
-use headgate_api::{DurationOrSeconds, PauseTimeout as Word, RolloutAnalysis, RolloutPause, SetCanaryScale};
+use crate::spec::{CanaryScale, OnFailure, PauseEnd, PauseLimit, PauseTimeout, Routing, Step};
+use headgate_api::{
+    AnalysisFailure, DurationOrSeconds, PauseTimeout as Word, RolloutAnalysis, RolloutPause, SetCanaryScale,
+};
 use serde_json::Value;
 
 const ACTIONS: &[&str] = &[
@@ -54,7 +56,8 @@ fn step(written: &Value, path: &str, total: i32, routing: Option<&Routing>) -> R
         "analysis" => {
             let analysis: RolloutAnalysis = optional(written, path, action)?.unwrap_or_default();
             check_analysis(&analysis, &field)?;
-            Ok(Step::Analysis(Box::new(analysis)))
+            let on_failure = on_failure(&analysis, &field)?;
+            Ok(Step::Analysis(Box::new(analysis), on_failure))
         }
         "setCanaryScale" if routing.is_none() => Err(invalid(
             &field,
@@ -131,6 +134,19 @@ fn canary_scale(scale: &SetCanaryScale, field: &str, total: i32) -> Result<Step,
         }
     };
     Ok(Step::SetCanaryScale(scale))
+}
+
+/// What is to happen when an analysis has failed.
+pub(super) fn on_failure(analysis: &RolloutAnalysis, field: &str) -> Result<OnFailure, SpecProblem> {
+    Ok(match &analysis.on_failure {
+        None | Some(AnalysisFailure::Abort) => OnFailure::Abort,
+        Some(AnalysisFailure::Pause) => OnFailure::Pause,
+        Some(AnalysisFailure::Hold) => OnFailure::Hold,
+        Some(AnalysisFailure::Other(word)) => {
+            let words = AnalysisFailure::KNOWN.join("\", \"");
+            return Err(invalid(&format!("{field}.onFailure"), word, format!("must be one of \"{words}\"")));
+        }
+    })
 }
 
 /// What can be said of an analysis without its templates.

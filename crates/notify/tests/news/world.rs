@@ -68,6 +68,7 @@ pub(crate) fn snapshot(old: RolloutStatus) -> Snapshot {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             spec: validate(&spec_raw),
+            workload: None,
             spec_raw,
             template_hash: "b".to_owned(),
             step_hash: String::new(),

@@ -1,10 +1,12 @@
 //! Rule 4 while it matters: once aborted, and once stable bears everything, the canary gets nothing soon.
 
-use super::View;
+use super::{View, WayBack};
 use jiff::{SignedDuration, Timestamp};
 
 /// The longest sum of faults that may hold a controller up: a frozen one, a broken watch, an API server that is away.
 const SOON: SignedDuration = SignedDuration::from_secs(240);
+/// No way back in steps takes longer: each step waits until proxies have the one before.
+const STEPS: SignedDuration = SignedDuration::from_secs(120);
 
 /// Since when the canary gets what stable could bear.
 #[derive(Debug, Default)]
@@ -20,7 +22,8 @@ impl Overdue {
             return Ok(());
         }
         let since = *self.since.get_or_insert(now);
-        if now.duration_since(since) <= SOON {
+        let soon = if matches!(view.way_back, WayBack::Stepped(_)) { SOON + STEPS } else { SOON };
+        if now.duration_since(since) <= soon {
             return Ok(());
         }
         let canary = view.canary_weight.unwrap_or(0);
@@ -31,7 +34,7 @@ impl Overdue {
 }
 
 fn is_owed(view: &View) -> bool {
-    let bears = view.available(&view.stable) >= (view.desired - view.max_unavailable).max(1);
+    let bears = view.available(&view.stable) >= view.bears_all();
     let is_apart = view.canary_selects != view.stable_selects && view.stable != view.current;
     view.is_aborted && bears && is_apart && view.canary_weight.is_some_and(|weight| weight > 0)
 }

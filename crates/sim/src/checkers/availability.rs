@@ -15,7 +15,13 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     let Some(set) = view.set(name) else { return Err(format!("{name} is not there")) };
     if to > from {
         let wanted: i64 = view.sets.iter().map(|set| set.replicas).sum::<i64>() - set.replicas + to;
-        if !view.is_routed && !view.is_scaled_by_user() && wanted > view.desired + view.max_surge {
+        // Before a router that the spec no longer names is led back, stable has to bear everything.
+        let is_led_back = set.hash == view.stable && to <= view.desired && view.names.left().next().is_some();
+        if !view.is_routed
+            && !is_led_back
+            && !view.is_scaled_by_user()
+            && wanted > view.desired + view.max_surge
+        {
             return Err(format!(
                 "{name} goes to {to}: {wanted} pods, {} + {} allowed",
                 view.desired, view.max_surge

@@ -106,6 +106,13 @@ fn key(rollout: &Value) -> Vec<String> {
         fields.iter().map(|field| rollout.pointer(field).map_or(String::new(), Value::to_string)).collect();
     // Time in which the spec cannot be carried out does not count.
     key.push(condition(rollout, types::INVALID_SPEC, "/status").to_owned());
+    // Nor does time in which the analysis in the background, which has failed, holds a release: until a fresh run is good.
+    let background = text(rollout, "/status/canary/currentBackgroundAnalysisRunStatus/status");
+    if ["Failed", "Error"].contains(&background)
+        || rollout.pointer("/status/headgate/analysisHold").is_some_and(Value::is_object)
+    {
+        key.push("held".to_owned());
+    }
     // A retry, and pods lost by a version that was out, begin a new way.
     let reason = progressing(rollout, "/reason");
     if reason != reasons::REPLICA_SET_UPDATED {

@@ -77,6 +77,7 @@ impl Shares {
         }
         let is_aborted = self.aborted.contains(&set.hash);
         let delay = if is_aborted { (*drain).min(view.abort_drain) } else { *drain };
+        let delay = views.iter().map(|view| view.drain_at_least(&set.hash)).fold(delay, i64::min);
         let drained = now.duration_since(*since);
         if drained.saturating_add(ROUNDED) >= SignedDuration::from_secs(delay) {
             return Ok(());

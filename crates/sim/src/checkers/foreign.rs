@@ -6,7 +6,7 @@ use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES, is_route};
 use crate::world::server::{controller, text};
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
-use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_driver::resources::{ANALYSIS_RUNS, DEPLOYMENTS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::Value;
 
 pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), String> {
@@ -26,10 +26,21 @@ pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), Stri
                 None => Ok(()),
             }
         }
+        (DEPLOYMENTS, Some(after)) if without_size(before) == without_size(after) => Ok(()),
         (REPLICA_SETS | ANALYSIS_RUNS, None) if controller(before, "/kind") == "Rollout" => Ok(()),
         (ROLLOUTS | EVENTS | REPLICA_SETS | ANALYSIS_RUNS, Some(_)) => Ok(()),
         (resource, _) => Err(format!("{} {} is touched and is not ours", resource.kind, write.target.name)),
     }
+}
+
+/// A Deployment that a Rollout refers to without the one field of it that may be written.
+fn without_size(deployment: &Value) -> Value {
+    let mut rest = deployment.clone();
+    for field in ["resourceVersion", "generation"] {
+        remove(&mut rest, "/metadata", field);
+    }
+    remove(&mut rest, "/spec", "replicas");
+    rest
 }
 
 /// The object without our paths and without what the server counts.

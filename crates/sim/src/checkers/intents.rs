@@ -2,7 +2,10 @@
 
 use super::Write;
 use crate::world::server::{number, text};
+use headgate_api::DurationOrSeconds;
 use headgate_driver::resources::ROLLOUTS;
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
@@ -70,12 +73,29 @@ fn step_by_step(before: &Value, after: &Value) -> Result<(), String> {
         return Err(format!("from step {} to step {} at once", index(before), index(after)));
     }
     let step = before.pointer(&format!("/spec/strategy/canary/steps/{}/pause", index(before)));
-    let has_end = step.is_none_or(|pause| pause.get("duration").is_some());
+    let has_end = step.is_none_or(|pause| {
+        pause.get("duration").is_some()
+            || text(pause, "/onTimeout") == "promote" && is_over(before, after, pause)
+    });
     let is_held = pauses(before).contains(&"CanaryPauseStep");
     if index(after) > index(before) && !has_end && is_held {
         return Err(format!("step {}, a pause without an end, ends by itself", index(before)));
     }
     Ok(())
+}
+
+/// True when the pause has lasted for its `maxDuration`, by the clock of whoever decides: it notes when it last looked.
+fn is_over(before: &Value, after: &Value, pause: &Value) -> bool {
+    let time = |object: &Value, field: &str| text(object, field).parse::<Timestamp>().ok();
+    let longest = pause
+        .get("maxDuration")
+        .and_then(|written| DurationOrSeconds::deserialize(written).ok()?.parse().ok());
+    let due = time(before, "/status/pauseConditions/0/startTime")
+        .zip(longest)
+        .and_then(|(since, longest)| since.checked_add(longest).ok());
+    let conditions = after.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let looked_at = conditions.filter_map(|one| time(one, "/lastUpdateTime")).max();
+    due.is_some_and(|due| looked_at.is_some_and(|at| due <= at))
 }
 
 fn spec_is_kept(before: &Value, after: &Value) -> Result<(), String> {

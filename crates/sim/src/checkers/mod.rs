@@ -6,9 +6,9 @@
 //! | rule | module, or why there is none |
 //! | --- | --- |
 //! | 1 weight needs pods | `weights` |
-//! | 2 pods go last | `removals` (those left suffice), `drain` (the time has passed) |
+//! | 2 pods go last | `removals` (those left suffice), `drain` (the time has passed), `hand_over` (a Deployment's) |
 //! | 3 availability, surge | `availability`, `restarts` |
-//! | 4 abort | `abort` while faults happen, `settled` after them: routes and Services, each by itself |
+//! | 4 abort | `abort` while faults happen, `settled` after them: routes and Services, each by itself; `way_back`: as the user chose |
 //! | 5 intents | `intents`: kept until consumed, bound to their version, steps one by one |
 //! | 6 quiet when settled | `settled` ([`Checkers::written_late`]) |
 //! | 7, 8 foreign objects, sums | `foreign`; equal bytes for equal inputs: a test of this crate and properties of `traffic` |
@@ -28,17 +28,21 @@
 //! | R11 events, notifications | `events`, `news` |
 //! | R12 the stock plugin | `intents`: a resumed pause does not come back |
 //! | unhealthy pods | `pod_health`: an abort by them has a true cause, and a cause leads to an abort in time |
+//! | pods carry what their role asks for | `roles`: at the end, and nothing else of a pod is written |
+//! | a bake lasts, and stable stands by | `bake` |
 //! | every wait is named | `waits` |
 //! | requests lost | `losses` |
 
 mod abort;
 mod availability;
+mod bake;
 mod deadline;
 mod drain;
 mod events;
 mod fence;
 mod foreign;
 mod guards;
+mod hand_over;
 mod intents;
 mod losses;
 mod names;
@@ -49,22 +53,25 @@ mod pod_health;
 mod quiet;
 mod removals;
 mod restarts;
+mod roles;
 mod said;
 pub(crate) mod settled;
 mod verdicts;
 mod view;
 mod waits;
+mod way_back;
 mod weights;
 mod writers;
 
 pub use names::Names;
 pub use view::View;
+use view::WayBack;
 
 use crate::world::kubelet::Cause;
 use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::Loss;
 use crate::world::server::Server;
-use headgate_driver::io::{Call, ObjectRef, Reply};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -87,6 +94,8 @@ pub struct Write<'a> {
     pub sent_at: Timestamp,
     /// Everything that happened before this time the process had been told of when it sent the request.
     pub known_until: Timestamp,
+    /// The process had recorded, or read, that the release is aborted.
+    pub knows_abort: bool,
 }
 
 /// A rule that was broken.
@@ -109,6 +118,9 @@ const REFUSED_LATELY: SignedDuration = SignedDuration::from_secs(180);
 
 /// The rule of restarts.
 const RESTARTS: &str = "3 restarts";
+
+/// The rule of what pods carry by their role.
+const ROLES: &str = "roles";
 
 /// The rule that turns come to an end: the loop itself sees when it is broken.
 pub const ENDLESS: &str = "6 quiet";
@@ -162,10 +174,18 @@ pub enum Waits {
     Pruned,
 }
 
+/// A clock that was set may differ from the truth by so much.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(90);
+
 type Rule = fn(&Write<'_>, &View) -> Result<(), String>;
 
-const BY_VIEW: [(&str, Rule); 3] =
-    [("1 weights", weights::check), ("2 removals", removals::check), ("3 availability", availability::check)];
+const BY_VIEW: [(&str, Rule); 5] = [
+    ("1 weights", weights::check),
+    ("2 removals", removals::check),
+    ("2 hand-over", hand_over::check),
+    ("3 availability", availability::check),
+    ("4 way back", way_back::check),
+];
 
 impl Checkers {
     /// Notes what the objects say now.
@@ -223,6 +243,7 @@ impl Checkers {
             ("10 verdicts", self.answers.check(write)),
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
+            ("10 verdicts", verdicts::steps(write, server)),
             ("pod health", pod_health::check(write, &self.causes, now)),
             (RESTARTS, self.restarts.written(write, server)),
             ("5 intents", intents::check(write)),
@@ -234,6 +255,10 @@ impl Checkers {
             self.judge(rule, broken, now);
         }
         let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
+        let desired = self.views_since(since).map(|view| view.desired).min().unwrap_or(0);
+        if self.waits == Waits::Stored {
+            self.judge("bake", bake::check(write, server, desired), now);
+        }
         let foreign = self.is_foreign_left_alone(write, since);
         self.judge("7 foreign", foreign, now);
         for (rule, check) in BY_VIEW {
@@ -264,6 +289,13 @@ impl Checkers {
     pub fn route_edited(&mut self, now: Timestamp) {
         self.is_route_edited = true;
         self.shares.edited(now);
+    }
+
+    /// An object is back that was away. A route that the record has forgotten with the end of a release can be led back by
+    /// nobody.
+    pub fn found(&mut self, server: &Server) {
+        let settled = self.views.back().map(|(_, view)| view).filter(|view| view.stable == view.current);
+        self.is_route_edited |= settled.is_some_and(|view| view.names.forgotten_gives(server));
     }
 
     /// A pod was evicted on behalf of a process that knew everything until then.
@@ -341,6 +373,12 @@ impl Checkers {
     pub fn clock_set(&mut self) {
         self.shares.clock_set();
         self.restarts.clock_set();
+        self.news.clock_set();
+    }
+
+    /// A process starts, which knows of pods what it sees from now on.
+    pub fn started(&mut self, now: Timestamp) {
+        self.pod_health.started(now);
     }
 
     /// What is ours is what the Rollout named at some time since then: a user may take a router away while a write to its
@@ -429,9 +467,19 @@ impl Checkers {
         }
     }
 
+    /// Holds the pods at the end of the world against what their roles ask for.
+    pub fn end_of_pods(&mut self, pods: &Pods, server: &Server, now: Timestamp) {
+        self.judge(ROLES, roles::end(pods, server), now);
+    }
+
+    /// A pod was patched.
+    pub fn pod_patched(&mut self, target: &ObjectRef, patch: &Patch, now: Timestamp) {
+        self.judge(ROLES, roles::patched(target, patch), now);
+    }
+
     /// A write after the world was to have settled.
-    pub fn written_late(&mut self, write: &Write<'_>, verb: &str, now: Timestamp) {
-        if !settled::may_go_on(write.target.resource, write.after) {
+    pub fn written_late(&mut self, write: &Write<'_>, verb: &str, server: &Server, now: Timestamp) {
+        if !settled::may_go_on(write.target.resource, write.after) && !settled::is_held(server) {
             let message =
                 format!("{verb} {} {} in a settled world", write.target.resource.kind, write.target.name);
             self.judge("6 quiet", Err(message), now);

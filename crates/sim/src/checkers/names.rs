@@ -2,7 +2,7 @@
 //! routes is ours.
 
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES, annotation};
-use crate::world::server::{number, text};
+use crate::world::server::{Server, number, text};
 use headgate_driver::io::{ObjectRef, Resource};
 use serde_json::Value;
 
@@ -108,6 +108,12 @@ impl Names {
     /// All that it no longer names.
     pub fn left(&self) -> impl Iterator<Item = &ObjectRef> {
         self.former.iter().chain(&self.past).map(|route| &route.target)
+    }
+
+    /// True when the record has forgotten a route that still gives the canary a share.
+    pub fn forgotten_gives(&self, server: &Server) -> bool {
+        let share = |route: &Route| self.canary_shares(&route.target, server.get(&route.target));
+        self.past.iter().filter_map(share).any(|(_, most)| most > 0)
     }
 
     /// True for an object that the spec names.

@@ -3,6 +3,7 @@
 //!
 //! What happened is read from the stored records alone.
 
+use super::CLOCKS_DIFFER;
 use super::Write;
 use crate::world::server::text;
 use headgate_api::conditions::reasons;
@@ -26,6 +27,8 @@ pub(super) struct News {
     completing: BTreeMap<String, String>,
     /// The outbox was full: then the oldest go untold.
     was_full: bool,
+    /// A clock was set: what is minutes apart may have one time, and with it one key.
+    clocks_differ: bool,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,11 @@ struct Happened {
 }
 
 impl News {
+    /// A clock was set.
+    pub(super) fn clock_set(&mut self) {
+        self.clocks_differ = true;
+    }
+
     /// Knows who wants to be told.
     pub(super) fn wanted_by(&mut self, webhooks: impl Iterator<Item = &'static str>) {
         self.webhooks = webhooks.collect();
@@ -108,7 +116,7 @@ impl News {
         // What two leaders make true, false and true again within a second has one key: the others of that second are
         // taken only when nothing else is left that a new key could be of.
         let alone = |one: &Happened| {
-            unkeyed(one) && !self.happened.iter().any(|other| other.key.is_some() && is_same(one, other))
+            unkeyed(one) && !self.happened.iter().any(|other| other.key.is_some() && self.is_same(one, other))
         };
         let place = known
             .or_else(|| self.happened.iter().position(alone))
@@ -144,17 +152,21 @@ impl News {
         Ok(())
     }
 
-    fn is_told(&self, one: &Happened, webhook: &str) -> bool {
-        self.happened.iter().filter(|other| is_same(one, other)).any(|other| other.told.contains(webhook))
+    /// What two leaders make true, false and true again within a second is one event with one key.
+    fn is_same(&self, one: &Happened, other: &Happened) -> bool {
+        let apart = other.at.duration_since(one.at).abs();
+        other.uid == one.uid
+            && other.event == one.event
+            && other.version == one.version
+            && apart <= if self.clocks_differ { CLOCKS_DIFFER } else { SignedDuration::from_secs(1) }
     }
-}
 
-/// What two leaders make true, false and true again within a second is one event with one key.
-fn is_same(one: &Happened, other: &Happened) -> bool {
-    other.uid == one.uid
-        && other.event == one.event
-        && other.version == one.version
-        && other.at.duration_since(one.at).abs() <= SignedDuration::from_secs(1)
+    fn is_told(&self, one: &Happened, webhook: &str) -> bool {
+        self.happened
+            .iter()
+            .filter(|other| self.is_same(one, other))
+            .any(|other| other.told.contains(webhook))
+    }
 }
 
 fn is_aborted(rollout: &Value) -> bool {
@@ -187,7 +199,7 @@ fn begins_to_wait_for_a_person(before: &Value, after: &Value) -> bool {
     });
     let is_for_a_person = |pause: &Value| match text(pause, "/reason") {
         "CanaryPauseStep" => is_endless,
-        "PodHealth" => true,
+        "PodHealth" | "AnalysisFailed" => true,
         reason => reason.starts_with("Inconclusive"),
     };
     let pauses = pauses(after);

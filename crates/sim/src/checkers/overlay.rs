@@ -10,7 +10,14 @@ use std::collections::BTreeMap;
 /// Versions of objects as answers have told them, with the time from which the process knows them.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    versions: BTreeMap<(u32, ObjectRef), Vec<(Timestamp, u64)>>,
+    versions: BTreeMap<(u32, ObjectRef), Versions>,
+}
+
+/// Those of one object.
+#[derive(Debug, Default)]
+struct Versions {
+    uid: String,
+    told: Vec<(Timestamp, u64)>,
 }
 
 impl Told {
@@ -27,8 +34,14 @@ impl Told {
             Call::Delete { .. } | Call::Evict { .. } | Call::Measure { .. } | Call::Notify { .. } => return,
         };
         for object in objects {
-            let key = (process, reference(resource, object));
-            self.versions.entry(key).or_default().push((arrives, version(object)));
+            let known = self.versions.entry((process, reference(resource, object))).or_default();
+            let uid = text(object, "/metadata/uid");
+            if known.uid == uid || !matches!(call, Call::Get(_)) || known.uid.is_empty() {
+                known.told.push((arrives, version(object)));
+            }
+            // Who asks for an object that is deleted and made anew meanwhile gets an answer about another one, and may have
+            // no use for it.
+            uid.clone_into(&mut known.uid);
         }
     }
 
@@ -39,7 +52,8 @@ impl Told {
         let is_sweep = body.pointer("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS))
             == Some(&Value::Null);
         let rests_on = if is_sweep { 0 } else { version(body) };
-        let told = self.versions.get(&(process, target.clone())).into_iter().flatten();
+        let known = self.versions.get(&(process, target.clone()));
+        let told = known.into_iter().flat_map(|known| &known.told);
         let newest = told.filter(|(arrives, _)| *arrives < now).map(|(_, version)| *version).max();
         match newest.filter(|newest| rests_on > 0 && *newest > rests_on) {
             Some(newest) => Err(format!(

@@ -2,7 +2,7 @@
 //! an eviction or a user did; and what truly happened leads to an abort in time.
 
 use super::Write;
-use super::view::rollout;
+use super::view::{is_recent_rollback, rollout};
 use crate::world::kubelet::{Cause, FAILURE_THRESHOLD, PROBE_PERIOD, Trouble};
 use crate::world::server::{Server, text};
 use headgate_driver::resources::ROLLOUTS;
@@ -30,6 +30,8 @@ pub(super) struct Health {
     /// Uid and version, while it goes on and an unhealthy pod is to abort it.
     release: Option<(String, String)>,
     since: Timestamp,
+    /// When a process started last: for how long an image has been missing it counts from there.
+    started: Timestamp,
 }
 
 /// For which pod and cause a release is aborted or paused, as `pod NAME, container NAME: CAUSE`.
@@ -72,9 +74,14 @@ pub(super) fn check(write: &Write<'_>, causes: &[Cause], now: Timestamp) -> Resu
 }
 
 impl Health {
+    /// A process starts.
+    pub(super) fn started(&mut self, now: Timestamp) {
+        self.started = now;
+    }
+
     /// Looks at the world as it is from now on.
     pub(super) fn look(&mut self, server: &Server, now: Timestamp) {
-        let release = rollout(server).and_then(|(_, rollout)| judged(rollout));
+        let release = rollout(server).and_then(|(_, rollout)| judged(rollout, server));
         if self.release != release {
             (self.release, self.since) = (release, now);
         }
@@ -95,7 +102,8 @@ impl Health {
             let lasts = matches!(cause.trouble, Trouble::Unready | Trouble::NoImage);
             let since = if lasts { cause.since.max(self.since) } else { cause.since };
             let is_over = cause.gone_at.is_some() || lasts && cause.until.is_some();
-            let due = since.saturating_add(takes).and_then(|time| time.saturating_add(SOON));
+            let from = if cause.trouble == Trouble::NoImage { since.max(self.started) } else { since };
+            let due = from.saturating_add(takes).and_then(|time| time.saturating_add(SOON));
             cause.hash == *hash && since >= self.since && !is_over && due.is_ok_and(|due| due < now)
         };
         match causes.iter().find(is_overdue) {
@@ -121,14 +129,15 @@ fn has_ended_too_often(causes: &[Cause], last: &Cause, since: Timestamp) -> bool
 }
 
 /// The release that unhealthy pods are to abort: uid and version.
-fn judged(rollout: &Value) -> Option<(String, String)> {
+fn judged(rollout: &Value, server: &Server) -> Option<(String, String)> {
     let is = |field: &str| rollout.pointer(field) == Some(&Value::Bool(true));
     let (current, stable) = (text(rollout, "/status/currentPodHash"), text(rollout, "/status/stableRS"));
     let action = text(rollout, "/spec/strategy/canary/podHealth/action");
     // A retry of a release whose spec waits to be mended begins when it is.
     let is_retried_later = !text(rollout, "/status/abortedAt").is_empty();
     let is_aborted = is("/status/abort") || is_retried_later;
-    let is_under_way = current != stable && !is_aborted && !is("/status/promoteFull");
+    let is_forced = is("/status/promoteFull") || is_recent_rollback(rollout, (stable, current), server);
+    let is_under_way = current != stable && !is_aborted && !is_forced;
     // Where the server does not store what Headgate remembers, a process that starts anew knows of no release's beginning.
     let is_remembered = text(rollout, "/status/headgate/podHealth/hash") == current;
     let aborts = matches!(action, "" | "abort");

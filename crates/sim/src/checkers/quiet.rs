@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Records in a minute that change neither phase, step, weight, version, conditions nor numbers of pods: the eleventh trips
-/// the breaker of a process for five seconds, and where two leaders contend for a moment a few more may follow.
+/// Records in a minute that change neither phase, step, weight, version, conditions nor numbers of pods, while as many pods
+/// are asked for as before: the eleventh trips the breaker of a process for five seconds, and where two leaders contend for
+/// a moment a few more may follow.
 const IDLE_PER_MINUTE_MAX: usize = 15;
 /// Records in ten seconds that change numbers of pods only: one a second, and the one before.
 const COUNTS_PER_TEN_SECONDS_MAX: usize = 11;
@@ -25,6 +26,8 @@ const TEN_SECONDS: SignedDuration = SignedDuration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Records {
     of: BTreeMap<(u32, Kind), VecDeque<Timestamp>>,
+    /// `spec.replicas` at the last of them.
+    asked_for: Option<Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,9 +47,13 @@ impl Records {
         if before == after {
             return Ok(());
         }
-        if PROGRESS.into_iter().any(|field| before.pointer(field) != after.pointer(field)) {
-            // Something has got further, whoever has written it: what said nothing new before led to it. Of two leaders that
-            // find the same at once one is refused, and its breaker counts from then all the same.
+        let asked_for = write.after.and_then(|rollout| rollout.pointer("/spec/replicas")).cloned();
+        let is_new_wish = asked_for != self.asked_for;
+        self.asked_for = asked_for;
+        if is_new_wish || PROGRESS.into_iter().any(|field| before.pointer(field) != after.pointer(field)) {
+            // An autoscaler has asked for another number of pods, and what follows may have been written before. Or something
+            // has got further, whoever has written it: what said nothing new before led to it. Of two leaders that find the
+            // same at once one is refused, and its breaker counts from then all the same.
             self.of.retain(|(_, kind), _| *kind != Kind::Idle);
         }
         let mut kinds = vec![(Kind::Any, MINUTE, RECORDS_PER_MINUTE_MAX)];
@@ -76,7 +83,8 @@ fn kind(before: &Value, after: &Value) -> Kind {
     const COUNTERS: [&str; 5] =
         ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "HPAReplicas"];
     let differs = |pointer: &str| before.pointer(pointer) != after.pointer(pointer);
-    if PROGRESS.into_iter().any(differs) || differs("/conditions") {
+    // A user's edit is answered at once, whatever was counted a moment before.
+    if PROGRESS.into_iter().any(differs) || differs("/conditions") || differs("/observedGeneration") {
         return Kind::Any;
     }
     if COUNTERS.into_iter().any(|field| before.get(field) != after.get(field)) {
@@ -99,6 +107,13 @@ mod tests {
         })
     }
 
+    /// So many records of process 1 within seconds, each with another number of pods.
+    fn counts(records: &mut Records, number: usize) -> Result<(), String> {
+        (0..number).try_for_each(|index| {
+            record(records, 1, &json!({ "replicas": index }), &json!({ "replicas": index + 1 }))
+        })
+    }
+
     fn record(records: &mut Records, process: u32, before: &Value, after: &Value) -> Result<(), String> {
         let target = ObjectRef { resource: ROLLOUTS, namespace: "store".to_owned(), name: "shop".to_owned() };
         let (before, after) = (json!({ "status": before }), json!({ "status": after }));
@@ -111,6 +126,7 @@ mod tests {
             process: Some(process),
             sent_at: now,
             known_until: now,
+            knows_abort: false,
         })
     }
 
@@ -119,6 +135,16 @@ mod tests {
         let mut records = Records::default();
         assert_eq!(idle(&mut records, IDLE_PER_MINUTE_MAX), Ok(()));
         assert!(idle(&mut records, 1).is_err());
+    }
+
+    #[test]
+    fn an_edit_is_answered_beside_the_counters_of_each_second() {
+        let mut records = Records::default();
+        assert_eq!(counts(&mut records, COUNTS_PER_TEN_SECONDS_MAX), Ok(()));
+        let before = json!({ "observedGeneration": "4", "replicas": 7 });
+        let after = json!({ "observedGeneration": "5", "replicas": 8 });
+        assert_eq!(record(&mut records, 1, &before, &after), Ok(()));
+        assert!(counts(&mut records, 1).is_err());
     }
 
     #[test]

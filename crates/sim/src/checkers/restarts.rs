@@ -70,7 +70,9 @@ impl Restarts {
             ));
         }
         let min_ready = set(&pod.set_uid, server).map_or(0, |set| number(set, "/spec/minReadySeconds"));
-        if !is_available(pod, min_ready, now) {
+        // One that has become available since the process looked was down when it decided.
+        let is_new = pod.ready_since.is_none_or(|ready| ready > since);
+        if is_new || !is_available(pod, min_ready, now) {
             return Ok(());
         }
         *self.holes.entry(pod.set_uid.clone()).or_default() += 1;

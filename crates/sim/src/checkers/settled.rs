@@ -1,6 +1,7 @@
 //! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
 //! nothing is written any more.
 
+use super::CLOCKS_DIFFER;
 use super::restarts::restart_at;
 use super::view::{Set, rollout};
 use super::{Names, View, Waits};
@@ -8,7 +9,7 @@ use crate::world::server::{Server, text};
 use headgate_api::conditions::reasons;
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::ANALYSIS_RUNS;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// What is to be held against the world at its end.
@@ -22,7 +23,8 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
             text(rollout, "/status/message")
         ));
     }
-    let is_measuring = server.all(ANALYSIS_RUNS).any(|(_, run)| text(run, "/status/phase") == "Running");
+    let is_measuring =
+        is_held(server) || server.all(ANALYSIS_RUNS).any(|(_, run)| text(run, "/status/phase") == "Running");
     if !["Healthy", "Paused", "Degraded"].contains(&phase) && !is_measuring {
         return Err(format!(
             "the Rollout is {phase} for ever and waits for {waiting}: {}",
@@ -30,7 +32,9 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
         ));
     }
     let until = text(rollout, "/status/waiting/until").parse::<Timestamp>().ok();
-    if let Some(until) = until.filter(|until| *until < now) {
+    // Who tries a held analysis again does so for ever, by a clock that may differ from the truth.
+    let late = if waiting == "AnalysisHold" { CLOCKS_DIFFER } else { SignedDuration::ZERO };
+    if let Some(until) = until.filter(|until| now.duration_since(*until) > late) {
         return Err(format!("the Rollout waits for {waiting} until {until}, which has passed"));
     }
     let Some(view) = View::of(server) else { return Ok(()) };
@@ -56,7 +60,7 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
 /// What the spec no longer names gives the canary nothing any more.
 pub(super) fn led_back(names: &Names, server: &Server) -> Result<(), String> {
     let Some(view) = View::of(server).filter(|view| !view.is_invalid) else { return Ok(()) };
-    let bears = view.available(&view.stable) >= (view.desired - view.max_unavailable).max(1);
+    let bears = view.available(&view.stable) >= view.bears_all();
     let share =
         |target: &ObjectRef| names.canary_shares(target, server.get(target)).map_or(0, |(_, most)| most);
     match names.left().find(|target| share(target) > 0) {
@@ -100,14 +104,14 @@ fn is_restart_left(rollout: &Value, view: &View) -> bool {
 fn back_at_stable(view: &View) -> Result<(), String> {
     let canary = view.canary_weight.unwrap_or(0);
     let stable = view.available(&view.stable);
-    let bears = stable >= (view.desired - view.max_unavailable).max(1);
+    let bears = stable >= view.bears_all();
     if view.is_aborted && bears && canary > 0 {
         return Err(format!(
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
     }
     // Without a release there is nothing to lead back from.
-    let is_release = view.stable != view.current;
+    let is_release = view.stable != view.current && !view.stable.is_empty();
     // Then a spec that waits to be mended leaves Services as they are: the version before may still serve.
     let is_left = view.is_invalid && !is_release && canary == 0;
     let is_apart = view.canary_selects.is_some() && view.canary_selects.as_ref() != Some(&view.stable);
@@ -131,6 +135,24 @@ fn is_stuck(view: &View) -> bool {
     !view.is_routed
         && wanted >= view.desired + view.max_surge
         && available <= view.desired - view.max_unavailable
+}
+
+/// True where an analysis may hold the release.
+pub(crate) fn is_held(server: &Server) -> bool {
+    rollout(server).is_some_and(|(_, rollout)| holds(rollout))
+}
+
+/// True at a step, or beside an analysis in the background, that is tried again and again once it has failed. What the
+/// status says of it may be dropped by an older CRD.
+pub(crate) fn holds(rollout: &Value) -> bool {
+    let step = rollout.pointer("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
+    let step = format!("/spec/strategy/canary/steps/{step}/analysis/onFailure");
+    let background = "/spec/strategy/canary/analysis/onFailure";
+    let is_under_way = text(rollout, "/status/stableRS") != text(rollout, "/status/currentPodHash");
+    let is_aborted = rollout.pointer("/status/abort") == Some(&Value::Bool(true));
+    is_under_way
+        && !is_aborted
+        && [step.as_str(), background].into_iter().any(|field| text(rollout, field) == "hold")
 }
 
 /// True for a write that a settled world may see: a running analysis goes on measuring.

@@ -1,7 +1,9 @@
 //! Rule 10: no data, a provider's outage and a failing canary are told apart, in each measurement, in the verdict over a
 //! run, and in what becomes of a release.
 
+use super::CLOCKS_DIFFER;
 use super::Write;
+use super::settled::is_held;
 use super::view::rollout;
 use crate::world::server::{Server, number, text};
 use headgate_driver::io::Reply;
@@ -14,8 +16,6 @@ use std::collections::VecDeque;
 /// From the answer of a provider to the record that holds it, with a process that stands still and an API server that is
 /// away in between.
 const RECORDED_WITHIN: SignedDuration = SignedDuration::from_secs(300);
-/// A deadline is kept by a clock that may differ from the truth by so much.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(90);
 
 /// What providers have answered lately: numbers.
 #[derive(Debug, Default)]
@@ -166,10 +166,50 @@ pub(super) fn abort(write: &Write<'_>, server: &Server, now: Timestamp) -> Resul
             && ["Failed", "Error"].contains(&text(run, "/status/phase"))
     });
     let is_overdue = is(before, "/spec/progressDeadlineAbort") && is_overdue(before, now);
-    if condemned || is_overdue || super::pod_health::is_said(after) {
+    if condemned || is_overdue || is_unpromoted(before) || super::pod_health::is_said(after) {
         return Ok(());
     }
     Err("the release is aborted, and neither a user nor a run nor a deadline asks for that".to_owned())
+}
+
+/// True at a pause that nobody has promoted and that leads back then.
+fn is_unpromoted(rollout: &Value) -> bool {
+    let index = number(rollout, "/status/currentStepIndex");
+    let step = format!("/spec/strategy/canary/steps/{index}/pause/onTimeout");
+    text(rollout, &step) == "abort" && list(rollout, "/status/pauseConditions").next().is_some()
+}
+
+/// No step ends while an analysis holds the release, and none that is an analysis without a run that was successful, unless
+/// a user goes on.
+pub(super) fn steps(write: &Write<'_>, server: &Server) -> Result<(), String> {
+    let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+        return Ok(());
+    };
+    let index = |object| number(object, "/status/currentStepIndex");
+    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    let is_of_same_release = ["/status/currentPodHash", "/status/currentStepHash", "/status/stableRS"]
+        .iter()
+        .all(|field| text(before, field) == text(after, field));
+    let has_resumed =
+        is(before, "/status/controllerPause") && list(before, "/status/pauseConditions").next().is_none();
+    let is_forced = is(before, "/status/promoteFull") || is(after, "/status/abort") || has_resumed;
+    if !is_of_same_release || is_forced || index(after) <= index(before) {
+        return Ok(());
+    }
+    if after.pointer("/status/headgate/analysisHold").is_some() {
+        return Err(format!("step {} ends while an analysis holds the release", index(before)));
+    }
+    if before.pointer(&format!("/spec/strategy/canary/steps/{}/analysis", index(before))).is_none() {
+        return Ok(());
+    }
+    let name = text(before, "/status/canary/currentStepAnalysisRunStatus/name");
+    let mut runs = server.all(ANALYSIS_RUNS);
+    match runs.find(|(target, _)| target.name == name) {
+        Some((_, run)) if text(run, "/status/phase") != "Successful" => {
+            Err(format!("step {}, an analysis, ends, and {name} was not successful", index(before)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
@@ -188,7 +228,14 @@ pub(super) fn end(server: &Server) -> Result<(), String> {
     let bad = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"]
         .into_iter()
         .any(|of| ["Failed", "Error"].contains(&role(of).as_str()));
-    if bad && rollout.pointer("/status/abort") != Some(&Value::Bool(true)) {
+    let mut reasons = list(rollout, "/status/pauseConditions").map(|pause| text(pause, "/reason"));
+    let is_paused = reasons.any(|reason| reason == "AnalysisFailed");
+    // A user who has gone on and paused the Rollout is heeded once it is paused no more.
+    let has_gone_on = text(rollout, "/status/message") == "manually paused"
+        && rollout.pointer("/status/controllerPause") == Some(&Value::Bool(true))
+        && list(rollout, "/status/pauseConditions").next().is_none();
+    let waits = is_paused || has_gone_on || is_held(server);
+    if bad && !waits && rollout.pointer("/status/abort") != Some(&Value::Bool(true)) {
         return Err("a run has condemned the release, and it goes on".to_owned());
     }
     Ok(())

@@ -3,8 +3,9 @@
 use super::Names;
 use crate::world::proxies::selected;
 use crate::world::server::{Server, controller, number, text};
+use crate::world::workload;
 use headgate_api::conditions::types::INVALID_SPEC;
-use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH};
+use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH, REVISION};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_model::template::pod_template_hash;
@@ -17,6 +18,8 @@ pub struct Set {
     pub name: String,
     /// Its version.
     pub hash: String,
+    /// Its revision.
+    pub revision: i64,
     /// Desired pods.
     pub replicas: i64,
     /// Available pods, at most as many as are desired.
@@ -29,6 +32,17 @@ pub struct Set {
     pub current: i64,
     /// `spec.replicas` of the Rollout for which it was sized last, as annotated.
     pub sized_for: Option<i64>,
+}
+
+/// How the weight goes back after an abort (`abort.policy`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayBack {
+    /// At once.
+    Instant,
+    /// Through these weights.
+    Stepped(Vec<i64>),
+    /// With the available pods of stable.
+    AsCapacityAllows,
 }
 
 /// All that rules look at.
@@ -46,8 +60,12 @@ pub struct View {
     pub is_canary_sized: bool,
     /// Pods of a version that gets less stay for so many seconds.
     pub drain: i64,
-    /// The same after an abort; without an end when they are to stay.
+    /// How many versions may wait until they are drained for so long; without an end when nothing is said.
+    pub waiting_max: i64,
+    /// `drain` after an abort; without an end when they are to stay.
     pub abort_drain: i64,
+    /// How the weight goes back after an abort.
+    pub way_back: WayBack,
     /// True when the spec names a router.
     pub is_routed: bool,
     /// `spec.paused`.
@@ -64,7 +82,7 @@ pub struct View {
     pub stable: String,
     /// `status.currentPodHash`.
     pub current: String,
-    /// `spec.template`.
+    /// `spec.template`, or that of the Deployment that the spec refers to.
     template: Value,
     /// `status.collisionCount`.
     collisions: Option<i32>,
@@ -93,6 +111,7 @@ impl View {
         let max_surge = count(canary.get("maxSurge"), desired, 99);
         let least = i64::from(max_surge == 0);
         let max_unavailable = count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired);
+        let is_dynamic = canary.get("dynamicStableScale") == Some(&Value::Bool(true));
         let uid = text(rollout, "/metadata/uid");
         let selects = |name: &Option<String>| {
             let service =
@@ -115,21 +134,31 @@ impl View {
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
             is_canary_sized: has_canary_scale(canary),
-            drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(30),
+            drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(if is_dynamic {
+                PROXIES_FOLLOW
+            } else {
+                30
+            }),
+            waiting_max: canary
+                .get("scaleDownDelayRevisionLimit")
+                .and_then(Value::as_i64)
+                .unwrap_or(i64::MAX),
             abort_drain: match canary.get("abortScaleDownDelaySeconds").and_then(Value::as_i64) {
                 Some(0) => i64::MAX,
-                seconds => seconds.unwrap_or(30),
+                seconds => seconds.unwrap_or(if is_dynamic { PROXIES_FOLLOW } else { 30 }),
             },
+            way_back: way_back(canary),
             is_routed: canary.get("trafficRouting").is_some(),
             is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
             is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
             is_failed: runs(rollout).any(|name| has_failed(server, &target.namespace, name)),
             is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
             is_observed: text(rollout, "/status/observedGeneration").parse()
-                == Ok(number(rollout, "/metadata/generation")),
+                == Ok(number(rollout, "/metadata/generation"))
+                && workload::is_observed(rollout, server),
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
-            template: rollout.pointer("/spec/template").cloned().unwrap_or_default(),
+            template: workload::template(rollout, server).cloned().unwrap_or_default(),
             collisions: rollout
                 .pointer("/status/collisionCount")
                 .and_then(Value::as_i64)
@@ -209,6 +238,23 @@ impl View {
         std::iter::once(None).chain(counts).any(|count| pod_template_hash(&self.template, count) == hash)
     }
 
+    /// Available pods of stable that bear everything after an abort.
+    pub fn bears_all(&self) -> i64 {
+        match self.way_back {
+            WayBack::AsCapacityAllows => self.desired.max(1),
+            WayBack::Instant | WayBack::Stepped(_) => (self.desired - self.max_unavailable).max(1),
+        }
+    }
+
+    /// How long this version drains at least: the oldest of those that wait go early when there are more than may be.
+    pub fn drain_at_least(&self, hash: &str) -> i64 {
+        let waits = |set: &&Set| set.hash != self.stable && set.hash != self.current && set.replicas > 0;
+        let Some(one) = self.sets.iter().filter(waits).find(|set| set.hash == hash) else { return i64::MAX };
+        let newer = self.sets.iter().filter(waits).filter(|set| set.revision > one.revision).count();
+        let is_beyond = i64::try_from(newer).is_ok_and(|newer| newer >= self.waiting_max);
+        if is_beyond { PROXIES_FOLLOW } else { i64::MAX }
+    }
+
     /// A ReplicaSet by its name.
     pub fn set(&self, name: &str) -> Option<&Set> {
         self.sets.iter().find(|set| set.name == name)
@@ -232,6 +278,20 @@ impl View {
         let total = self.names.total;
         let to_stable = if is(&self.stable_selects) { total - least } else { 0 };
         (to_canary + to_stable).min(total)
+    }
+}
+
+/// Seconds that proxies are given where pods go with their weight.
+const PROXIES_FOLLOW: i64 = 5;
+
+fn way_back(canary: &Value) -> WayBack {
+    match text(canary, "/abort/policy") {
+        "stepped" => {
+            let steps = canary.get("steps").and_then(Value::as_array).into_iter().flatten();
+            WayBack::Stepped(steps.filter_map(|step| step.get("setWeight")?.as_i64()).collect())
+        }
+        "asCapacityAllows" => WayBack::AsCapacityAllows,
+        _ => WayBack::Instant,
     }
 }
 
@@ -260,16 +320,32 @@ pub(super) fn rollout(server: &Server) -> Option<(&ObjectRef, &Value)> {
     server.all(ROLLOUTS).next()
 }
 
+/// True for an older version that comes back within `rollbackWindow`: its release is not judged again.
+pub(super) fn is_recent_rollback(rollout: &Value, (stable, current): (&str, &str), server: &Server) -> bool {
+    let window = number(rollout, "/spec/rollbackWindow/revisions");
+    let made_at = |of: &str| {
+        let mut sets = server.all(REPLICA_SETS).map(|(_, set)| set);
+        sets.find(|set| hash_of(set) == of).map(|set| text(set, "/metadata/creationTimestamp").to_owned())
+    };
+    let (Some(from), Some(to)) = (made_at(current), made_at(stable)) else { return false };
+    let times = server.all(REPLICA_SETS).map(|(_, set)| text(set, "/metadata/creationTimestamp"));
+    let between = times.filter(|time| from.as_str() < *time && *time < to.as_str()).count();
+    from < to && i64::try_from(between).is_ok_and(|between| between < window)
+}
+
+/// The version of a ReplicaSet.
+pub(super) fn hash_of(set: &Value) -> &str {
+    let labels = set.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(POD_TEMPLATE_HASH)?.as_str()).unwrap_or_default()
+}
+
 fn set(set: &Value) -> Set {
     let replicas = number(set, "/spec/replicas");
     let annotations = set.pointer("/metadata/annotations");
     Set {
         name: text(set, "/metadata/name").to_owned(),
-        hash: set
-            .pointer("/metadata/labels")
-            .and_then(|labels| labels.get(POD_TEMPLATE_HASH)?.as_str())
-            .unwrap_or_default()
-            .to_owned(),
+        hash: hash_of(set).to_owned(),
+        revision: annotations.and_then(|all| all.get(REVISION)?.as_str()?.parse().ok()).unwrap_or(0),
         replicas,
         available: number(set, "/status/availableReplicas").min(replicas),
         available_reported: number(set, "/status/availableReplicas"),

@@ -18,6 +18,8 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
                 "spec/replicas",
                 "spec/minReadySeconds",
                 "spec/template/spec/affinity",
+                "spec/template/metadata/labels",
+                "spec/template/metadata/annotations",
                 "metadata/generation",
             ]],
             "a ReplicaSet",

@@ -49,14 +49,6 @@ pub const ALWAYS: &[Relation] = &[
     },
 ];
 
-/// With minReadySeconds.
-pub const READY_FIRST: &[Relation] = &[Relation {
-    name: "all were ready before any was available",
-    holds: |states| {
-        states.iter().any(|set| number(set, READY) == number(set, WANTED) && number(set, AVAILABLE) == 0)
-    },
-}];
-
 /// A scale-down from three to one.
 pub const COUNTED_BEFORE: &[Relation] = &[Relation {
     name: "the first counts under the new generation are those from before it",

@@ -6,9 +6,10 @@ use headgate_api::{AnalysisPhase, OutboxEntry, PauseCondition, RolloutStatus, la
 use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
+use headgate_model::spec::{AbortPolicy, WorkloadScaleDown};
 use headgate_model::{
-    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, Reply, RunningPod, Snapshot,
-    Timestamp, Unready,
+    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, ReplicaSetView, Reply,
+    RunningPod, Snapshot, Timestamp, Unready,
 };
 use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;
@@ -34,6 +35,10 @@ pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
             } else {
                 decision.effects.extend(shrinks);
             }
+        }
+        if defect == Defect::StableGoesWithWish {
+            let effect = stable_as_wished(snapshot, &decision);
+            beside.add(effect.iter().filter_map(|effect| scale(effect, snapshot)));
         }
         spoil(defect, &mut decision, snapshot, now);
         decision
@@ -92,6 +97,11 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
             let states = seen.routers.iter_mut().filter_map(|router| router.state.as_mut().ok());
             for range in states.filter_map(|state| state.weights.as_mut()) {
                 (range.canary_min, range.canary_max) = (0, 0);
+            }
+        }
+        Defect::WayBackIgnored => {
+            if let Ok(spec) = &mut seen.rollout.spec {
+                spec.canary.abort_policy = AbortPolicy::Instant;
             }
         }
         Defect::FormerRouterForgotten => seen.former_routers.clear(),
@@ -174,6 +184,25 @@ fn as_shifted(snapshot: &Snapshot, decision: &Decision) -> Snapshot {
     after
 }
 
+/// Stable with the pods for the weight that the step sets, while it has more.
+fn stable_as_wished(snapshot: &Snapshot, decision: &Decision) -> Option<Effect> {
+    let spec = snapshot.rollout.spec.as_ref().ok()?;
+    let is_dynamic = spec.canary.routing.as_ref().is_some_and(|routing| routing.dynamic_stable_scale);
+    let record = &decision.record;
+    let index = usize::try_from(record.current_step_index?).ok()?;
+    if !is_dynamic || record.abort || index >= spec.canary.steps.len() {
+        return None;
+    }
+    let total = spec.canary.total();
+    let rest = total - spec.canary.weight_at(index);
+    let to = (spec.replicas * rest + total - 1) / total;
+    let is_stable = |set: &&ReplicaSetView| {
+        set.hash() == record.stable_rs && set.hash() != record.current_pod_hash && set.replicas > to
+    };
+    let stable = snapshot.replica_sets.present()?.iter().find(is_stable)?;
+    Some(Effect::Scale { name: stable.name.clone(), uid: stable.uid.clone(), from: stable.replicas, to })
+}
+
 fn shrinks_after(decision: &Decision) -> Vec<Effect> {
     let shrinks = decision.effects.iter().filter(|effect| effect.class() == EffectClass::Shrink);
     shrinks.filter(|effect| matches!(effect, Effect::Scale { .. })).cloned().collect()
@@ -223,6 +252,7 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         Defect::OldPodsKept => decision.effects.retain(|effect| effect.class() != EffectClass::Shrink),
         Defect::RouteNotWritten => decision.effects.retain(|effect| effect.class() != EffectClass::Shift),
         Defect::ShrunkToNothing => resize(decision, |from, to| if to < from { 0 } else { to }),
+        Defect::HandsOverAtOnce => hand_over_at_once(decision, snapshot),
         Defect::SurgeIgnored => resize(decision, |from, to| if to > from { to + 2 } else { to }),
         Defect::AbortForgetsServices if decision.record.abort => {
             decision.effects.retain(|effect| router(effect) != Some("services"));
@@ -240,7 +270,32 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
             let at = snapshot.rollout.spec.as_ref().ok().and_then(|spec| spec.restart_at);
             decision.record.restarted_at = at.map(headgate_api::Time);
         }
+        Defect::PodsStayAsMade => {
+            decision.effects.retain(|effect| !matches!(effect, Effect::PatchPod { .. }));
+        }
+        Defect::PodsTakenForRight => {
+            for effect in &mut decision.effects {
+                if let Effect::PatchReplicaSet { annotations, .. } = effect {
+                    annotations.remove(labels::FORMER_POD_METADATA);
+                }
+            }
+        }
         _ => spoil_record(defect, decision, snapshot, now),
+    }
+}
+
+fn hand_over_at_once(decision: &mut Decision, snapshot: &Snapshot) {
+    let (Ok(spec), Some(Observed::Present(deployment))) =
+        (&snapshot.rollout.spec, &snapshot.rollout.workload)
+    else {
+        return;
+    };
+    let is_wanted = spec.workload_scale_down != WorkloadScaleDown::Never;
+    let shifts = decision.effects.iter().any(|effect| effect.class() == EffectClass::Shift);
+    if let Some(from) = deployment.replicas.filter(|from| is_wanted && !shifts && *from > 0) {
+        let (name, uid) = (deployment.reference.name.clone(), deployment.uid.clone());
+        decision.effects.retain(|effect| !matches!(effect, Effect::ScaleWorkload { .. }));
+        decision.effects.push(Effect::ScaleWorkload { name, uid, from, to: 0 });
     }
 }
 
@@ -298,6 +353,15 @@ fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, no
             decision.effects.clear();
         }
         Defect::PauseEndsByItself => end_pause(decision, now),
+        Defect::BakeCutShort if new.headgate.as_ref().is_some_and(|memory| memory.bake.is_some()) => {
+            new.stable_rs.clone_from(&new.current_pod_hash);
+            for condition in new.conditions.iter_mut().filter(|condition| condition.type_ == "Completed") {
+                condition.last_transition_time = Some(headgate_api::Time(now));
+            }
+        }
+        Defect::HoldTakenForSuccess if holds(new) => {
+            new.current_step_index = new.current_step_index.map(|index| index + 1);
+        }
         Defect::StepsSkipped if !moved_on && !is_out && new.current_step_index > old.current_step_index => {
             new.current_step_index = new.current_step_index.map(|index| index + 1);
         }
@@ -313,6 +377,10 @@ fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, no
         }
         _ => {}
     }
+}
+
+fn holds(record: &RolloutStatus) -> bool {
+    record.waiting.as_ref().is_some_and(|waiting| waiting.kind == "AnalysisHold")
 }
 
 fn creates_run(effect: &Effect) -> bool {

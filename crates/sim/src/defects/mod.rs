@@ -32,6 +32,8 @@ pub enum Defect {
     ShiftAndShrinkDecided,
     /// Whatever shrinks goes to nothing at once. Rules 2 and 3.
     ShrunkToNothing,
+    /// A Deployment that is to give way loses all its pods at once. Rule 2.
+    HandsOverAtOnce,
     /// Pods are never removed. Rule 9.
     OldPodsKept,
     /// Whatever grows grows by two more. Rule 3.
@@ -40,6 +42,10 @@ pub enum Defect {
     RouteNotWritten,
     /// A router that the spec no longer names keeps its weights. Rule 9, and requests lost.
     FormerRouterForgotten,
+    /// Stable goes with the weight that is meant, before the routes show it. Rule 2, for `dynamicStableScale`.
+    StableGoesWithWish,
+    /// An abort goes back at once, whatever the user chose. Rule 4, its way.
+    WayBackIgnored,
     /// Our destinations get one more than there is. Rule 8.
     WeightsDoNotSum,
     /// Writing weights drops the routes of others. Rule 7.
@@ -98,6 +104,10 @@ pub enum Defect {
     PauseEndsByItself,
     /// Two steps end at once. Rule 5.
     StepsSkipped,
+    /// A version is promoted as soon as it bakes. The rule of bakes.
+    BakeCutShort,
+    /// A failed analysis that holds a release ends its step. Rule 10.
+    HoldTakenForSuccess,
     // ---- time ----
     /// No decision is taken again by itself. Rule 9.
     NoWakeUp,
@@ -119,6 +129,11 @@ pub enum Defect {
     YoungRestarted,
     /// A restart counts as done as soon as it begins. Rule 3, for restarts.
     RestartTakenForDone,
+    // ---- what pods carry ----
+    /// Pods that run stay as they were made. The rule of roles.
+    PodsStayAsMade,
+    /// A ReplicaSet says that its pods are right before anybody has looked. The rule of roles.
+    PodsTakenForRight,
     // ---- unhealthy pods ----
     /// Nobody looks at pods. The rule of unhealthy pods.
     PodHealthIgnored,
@@ -130,7 +145,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 58] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -138,10 +153,13 @@ impl Defect {
         Self::ShiftAndShrink,
         Self::ShiftAndShrinkDecided,
         Self::ShrunkToNothing,
+        Self::HandsOverAtOnce,
         Self::OldPodsKept,
         Self::SurgeIgnored,
         Self::RouteNotWritten,
         Self::FormerRouterForgotten,
+        Self::StableGoesWithWish,
+        Self::WayBackIgnored,
         Self::WeightsDoNotSum,
         Self::OthersRoutesDropped,
         Self::NoFence,
@@ -170,6 +188,8 @@ impl Defect {
         Self::PausedAgain,
         Self::PauseEndsByItself,
         Self::StepsSkipped,
+        Self::BakeCutShort,
+        Self::HoldTakenForSuccess,
         Self::NoWakeUp,
         Self::DeadlineResetByFlapping,
         Self::WaitUnnamed,
@@ -179,6 +199,8 @@ impl Defect {
         Self::AllRestartedAtOnce,
         Self::YoungRestarted,
         Self::RestartTakenForDone,
+        Self::PodsStayAsMade,
+        Self::PodsTakenForRight,
         Self::PodHealthIgnored,
         Self::EvictionTakenForKill,
         Self::StartTakenForLoss,
@@ -200,15 +222,19 @@ impl Defect {
             Self::NoDrain | Self::ShiftAndShrink => &["2 drain", "2 removals", "R3 overlay", "requests lost"],
             Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
             Self::ShrunkToNothing => &["3 availability", "2 removals", "2 drain"],
-            Self::OldPodsKept | Self::RouteNotWritten | Self::NoWakeUp => {
-                &["9 settled", "4 abort", "requests lost"]
-            }
+            Self::HandsOverAtOnce => &["2 hand-over"],
+            Self::OldPodsKept | Self::RouteNotWritten => &["9 settled", "4 abort", "requests lost"],
+            Self::NoWakeUp => &["9 settled", "4 abort", "pod health", "requests lost"],
             Self::FormerRouterForgotten => &["9 settled", "2 removals", "2 drain", "requests lost"],
+            Self::StableGoesWithWish => {
+                &["2 removals", "2 drain", "3 availability", "R1 fence", "R3 overlay"]
+            }
+            Self::WayBackIgnored => &["4 way back"],
             Self::SurgeIgnored => &["3 availability", "9 settled", "6 quiet"],
             Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
             Self::NoFence => &["R2 guards"],
             Self::FenceFromCache => &["R1 fence", "R3 overlay"],
-            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events", "R11 news"],
+            Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events", "R11 news", "9 settled"],
             Self::RetryOnStaleCache => &["R3 overlay", "R1 fence"],
             Self::NameAfterCreate => &["R5 names"],
             Self::TwoWriters => &["R2 guards", "R9 writers"],
@@ -233,8 +259,13 @@ impl Defect {
             Self::RetryForgotten => &["10 verdicts", "5 intents"],
             Self::DeadlineResetByFlapping => &["9 deadline"],
             Self::WaitUnnamed => &["waits"],
-            Self::OutageTakenForFailure | Self::NoDataTakenForGood | Self::FailureIgnored => &["10 verdicts"],
+            Self::BakeCutShort => &["bake"],
+            Self::HoldTakenForSuccess
+            | Self::OutageTakenForFailure
+            | Self::NoDataTakenForGood
+            | Self::FailureIgnored => &["10 verdicts"],
             Self::AllRestartedAtOnce | Self::YoungRestarted | Self::RestartTakenForDone => &["3 restarts"],
+            Self::PodsStayAsMade | Self::PodsTakenForRight => &["roles"],
             Self::PodHealthIgnored | Self::EvictionTakenForKill | Self::StartTakenForLoss => &["pod health"],
         }
     }

@@ -85,7 +85,12 @@ pub(super) fn release(simulation: &mut Simulation, options: &Options) -> Result<
             Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
             Some(Stop::Ended(verdict)) => break verdict,
             Some(Stop::Person(_)) => {
-                let Some(after) = options.promote_after.map(milliseconds) else { break Verdict::Waits };
+                let Some(after) = options.promote_after.map(milliseconds) else {
+                    if ends_by_itself(simulation) {
+                        continue;
+                    }
+                    break Verdict::Waits;
+                };
                 promoted_by_hand.push(plus(simulation.now(), after));
                 simulation.plan(after, Disturbance::User(Act::Promote));
             }
@@ -182,6 +187,11 @@ fn follow(
     Ok(None)
 }
 
+/// True for a wait that a deadline ends, such as a pause's `maxDuration`.
+fn ends_by_itself(simulation: &Simulation) -> bool {
+    !text(simulation.rollout(), "/status/waiting/until").is_empty()
+}
+
 /// What changes while a release goes on.
 fn signs_of_life(simulation: &Simulation) -> [Value; 4] {
     ["/status/currentStepIndex", "/status/phase", "/status/waiting/message", "/status/availableReplicas"]
@@ -204,8 +214,10 @@ fn stop(rollout: &Value, old: &str, handled: &[String]) -> Option<Stop> {
         (_, "AfterAbort") if is_aborted => Some(Stop::Ended(Verdict::Aborted)),
         ("Healthy", _) if is_new => Some(Stop::Ended(Verdict::Promoted)),
         ("Degraded", _) if !is_aborted && is_new => Some(Stop::Ended(Verdict::Degraded)),
-        (_, "InconclusiveAnalysis" | "PodHealth") => Some(Stop::Ended(Verdict::Inconclusive)),
-        (_, "UserPromotion" | "UserUnpause") => {
+        (_, "InconclusiveAnalysis" | "AnalysisFailed" | "PodHealth") => {
+            Some(Stop::Ended(Verdict::Inconclusive))
+        }
+        (_, "UserPromotion" | "PauseOverdue" | "UserUnpause") => {
             let since = text(rollout, "/status/waiting/since").to_owned();
             Some(Stop::Person(since))
                 .filter(|stop| !handled.iter().any(|one| *stop == Stop::Person(one.clone())))

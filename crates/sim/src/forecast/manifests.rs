@@ -9,6 +9,7 @@ use headgate_driver::resources::{
     ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES,
 };
 use headgate_driver::{Driver, Options as DriverOptions};
+use headgate_model::WorkloadRef;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -52,6 +53,7 @@ impl Manifests {
             (Some(_), _) => return Err(Problem::SeveralRollouts(names)),
         };
         let mut manifests = Self { rollout, surroundings, notes: Vec::new() };
+        manifests.take_template();
         if !ignored.is_empty() {
             manifests.notes.push(format!("not needed for a forecast: {}", ignored.join(", ")));
         }
@@ -62,6 +64,21 @@ impl Manifests {
             manifests.let_everybody_in();
         }
         Ok(manifests)
+    }
+
+    /// A Rollout whose pod template is another object's is tried as if it were its own: the release is the same.
+    fn take_template(&mut self) {
+        let spec = self.rollout.get("spec").unwrap_or(&Value::Null);
+        let Ok(Some(workload)) = WorkloadRef::read(spec) else { return };
+        let is_it = |object: &&(ObjectRef, Value)| {
+            (object.0.resource.kind, &object.0.name) == (workload.kind.as_str(), &workload.name)
+        };
+        let Some((_, object)) = self.surroundings.iter().find(is_it) else { return };
+        let mut spec = workload.fill_in(spec, object);
+        if let (Value::Object(fields), Value::Object(rollout)) = (&mut spec, &mut self.rollout) {
+            fields.remove("workloadRef");
+            rollout.insert("spec".to_owned(), spec);
+        }
     }
 
     /// Whether a router splits the traffic.

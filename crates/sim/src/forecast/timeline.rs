@@ -260,7 +260,14 @@ impl Teller<'_> {
             self.say(seconds, EventKind::Degraded, message);
         }
         let waits = text(&self.state.rollout, "/status/waiting/kind").to_owned();
-        let for_a_person = ["UserPromotion", "UserUnpause", "InconclusiveAnalysis", "PodHealth"];
+        let for_a_person = [
+            "UserPromotion",
+            "PauseOverdue",
+            "UserUnpause",
+            "InconclusiveAnalysis",
+            "AnalysisFailed",
+            "PodHealth",
+        ];
         if waits != was("/status/waiting/kind") && for_a_person.contains(&waits.as_str()) {
             let message = text(&self.state.rollout, "/status/waiting/message").to_owned();
             self.say(seconds, EventKind::Waits, message);
@@ -395,7 +402,13 @@ fn describe(step: &Value) -> String {
         ("pause", body) => match body.get("duration") {
             Some(Value::Number(seconds)) => format!("pause {seconds}s"),
             Some(duration) => format!("pause {}", plain(duration)),
-            None => "pause until somebody promotes".to_owned(),
+            None => match body.get("maxDuration") {
+                None => "pause until somebody promotes".to_owned(),
+                Some(longest) => {
+                    let then = body.get("onTimeout").and_then(Value::as_str).unwrap_or("stay");
+                    format!("pause until somebody promotes, for {} at most, then {then}", plain(longest))
+                }
+            },
         },
         ("analysis", body) => {
             let templates = body.get("templates").and_then(Value::as_array).into_iter().flatten();

@@ -1,6 +1,7 @@
 //! What a world is: a Rollout and its surroundings, how pods behave, and everything that will go wrong, all made in
 //! advance, so that single faults can be left out when a failure is to be understood.
 
+mod additions;
 mod faults;
 pub(crate) mod objects;
 pub(crate) mod plan;
@@ -146,9 +147,9 @@ impl Scenario {
         ObjectRef { resource, namespace: self.target().namespace, name: name.to_owned() }
     }
 
-    /// The pod template of a version: the first one with another image.
-    pub fn pod_template(&self, version: i64) -> Value {
-        let mut template = self.rollout.pointer("/spec/template").cloned().unwrap_or_default();
+    /// The pod template of a version: this one with another image.
+    pub fn pod_template(&self, template: &Value, version: i64) -> Value {
+        let mut template = template.clone();
         if let Some(image) = template.pointer_mut("/spec/containers/0/image") {
             *image = json!(self.image_of(version));
         }

@@ -5,7 +5,7 @@ use crate::kinds::Router;
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES};
 use crate::world::server::Server;
 use headgate_driver::io::{ObjectRef, Resource};
-use headgate_driver::resources::{ANALYSIS_TEMPLATES, SERVICES};
+use headgate_driver::resources::{ANALYSIS_TEMPLATES, DEPLOYMENTS, SERVICES};
 use serde_json::{Map, Value, json};
 
 /// Everything but the Rollout, with a route at each of these doors.
@@ -23,6 +23,20 @@ pub(super) fn surroundings(router: Router, doors: &[Resource]) -> Vec<(ObjectRef
         objects.extend(doors.iter().map(|door| (at(*door, ROLLOUT), route(*door))));
     }
     objects
+}
+
+/// The Deployment that a Rollout takes its template from from now on.
+pub(super) fn deployment(rollout: &mut Value, scale_down: &str, replicas: i64) -> Option<(ObjectRef, Value)> {
+    let spec = rollout.get_mut("spec")?.as_object_mut()?;
+    let (template, selector) = (spec.remove("template")?, spec.remove("selector")?);
+    let reference =
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": ROLLOUT, "scaleDown": scale_down });
+    spec.insert("workloadRef".to_owned(), reference);
+    let deployment = json!({
+        "metadata": { "name": ROLLOUT, "namespace": NAMESPACE, "labels": { "team": "shop" } },
+        "spec": { "replicas": replicas, "selector": selector, "template": template },
+    });
+    Some((at(DEPLOYMENTS, ROLLOUT), deployment))
 }
 
 /// The canary Ingress that a controller makes.

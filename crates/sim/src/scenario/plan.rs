@@ -1,12 +1,13 @@
 //! From a seed to a scenario: a row of the covering plan, and chance.
 
-use super::{FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, faults, objects, steps};
+use super::{FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, additions, faults, objects, steps};
 use crate::coverage;
 use crate::faults::{Ailment, Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::random::Random;
 use crate::user::Act;
 use crate::world::metrics::Source;
+use crate::world::patch;
 use crate::world::pods::{Budget, Health};
 use crate::world::routes;
 use crate::world::webhooks;
@@ -46,16 +47,33 @@ pub(super) fn of(seed: u64) -> Scenario {
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
     };
+    let mut chance = Random::new(seed, "additions");
+    additions::plan(&mut scenario.rollout, scenario.router, &mut chance);
     plan_user(&mut scenario, &mut luck);
     // Often the first release is left alone until it has come to where the row wants it.
     let is_early = luck.percent(40);
     plan_disturbances(&mut scenario, intensity, is_early, &mut luck);
     plan_fates(&mut scenario, intensity, is_early, &mut luck);
+    plan_pod_metadata(&mut scenario, &mut Random::new(seed, "pod metadata"));
     plan_pod_health(&mut scenario, row.fault, &mut Random::new(seed, "pod health"));
+    plan_way_back(&mut scenario, &mut Random::new(seed, "way back"));
+    plan_dynamic(&mut scenario, &mut Random::new(seed, "dynamic"));
+    additions::whole(&mut scenario.rollout, scenario.router, &mut Random::new(seed, "whole"));
     scenario.disturbances.sort_by_key(|(time, _)| *time);
     scenario.doors = doors(&scenario);
     scenario.surroundings = objects::surroundings(scenario.router, &scenario.doors);
+    refer_to_deployment(&mut scenario, &mut Random::new(seed, "workload"));
     scenario
+}
+
+/// Some Rollouts take their template from a Deployment, which gives way to them, or has done so.
+fn refer_to_deployment(scenario: &mut Scenario, luck: &mut Random) {
+    if !luck.percent(15) {
+        return;
+    }
+    let scale_down = luck.pick("progressively", &["onsuccess", "never"]);
+    let replicas = luck.pick(4, &[0, 1, 10]);
+    scenario.surroundings.extend(objects::deployment(&mut scenario.rollout, scale_down, replicas));
 }
 
 /// The kinds of routes of the router, and of those that the user changes to.
@@ -103,6 +121,56 @@ fn plan_pod_health(scenario: &mut Scenario, fault: Fault, luck: &mut Random) {
         }
     }
     scenario.disturbances.extend(hurt);
+}
+
+/// How the weight goes back after an abort.
+fn plan_way_back(scenario: &mut Scenario, luck: &mut Random) {
+    let policy = luck.pick("stepped", &["", "instant", "stepped", "asCapacityAllows"]);
+    if let Some(canary) = routed_canary(scenario).filter(|_| !policy.is_empty()) {
+        canary.insert("abort".to_owned(), json!({ "policy": policy }));
+    }
+}
+
+/// Often stable shrinks as the canary grows, and sometimes the user changes that in the middle.
+fn plan_dynamic(scenario: &mut Scenario, luck: &mut Random) {
+    let (is_dynamic, follows_weight) = (luck.percent(40), luck.percent(60));
+    if let Some(canary) = routed_canary(scenario).filter(|_| is_dynamic) {
+        canary.insert("dynamicStableScale".to_owned(), json!(true));
+        canary.remove("scaleDownDelaySeconds");
+        canary.remove("bake");
+        if follows_weight {
+            canary.remove("abortScaleDownDelaySeconds");
+        }
+    }
+    if scenario.router != Router::None && luck.percent(10) {
+        let time = luck.between(20_000, FAULTS_END / 2);
+        scenario.disturbances.push((time, Disturbance::User(Act::Dynamic(!is_dynamic))));
+    }
+}
+
+/// The canary strategy, where there is a router.
+fn routed_canary(scenario: &mut Scenario) -> Option<&mut serde_json::Map<String, Value>> {
+    let canary = scenario.rollout.pointer_mut("/spec/strategy/canary")?.as_object_mut()?;
+    canary.contains_key("trafficRouting").then_some(canary)
+}
+
+/// Half of the Rollouts have labels and annotations for roles, some of them in place of the template's own.
+fn plan_pod_metadata(scenario: &mut Scenario, luck: &mut Random) {
+    let role = |role: &str| json!({ "labels": { "role": role } });
+    let noted = json!({ "labels": { "role": "canary" }, "annotations": { "note": "new" } });
+    let front = json!({ "labels": { "tier": "canary" } });
+    let (canary, stable) = match luck.between(0, 7) {
+        0 | 1 => (role("canary"), role("stable")),
+        2 => (noted, Value::Null),
+        3 => (front, role("stable")),
+        _ => return,
+    };
+    if let Some(labels) = scenario.rollout.pointer_mut("/spec/template/metadata/labels") {
+        patch::merge(labels, &json!({ "tier": "front" }));
+    }
+    if let Some(strategy) = scenario.rollout.pointer_mut("/spec/strategy/canary") {
+        patch::merge(strategy, &json!({ "canaryMetadata": canary, "stableMetadata": stable }));
+    }
 }
 
 /// Often there is a PodDisruptionBudget, and some allow nothing until somebody takes them away.

@@ -1,5 +1,6 @@
 //! Steps of a canary, as users write them.
 
+use super::additions;
 use crate::kinds::{Router, Step};
 use crate::random::Random;
 use serde_json::{Value, json};
@@ -78,7 +79,7 @@ fn written(step: Step, luck: &mut Random) -> Value {
     match step {
         Step::SetWeight => json!({ "setWeight": luck.between(5, 100) }),
         Step::PauseFor => json!({ "pause": { "duration": format!("{}s", luck.between(1, 40)) } }),
-        Step::Pause | Step::Finishing => json!({ "pause": {} }),
+        Step::Pause | Step::Finishing => additions::pause(luck),
         Step::ScaleReplicas => json!({ "setCanaryScale": { "replicas": luck.between(1, 4) } }),
         Step::ScaleWeight => json!({ "setCanaryScale": { "weight": luck.between(10, 100) } }),
         Step::ScaleMatch => json!({ "setCanaryScale": { "matchTrafficWeight": true } }),

@@ -113,6 +113,7 @@ impl Simulation {
                 let body = self.scenario.surroundings.iter().find(|(place, _)| *place == target).cloned();
                 if let Some((target, body)) = body {
                     self.server.call(&Call::Create { target, body }, self.now);
+                    self.checkers.found(&self.server);
                 }
             }
             Disturbance::MissingCrd { kind, seconds } => self.uninstall(*kind, after(*seconds)),

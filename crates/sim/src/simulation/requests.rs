@@ -180,6 +180,11 @@ impl Simulation {
         if let Call::Evict { target, uid } = call {
             return self.evict(target, uid, flight);
         }
+        if let Call::Patch { target, patch, .. } = call
+            && target.resource == PODS
+        {
+            return self.patch_pod(target, patch);
+        }
         let before = target(call).and_then(|target| self.server.get(target)).cloned();
         let reply = self.server.call(call, self.now);
         if let (Some(index), true, Reply::Refused { code: 404, .. }) =
@@ -192,6 +197,19 @@ impl Simulation {
         if let (Some(target), Reply::Object(object)) = (target(call), &reply) {
             let after = (!matches!(call, Call::Delete { .. })).then_some(object);
             self.judge(call, target, before.as_ref(), after, flight, process);
+        }
+        reply
+    }
+
+    fn patch_pod(&mut self, target: &ObjectRef, patch: &Patch) -> Reply {
+        let reply = self.pods.patch(target, patch);
+        if let Reply::Object(_) = reply {
+            self.written_at = self.now;
+            self.checkers.pod_patched(target, patch, self.now);
+            if self.settled_at.is_some() {
+                let late = format!("{} is patched in a settled world", target.name);
+                self.checkers.judge("6 quiet", Err(late), self.now);
+            }
         }
         reply
     }
@@ -236,13 +254,21 @@ impl Simulation {
         if is_write && target.resource != EVENTS {
             let (sent_at, known_until) = (flight.sent_at, flight.known_until);
             let number = process.as_ref().map(|process| process.number);
-            let write = Write { target, before, after, call, process: number, sent_at, known_until };
+            let aborted_from = process.as_ref().and_then(|process| process.aborted_from);
+            let knows_abort = aborted_from.is_some_and(|from| from <= sent_at);
+            let write =
+                Write { target, before, after, call, process: number, sent_at, known_until, knows_abort };
             self.checkers.written(&write, proven_at, &self.server, self.now);
-            if !settled::may_go_on(target.resource, after) {
+            if !settled::may_go_on(target.resource, after) && !settled::is_held(&self.server) {
                 self.written_at = self.now;
             }
+            let was_held = target.resource == ROLLOUTS && before.is_some_and(settled::holds);
+            if was_held && !settled::is_held(&self.server) {
+                // What has held it is good at last, and the release goes on.
+                self.settled_at = None;
+            }
             if self.settled_at.is_some() {
-                self.checkers.written_late(&write, &describe(call), self.now);
+                self.checkers.written_late(&write, &describe(call), &self.server, self.now);
             }
         }
         if let (EVENTS, Some(event)) = (target.resource, after) {
@@ -251,6 +277,9 @@ impl Simulation {
         }
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);
+            let is_aborted =
+                after.is_some_and(|rollout| rollout.pointer("/status/abort") == Some(&Value::Bool(true)));
+            process.aborted_from = is_aborted.then(|| process.aborted_from.unwrap_or(self.now));
         }
         self.checkers.look(&self.server, self.now);
     }

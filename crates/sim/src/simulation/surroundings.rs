@@ -8,6 +8,7 @@ use crate::world::metrics::Source;
 use crate::world::plus;
 use crate::world::proxies::Forgotten;
 use crate::world::server::{number, text};
+use crate::world::workload;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS};
 use headgate_model::{HttpQuery, Reply};
@@ -80,13 +81,14 @@ impl Simulation {
             return;
         }
         let Some(rollout) = self.server.get(&self.scenario.target()) else { return };
-        let image = text(rollout, "/spec/template/spec/containers/0/image");
+        let template = workload::template(rollout, &self.server);
+        let image = template.map_or("", |template| text(template, "/spec/containers/0/image"));
         if image != self.released {
             self.released = image.to_owned();
             self.reached.begin(self.scenario.lasting(&self.released), self.now);
         }
         self.reached.goes_on(Strategy::of(rollout));
-        let step = step(rollout);
+        let step = step(rollout).filter(|_| workload::is_observed(rollout, &self.server));
         self.reached.stand(step);
         let is_next = self.focused != self.released
             && self.scenario.focuses.first().is_some_and(|focus| step == Some(focus.step));

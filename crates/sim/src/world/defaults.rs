@@ -3,7 +3,7 @@
 
 use super::jobs::JOBS;
 use headgate_driver::io::Resource;
-use headgate_driver::resources::REPLICA_SETS;
+use headgate_driver::resources::{DEPLOYMENTS, REPLICA_SETS};
 use serde_json::{Map, Value, json};
 
 /// Fills in an object that is being created.
@@ -11,7 +11,7 @@ pub(super) fn fill_in(resource: Resource, object: &mut Value) {
     leave_out_zeros(resource, object);
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     match resource {
-        REPLICA_SETS => {
+        REPLICA_SETS | DEPLOYMENTS => {
             spec.entry("replicas").or_insert(json!(1));
             let pod = spec.get_mut("template").and_then(|template| template.get_mut("spec")?.as_object_mut());
             pod.into_iter().for_each(fill_in_pod);

@@ -56,6 +56,7 @@ pub(super) struct Told {
     pub(super) name: String,
     hash: String,
     labels: Value,
+    annotations: Value,
     set: (String, String, String),
     image: String,
     created: Timestamp,
@@ -77,6 +78,7 @@ impl Told {
             name,
             hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
             labels: set.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default(),
+            annotations: set.pointer("/spec/template/metadata/annotations").cloned().unwrap_or_default(),
             set: (of_set("namespace"), of_set("name"), of_set("uid")),
             image: image.to_owned(),
             created: now,
@@ -139,6 +141,15 @@ impl Told {
         }
     }
 
+    /// Labels and annotations are merged into its own.
+    pub(super) fn merge_metadata(&mut self, change: &Value) {
+        for (kind, own) in [("labels", &mut self.labels), ("annotations", &mut self.annotations)] {
+            if let Some(change) = change.get(kind) {
+                super::patch::merge(own, change);
+            }
+        }
+    }
+
     /// Its uid.
     pub(super) fn uid(&self) -> String {
         format!("uid of {}", self.name)
@@ -170,7 +181,7 @@ impl Told {
                 "name": self.name, "namespace": namespace, "uid": self.uid(),
                 "resourceVersion": version.to_string(), "creationTimestamp": time(self.created),
                 "deletionTimestamp": self.leaving.map(time),
-                "labels": self.labels,
+                "labels": self.labels, "annotations": self.annotations,
                 "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": set_uid,
                     "controller": true }],
             },

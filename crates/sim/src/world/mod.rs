@@ -14,6 +14,7 @@ pub mod routes;
 pub mod server;
 pub mod watch;
 pub mod webhooks;
+pub mod workload;
 
 use jiff::{SignedDuration, Timestamp};
 

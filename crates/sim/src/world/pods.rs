@@ -1,8 +1,11 @@
 //! The ReplicaSet controller and the kubelet: pods that take time to start, to become ready and to drain.
 
 mod evictions;
+mod metadata;
+mod syncs;
 
 pub use evictions::{Budget, Truth, evicted};
+pub use metadata::Carrier;
 
 use super::kubelet::{Record, Told, Trouble};
 use super::plus;
@@ -14,6 +17,7 @@ use headgate_driver::resources::REPLICA_SETS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use syncs::Syncs;
 
 /// How pods of a version behave. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +83,7 @@ struct Fails {
 pub struct Pods {
     pods: BTreeMap<u64, Pod>,
     made: u64,
-    syncs: BTreeMap<ObjectRef, Timestamp>,
+    syncs: Syncs,
     seen: usize,
     luck: Random,
     /// By image; the behaviour of images that are not listed is the first one's.
@@ -139,6 +143,7 @@ impl Pods {
         if let Some(since) = ready_since {
             told.becomes_ready(since);
         }
+        told.merge_metadata(pod.get("metadata").unwrap_or(&Value::Null));
         let pod = Pod::new(set, owner, ready_since.map_or(State::Starting(None), State::Ready), 0, told);
         self.made += 1;
         self.pulled.insert((0, image.to_owned()));
@@ -150,9 +155,7 @@ impl Pods {
         self.take_up(server, now);
         self.age(now);
         // One at a time: whoever watches may see each of them without the next.
-        let due = self.syncs.iter().find(|(_, time)| **time <= now).map(|(set, _)| set.clone());
-        if let Some(set) = due {
-            self.syncs.remove(&set);
+        if let Some(set) = self.syncs.take_due(now) {
             self.sync(&set, server, now);
         }
         self.take_up(server, now);
@@ -186,7 +189,7 @@ impl Pods {
                     continue;
                 }
             }
-            self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+            self.syncs.by(&pod.set, plus(now, 200));
         }
         count
     }
@@ -201,7 +204,7 @@ impl Pods {
             };
             [changes, pod.dark_changes_at()]
         });
-        changes.flatten().chain(self.syncs.values().copied()).min()
+        changes.flatten().chain(self.syncs.next()).min()
     }
 
     /// Pods that answer requests, by version: ready ones, and those that still drain.
@@ -224,7 +227,7 @@ impl Pods {
         for pod in self.pods.values_mut().filter(|pod| hash.is_none_or(|hash| pod.hash == hash)) {
             if matches!(pod.state, State::Ready(_)) && self.luck.percent(share) {
                 pod.fail_probe(until, &mut self.record, now);
-                self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+                self.syncs.by(&pod.set, plus(now, 200));
                 count += 1;
             }
         }
@@ -236,7 +239,7 @@ impl Pods {
         let pod = self.pods.values_mut().find(|pod| matches!(pod.state, State::Ready(_)));
         let Some(pod) = pod else { return false };
         pod.fail_probe(until, &mut self.record, now);
-        self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+        self.syncs.by(&pod.set, plus(now, 200));
         true
     }
 
@@ -275,7 +278,7 @@ impl Pods {
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             if !matches!(pod.state, State::Terminating(_)) {
                 pod.end(end, &mut self.record, now);
-                self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+                self.syncs.by(&pod.set, plus(now, 200));
                 count += 1;
             }
         }
@@ -295,7 +298,7 @@ impl Pods {
         let end = plus(now, self.drain);
         let pod = self.pods.get_mut(id)?;
         pod.end(end, &mut self.record, now);
-        self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+        self.syncs.by(&pod.set, plus(now, 200));
         Some(pod.hash.clone())
     }
 
@@ -306,7 +309,7 @@ impl Pods {
                     let target = super::server::reference(REPLICA_SETS, set);
                     if number(set, "/metadata/generation") != number(set, "/status/observedGeneration") {
                         let due = plus(now, self.luck.between(20, 1_500));
-                        self.syncs.entry(target).or_insert(due);
+                        self.syncs.by(&target, due);
                     }
                 }
                 Change::Deleted(REPLICA_SETS, set) => {
@@ -325,12 +328,12 @@ impl Pods {
     fn age(&mut self, now: Timestamp) {
         for pod in self.pods.values_mut() {
             if pod.changes(&mut self.record, &mut self.luck, now) {
-                self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 800)));
+                self.syncs.by(&pod.set, plus(now, self.luck.between(20, 800)));
             }
         }
         let has_ended = |pod: &Pod| matches!(pod.state, State::Terminating(end) if end <= now);
         for pod in self.pods.values().filter(|pod| has_ended(pod)) {
-            self.syncs.entry(pod.set.clone()).or_insert(plus(now, self.luck.between(20, 500)));
+            self.syncs.by(&pod.set, plus(now, self.luck.between(20, 500)));
             self.record.gone(&pod.told, now);
         }
         self.pods.retain(|_, pod| !has_ended(pod));
@@ -363,14 +366,14 @@ impl Pods {
             self.create(target, &set, now);
         }
         if alive.len() != wanted {
-            self.syncs.entry(target.clone()).or_insert(plus(now, self.luck.between(20, 500)));
+            self.syncs.by(target, plus(now, self.luck.between(20, 500)));
         }
         let becomes_available = alive.iter().filter_map(|(_, state)| match state {
             State::Ready(since) => Some(plus(*since, min_ready * 1_000)).filter(|time| *time > now),
             State::Starting(_) | State::Terminating(_) => None,
         });
         if let Some(time) = becomes_available.min() {
-            self.syncs.entry(target.clone()).and_modify(|due| *due = time.min(*due)).or_insert(time);
+            self.syncs.by(target, time);
         }
     }
 

@@ -1,32 +1,29 @@
 //! The recorded Rollouts.
 
 use headgate_driver::io::Resource;
-use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_driver::resources::{ANALYSIS_RUNS, DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_sim::adoption::{Crds, World};
+pub(crate) use headgate_sim::adoption::{changes, is_ours};
 use headgate_sim::world::routes::{INGRESSES, VIRTUAL_SERVICES};
 use headgate_sim::world::server::{is_of, reference};
 use jiff::SignedDuration;
-use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Those that Headgate does not carry out yet, and how it says so.
-pub(crate) const LEFT_OUT: [(&str, &str); 10] = [
+pub(crate) const LEFT_OUT: [(&str, &str); 7] = [
     ("background", "provider job is not supported"),
     ("bgaborted", "spec.strategy.blueGreen: Forbidden: not supported"),
     ("bganalysis", "provider job is not supported"),
     ("bgpaused", "spec.strategy.blueGreen: Forbidden: not supported"),
     ("bgswitched", "spec.strategy.blueGreen: Forbidden: not supported"),
-    ("dynamic", "spec.strategy.canary.dynamicStableScale: Forbidden: not supported"),
     ("experiment", "spec.strategy.canary.steps[0].experiment: Forbidden: not supported"),
-    ("metadata", "spec.strategy.canary.canaryMetadata: Forbidden: not supported"),
     ("stepanalysis", "provider job is not supported"),
-    ("wref", "spec.workloadRef: Forbidden: not supported"),
 ];
 
 /// The kinds of which every object is compared.
-pub(crate) const KINDS: [Resource; 6] =
-    [ROLLOUTS, REPLICA_SETS, SERVICES, VIRTUAL_SERVICES, INGRESSES, ANALYSIS_RUNS];
+pub(crate) const KINDS: [Resource; 7] =
+    [ROLLOUTS, REPLICA_SETS, SERVICES, VIRTUAL_SERVICES, INGRESSES, ANALYSIS_RUNS, DEPLOYMENTS];
 
 /// Nobody acts for so long.
 pub(crate) const STANDS_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -78,49 +75,16 @@ pub(crate) fn rollout(objects: &[Value]) -> &Value {
     objects.iter().find(|object| object["kind"] == "Rollout").unwrap()
 }
 
+/// The pod template of the Rollout, which may be that of a Deployment.
+pub(crate) fn template(objects: &[Value]) -> &Value {
+    let is_referred_to = rollout(objects)["spec"].get("workloadRef").is_some();
+    let holder = objects.iter().find(|object| is_referred_to && object["kind"] == "Deployment");
+    &holder.unwrap_or_else(|| rollout(objects))["spec"]["template"]
+}
+
 /// The Rollout among the objects.
 pub(crate) fn rollout_mut(objects: &mut [Value]) -> &mut Value {
     objects.iter_mut().find(|object| object["kind"] == "Rollout").unwrap()
-}
-
-/// True of a change of a field that only Headgate has.
-pub(crate) fn is_ours(change: &str) -> bool {
-    ["/status/headgate:", "/status/waiting:"].iter().any(|ours| change.starts_with(ours))
-}
-
-/// Fields that differ, with what they were and are. The server's own counter is none of them.
-pub(crate) fn changes(before: &Value, after: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    compare(before, after, "", &mut found);
-    found.retain(|change| !change.starts_with("/metadata/resourceVersion:"));
-    found
-}
-
-fn compare(before: &Value, after: &Value, path: &str, found: &mut Vec<String>) {
-    let (one, other) = (by_type(before), by_type(after));
-    match (one.as_ref().unwrap_or(before), other.as_ref().unwrap_or(after)) {
-        (Value::Object(one), Value::Object(other)) => {
-            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-            for key in keys {
-                let of = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or_default();
-                compare(&of(one), &of(other), &format!("{path}/{key}"), found);
-            }
-        }
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
-            for (index, (one, other)) in one.iter().zip(other).enumerate() {
-                compare(one, other, &format!("{path}/{index}"), found);
-            }
-        }
-        _ if before != after => found.push(format!("{path}: {before} -> {after}")),
-        _ => {}
-    }
-}
-
-/// Conditions are told apart by their types, not by their places.
-fn by_type(conditions: &Value) -> Option<Value> {
-    let entry = |condition: &Value| Some((condition.get("type")?.as_str()?.to_owned(), condition.clone()));
-    let entries: Option<Map<String, Value>> = conditions.as_array()?.iter().map(entry).collect();
-    entries.filter(|entries| !entries.is_empty()).map(Value::Object)
 }
 
 /// How many objects of a kind there are.

@@ -2,9 +2,9 @@
 //! and the release goes on.
 #![cfg(test)]
 
+mod can_go_back;
 mod fleet;
 mod goes_on;
-mod hands_back;
 mod orphans;
 mod stands_still;
 mod versions;

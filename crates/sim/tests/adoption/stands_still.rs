@@ -4,7 +4,7 @@ use crate::fleet::{
     KINDS, LEFT_OUT, STANDS_FOR, before_and_after, carried_out, changes, count, is_ours, objects, take_over,
 };
 use headgate_driver::resources::ANALYSIS_RUNS;
-use headgate_sim::adoption::{Crds, World};
+use headgate_sim::adoption::{Crds, World, refusal};
 use headgate_sim::world::server::is_of;
 use serde_json::Value;
 use std::fmt::Write;
@@ -22,6 +22,7 @@ fn what_changes_when_headgate_takes_over() {
     let mut table = String::new();
     for name in carried_out() {
         let objects = objects(&name);
+        assert_eq!(refusal(&objects), None, "{name}");
         let mut world = take_over(&objects);
         stands(&name, &objects, &mut world);
         for (before, after) in before_and_after(&objects, &world) {
@@ -61,6 +62,7 @@ fn what_is_left_out_cannot_be_taken_over_yet() {
             .into_iter()
             .chain(runs)
             .any(|message| message.as_str().is_some_and(|message| message.contains(why)));
+        assert!(refusal(&objects(name)).is_some_and(|refusal| refusal.contains(why)), "{name}");
         assert!(says, "{name} can be taken over: test it with the others ({})", world.rollout()["status"]);
     }
 }

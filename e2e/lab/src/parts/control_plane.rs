@@ -93,6 +93,8 @@ pub(super) fn controller_manager(lab: &Lab) -> Result<Program> {
             "--kube-api-qps=100",
             "--kube-api-burst=200",
             "--profiling=false",
+            // Fifteen by default: autoscalers of tests think as fast as their metrics change.
+            "--horizontal-pod-autoscaler-sync-period=1s",
         ]))
 }
 

@@ -2,6 +2,7 @@
 
 mod addons;
 mod control_plane;
+mod kwok;
 mod node;
 mod traefik;
 
@@ -16,6 +17,7 @@ use crate::process::Program;
 use crate::sandbox::NODE_ADDRESS;
 
 pub(crate) use addons::{PROMETHEUS_PORT, prepare_istio, publish_gateway, publish_prometheus};
+pub(crate) use kwok::prepare_kwok;
 pub(crate) use node::import_pause_image;
 pub(crate) use traefik::{TRAEFIK_PORT, prepare_traefik};
 
@@ -35,7 +37,7 @@ pub(crate) struct PartKind {
 /// For kubectl in a look for readiness: an API server that hangs is not ready.
 const SOON: &str = "--request-timeout=3s";
 
-pub(crate) const PARTS: [PartKind; 12] = [
+pub(crate) const PARTS: [PartKind; 13] = [
     PartKind {
         name: "etcd",
         address: "127.0.0.1:2379",
@@ -122,6 +124,13 @@ pub(crate) const PARTS: [PartKind; 12] = [
         prepare: traefik::program,
         ready: traefik::ready,
         addon: Some(Addon::Traefik),
+    },
+    PartKind {
+        name: "kwok",
+        address: "127.0.0.1:10247",
+        prepare: kwok::program,
+        ready: kwok::ready,
+        addon: Some(Addon::Kwok),
     },
 ];
 

@@ -44,6 +44,10 @@ pub(super) fn check(world: &World, decision: &Decision) {
                     shrunk(world, set, *to, desired);
                 }
             }
+            Effect::ScaleWorkload { from, to, .. } if to < from => {
+                let serving = world.sets().iter().map(ReplicaSetView::available).sum::<i32>() + to;
+                assert!(serving >= desired.min(*from), "{serving} of {desired} pods are left: {decision:#?}");
+            }
             _ => {}
         }
     }
@@ -56,7 +60,12 @@ pub(super) fn check(world: &World, decision: &Decision) {
         after >= before.min(desired - unavailable),
         "invariant 3: {after} of {before} available pods are left, {desired} are wanted: {decision:#?}"
     );
-    let routed = spec.canary.routing.is_some();
+    // A router that the spec no longer names is one as long as it gives the canary something.
+    let is_left = world.snapshot.former_routers.iter().any(|router| {
+        let weights = router.state.as_ref().map(|state| state.weights);
+        weights.is_ok_and(|range| range.is_some_and(|range| range.canary_max > 0))
+    });
+    let routed = spec.canary.routing.is_some() || is_left;
     assert!(
         routed || !grown || scaled_by_user || wanted <= desired + surge,
         "invariant 3: {wanted} pods: {decision:#?}"
@@ -126,7 +135,7 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     let given = i32::from(canary == Some(set.hash())) * range.canary_max
         + i32::from(stable == Some(set.hash())) * (range.total - range.canary_min);
     let scaled = world.snapshot.rollout.spec_raw.to_string().contains("setCanaryScale");
-    let needed = if scaled {
+    let needed = if scaled && stable != Some(set.hash()) {
         i32::from(given > 0)
     } else {
         (desired * given.min(range.total) + range.total - 1) / range.total

@@ -6,10 +6,12 @@ mod invariants;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
 use headgate_model::spec::PodHealthAction;
+use headgate_model::template::PodMetadata;
 use headgate_model::{
     AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Kind, Notice, ObjectKey,
     Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot,
-    TemplateKey, Timestamp, TrafficState, WeightRange, selector, template, validate,
+    TemplateKey, Timestamp, TrafficState, WeightRange, WorkloadKind, WorkloadRef, WorkloadView, selector,
+    template, validate,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,7 @@ impl World {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             spec: validate(&spec),
+            workload: None,
             spec_raw: spec,
             template_hash: String::new(),
             step_hash: String::new(),
@@ -222,6 +225,37 @@ impl World {
         }
     }
 
+    /// The template comes from a Deployment with so many pods, which gives way as `scale_down` says.
+    pub(crate) fn refer_to_deployment(&mut self, replicas: i32, scale_down: &str) {
+        let reference = WorkloadRef { kind: WorkloadKind::Deployment, name: "shop".into() };
+        let replicas = Some(replicas);
+        let deployment = WorkloadView { reference, uid: "deployment-uid".into(), generation: 1, replicas };
+        self.snapshot.rollout.workload = Some(Observed::Present(deployment));
+        let reference = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop",
+            "scaleDown": scale_down });
+        self.snapshot.rollout.spec_raw["workloadRef"] = reference;
+        self.read_spec();
+    }
+
+    pub(crate) fn deployment_mut(&mut self) -> &mut WorkloadView {
+        match &mut self.snapshot.rollout.workload {
+            Some(Observed::Present(deployment)) => deployment,
+            _ => panic!("the world knows its Deployment"),
+        }
+    }
+
+    /// Pods of the Deployment that the template comes from.
+    pub(crate) fn deployment(&self) -> i32 {
+        self.snapshot.rollout.workload.as_ref().unwrap().present().unwrap().replicas.unwrap()
+    }
+
+    /// The user changes the template of the Deployment: the Rollout itself stays as it is.
+    pub(crate) fn release_deployment(&mut self, version: u32) {
+        self.snapshot.rollout.spec_raw["template"] = pod_template(version);
+        self.deployment_mut().generation += 1;
+        self.read_spec();
+    }
+
     // ---- what the cluster does ----------------------------------------------------------------------------------------
 
     pub(crate) fn sets(&self) -> &[ReplicaSetView] {
@@ -268,8 +302,10 @@ impl World {
     }
 
     pub(crate) fn verdict(&mut self, name: &str, phase: AnalysisPhase, message: &str) {
+        let now = self.now;
         let run = self.runs_mut().iter_mut().find(|run| run.name == name).expect("a run of that name");
         run.phase = phase;
+        run.completed_at = phase.is_completed().then_some(now);
         message.clone_into(&mut run.message);
     }
 
@@ -500,6 +536,7 @@ impl World {
                 annotations,
                 min_ready_seconds,
                 affinity,
+                pod_metadata,
                 ..
             } => {
                 let set = self.set_mut(name);
@@ -516,6 +553,10 @@ impl World {
                 set.min_ready_seconds = min_ready_seconds.unwrap_or(set.min_ready_seconds);
                 if let Some(affinity) = affinity {
                     set.template["spec"]["affinity"] = affinity.clone();
+                }
+                if let Some(change) = pod_metadata.merge_patch() {
+                    merge(&mut set.template["metadata"], &Value::Object(change));
+                    set.generation += 1;
                 }
                 set.resource_version = version;
             }
@@ -536,6 +577,12 @@ impl World {
                     }
                 }
             }
+            Effect::ScaleWorkload { uid, from, to, .. } => {
+                let deployment = self.deployment_mut();
+                assert_eq!((deployment.uid.as_str(), deployment.replicas), (uid.as_str(), Some(*from)));
+                deployment.replicas = Some(*to);
+                deployment.generation += 1;
+            }
             Effect::CreateAnalysisRun { manifest } => self.create_run(manifest, &version),
             Effect::TerminateAnalysisRun { name, .. } => {
                 self.runs_mut()
@@ -545,6 +592,18 @@ impl World {
             }
             Effect::DeleteAnalysisRun { name, .. } => self.runs_mut().retain(|run| run.name != *name),
             Effect::DeleteReplicaSet { name, .. } => self.sets_mut().retain(|set| set.name != *name),
+            Effect::PatchPod { uid, resource_version, metadata, .. } => {
+                let Observed::Present(pods) = &mut self.snapshot.running else {
+                    panic!("a pod that nobody has read")
+                };
+                let pod = pods.iter_mut().find(|pod| pod.uid == *uid).expect("it exists");
+                assert_eq!(pod.resource_version, *resource_version);
+                let mut after =
+                    json!({"labels": pod.metadata.labels, "annotations": pod.metadata.annotations});
+                merge(&mut after, &metadata.merge_patch().map_or(Value::Null, Value::Object));
+                pod.metadata = PodMetadata::of(&after);
+                pod.resource_version = version;
+            }
             Effect::EvictPod { uid, .. } => {
                 let Observed::Present(pods) = &mut self.snapshot.running else {
                     panic!("a pod that nobody has read")
@@ -590,6 +649,8 @@ impl World {
         let metadata = &manifest["metadata"];
         let view = AnalysisRunView {
             last_value: None,
+            completed_at: None,
+            stands_well: false,
             name: metadata["name"].as_str().unwrap().into(),
             uid: format!("uid-{version}"),
             resource_version: version.into(),
@@ -651,6 +712,19 @@ impl World {
     pub(crate) fn annotation(&self, version: u32, key: &str) -> Option<String> {
         let hash = self.hash(version);
         self.sets().iter().find(|set| set.hash() == hash)?.annotations.get(key).cloned()
+    }
+}
+
+/// RFC 7386, for labels and annotations.
+fn merge(metadata: &mut Value, change: &Value) {
+    for (kind, change) in change.as_object().into_iter().flatten() {
+        for (key, value) in change.as_object().unwrap() {
+            if value.is_null() {
+                metadata[kind].as_object_mut().map(|all| all.remove(key));
+            } else {
+                metadata[kind][key] = value.clone();
+            }
+        }
     }
 }
 

@@ -72,6 +72,10 @@ fn has_two_available(set: &Value) -> bool {
     count(set, "availableReplicas") == 2
 }
 
+fn is_ready_too_short(set: &Value) -> bool {
+    is_observed(set) && has_two_ready(set) && count(set, "availableReplicas") == 0
+}
+
 fn has_one_to_come(set: &Value) -> bool {
     count(set, "replicas") == 3 && has_two_available(set)
 }
@@ -97,11 +101,12 @@ fn min_ready() -> Case {
         "min-ready",
         vec![
             create("made", REPLICA_SETS, made),
-            step("two are available", Act::Await(s(), is_complete)),
+            step("two are available in time", Act::Await(s(), is_complete)),
+            merge("more is asked for", s(), json!({ "spec": { "minReadySeconds": 100_000 } })),
+            step("they are ready and no longer available", Act::Await(s(), is_ready_too_short)),
+            merge("nothing is asked for", s(), json!({ "spec": { "minReadySeconds": 0 } })),
+            step("they are available at once", Act::Await(s(), is_complete)),
             step("at all times", Act::Relations(s(), ALWAYS)),
-            step("on the way", Act::Relations(s(), relations::READY_FIRST)),
-            merge("less is asked for", s(), json!({ "spec": { "minReadySeconds": 0 } })),
-            step("they stay available", Act::Await(s(), is_complete)),
         ],
     )
 }
@@ -172,10 +177,13 @@ fn never_ready() -> Case {
 }
 
 fn lost_pod() -> Case {
-    of_pods(
+    // On a busy machine the deleted pod may have gone before the watch that awaits the next one begins; the next one
+    // is late, so that it is awaited before it serves.
+    let ignored = &["/spec/template", "/status/terminatingReplicas"];
+    let case = of_pods(
         "lost-pod",
         vec![
-            create("made", REPLICA_SETS, set(Program::Serves, 3)),
+            create("made", REPLICA_SETS, set(Program::ServesLate, 3)),
             step("three are available", Act::Await(s(), is_complete)),
             step("a pod is deleted", Act::DeletePod),
             step("another is counted, and not available yet", Act::Await(s(), has_one_to_come)),
@@ -184,7 +192,8 @@ fn lost_pod() -> Case {
             step("never less than two", Act::Relations(s(), relations::ONE_LESS)),
             step("and its drain is not counted", Act::Relations(s(), relations::NOT_COUNTED)),
         ],
-    )
+    );
+    Case { ignored, ..case }
 }
 
 fn unready_pod() -> Case {
@@ -193,7 +202,7 @@ fn unready_pod() -> Case {
         vec![
             create("made", REPLICA_SETS, set(Program::Serves, 3)),
             step("three are available", Act::Await(s(), is_complete)),
-            step("one fails its probe", Act::FailProbe(8)),
+            step("one fails its probe", Act::FailProbe(20)),
             step("two are available", Act::Await(s(), has_two_available)),
             step("it recovers", Act::Await(s(), is_complete)),
             step("at all times", Act::Relations(s(), ALWAYS)),

@@ -83,7 +83,7 @@ impl Pods {
             return Err(refused(429, "TooManyRequests", message));
         }
         pod.end(end, &mut self.record, now);
-        self.syncs.entry(pod.set.clone()).or_insert(plus(now, 200));
+        self.syncs.by(&pod.set, plus(now, 200));
         Ok(truth)
     }
 }

@@ -1,0 +1,88 @@
+//! How the weight goes back to stable after an abort, and from a version that was replaced.
+
+use super::{Plan, ROUTE_SETTLES_SECONDS, lowered_at, passed};
+use crate::replicas;
+use crate::scene::{Scene, after};
+use crate::steps;
+use headgate_api::RolloutStatus;
+use headgate_model::spec::{AbortPolicy, Step};
+use headgate_model::{TrafficState, WeightRange};
+
+/// The share of the canary that a route shall show now, while both versions have available pods: never more than it is.
+pub(super) fn weight(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    (state, range): (&TrafficState, WeightRange),
+    held: i32,
+    available: i32,
+    plan: &mut Plan,
+) -> i32 {
+    let (desired, total) = (scene.spec.replicas, range.total);
+    // What was replaced goes back at once: the policy is about aborts.
+    let policy = if record.abort { scene.spec.canary.abort_policy } else { AbortPolicy::Instant };
+    match policy {
+        AbortPolicy::Instant if available >= desired - scene.max_unavailable() => 0,
+        AbortPolicy::Instant | AbortPolicy::AsCapacityAllows => {
+            held.min(total - replicas::bearable(available, desired, total))
+        }
+        AbortPolicy::Stepped => {
+            let is_shown = range.canary_min == range.canary_max && range.canary_max == held;
+            let next = next_weight(scene, held);
+            let may_go = is_shown
+                && available >= needed(scene, next, total)
+                && is_confirmed(scene, record, state, held, plan);
+            if may_go { next } else { held }
+        }
+    }
+}
+
+/// The next weight on the way down: the largest one of the steps that is below this one, or 0.
+fn next_weight(scene: &Scene<'_>, weight: i32) -> i32 {
+    let set = scene.spec.canary.steps.iter().filter_map(Step::weight);
+    set.filter(|set| *set < weight).max().unwrap_or(0)
+}
+
+/// Stable pods that are to be available before the canary's weight goes down to this. All but those that may be missing
+/// bear everything (rule 4).
+fn needed(scene: &Scene<'_>, weight: i32, total: i32) -> i32 {
+    let share = replicas::share(scene.spec.replicas, total - weight, total);
+    share.min(scene.spec.replicas - scene.max_unavailable()).max(1)
+}
+
+/// True when the proxies have the weight before. Of a router that can't tell they are given their time; the first weight of
+/// the way back waits for nothing.
+fn is_confirmed(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    state: &TrafficState,
+    held: i32,
+    plan: &mut Plan,
+) -> bool {
+    let aborted_at = record.aborted_at.as_ref().map(|time| time.0);
+    let Some(lowered) = lowered_at(record).filter(|lowered| Some(*lowered) >= aborted_at && held > 0) else {
+        return true;
+    };
+    match state.confirmed {
+        Some(confirmed) => confirmed,
+        None => passed(scene, Some(after(lowered, ROUTE_SETTLES_SECONDS)), plan),
+    }
+}
+
+/// A step of the way back, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StepBack {
+    /// The weight as it is.
+    pub(crate) from: i32,
+    /// The weight that is next.
+    pub(crate) to: i32,
+    /// Stable pods that it needs.
+    pub(crate) pods: i32,
+}
+
+/// The next step of an abort whose weight goes down in steps; `None` where it does not, or has got to 0.
+pub(crate) fn next_step(scene: &Scene<'_>, record: &RolloutStatus) -> Option<StepBack> {
+    let is_stepped = record.abort && scene.spec.canary.abort_policy == AbortPolicy::Stepped;
+    let from = record.canary.as_ref()?.weights.as_ref()?.canary.weight;
+    let to = next_weight(scene, from);
+    (is_stepped && from > 0).then(|| StepBack { from, to, pods: needed(scene, to, steps::total(scene.spec)) })
+}

@@ -1,0 +1,180 @@
+//! The very first version, which is analysed before it is stable.
+
+use crate::world::{World, routed, spec};
+use headgate_api::AnalysisPhase;
+use headgate_model::{Observed, TemplateKey};
+use serde_json::{Value, json};
+
+fn canary() -> Value {
+    let analysis = json!({"templates": [{"templateName": "errors"}],
+        "args": [{"name": "hash", "valueFrom": {"podTemplateHashValue": "Stable"}}]});
+    let mut canary =
+        routed(json!([{"setWeight": 25}, {"pause": {}}, {"analysis": analysis}, {"setWeight": 50}]));
+    canary["initial"] = json!("analyse");
+    canary
+}
+
+fn template() -> Value {
+    json!({"args": [{"name": "hash"}], "metrics": [{"name": "errors", "successCondition": "result < 1",
+        "provider": {"prometheus": {"address": "http://p", "query": "errors{hash='{{args.hash}}'}"}}}]})
+}
+
+fn started(canary: Value) -> World {
+    let mut world = World::new(spec(4, canary));
+    world.add_template("errors", template());
+    world.settle();
+    world
+}
+
+fn step_run(world: &World) -> String {
+    format!("shop-{}-1-2", world.hash(1))
+}
+
+#[test]
+fn a_first_version_gets_all_pods_and_traffic_and_is_stable_after_its_analysis_only() {
+    for routing in [true, false] {
+        let mut canary = canary();
+        if !routing {
+            canary.as_object_mut().unwrap().remove("trafficRouting");
+        }
+        let mut world = started(canary);
+        assert_eq!((world.phase(), world.waits_for(), world.pods(1)), ("Progressing", "Analysis", 4));
+        assert_eq!((world.status().stable_rs.as_str(), world.status().current_step_index), ("", Some(2)));
+        assert_eq!(world.selected("shop-stable"), Some(world.hash(1)), "it is the one that serves");
+        let name = step_run(&world);
+        world.verdict(&name, AnalysisPhase::Successful, "");
+        world.settle_over_time();
+        assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(1)));
+        assert_eq!(world.status().current_step_index, Some(4));
+    }
+}
+
+#[test]
+fn nothing_is_measured_before_the_pods_are_there_and_a_deadline_counts_until_then() {
+    let mut world = World::new(spec(4, canary()));
+    world.add_template("errors", template());
+    world.broken.insert(world.hash(1));
+    world.settle();
+    assert_eq!((world.waits_for(), world.status().current_step_index), ("PodsAvailable", Some(0)));
+    assert!(world.runs_mut().is_empty());
+    world.pass(601);
+    world.settle();
+    assert_eq!((world.phase(), world.pods(1)), ("Degraded", 4));
+    world.broken.clear();
+    world.settle();
+    assert_eq!(world.waits_for(), "Analysis");
+}
+
+#[test]
+fn a_bad_first_version_is_degraded_and_keeps_pods_and_traffic() {
+    let mut world = started(canary());
+    let name = step_run(&world);
+    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.waits_for()), ("Degraded", 4, "AfterAbort"));
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
+    let message = &world.status().message;
+    assert!(message.contains("too many errors; there is no earlier version to go back to"), "{message}");
+    assert!(world.status().waiting.as_ref().unwrap().message.contains("no earlier version"));
+    world.retry();
+    world.settle();
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "Analysis"));
+    let last = world.runs_mut().last().map(|run| run.name.clone());
+    assert_eq!(last, Some(format!("{name}.1")));
+}
+
+#[test]
+fn a_user_who_aborts_a_first_version_is_told_the_same() {
+    let mut world = started(canary());
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1)), ("Degraded", 4));
+    assert!(world.status().waiting.as_ref().unwrap().message.contains("no earlier version"));
+}
+
+#[test]
+fn a_first_version_that_is_aborted_while_its_spec_is_invalid_says_so_in_its_conditions() {
+    let mut world = started(canary());
+    world.snapshot.templates.insert(TemplateKey::Namespaced("errors".into()), Observed::Absent);
+    world.settle();
+    assert_eq!(world.waits_for(), "MendSpec");
+    world.abort();
+    world.settle_over_time();
+    assert_eq!(world.condition("Progressing").1, "RolloutAborted");
+    assert_eq!((world.waits_for(), world.pods(1)), ("MendSpec", 4));
+}
+
+#[test]
+fn an_aborted_first_version_keeps_its_pods_although_their_number_cannot_be_read() {
+    let mut world = started(canary());
+    world.abort();
+    world.settle();
+    world.edit(|spec| spec["replicas"] = json!(-1));
+    world.settle_over_time();
+    assert_eq!((world.waits_for(), world.pods(1)), ("MendSpec", 4));
+}
+
+#[test]
+fn another_template_after_a_bad_first_version_is_a_first_version_again() {
+    for routing in [true, false] {
+        let mut canary = canary();
+        if !routing {
+            canary.as_object_mut().unwrap().remove("trafficRouting");
+        }
+        let mut world = started(canary);
+        let name = step_run(&world);
+        world.verdict(&name, AnalysisPhase::Failed, "");
+        world.settle_over_time();
+        world.release(2);
+        world.settle_over_time();
+        assert_eq!(
+            (world.phase(), world.waits_for(), world.pods(1), world.pods(2)),
+            ("Progressing", "Analysis", 0, 4)
+        );
+        assert_eq!(world.selected("shop-stable"), Some(world.hash(2)));
+        let name = format!("shop-{}-2-2", world.hash(2));
+        world.verdict(&name, AnalysisPhase::Successful, "");
+        world.settle_over_time();
+        assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(2)));
+    }
+}
+
+#[test]
+fn the_background_must_have_found_something_good() {
+    let mut canary = routed(json!([{"setWeight": 25}, {"pause": {}}]));
+    canary["initial"] = json!("analyse");
+    canary["analysis"] = json!({"templates": [{"templateName": "errors"}],
+        "args": [{"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}}]});
+    let mut world = started(canary.clone());
+    let name = format!("shop-{}-1", world.hash(1));
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "Analysis"));
+    world.verdict(&name, AnalysisPhase::Running, "");
+    world.settle();
+    assert_eq!(world.status().stable_rs, "");
+    world.runs_mut()[0].stands_well = true;
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy");
+    let mut world = started(canary);
+    world.promote_full();
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy", "a full promotion asks nobody");
+}
+
+#[test]
+fn without_the_word_a_first_version_is_stable_at_once_also_in_the_middle() {
+    let mut world = started(canary());
+    world.edit(|spec| spec["strategy"]["canary"]["initial"] = json!("skip"));
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
+fn the_second_version_is_released_as_ever() {
+    let mut world = started(canary());
+    let name = step_run(&world);
+    world.verdict(&name, AnalysisPhase::Successful, "");
+    world.settle_over_time();
+    world.release(2);
+    world.settle();
+    assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", 25, "UserPromotion"));
+}

@@ -1,0 +1,42 @@
+//! Rule 4, the way that the user chose (`abort.policy`): through the weights of the steps, or with the pods of stable.
+
+use super::{View, WayBack, Write};
+use crate::world::routes::is_route;
+
+pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
+    let (true, Some(after)) = (is_route(write.target.resource), write.after) else { return Ok(()) };
+    let shares = |object| view.names.canary_shares(write.target, object);
+    let (Some((_, before)), Some((_, after))) = (shares(write.before), shares(Some(after))) else {
+        return Ok(());
+    };
+    let (Some(canary), Some(stable)) = (&view.canary_selects, &view.stable_selects) else { return Ok(()) };
+    // A version that was replaced and a router that was taken out go back at once, and so does a spec that is not carried out.
+    let is_of_abort = (view.is_aborted || write.knows_abort)
+        && !view.is_invalid
+        && *canary == view.current
+        && view.is_wanted(canary)
+        && view.stable != view.current
+        && view.names.is_named(write.target);
+    let (for_canary, for_stable) = (view.available(canary), view.available(stable));
+    let must_hurry = for_canary == 0 || for_stable == 0 || view.desired == 0;
+    if !is_of_abort || must_hurry || after >= before {
+        return Ok(());
+    }
+    match &view.way_back {
+        WayBack::Instant => Ok(()),
+        WayBack::Stepped(weights) => {
+            let next = weights.iter().copied().filter(|weight| *weight < before).max().unwrap_or(0);
+            if after >= next {
+                return Ok(());
+            }
+            Err(format!("aborted, and the weight goes from {before} to {after}; {next} is next"))
+        }
+        WayBack::AsCapacityAllows => {
+            let total = view.names.total;
+            if (total - after) * view.desired <= total * for_stable {
+                return Ok(());
+            }
+            Err(format!("aborted, {for_stable} stable pods are available, and the weight goes to {after}"))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Argo CD's own health checks give the right answer for what Headgate writes, at every phase. Only with `--long`: the
+//! checks are built from Argo CD's Go module.
+
+use crate::shared;
+use anyhow::{Context, ensure};
+use headgate_e2e::argocd::health;
+use headgate_e2e::shop::{Manifests, NAME};
+use headgate_e2e::{Cluster, Shop};
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// An object at a moment, and what Argo CD is to show then.
+struct Moment {
+    what: &'static str,
+    expected: &'static str,
+    object: Value,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_checks_of_argo_cd_understand_every_phase() -> anyhow::Result<()> {
+    if std::env::var_os("HEADGATE_E2E_LONG").is_none() {
+        return Ok(());
+    }
+    let (cluster, _guard) = shared().await?;
+    let mut moments = rollouts(&cluster).await?;
+    moments.extend(runs(&cluster).await?);
+    let objects: Vec<&Value> = moments.iter().map(|moment| &moment.object).collect();
+    let answers = health(&objects).await?;
+    let wrong = moments.iter().zip(&answers).filter(|(moment, answer)| answer.status != moment.expected);
+    let wrong: Vec<String> = wrong
+        .map(|(moment, answer)| {
+            format!("{}: {answer:?}, not {}: {}", moment.what, moment.expected, moment.object["status"])
+        })
+        .collect();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// A Rollout from its creation through everything that can become of a release.
+async fn rollouts(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
+    let namespace = "e2e-argocd";
+    let mut manifests = Manifests::plain(namespace, &json!([{ "setWeight": 50 }, { "pause": {} }]))?;
+    manifests.change("Rollout", |rollout| rollout["spec"]["progressDeadlineSeconds"] = json!(10));
+    let shop = Shop::open(cluster, namespace, &manifests).await?;
+    let mut moments = Vec::new();
+    let mut note = |what, expected, object| moments.push(Moment { what, expected, object });
+
+    let mut another = manifests.take("Rollout").pop().context("no Rollout")?;
+    another["metadata"]["name"] = json!("another");
+    note("just created, no status", "Progressing", created(cluster, "Rollout", namespace, &another).await?);
+    note("the first version", "Healthy", rollout_of(&shop).await?);
+
+    let never_ready =
+        json!([{ "name": "VERSION", "value": "v2" }, { "name": "NEVER_READY", "value": "true" }]);
+    let patch = json!({ "spec": { "template": { "spec": { "containers": [
+        { "name": "app", "image": "headgate/app:0.1.0", "env": never_ready,
+          "readinessProbe": { "httpGet": { "path": "/readyz", "port": "http" }, "periodSeconds": 1 },
+          "ports": [{ "name": "http", "containerPort": 8080 }] },
+    ] } } } });
+    let api = cluster.api("Rollout", namespace);
+    let changed = api.patch(NAME, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    let changed = serde_json::to_value(changed)?;
+    ensure!(changed["status"]["phase"] == "Healthy", "what the API server answers is the status of before");
+    note("changed, and not looked at yet", "Progressing", changed);
+    shop.await_phase("Progressing").await?;
+    note("at a step whose pods are not there", "Progressing", rollout_of(&shop).await?);
+    shop.await_phase("Degraded").await?;
+    note("past its deadline", "Degraded", rollout_of(&shop).await?);
+
+    shop.release("v3", &[]).await?;
+    shop.await_phase("Paused").await?;
+    note("at a pause", "Suspended", rollout_of(&shop).await?);
+    shop.plugin(&["abort", "shop"]).await?;
+    shop.await_phase("Degraded").await?;
+    note("aborted", "Degraded", rollout_of(&shop).await?);
+    shop.plugin(&["retry", "rollout", "shop"]).await?;
+    shop.await_phase("Paused").await?;
+    shop.plugin(&["pause", "shop"]).await?;
+    shop.await_status("paused by the user", |status| status["message"] == "manually paused").await?;
+    note("paused by a user", "Suspended", rollout_of(&shop).await?);
+    shop.plugin(&["promote", "shop"]).await?;
+    shop.await_phase("Healthy").await?;
+    note("promoted", "Healthy", rollout_of(&shop).await?);
+
+    let wrong = json!([{ "op": "add", "path": "/spec/strategy/canary/stableService", "value": "nowhere" }]);
+    shop.patch("json", &wrong).await?;
+    shop.await_phase("Degraded").await?;
+    note("with an invalid spec", "Degraded", rollout_of(&shop).await?);
+    shop.close().await?;
+    Ok(moments)
+}
+
+/// One AnalysisRun for each way to end, one that never ends, and one that nobody has looked at.
+async fn runs(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
+    let namespace = "e2e-argocd-runs";
+    cluster.fresh_namespace(namespace).await?;
+    let several =
+        r#"label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", "")"#;
+    let endless = json!({ "interval": "10m" });
+    let undecided = json!({ "failureCondition": "result[0] < 0" });
+    // A list of two is no number.
+    let impatient = json!({ "consecutiveErrorLimit": 0, "successCondition": "result >= 1" });
+    let mut moments = Vec::new();
+    for (phase, expected, query, more) in [
+        ("Successful", "Healthy", "vector(1)", &Value::Null),
+        ("Failed", "Degraded", "vector(0)", &Value::Null),
+        ("Error", "Degraded", several, &impatient),
+        ("Inconclusive", "Unknown", "vector(0)", &undecided),
+        ("Running", "Progressing", "vector(1)", &endless),
+    ] {
+        let run = run(phase, query, more);
+        let fresh = created(cluster, "AnalysisRun", namespace, &run).await?;
+        moments.push(Moment { what: "a run just created", expected: "Progressing", object: fresh });
+        cluster.apply(namespace, &[run]).await?;
+        let name = phase.to_lowercase();
+        let limit = Duration::from_secs(60);
+        let reached = |run: &Value| run["status"]["phase"] == phase;
+        let object = cluster.await_object("AnalysisRun", namespace, &name, limit, phase, reached).await?;
+        moments.push(Moment { what: phase, expected, object });
+    }
+    cluster.remove_namespace(namespace).await?;
+    Ok(moments)
+}
+
+fn run(phase: &str, query: &str, more: &Value) -> Value {
+    let mut metric = json!({
+        "name": "one", "successCondition": "result[0] >= 1",
+        "provider": { "prometheus": { "address": "http://prometheus.monitoring.svc:9090", "query": query } },
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        metric[field] = value.clone();
+    }
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+        "metadata": { "name": phase.to_lowercase() }, "spec": { "metrics": [metric] },
+    })
+}
+
+/// What the API server answers to a creation, tried only: nobody else has seen the object yet.
+async fn created(cluster: &Cluster, kind: &str, namespace: &str, object: &Value) -> anyhow::Result<Value> {
+    let object = serde_json::from_value(object.clone())?;
+    let only_try = PostParams { dry_run: true, ..PostParams::default() };
+    let created = cluster.api(kind, namespace).create(&only_try, &object).await?;
+    Ok(serde_json::to_value(created)?)
+}
+
+async fn rollout_of(shop: &Shop) -> anyhow::Result<Value> {
+    shop.cluster.get("Rollout", &shop.namespace, NAME).await
+}
