@@ -194,16 +194,15 @@ impl RolloutTask {
     fn send_effect(&mut self, index: usize, plan: &mut Plan, rollout: &Value, context: &mut Context<'_>) {
         let Some(part) = plan.effects.get_mut(index) else { return };
         part.progress = Progress::Over;
-        let key = part.effect.key();
         let is_outdated = matches!(part.effect, Effect::EvictPod { .. } | Effect::PatchPod { .. })
             && !self.restart.is_list_good(context.now);
-        if self.failures.holds(&key, context.now) || is_outdated {
+        if self.failures.holds_effect(&part.effect, context.now) || is_outdated {
             return;
         }
         if matches!(part.effect, Effect::Route { .. }) && self.quiet.is_reverted(&part.effect, context.now) {
             plan.moved = true;
             let refusal = Refusal::new(FailureClass::Conflict, &reverted(&part.effect, context));
-            self.failed(&key, refusal, context);
+            self.effect_failed(&part.effect, refusal, context);
             return;
         }
         match guard::calls(&part.effect, rollout, &plan.fence, context.store) {
@@ -215,7 +214,7 @@ impl RolloutTask {
                 part.progress = Progress::Sent { missing: calls.len(), failed: false };
                 if calls.is_empty() {
                     part.progress = Progress::Over;
-                    self.failures.clear(&key);
+                    self.failures.clear(&part.effect.key());
                 }
                 for call in calls {
                     plan.moved = true;
@@ -228,7 +227,7 @@ impl RolloutTask {
                 plan.moved = true;
                 let stale = refusal.class == FailureClass::Conflict;
                 let subject = guard::subject(&part.effect, &self.name);
-                self.failed(&key, refusal, context);
+                self.effect_failed(&part.effect, refusal, context);
                 if let (true, Subject::Object(target)) = (stale, subject) {
                     self.look_at(target, context);
                     plan.drop_rest();
@@ -331,8 +330,7 @@ impl RolloutTask {
             if missing <= 1 { Progress::Over } else { Progress::Sent { missing: missing - 1, failed: true } };
         // Several objects of one router that fail together are one failure of it.
         if !failed_before {
-            let key = part.effect.key();
-            self.failed(&key, refusal, context);
+            self.effect_failed(&part.effect, refusal, context);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::outcome::Refusal;
 use headgate_api::Waiting;
-use headgate_model::{EffectKey, Failure, FailureClass, Timestamp};
+use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Timestamp};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ pub(crate) struct Failures {
 struct Tried {
     failure: Failure,
     retry_at: Timestamp,
+    /// Which effect of this key has failed.
+    effect: Option<u64>,
 }
 
 impl Failures {
@@ -40,8 +42,25 @@ impl Failures {
         };
         let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb, key.object));
         let retry_at = now.saturating_add(delay).unwrap_or(now);
-        self.tried.insert(key, Tried { failure: failure.clone(), retry_at });
+        self.tried.insert(key, Tried { failure: failure.clone(), retry_at, effect: None });
         failure
+    }
+
+    /// The failure that was just added is of this effect.
+    pub(crate) fn is_of(&mut self, effect: &Effect) {
+        if let Some(tried) = self.tried.get_mut(&effect.key()) {
+            tried.effect = Some(print(effect));
+        }
+    }
+
+    /// Whether the effect must wait for its next attempt. A way back to stable does not wait for a routing on the way there
+    /// that failed.
+    pub(crate) fn holds_effect(&self, effect: &Effect, now: Timestamp) -> bool {
+        let key = effect.key();
+        let leads_back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
+        let failed = self.tried.get(&key).and_then(|tried| tried.effect);
+        let is_another = leads_back && failed.is_some_and(|failed| failed != print(effect));
+        self.holds(&key, now) && !is_another
     }
 
     /// The act has succeeded.
@@ -83,6 +102,10 @@ impl Failures {
     pub(crate) fn expire(&mut self, now: Timestamp) {
         self.tried.retain(|_, tried| now < forgotten_at(tried));
     }
+}
+
+fn print(effect: &Effect) -> u64 {
+    fingerprint(&format!("{effect:?}"))
 }
 
 fn forgotten_at(tried: &Tried) -> Timestamp {

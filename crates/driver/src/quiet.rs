@@ -15,7 +15,7 @@ const WRITES_PER_MINUTE_MAX: usize = 10;
 /// steps needs, far below what a decision that never settles would do.
 const PROGRESS_PER_MINUTE_MAX: usize = 120;
 
-/// This often in a minute the same routing may be set; then somebody else writes the same paths. Nor is the canary given
+/// This often in a minute the same routing may be set, with nothing else in between; then somebody else writes the same paths. Nor is the canary given
 /// another weight then: it would not get that one either, and steps are not to go on without traffic.
 const REVERTS_MAX: usize = 3;
 
@@ -108,8 +108,9 @@ impl Quiet {
 
     /// An effect was carried out; the same one again within a minute is a write that gets nothing further.
     pub(crate) fn effect_done(&mut self, effect: &Effect, now: Timestamp) -> Breaker {
-        let repeated = self.times_done(effect, now) > 0;
+        self.forget_old(now);
         let fingerprint = fingerprint(&format!("{effect:?}"));
+        let repeated = self.effects.iter().any(|done| done.fingerprint == fingerprint);
         self.effects.push_back(Done { at: now, fingerprint, router: router(effect) });
         if repeated { self.idle_write(now) } else { Breaker::Closed }
     }
@@ -117,9 +118,18 @@ impl Quiet {
     /// Whether this routing, or what the same router was told before, has been set so often that somebody must be reverting
     /// it.
     pub(crate) fn is_reverted(&mut self, effect: &Effect, now: Timestamp) -> bool {
+        self.forget_old(now);
         let leads_on = matches!(effect, Effect::Route { direction: Direction::TowardsCanary, .. });
-        self.times_done(effect, now) >= REVERTS_MAX
+        self.times_in_a_row(effect) >= REVERTS_MAX
             || leads_on && self.reverts(router(effect)) + 1 >= REVERTS_MAX
+    }
+
+    /// How often this router was told this, and nothing else since. A weight that comes and goes with the canary's pods is
+    /// told again and again, and nobody reverts it.
+    fn times_in_a_row(&self, effect: &Effect) -> usize {
+        let wanted = fingerprint(&format!("{effect:?}"));
+        let told = self.effects.iter().rev().filter(|done| done.router == router(effect));
+        told.take_while(|done| done.fingerprint == wanted).count()
     }
 
     /// How often this router was told the same again in the last minute, with nothing in between.
@@ -129,12 +139,10 @@ impl Quiet {
         told.windows(2).filter(|pair| pair.first() == pair.last()).count()
     }
 
-    fn times_done(&mut self, effect: &Effect, now: Timestamp) -> usize {
+    fn forget_old(&mut self, now: Timestamp) {
         while self.effects.front().is_some_and(|done| is_old(done.at, now)) {
             self.effects.pop_front();
         }
-        let wanted = fingerprint(&format!("{effect:?}"));
-        self.effects.iter().filter(|done| done.fingerprint == wanted).count()
     }
 
     fn got_further(&mut self, now: Timestamp) {
@@ -190,4 +198,50 @@ fn is_old(at: Timestamp, now: Timestamp) -> bool {
 
 fn later(at: Timestamp, seconds: i64) -> Timestamp {
     at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headgate_model::{Destination, RouterConfig, TrafficIntent};
+
+    fn route(weight: i32, direction: Direction) -> Effect {
+        let config = RouterConfig {
+            router: "istio",
+            namespace: "store".to_owned(),
+            rollout: "shop".to_owned(),
+            uid: "uid".to_owned(),
+            total: 100,
+            canary_service: None,
+            stable_service: None,
+            config: serde_json::Value::Null,
+        };
+        let nowhere = || Destination { service: None, hash: None };
+        let intent =
+            TrafficIntent { stable: nowhere(), canary: nowhere(), canary_weight: weight, total: 100 };
+        Effect::Route { config, intent, direction }
+    }
+
+    #[test]
+    fn a_weight_that_goes_up_and_down_with_the_pods_is_not_reverted_by_anybody() {
+        let mut quiet = Quiet::default();
+        let (up, down) = (route(20, Direction::TowardsCanary), route(0, Direction::TowardsStable));
+        for second in 0..8 {
+            let (effect, now) =
+                (if second % 2 == 0 { &up } else { &down }, later(Timestamp::UNIX_EPOCH, second));
+            assert!(!quiet.is_reverted(effect, now), "the change after {second} s");
+            quiet.effect_done(effect, now);
+        }
+    }
+
+    #[test]
+    fn the_same_way_back_is_told_three_times_and_then_waits() {
+        let mut quiet = Quiet::default();
+        let (down, now) = (route(0, Direction::TowardsStable), Timestamp::UNIX_EPOCH);
+        for _ in 0..REVERTS_MAX {
+            assert!(!quiet.is_reverted(&down, now));
+            quiet.effect_done(&down, now);
+        }
+        assert!(quiet.is_reverted(&down, now));
+    }
 }

@@ -24,7 +24,7 @@ use crate::view::{self, lenient};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
 use headgate_engine::PodsWanted;
-use headgate_model::{Decision, EffectKey, Failure, FailureClass, Notice, Observed, Timestamp};
+use headgate_model::{Decision, Effect, EffectKey, Failure, FailureClass, Notice, Observed, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -304,7 +304,7 @@ impl RolloutTask {
         let wake_at = [decided_at, permitted_at].into_iter().flatten().min();
         let plan = Plan::new(rollout, allowed.collect(), wake_at, now).wanting_pods(pods == Pods::Wanted);
         let plan = plan.unrecorded(is_unrecorded);
-        if !writes && plan.effects.iter().all(|part| self.failures.holds(&part.effect.key(), now)) {
+        if !writes && plan.effects.iter().all(|part| self.failures.holds_effect(&part.effect, now)) {
             if pods == Pods::Wanted && self.list_pods(rollout, context) {
                 return Rest::Busy;
             }
@@ -488,6 +488,12 @@ impl RolloutTask {
         if let (Some(notice), Some(rollout)) = (notices::failed(key, &failure), self.rollout(context)) {
             context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
         }
+    }
+
+    /// As [`Self::failed`], of one effect.
+    pub(crate) fn effect_failed(&mut self, effect: &Effect, refusal: Refusal, context: &mut Context<'_>) {
+        self.failed(&effect.key(), refusal, context);
+        self.failures.is_of(effect);
     }
 
     pub(crate) fn label(&self) -> String {

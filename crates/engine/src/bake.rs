@@ -75,6 +75,11 @@ fn awaits_verdict(scene: &Scene<'_>, record: &RolloutStatus, bake: &Bake) -> boo
     }
 }
 
+/// True when the verdict that was awaited has just come: the deadline counts from now.
+pub(crate) fn has_its_verdict(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    waits_for_verdict(scene, scene.old) && !waits_for_verdict(scene, record)
+}
+
 /// True when only the verdict of its analysis is missing: time that is not held against the release.
 pub(crate) fn waits_for_verdict(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     wanted(scene, record).is_some_and(|bake| since(record).is_some() && awaits_verdict(scene, record, bake))

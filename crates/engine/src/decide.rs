@@ -1,5 +1,6 @@
 //! From a snapshot to a decision.
 
+use crate::progress::Marks;
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use crate::{
@@ -50,11 +51,20 @@ fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
             decision.effects.splice(0..0, adoptions);
             decision
         }
-        Err(problem) => match salvage(&snapshot.rollout.spec_raw, stable_size(snapshot, sets)) {
+        Err(problem) => match salvaged(snapshot, sets) {
             Some(spec) => hold(snapshot, &spec, sets, runs, problem, now),
             None => stand_still(snapshot, sets, problem, now),
         },
     }
+}
+
+/// What can be read of a spec that is wrong. Steps that came with it are not those that the stored index is about.
+fn salvaged(snapshot: &Snapshot, sets: &[ReplicaSetView]) -> Option<RolloutSpec> {
+    let mut spec = salvage(&snapshot.rollout.spec_raw, stable_size(snapshot, sets))?;
+    if snapshot.rollout.status.current_step_hash != snapshot.rollout.step_hash {
+        spec.canary.steps.clear();
+    }
+    Some(spec)
 }
 
 /// A spec that is right.
@@ -81,7 +91,7 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     let mut plan = cutover::plan(scene, &mut record);
     restart::plan(scene, &mut record, &mut plan);
     workload::hand_over(scene, &mut record, &mut plan);
-    phase::describe(scene, &mut record);
+    phase::describe(scene, &mut record, restart::marks(&plan));
     let wait = waiting::wait(scene, &record, &plan);
     record.waiting = wait.map(|wait| wait.record(scene.old.waiting.as_ref(), scene.now));
     let wake_at = wake_at(scene, &record, &plan);
@@ -114,7 +124,7 @@ fn hold(
         analysis::plan(&scene, &mut record, &mut effects);
         plan = cutover::plan(&scene, &mut record);
         duration::count(&scene, &mut record);
-        phase::describe(&scene, &mut record);
+        phase::describe(&scene, &mut record, Marks::Keep);
     } else if is_sized_by_number(&scene, &record)
         || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
     {

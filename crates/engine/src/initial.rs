@@ -5,6 +5,7 @@
 
 use crate::analysis::{self, Role};
 use crate::on_failure;
+use crate::progress;
 use crate::scene::Scene;
 use headgate_api::RolloutStatus;
 use headgate_model::ReplicaSetView;
@@ -28,6 +29,15 @@ pub(crate) fn is_wanted(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 pub(crate) fn has_pods(scene: &Scene<'_>) -> bool {
     let is_full = |set: &ReplicaSetView| set.is_observed() && set.available() >= scene.spec.replicas;
     scene.current.is_some_and(is_full)
+}
+
+/// True when a first version that was analysed with all of its pods has just lost one: the time before is not held against
+/// it. Pods that are lost again and again do not put the deadline off: it counts as long as it has not passed.
+pub(crate) fn has_lost_pods(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    is_under_way(record)
+        && scene.old.available_replicas >= scene.spec.replicas
+        && !has_pods(scene)
+        && progress::has_passed(scene, record)
 }
 
 /// True when the current step, or at the end the whole release, is done.

@@ -9,14 +9,20 @@ use crate::restart;
 use crate::scene::{Scene, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{AbortPlace, CanaryStatus, RolloutStatus};
+use headgate_model::template;
 
 /// Takes up a new version or new steps, and what the user has asked for.
 pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let template_changed = record.current_pod_hash != scene.current_hash;
     let steps_changed = record.current_step_hash != scene.rollout.step_hash;
+    let is_renamed = template_changed && has_another_name(scene, record);
     record.current_pod_hash.clone_from(&scene.current_hash);
     record.current_step_hash.clone_from(&scene.rollout.step_hash);
-    if template_changed {
+    if is_renamed {
+        // What users have asked for is about the version, whatever it is called.
+        let promotion = memory(record).promote_hash.is_some().then(|| scene.current_hash.clone());
+        memory(record).promote_hash = promotion;
+    } else if template_changed {
         start_over(scene, record, Occasion::NewVersion);
     } else if steps_changed && !scene.old.current_step_hash.is_empty() {
         start_over(scene, record, Occasion::NewSteps);
@@ -30,6 +36,16 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     } else {
         abort_or_promote(scene, record);
     }
+}
+
+/// True when the version is still the same and only its name was taken by something else.
+fn has_another_name(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let (Some(template), Some(count)) = (scene.rollout.spec_raw.get("template"), record.collision_count)
+    else {
+        return false;
+    };
+    let before = Some(count.saturating_sub(1)).filter(|before| *before > 0);
+    template::pod_template_hash(template, before) == record.current_pod_hash
 }
 
 /// Why a release begins anew.
@@ -55,6 +71,11 @@ fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus, occasion: Occasion)
         record.promote_full = false;
         memory(record).promote_hash = None;
     }
+    go_to_start(scene, record);
+}
+
+/// To the first step, or past all of them where a version comes back that was replaced a short while ago.
+fn go_to_start(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let skips_steps = scene.is_recent_rollback(&record.stable_rs);
     record.current_step_index = if skips_steps { steps::end(scene.spec) } else { steps::start(scene.spec) };
 }
@@ -84,7 +105,7 @@ fn abort_or_promote(scene: &Scene<'_>, record: &mut RolloutStatus) {
     } else if record.aborted_at.is_some() {
         clear_abort(scene, record);
         clear_runs(record);
-        record.current_step_index = steps::start(scene.spec);
+        go_to_start(scene, record);
     } else if record.promote_full {
         clear_pause(record);
         clear_runs(record);

@@ -27,9 +27,11 @@ pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 }
 
 /// Sets all conditions but InvalidSpec, then phase and message.
-pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus) {
+///
+/// `marks`: whether something goes on that no number of pods shows.
+pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) {
     health(scene, record);
-    progressing(scene, record);
+    progressing(scene, record, marks);
     let available = record.available_replicas >= scene.spec.replicas;
     let message = if available { AVAILABLE } else { NOT_AVAILABLE };
     set(record, types::AVAILABLE, available.into(), reasons::AVAILABLE, message, scene.now);
@@ -64,7 +66,7 @@ fn health(scene: &Scene<'_>, record: &mut RolloutStatus) {
     );
 }
 
-fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
+fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus, mut marks: Marks) {
     let now = scene.now;
     let name = revision::name(scene);
     if record.abort {
@@ -81,7 +83,6 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
         progress::note(scene, record, Marks::Keep);
         return;
     }
-    let mut marks = Marks::Keep;
     if record.current_pod_hash != scene.old.current_pod_hash {
         let (reason, message) = match scene.current {
             None => (reasons::NEW_REPLICA_SET_CREATED, format!("Created new replica set \"{name}\"")),
@@ -121,6 +122,9 @@ fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str, mut marks: 
     } else if was_healthy && record.stable_rs == record.current_pod_hash {
         renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_NOT_AVAILABLE, NOT_AVAILABLE, now);
         marks = Marks::Restart;
+    } else if marks == Marks::Restart && record.stable_rs == record.current_pod_hash {
+        let message = format!("ReplicaSet \"{name}\" is progressing.");
+        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);
     } else if !is_new && (progress::is_made(scene, record) || get(record, types::PROGRESSING).is_none()) {
         let message = format!("ReplicaSet \"{name}\" is progressing.");
         renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);

@@ -47,6 +47,8 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
         || old.current_step_index != record.current_step_index
         || old.stable_rs != record.stable_rs
         || on_failure::has_let_go(old, record)
+        || bake::has_its_verdict(scene, record)
+        || initial::has_lost_pods(scene, record)
         || furthest(scene).desired != scene.spec.replicas
         || furthest(scene).step != record.current_step_index
 }
@@ -119,11 +121,16 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
     Some(after(last, scene.spec.progress_deadline_seconds))
 }
 
+/// True when the deadline has passed, whatever has moved since.
+pub(crate) fn has_passed(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    due(scene, record).is_some_and(|due| due <= scene.now)
+}
+
 /// True when nothing has moved for too long.
 pub(crate) fn is_overdue(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let overdue =
         crate::conditions::has_reason(record, types::PROGRESSING, reasons::PROGRESS_DEADLINE_EXCEEDED)
-            || due(scene, record).is_some_and(|due| due <= scene.now);
+            || has_passed(scene, record);
     overdue
         && due(scene, record).is_some()
         && !is_made(scene, record)

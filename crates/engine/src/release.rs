@@ -25,7 +25,7 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if has_moved_on(scene, record) {
         return;
     }
-    if !matches!(step, Some(Step::Pause(_))) {
+    if !matches!(step, Some(Step::Pause(_))) || was_led_elsewhere(scene, record) {
         end_pause(record);
     }
     let is_promoted_past = matches!(step, Some(Step::Pause(_))) && has_resumed(record);
@@ -72,6 +72,12 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     next.is_some()
         && record.current_step_index == next
         && record.current_pod_hash == scene.old.current_pod_hash
+}
+
+/// True when a user has set the index: the pause that the record holds is that of another step.
+fn was_led_elsewhere(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let noted = scene.old.headgate.as_ref().and_then(|memory| memory.progress.as_ref());
+    noted.and_then(|progress| progress.step).is_some_and(|step| Some(step) != record.current_step_index)
 }
 
 /// When the current pause ends by itself.

@@ -5,6 +5,7 @@
 //! Evictions need the pods as they were just read: one that was decided on an old view could take a pod too many.
 
 use crate::cutover::{self, Plan};
+use crate::progress::Marks;
 use crate::replicas::sum;
 use crate::scene::{Scene, stored};
 use crate::waiting::may_be_said;
@@ -61,6 +62,12 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mut Pla
     } else if plan.shift.is_empty() && plan.shrink.is_empty() && cutover::routes_are_known(scene) {
         plan.shrink = evictions(scene, &record.stable_rs, at, &versions);
     }
+}
+
+/// Pods that are evicted one after the other are progress, although their number stays what it is.
+pub(crate) fn marks(plan: &Plan) -> Marks {
+    let evicts = plan.shrink.iter().any(|effect| matches!(effect, Effect::EvictPod { .. }));
+    if evicts { Marks::Restart } else { Marks::Keep }
 }
 
 /// A ReplicaSet and its pods.

@@ -3,7 +3,7 @@
 use crate::notifications::to;
 use crate::server::refused;
 use crate::world::{Fault, VIRTUAL_SERVICES, World, at, released, taken_over, template};
-use headgate_driver::io::Call;
+use headgate_driver::io::{Call, Patch};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -76,6 +76,34 @@ fn running(world: &World) -> Vec<Value> {
 fn a_release_and_an_abort_complete_without_faults() {
     completes(&mut released(), Act::Release);
     completes(&mut released(), Act::Abort);
+}
+
+#[test]
+fn an_abort_does_not_wait_for_a_weight_that_is_refused_again_and_again() {
+    let mut world = released();
+    let sets_half = |call: &Call| match call {
+        Call::Patch { target, patch: Patch::Merge(body) | Patch::Json(body), .. }
+            if target.resource == VIRTUAL_SERVICES =>
+        {
+            body.to_string().contains(r#""weight":50"#)
+        }
+        _ => false,
+    };
+    world.refuse(sets_half, refused(422, "Invalid"));
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(300);
+    let shown = |world: &World| {
+        world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"].clone()
+    };
+    assert_eq!(
+        shown(&world),
+        25,
+        "the weight that is refused is waited for: {:#}",
+        world.rollout()["status"]
+    );
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    world.run(3);
+    assert_eq!(shown(&world), 0, "{:#}", world.rollout()["status"]);
 }
 
 #[test]

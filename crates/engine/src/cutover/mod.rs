@@ -344,6 +344,10 @@ fn is_user_scaling(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
 
 /// True when this ReplicaSet got its size for another `spec.replicas`.
 fn is_sized_for_another_number(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
-    let noted = set.annotations.get(labels::DESIRED_REPLICAS).and_then(|text| text.parse::<i32>().ok());
-    noted.is_some_and(|noted| noted != scene.spec.replicas)
+    sized_for(set).is_some_and(|number| number != scene.spec.replicas)
+}
+
+/// The `spec.replicas` that this ReplicaSet got its size for.
+fn sized_for(set: &ReplicaSetView) -> Option<i32> {
+    set.annotations.get(labels::DESIRED_REPLICAS)?.parse().ok()
 }

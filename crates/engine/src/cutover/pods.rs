@@ -131,16 +131,20 @@ fn scale_canary(
         return canary.available();
     }
     forget_deadline(canary, plan);
-    let may_shrink = |plan: &mut Plan| {
-        versions
-            .stable
-            .is_none_or(|stable| may_shrink_canary(scene, record, stage, (canary, wanted), stable, plan))
+    let to = match versions.stable {
+        Some(stable) if wanted < canary.replicas => {
+            shrunk_canary(scene, record, stage, (canary, wanted), stable, plan)
+        }
+        _ => wanted,
     };
-    if wanted >= canary.replicas || may_shrink(plan) {
+    if to == wanted {
         settle_size(scene, canary, wanted, sizes, plan);
-        return canary.available().min(wanted);
+    } else if to < canary.replicas && sizes == Sizes::Move && plan.shift.is_empty() {
+        // It has its share of the new number then; for the rest it drains.
+        note_desired(scene, canary, plan);
+        resize(canary, to, plan);
     }
-    canary.available()
+    canary.available().min(to)
 }
 
 fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, sizes: Sizes, plan: &mut Plan) {
@@ -156,19 +160,21 @@ pub(super) fn drain_seconds(routing: &Routing) -> i32 {
     routing.scale_down_delay_seconds.max(ROUTE_SETTLES_SECONDS)
 }
 
-/// The canary may lose pods when the rest suffices for what the route still gives it, and drain time has passed.
-fn may_shrink_canary(
+/// The size that the canary may be brought down to now, on its way to `wanted`: the rest must suffice for what the route
+/// still gives it, and drain time must have passed. A user's smaller number does not wait for that: then the canary keeps its
+/// share of it.
+fn shrunk_canary(
     scene: &Scene<'_>,
     record: &RolloutStatus,
     stage: Stage,
-    (canary, to): (&ReplicaSetView, i32),
+    (canary, wanted): (&ReplicaSetView, i32),
     stable: &ReplicaSetView,
     plan: &mut Plan,
-) -> bool {
+) -> i32 {
     let (Some(given), Some(routing)) =
         (observed_share(scene, canary, Role::Canary), &scene.spec.canary.routing)
     else {
-        return false;
+        return canary.replicas;
     };
     let scaled = steps::wish(stage, scene.spec).scale.is_some();
     let needed = if scaled {
@@ -176,12 +182,21 @@ fn may_shrink_canary(
     } else {
         replicas::share(scene.spec.replicas, given, routing.total)
     };
-    // A user's scaling does not wait: the weight, and with it the share of the pods, is what it was.
-    let lowered = lowered_at(record).filter(|_| !is_user_scaling(scene, &scene.versions(&record.stable_rs)));
-    let drained = lowered.map(|lowered| after(lowered, drain_seconds(routing)));
+    let drained = lowered_at(record).map(|lowered| after(lowered, drain_seconds(routing)));
+    let to = if passed(scene, drained, plan) { wanted } else { wanted.max(same_share(scene, canary)) };
     let left = stable.available().min(scene.spec.replicas).saturating_add(to);
     let stays_available = left >= scene.spec.replicas - scene.max_unavailable();
-    to >= needed && stays_available && passed(scene, drained, plan)
+    if to >= needed && stays_available { to.min(canary.replicas) } else { canary.replicas }
+}
+
+/// The pods of `spec.replicas` that are the same share as those that this ReplicaSet has of the number that it was sized for.
+fn same_share(scene: &Scene<'_>, set: &ReplicaSetView) -> i32 {
+    match super::sized_for(set) {
+        Some(number) if number > scene.spec.replicas => {
+            replicas::share(scene.spec.replicas, set.replicas.min(number), number)
+        }
+        _ => set.replicas,
+    }
 }
 
 /// After an abort: once stable has everything the canary gets a deadline, and at the deadline it goes, unless a Service

@@ -1,6 +1,9 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
-use super::{Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, passed, way_back};
+use super::{
+    Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
+    way_back,
+};
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
@@ -283,7 +286,26 @@ fn stable_selection(
     if let Some(canary) = versions.current.filter(|canary| is_managed && is_taken_over(canary)) {
         return Some(canary.hash().to_owned());
     }
-    selectable(scene, service, stable?).then(|| stable_hash.to_owned())
+    let is_ready = |stable: &&ReplicaSetView| {
+        selectable(scene, service, stable) && bears_the_rest(scene, service, versions, stable)
+    };
+    stable.filter(is_ready).map(|_| stable_hash.to_owned())
+}
+
+/// True unless the stable Service would leave a version for one that has fewer available pods than it needs for what comes
+/// through that Service: where a first version that was found to be bad is replaced, no weight protects its successor.
+fn bears_the_rest(
+    scene: &Scene<'_>,
+    service: &String,
+    versions: &Versions<'_>,
+    stable: &ReplicaSetView,
+) -> bool {
+    let total = steps::total(scene.spec);
+    let share = observed_shares(scene).map_or(0, |shares| shares.least);
+    let needed = replicas::share(scene.spec.replicas, total - share, total) - scene.max_unavailable();
+    let serving = scene.selected(Some(service)).filter(|hash| *hash != stable.hash());
+    let serving = serving.map_or(0, |hash| available(versions.with_hash(hash)));
+    stable.available() >= needed.min(serving)
 }
 
 /// True when no pods of the stable version are wanted any more and no router leads to the newest one: then the stable

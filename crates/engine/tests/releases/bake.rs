@@ -178,3 +178,25 @@ fn a_rollback_to_the_stable_version_does_not_bake_nor_does_one_within_the_window
     world.settle();
     assert_eq!(world.status().stable_rs, world.hash(1));
 }
+
+#[test]
+fn a_verdict_that_comes_later_than_the_deadline_promotes_all_the_same() {
+    let mut canary =
+        canary(json!({"duration": "1m", "analysis": {"templates": [{"templateName": "errors"}]}}));
+    canary["steps"] = json!([{"setWeight": 50}]);
+    let mut world = World::new(spec(4, canary));
+    world.edit(|spec| spec["progressDeadlineAbort"] = json!(true));
+    world.add_template("errors", template(json!({"count": 20, "interval": "1m"})));
+    world.settle();
+    world.pass(10);
+    world.release(2);
+    world.settle();
+    bakes(&world);
+    world.pass(1_200);
+    world.settle();
+    bakes(&world);
+    let name = world.runs_mut().last().map(|run| run.name.clone()).unwrap();
+    world.verdict(&name, AnalysisPhase::Successful, "");
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(2)));
+}

@@ -170,8 +170,8 @@ fn changed_steps_start_the_release_over() {
     assert_eq!((world.status().current_step_index, world.pods(1), world.pods(2)), (Some(1), 3, 1));
 }
 
-#[test]
-fn a_name_that_is_taken_leads_to_the_next_hash() {
+/// Version 2 is released, and something else has the name of its ReplicaSet.
+fn name_taken() -> World {
     use headgate_model::{EffectKey, Failure, FailureClass};
     let mut world = half_way();
     world.release(2);
@@ -183,7 +183,24 @@ fn a_name_that_is_taken_leads_to_the_next_hash() {
         attempts: 1,
         told: false,
     };
+    let decision = world.decide();
+    world.carry_out(&decision, 0);
     world.snapshot.failures.insert(key, failure);
+    world
+}
+
+#[test]
+fn an_abort_of_a_version_that_gets_another_name_is_not_lost() {
+    let mut world = name_taken();
+    world.abort();
+    world.settle();
+    assert_eq!(world.status().collision_count, Some(1));
+    assert_eq!((world.phase(), world.status().abort), ("Degraded", true), "{}", world.status().message);
+}
+
+#[test]
+fn a_name_that_is_taken_leads_to_the_next_hash() {
+    let mut world = name_taken();
     world.settle();
     assert_eq!(world.status().collision_count, Some(1));
     assert_eq!((world.phase(), world.sets().len()), ("Paused", 2));
@@ -206,4 +223,23 @@ fn a_rollback_within_the_window_takes_no_steps_and_one_beyond_does() {
         world.settle_over_time();
         assert_eq!(world.phase(), phase, "window {window}");
     }
+}
+
+#[test]
+fn a_rollback_within_the_window_that_was_aborted_takes_no_steps_when_it_is_tried_again() {
+    let mut world = half_way();
+    world.edit(|spec| spec["rollbackWindow"] = json!({"revisions": 1}));
+    world.pass(10);
+    world.release(2);
+    world.settle();
+    world.promote();
+    world.settle_over_time();
+    world.release(1);
+    world.step();
+    world.abort();
+    world.settle();
+    assert_eq!(world.phase(), "Degraded");
+    world.retry();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(1)));
 }

@@ -240,3 +240,30 @@ fn an_aborted_canary_stays_while_stable_lacks_pods_although_its_delay_has_passed
     world.settle_over_time();
     assert_eq!(world.pods(2), 0);
 }
+
+#[test]
+fn a_smaller_number_of_pods_does_not_cut_a_drain_short() {
+    let steps = json!([{"setWeight": 50}, {"setWeight": 10}, {"pause": {}}]);
+    let mut world = World::running(spec(10, routed(steps)));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (10, 5), "five pods drain");
+    world.scale(8);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (8, 4), "half of the pods for what was half of the requests");
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.pods(2)), (8, 1));
+}
+
+#[test]
+fn a_smaller_number_of_pods_does_not_wait_for_a_drain() {
+    let mut world = World::running(spec(10, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    world.scale(4);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(1), world.pods(2)), (50, 4, 2));
+    world.scale(0);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (0, 0));
+}

@@ -178,3 +178,38 @@ fn the_second_version_is_released_as_ever() {
     world.settle();
     assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", 25, "UserPromotion"));
 }
+
+#[test]
+fn a_pod_that_is_lost_after_a_long_analysis_is_not_held_against_the_first_version_at_once() {
+    let mut world = started(canary());
+    world.edit(|spec| spec["progressDeadlineAbort"] = json!(true));
+    world.settle();
+    world.pass(1_200);
+    world.settle();
+    let first = world.hash(1);
+    world.broken.insert(first.clone());
+    world.kill_pods(&first, 3);
+    world.settle();
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "PodsAvailable"));
+    world.pass(601);
+    world.settle();
+    assert_eq!(world.phase(), "Degraded", "but it has no longer than any other: {}", world.status().message);
+}
+
+#[test]
+fn the_successor_of_a_bad_first_version_gets_the_requests_once_it_can_bear_them() {
+    let mut world = started(canary());
+    let name = step_run(&world);
+    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
+    world.settle_over_time();
+    world.release(2);
+    let second = world.hash(2);
+    for _ in 0..10 {
+        world.step();
+        world.kubelet();
+        world.kill_pods(&second, 1);
+        assert_eq!(world.selected("shop-stable"), Some(world.hash(1)), "one pod of four is not enough");
+    }
+    world.settle();
+    assert_eq!(world.selected("shop-stable"), Some(second));
+}

@@ -217,3 +217,34 @@ fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
     world.settle();
     assert_eq!(world.phase(), "Paused");
 }
+
+#[test]
+fn while_a_spec_is_wrong_a_failed_analysis_does_what_its_step_says() {
+    use headgate_api::AnalysisPhase;
+    for (word, phase, weight) in
+        [("pause", "Paused", 25), ("hold", "Progressing", 25), ("abort", "Degraded", 0)]
+    {
+        let analysis = json!({"templates": [{"templateName": "errors"}], "onFailure": word});
+        let steps = json!([{"setWeight": 25}, {"analysis": analysis}, {"setWeight": 50}, {"pause": {}}]);
+        let mut world = World::new(spec(4, routed(steps)));
+        world.add_template(
+            "errors",
+            json!({"metrics": [{"name": "errors",
+            "provider": {"prometheus": {"address": "http://p", "query": "errors"}}}]}),
+        );
+        world.settle();
+        world.release(2);
+        world.settle();
+        world.edit(|spec| spec["minReadySeconds"] = json!(-1));
+        world.settle();
+        let name = format!("shop-{}-2-1", world.hash(2));
+        world.verdict(&name, AnalysisPhase::Failed, "too many errors");
+        world.settle();
+        assert_eq!((world.phase(), world.weight()), ("Degraded", weight), "{word}");
+        world.edit(|spec| spec["minReadySeconds"] = json!(0));
+        world.settle();
+        assert_eq!((world.phase(), world.weight()), (phase, weight), "{word}");
+        let told = world.status().message.contains("at step 2/4, weight 25");
+        assert_eq!(told, word == "abort", "{}", world.status().message);
+    }
+}

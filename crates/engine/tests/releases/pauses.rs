@@ -98,3 +98,25 @@ fn the_decision_is_taken_just_when_the_time_is_over() {
         assert_eq!(wake.duration_since(since).as_secs(), 3_600, "{word}");
     }
 }
+
+#[test]
+fn a_pause_that_a_user_has_moved_the_release_to_begins_then() {
+    let steps = json!([
+        {"setWeight": 25}, {"pause": {"duration": "10m"}},
+        {"setWeight": 50}, {"pause": {"duration": "10m"}},
+    ]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.pass(500);
+    world.settle();
+    world.snapshot.rollout.status.current_step_index = Some(3);
+    world.settle();
+    assert_eq!((world.phase(), world.weight()), ("Paused", 50));
+    world.pass(599);
+    world.settle();
+    assert_eq!((world.phase(), world.status().current_step_index), ("Paused", Some(3)));
+    world.pass(1);
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy");
+}

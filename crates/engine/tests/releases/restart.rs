@@ -78,6 +78,23 @@ fn plain(replicas: i32, max_unavailable: i32) -> World {
 }
 
 #[test]
+fn a_restart_that_lasts_longer_than_the_deadline_goes_on_while_pods_are_replaced() {
+    let mut world = plain(4, 2);
+    let (first, old) = (world.hash(1), all(&world));
+    for _ in 0..5 {
+        // One is always on its way: the Rollout is never healthy in between.
+        world.kill_pods(&first, 3);
+        let mut pods = old.clone();
+        (pods[0].created_at, pods[0].ready_since) = (world.now, None);
+        let decision = knowing(&mut world, pods);
+        assert_eq!(evicted(&decision).len(), 1);
+        world.carry_out(&decision, 0);
+        assert_eq!(world.phase(), "Progressing", "{}", world.status().message);
+        world.pass(400);
+    }
+}
+
+#[test]
 fn as_many_are_evicted_as_max_unavailable_allows_and_at_least_one() {
     for (replicas, max_unavailable, expected) in
         [(4, 1, 1), (4, 0, 1), (4, 2, 2), (4, 4, 4), (1, 0, 1), (20, 20, 10)]

@@ -191,7 +191,7 @@ fn count(canary: &Value, key: &str) -> Result<Option<Count>, SpecProblem> {
     })
 }
 
-fn background(canary: &Value) -> Result<Option<BackgroundAnalysis>, SpecProblem> {
+pub(super) fn background(canary: &Value) -> Result<Option<BackgroundAnalysis>, SpecProblem> {
     let Some(written) = optional::<RolloutAnalysisBackground>(canary, PATH, "analysis")? else {
         return Ok(None);
     };

@@ -1,16 +1,17 @@
 //! What an abort needs of a spec that is otherwise invalid.
 
-use super::{canary, pod_health};
+use super::{canary, pod_health, steps};
 use crate::spec::{
-    AbortPolicy, Canary, Count, Initial, PodHealth, PodHealthAction, RolloutSpec, Routing, WorkloadScaleDown,
+    AbortPolicy, Canary, Count, Initial, PauseEnd, PodHealth, PodHealthAction, RolloutSpec, Routing, Step,
+    WorkloadScaleDown,
 };
 use crate::template::PodMetadata;
 use crate::total_weight;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Reads what can be read of an invalid spec, so that an abort leads back to stable all the same. Steps and analyses are
-/// left out: an abort needs none. `running` pods of the stable version count as wanted where the spec's number is itself
+/// Reads what can be read of an invalid spec, so that an abort leads back to stable all the same, and only where the
+/// analysis that has failed is meant to abort. A step that can't be read is one that nobody passes. `running` pods of the stable version count as wanted where the spec's number is itself
 /// wrong. Answers nothing for a Rollout that is not a canary or lacks selector or template.
 pub fn salvage(spec: &Value, running: i32) -> Option<RolloutSpec> {
     let strategy = spec.pointer("/strategy/canary").filter(|value| value.is_object())?;
@@ -75,7 +76,18 @@ fn salvage_canary(strategy: &Value) -> Canary {
     // Where nobody can say what the user wants, nothing is aborted.
     canary.pod_health = pod_health::pod_health(strategy)
         .unwrap_or(PodHealth { action: Some(PodHealthAction::Off), ..PodHealth::default() });
+    canary.steps = salvage_steps(strategy, &canary);
+    canary.background = canary::background(strategy).ok().flatten();
     canary
+}
+
+fn salvage_steps(strategy: &Value, canary: &Canary) -> Vec<Step> {
+    let read = |step: &Value| {
+        let one = Value::Array(vec![step.clone()]);
+        let steps = steps::steps(Some(&one), canary.total(), canary.routing.as_ref()).ok();
+        steps.and_then(|mut steps| steps.pop()).unwrap_or(Step::Pause(PauseEnd::Promotion(None)))
+    };
+    strategy.get("steps").and_then(Value::as_array).into_iter().flatten().map(read).collect()
 }
 
 fn text(strategy: &Value, key: &str) -> Option<String> {
