@@ -3,6 +3,7 @@
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
 use crate::pod_health;
+use crate::scene::is_recent_rollback;
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
@@ -88,13 +89,25 @@ impl Change<'_> {
     fn why_completed(&self) -> String {
         if self.old.stable_rs.is_empty() {
             "Initial deploy".to_owned()
-        } else if self.old.stable_rs == self.new.current_pod_hash {
-            "Fast rollback".to_owned()
         } else if self.old.promote_full {
             "Full promotion requested".to_owned()
+        } else if self.is_recent_rollback() {
+            "Rollback within window".to_owned()
+        } else if self.old.stable_rs == self.new.current_pod_hash {
+            "Fast rollback".to_owned()
         } else {
             format!("Completed all {} canary steps", self.new.current_step_index.unwrap_or(0))
         }
+    }
+
+    fn is_recent_rollback(&self) -> bool {
+        let (Ok(spec), Some(sets)) = (&self.snapshot.rollout.spec, self.snapshot.replica_sets.present())
+        else {
+            return false;
+        };
+        let sets: Vec<&ReplicaSetView> = sets.iter().filter(|set| !set.deleting).collect();
+        let hashes = (self.new.current_pod_hash.as_str(), self.old.stable_rs.as_str());
+        is_recent_rollback(&sets, hashes, spec.rollback_window)
     }
 
     fn deadline(&self, notices: &mut Vec<Notice>) {
@@ -111,11 +124,11 @@ impl Change<'_> {
         if self.old.current_pod_hash.is_empty() || self.old.current_pod_hash == self.new.current_pod_hash {
             return;
         }
-        let abort_is_new = self.old.abort && self.old.aborted_at.is_none();
+        // One of them stays when only the name of the version has changed.
+        let aborts = self.old.abort && self.old.aborted_at.is_none() && !self.new.abort;
+        let promotes = self.old.promote_full && !self.new.promote_full;
         let has_resumed = self.old.controller_pause && self.old.pause_conditions.is_empty();
-        for (dropped, what) in
-            [(abort_is_new, "abort"), (self.old.promote_full, "full promotion"), (has_resumed, "promotion")]
-        {
+        for (dropped, what) in [(aborts, "abort"), (promotes, "full promotion"), (has_resumed, "promotion")] {
             if dropped {
                 let message = format!(
                     "The {what} was meant for version {}, but the pod template has changed: it is dropped",
@@ -152,8 +165,10 @@ impl Change<'_> {
             return;
         };
         if Some(after) == before.checked_add(1) && !self.new.abort {
-            let step = usize::try_from(before).ok().and_then(|index| spec.canary.steps.get(index));
-            let what = step.map(steps::describe).unwrap_or_default();
+            let index = usize::try_from(before).unwrap_or(usize::MAX);
+            let written = self.snapshot.rollout.spec_raw.pointer(&format!("/strategy/canary/steps/{index}"));
+            let what =
+                spec.canary.steps.get(index).map(|step| steps::describe(step, written)).unwrap_or_default();
             let message = format!("Rollout step {after}/{count} completed ({what})");
             notices.push(Notice::normal(events::ROLLOUT_STEP_COMPLETED, message));
         }

@@ -100,14 +100,7 @@ impl<'a> Scene<'a> {
     /// True when the newest version is an older one than the stable one, and so recent that going back to it needs no
     /// steps (Argo Rollouts: fewer than `rollbackWindow.revisions` ReplicaSets were created between the two).
     pub(crate) fn is_recent_rollback(&self, stable_hash: &str) -> bool {
-        let versions = self.versions(stable_hash);
-        let (Some(current), Some(stable)) = (versions.current, versions.stable) else { return false };
-        let between = |set: &&&ReplicaSetView| {
-            current.created_at < set.created_at && set.created_at < stable.created_at
-        };
-        let number = versions.others.iter().filter(between).count();
-        current.created_at < stable.created_at
-            && i32::try_from(number).is_ok_and(|number| number < self.spec.rollback_window)
+        is_recent_rollback(&self.replica_sets, (&self.current_hash, stable_hash), self.spec.rollback_window)
     }
 
     /// The routers that split traffic by weights.
@@ -146,6 +139,15 @@ impl<'a> Scene<'a> {
     pub(crate) fn max_surge(&self) -> i32 {
         self.spec.canary.max_surge.rounded_up(self.spec.replicas).min(i32::MAX - self.spec.replicas)
     }
+}
+
+/// Whether `to` is an older version than `from`, with fewer than `window` created between the two.
+pub(crate) fn is_recent_rollback(sets: &[&ReplicaSetView], (to, from): (&str, &str), window: i32) -> bool {
+    let created_at =
+        |hash: &str| sets.iter().find(|set| !hash.is_empty() && set.hash() == hash).map(|set| set.created_at);
+    let (Some(to), Some(from)) = (created_at(to), created_at(from)) else { return false };
+    let number = sets.iter().filter(|set| to < set.created_at && set.created_at < from).count();
+    to < from && i32::try_from(number).is_ok_and(|number| number < window)
 }
 
 impl<'a> Versions<'a> {

@@ -2,6 +2,7 @@
 
 use headgate_api::{PauseCondition, RolloutStatus};
 use headgate_model::spec::{CanaryScale, RolloutSpec, Step};
+use serde_json::Value;
 
 /// Where a release stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,25 +103,47 @@ pub(crate) fn is_held(record: &RolloutStatus, spec: &RolloutSpec) -> bool {
         .any(|reason| paused_for(record, reason))
 }
 
-/// A step as people write it, for events.
-pub(crate) fn describe(step: &Step) -> String {
+/// A step as Argo Rollouts names it in events, a duration as it is `written` in the spec.
+pub(crate) fn describe(step: &Step, written: Option<&Value>) -> String {
     match step {
         Step::SetWeight(weight) => format!("setWeight: {weight}"),
-        Step::Pause(headgate_model::spec::PauseEnd::Promotion(_)) => "pause: {}".to_owned(),
-        Step::Pause(headgate_model::spec::PauseEnd::After(duration)) => {
-            format!("pause: {}s", duration.as_secs())
-        }
-        Step::Analysis(analysis, _) => {
-            let names =
-                analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref());
-            format!("analysis: {}", names.collect::<Vec<_>>().join(", "))
-        }
-        Step::SetCanaryScale(CanaryScale::Weight(weight)) => format!("setCanaryScale: weight {weight}"),
+        Step::Pause(_) => match written.and_then(|step| step.pointer("/pause/duration")) {
+            Some(Value::String(duration)) => format!("pause: {duration}"),
+            Some(duration @ Value::Number(_)) => format!("pause: {duration}"),
+            _ => "pause".to_owned(),
+        },
+        Step::Analysis(..) => "analysis".to_owned(),
+        Step::SetCanaryScale(CanaryScale::Weight(weight)) => format!("setCanaryScale{{weight: {weight}}}"),
         Step::SetCanaryScale(CanaryScale::Replicas(replicas)) => {
-            format!("setCanaryScale: replicas {replicas}")
+            format!("setCanaryScale{{replicas: {replicas}}}")
         }
         Step::SetCanaryScale(CanaryScale::MatchTrafficWeight) => {
-            "setCanaryScale: matchTrafficWeight".to_owned()
+            "setCanaryScale{matchTrafficWeight: true}".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headgate_model::spec::{OnFailure, PauseEnd};
+    use serde_json::json;
+
+    #[test]
+    fn steps_are_named_as_argo_rollouts_names_them_in_events() {
+        let pause = Step::Pause(PauseEnd::Promotion(None));
+        let named = |step: &Step, written: Value| describe(step, Some(&written));
+        assert_eq!(named(&pause, json!({"pause": {}})), "pause");
+        assert_eq!(named(&pause, json!({"pause": {"duration": "1m"}})), "pause: 1m");
+        assert_eq!(named(&pause, json!({"pause": {"duration": 90}})), "pause: 90");
+        let analysis = Step::Analysis(Box::default(), OnFailure::Abort);
+        assert_eq!(named(&analysis, json!({"analysis": {}})), "analysis");
+        for (scale, name) in [
+            (CanaryScale::Weight(20), "setCanaryScale{weight: 20}"),
+            (CanaryScale::Replicas(2), "setCanaryScale{replicas: 2}"),
+            (CanaryScale::MatchTrafficWeight, "setCanaryScale{matchTrafficWeight: true}"),
+        ] {
+            assert_eq!(describe(&Step::SetCanaryScale(scale), None), name);
         }
     }
 }

@@ -31,10 +31,13 @@ enum State {
     Overdue,
     PromotedInFull,
     InvalidSpec,
+    FirstAnalysed,
+    Baking,
+    Held,
 }
 
 impl State {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Healthy,
         Self::PodsAwaited,
         Self::Paused,
@@ -45,6 +48,9 @@ impl State {
         Self::Overdue,
         Self::PromotedInFull,
         Self::InvalidSpec,
+        Self::FirstAnalysed,
+        Self::Baking,
+        Self::Held,
     ];
 
     fn title(self) -> &'static str {
@@ -59,6 +65,9 @@ impl State {
             Self::Overdue => "The progress deadline has passed",
             Self::PromotedInFull => "Promoted in full, pods awaited",
             Self::InvalidSpec => "The spec cannot be carried out",
+            Self::FirstAnalysed => "The first version is analysed (`initial: analyse`)",
+            Self::Baking => "The new version bakes (`bake`)",
+            Self::Held => "Held by a failed analysis (`onFailure: hold`)",
         }
     }
 
@@ -66,6 +75,7 @@ impl State {
         let mut world = World::new();
         world.provider = match self {
             Self::Inconclusive => Box::new(|_| Some(measured("0.5"))),
+            Self::Held => Box::new(|_| Some(measured("0"))),
             _ => Box::new(|_| None),
         };
         world.create(SERVICES, service("web-stable"));
@@ -73,7 +83,13 @@ impl State {
         world.create(VIRTUAL_SERVICES, virtual_service());
         world.create(TEMPLATES, analysis());
         let mut rollout = routed();
-        rollout["spec"]["strategy"]["canary"]["steps"] = self.steps();
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["steps"] = self.steps();
+        match self {
+            Self::FirstAnalysed => canary["initial"] = json!("analyse"),
+            Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
+            _ => {}
+        }
         world.create(ROLLOUTS, rollout);
         world.run(60);
         self.lead_to(&mut world);
@@ -83,12 +99,17 @@ impl State {
     /// 25 %, then what the state is about, 50 % and a pause.
     fn steps(self) -> Value {
         let middle = match self {
-            Self::AnalysisRunning | Self::Inconclusive => {
+            Self::AnalysisRunning | Self::Inconclusive | Self::FirstAnalysed => {
                 json!({ "analysis": { "templates": [{ "templateName": "watch" }] } })
             }
+            Self::Held => {
+                json!({ "analysis": { "templates": [{ "templateName": "watch" }], "onFailure": "hold" } })
+            }
+            Self::Baking => json!({ "setWeight": 30 }),
             _ => json!({ "pause": {} }),
         };
-        json!([{ "setWeight": 25 }, middle, { "setWeight": 50 }, { "pause": {} }])
+        let last = if let Self::Baking = self { json!({ "setWeight": 60 }) } else { json!({ "pause": {} }) };
+        json!([{ "setWeight": 25 }, middle, { "setWeight": 50 }, last])
     }
 
     fn lead_to(self, world: &mut World) {
@@ -98,7 +119,7 @@ impl State {
             world.edit(rollout(), json!({ "spec": { "progressDeadlineSeconds": 20 } }));
         }
         match self {
-            Self::Healthy => return,
+            Self::Healthy | Self::FirstAnalysed => return,
             Self::InvalidSpec => {
                 world.edit(rollout(), json!({ "spec": { "template": template("2") } }));
                 world.run(10);
@@ -176,6 +197,17 @@ impl Command {
     }
 
     /// What the plugin of Argo Rollouts sends for it, in order (pkg/kubectl-argo-rollouts/cmd).
+    fn sent(self, rollout: &Value) -> Vec<Patch> {
+        let template_of =
+            |version| json!([{ "op": "replace", "path": "/spec/template", "value": template(version) }]);
+        match self {
+            Self::Undo => vec![Patch::Json(template_of("1"))],
+            Self::SetImage => vec![Patch::Json(updated(rollout, "web:3"))],
+            _ => self.patches(rollout).into_iter().map(Patch::Merge).collect(),
+        }
+    }
+
+    /// All but two commands are merge patches.
     fn patches(self, rollout: &Value) -> Vec<Value> {
         let (spec, status) = (&rollout["spec"], &rollout["status"]);
         let unpause = (spec["paused"] == true).then(|| json!({ "spec": { "paused": false } }));
@@ -192,10 +224,19 @@ impl Command {
             Self::Retry => vec![json!({ "status": { "abort": false } })],
             Self::Pause => vec![json!({ "spec": { "paused": true } })],
             Self::Restart => vec![json!({ "spec": { "restartAt": "2026-11-21T09:00:01Z" } })],
-            Self::Undo => vec![json!({ "spec": { "template": template("1") } })],
-            Self::SetImage => vec![json!({ "spec": { "template": template("3") } })],
+            Self::Undo | Self::SetImage => Vec::new(),
         }
     }
+}
+
+/// An update: the Rollout as it was read, with another image, if nobody else has written it since.
+fn updated(rollout: &Value, image: &str) -> Value {
+    let mut spec = rollout["spec"].clone();
+    spec["template"]["spec"]["containers"][0]["image"] = json!(image);
+    json!([
+        { "op": "test", "path": "/metadata/resourceVersion", "value": rollout["metadata"]["resourceVersion"] },
+        { "op": "replace", "path": "/spec", "value": spec },
+    ])
 }
 
 fn promotion(status: &Value, steps: usize) -> Option<Value> {
@@ -228,7 +269,6 @@ enum Moment {
 fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
     let mut world = state.reached();
     let stable_before = world.rollout()["status"]["stableRS"].clone();
-    let patches = command.patches(world.rollout());
     let mut on_their_way = Vec::new();
     if let Moment::Writing = moment {
         // Something else that it has to write.
@@ -237,7 +277,7 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
         on_their_way = world.driver.poll(world.now);
         assert!(!on_their_way.is_empty());
     }
-    for patch in patches {
+    for patch in command.sent(world.rollout()) {
         send(&mut world, patch);
     }
     if let Moment::Down = moment {
@@ -254,9 +294,9 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
     [at_once, seen(&world, &stable_before)]
 }
 
-fn send(world: &mut World, body: Value) {
-    let status = body.get("status").is_some();
-    let call = Call::Patch { target: at(ROLLOUTS, "web"), status, patch: Patch::Merge(body) };
+fn send(world: &mut World, patch: Patch) {
+    let status = matches!(&patch, Patch::Merge(body) if body.get("status").is_some());
+    let call = Call::Patch { target: at(ROLLOUTS, "web"), status, patch };
     let reply = world.server.call(&call, Author::Other, world.now);
     assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
 }

@@ -222,6 +222,8 @@ fn a_rollback_within_the_window_takes_no_steps_and_one_beyond_does() {
         world.release(1);
         world.settle_over_time();
         assert_eq!(world.phase(), phase, "window {window}");
+        let is_told = world.events.iter().any(|event| event.ends_with(": Rollback within window"));
+        assert_eq!(is_told, window == 1, "{:#?}", world.events);
     }
 }
 
