@@ -50,12 +50,8 @@ pub enum Sight {
 
 /// Looks now and then, for ever, and tells what it sees.
 pub async fn look_out(client: Client, claim: Claim, health: Arc<Health>, tell: watch::Sender<Sight>) {
-    let api: Api<Deployment> = match &claim.scope {
-        Scope::Cluster => Api::all(client),
-        Scope::Namespace(namespace) => Api::namespaced(client, namespace),
-    };
     loop {
-        let sight = look(&api, &claim).await;
+        let sight = look(&client, &claim).await;
         let message = if let Sight::Rival(message) = &sight { Some(message.clone()) } else { None };
         let again = if message.is_some() { AGAIN_WHILE_WAITING } else { AGAIN_WHILE_ALONE };
         if let Some(message) = message.as_ref().filter(|_| *tell.borrow() != sight) {
@@ -67,19 +63,35 @@ pub async fn look_out(client: Client, claim: Claim, health: Arc<Health>, tell: w
     }
 }
 
-async fn look(api: &Api<Deployment>, claim: &Claim) -> Sight {
-    let wanted = ListParams::default().labels(LABELS).limit(LOOKED_AT_MAX);
-    let why = match timeout(LOOK_TIME_LIMIT, api.list(&wanted)).await {
-        Ok(Ok(found)) => {
-            let rival = found.items.iter().find_map(|deployment| conflict(deployment, claim));
+/// One that acts on the whole cluster acts on one namespace of it too, wherever it runs. A controller of one namespace may
+/// not look elsewhere as a rule: then it looks there.
+async fn look(client: &Client, claim: &Claim) -> Sight {
+    let everywhere = deployments(&Api::all(client.clone())).await;
+    let found = match (&everywhere, &claim.scope) {
+        (Err(_), Scope::Namespace(namespace)) => {
+            deployments(&Api::namespaced(client.clone(), namespace)).await
+        }
+        _ => everywhere,
+    };
+    let why = match found {
+        Ok(found) => {
+            let rival = found.iter().find_map(|deployment| conflict(deployment, claim));
             return rival.map_or(Sight::Alone, Sight::Rival);
         }
-        Ok(Err(error)) => explain(&error),
-        Err(_elapsed) => "no answer from the API server".to_owned(),
+        Err(why) => why,
     };
     // The Lease keeps the two apart wherever the other one asks for it, which it does by default.
     tracing::warn!(why, "cannot look whether the controller of Argo Rollouts runs beside this one");
     Sight::Alone
+}
+
+async fn deployments(api: &Api<Deployment>) -> Result<Vec<Deployment>, String> {
+    let wanted = ListParams::default().labels(LABELS).limit(LOOKED_AT_MAX);
+    match timeout(LOOK_TIME_LIMIT, api.list(&wanted)).await {
+        Ok(Ok(found)) => Ok(found.items),
+        Ok(Err(error)) => Err(explain(&error)),
+        Err(_elapsed) => Err("no answer from the API server".to_owned()),
+    }
 }
 
 /// Why the controller in this Deployment and ours would act on the same Rollouts at the same time, and how to mend it.

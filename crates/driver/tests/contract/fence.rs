@@ -263,3 +263,35 @@ fn a_list_that_is_older_than_what_the_watch_has_shown_takes_nothing_away() {
         }
     }
 }
+
+#[test]
+fn what_happens_while_the_rollout_is_read_again_is_decided_on_at_once() {
+    let mut world = scripted_world(|snapshot| {
+        let sets = snapshot.replica_sets.present().into_iter().flatten();
+        let is_time = sets.into_iter().any(|set| set.name == "b" && set.replicas == 5);
+        // Nobody has listed the pods: nothing comes of it.
+        let moot = Effect::EvictPod {
+            name: "a-1".to_owned(),
+            uid: "uid".to_owned(),
+            replica_set: "a".to_owned(),
+            is_available: true,
+        };
+        let effects = if is_time { scale(snapshot, "a", 3).into_iter().collect() } else { vec![moot] };
+        unchanged(snapshot, effects)
+    });
+    world.settle();
+    // Nothing else happens afterwards that would be decided on.
+    world.pods_start = false;
+    world.edit(at(REPLICA_SETS, "a"), json!({ "metadata": { "annotations": { "by": "user" } } }));
+    world.deliver();
+    let requests = world.driver.poll(world.now);
+    assert!(matches!(&requests[..], [one] if one.call == Call::Get(at(ROLLOUTS, "web"))), "{requests:?}");
+    world.edit(at(REPLICA_SETS, "b"), json!({ "spec": { "replicas": 5 } }));
+    world.deliver();
+    assert!(world.driver.poll(world.now).is_empty(), "an answer is awaited");
+    for request in requests {
+        world.carry_out(&request);
+    }
+    world.settle();
+    assert_eq!(world.get(&at(REPLICA_SETS, "a"))["spec"]["replicas"], 3);
+}
