@@ -592,6 +592,8 @@ pub struct ReleaseProgress {
     pub available: i32,
     /// Fewest pods of older versions so far.
     pub old: i32,
+    /// Fewest pods that a restart (`spec.restartAt`) had still to replace so far; absent without one.
+    pub outdated: Option<i32>,
     /// The step at which this was noted: whoever promotes writes another one into the status.
     pub step: Option<i32>,
 }

@@ -36,16 +36,23 @@ impl RolloutTask {
         self.in_flight.insert(id);
     }
 
+    fn is_proving_all(&self) -> bool {
+        matches!(self.stage, Stage::Looking(Proves::All))
+    }
+
     /// The reply to a live read of one object.
     pub(crate) fn looked(&mut self, target: &ObjectRef, seen: &str, reply: Reply, context: &mut Context<'_>) {
         match context.looked(target, seen, reply) {
+            // Events may have come faster than a process that stood still: what was read belongs to this state of the Rollout.
+            Outcome::Done(rollout) if *target == self.reference && self.is_proving_all() => {
+                self.knows(&rollout)
+            }
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
             // We may not read it, so our watch cannot either: it is unknown, and the others go on. A server that is busy says
             // nothing of it: what we know of our own writes stays, unless just that is in doubt.
             Outcome::Refused(refusal) if is_foreign(target.resource) => {
-                let is_proof_wanted = matches!(self.stage, Stage::Looking(Proves::All));
-                if is_proof_wanted || refusal.class != FailureClass::Transient {
+                if self.is_proving_all() || refusal.class != FailureClass::Transient {
                     context.store.unknown(target);
                 }
                 context.unread.push(target.clone());

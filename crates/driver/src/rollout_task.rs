@@ -43,8 +43,8 @@ pub(crate) struct RolloutTask {
     pub(crate) quiet: Quiet,
     pub(crate) told: Told,
     pub(crate) trust: Trust,
-    /// The versions that the status named when all was known to be seen: newest and stable.
-    versions: [String; 2],
+    /// What the status said of versions and routes when all was read, or when we wrote it.
+    told_by_us: Vec<Option<Value>>,
     pub(crate) restart: Restart,
     /// What the server drops of the record.
     unstored: Unstored,
@@ -164,7 +164,7 @@ impl RolloutTask {
             quiet: Quiet::default(),
             told: Told::default(),
             trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
-            versions: versions(rollout),
+            told_by_us: told(rollout).map(Option::<&Value>::cloned).collect(),
             restart: Restart::default(),
             unstored: Unstored::default(),
             unrecorded_shift_at: None,
@@ -188,8 +188,9 @@ impl RolloutTask {
         if self.trust == Trust::Untouched && !is_untouched(&rollout) {
             self.trust = Trust::Unproven;
         }
-        // Somebody else leads, or has led: its ReplicaSets may be missing in what our watches have delivered.
-        if self.trust == Trust::Proven && self.versions != versions(&rollout) {
+        // Somebody else leads, or has led: its ReplicaSets, and what it has told routers, may be missing in what our watches
+        // have delivered.
+        if self.trust == Trust::Proven && !self.is_told_by_us(&rollout) {
             self.trust = Trust::Unproven;
         }
         let rollout = self.remembered(&rollout).into_owned();
@@ -200,6 +201,15 @@ impl RolloutTask {
         }
         let decided = self.decided(&rollout, failures, context);
         self.proceed(&rollout, decided, context)
+    }
+
+    /// This is what the Rollout said when all else was read, or what we have written.
+    pub(crate) fn knows(&mut self, rollout: &Value) {
+        self.told_by_us = told(rollout).map(Option::<&Value>::cloned).collect();
+    }
+
+    fn is_told_by_us(&self, rollout: &Value) -> bool {
+        told(rollout).eq(self.told_by_us.iter().map(Option::as_ref))
     }
 
     /// The Rollout, if it is still the same one.
@@ -389,7 +399,6 @@ impl RolloutTask {
             Stage::Looking(Proves::All) => {
                 self.failures.clear(&read_key());
                 self.trust = Trust::Proven;
-                self.versions = self.rollout(context).as_ref().map(versions).unwrap_or_default();
                 Rest::Again
             }
             Stage::Idle | Stage::Looking(_) | Stage::Recording(_) | Stage::Confirming(_) => Rest::Again,
@@ -406,7 +415,7 @@ impl RolloutTask {
                 if self.trust == Trust::Untouched {
                     self.trust = Trust::Proven;
                 }
-                self.versions = versions(&rollout);
+                self.knows(&rollout);
                 self.failures.clear(&EffectKey::record());
                 self.unrecorded_shift_at = None;
                 self.failures.told(plan.record.waiting.as_ref());
@@ -505,11 +514,12 @@ fn is_untouched(rollout: &Value) -> bool {
     rollout.get("status").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
 }
 
-fn versions(rollout: &Value) -> [String; 2] {
-    ["currentPodHash", "stableRS"].map(|field| {
-        let hash = rollout.get("status").and_then(|status| status.get(field)).and_then(Value::as_str);
-        hash.unwrap_or_default().to_owned()
-    })
+/// What only a controller writes into a status, of versions and routes.
+fn told(rollout: &Value) -> impl Iterator<Item = Option<&Value>> {
+    let status = rollout.get("status");
+    let of_status = move |field: &str| status.and_then(|status| status.get(field));
+    let weights = of_status("canary").and_then(|canary| canary.get("weights"));
+    [of_status("currentPodHash"), of_status("stableRS"), weights, of_status("headgate")].into_iter()
 }
 
 /// Whether a refusal says for sure that nothing was written, and that what we know is not at fault.

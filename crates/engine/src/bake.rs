@@ -5,6 +5,7 @@
 //! again: a bake may last longer than asked for, never shorter.
 
 use crate::initial;
+use crate::progress;
 use crate::scene::{Scene, after_duration, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{BakeStatus, RolloutStatus};
@@ -75,9 +76,11 @@ fn awaits_verdict(scene: &Scene<'_>, record: &RolloutStatus, bake: &Bake) -> boo
     }
 }
 
-/// True when the verdict that was awaited has just come: the deadline counts from now.
+/// True when the verdict that was awaited has just come, longer after than the deadline allows for pods: it counts from now.
 pub(crate) fn has_its_verdict(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    waits_for_verdict(scene, scene.old) && !waits_for_verdict(scene, record)
+    waits_for_verdict(scene, scene.old)
+        && !waits_for_verdict(scene, record)
+        && progress::has_passed(scene, record)
 }
 
 /// True when only the verdict of its analysis is missing: time that is not held against the release.

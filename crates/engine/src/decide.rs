@@ -1,6 +1,5 @@
 //! From a snapshot to a decision.
 
-use crate::progress::Marks;
 use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use crate::{
@@ -91,7 +90,7 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     let mut plan = cutover::plan(scene, &mut record);
     restart::plan(scene, &mut record, &mut plan);
     workload::hand_over(scene, &mut record, &mut plan);
-    phase::describe(scene, &mut record, restart::marks(&plan));
+    phase::describe(scene, &mut record);
     let wait = waiting::wait(scene, &record, &plan);
     record.waiting = wait.map(|wait| wait.record(scene.old.waiting.as_ref(), scene.now));
     let wake_at = wake_at(scene, &record, &plan);
@@ -124,7 +123,7 @@ fn hold(
         analysis::plan(&scene, &mut record, &mut effects);
         plan = cutover::plan(&scene, &mut record);
         duration::count(&scene, &mut record);
-        phase::describe(&scene, &mut record, Marks::Keep);
+        phase::describe(&scene, &mut record);
     } else if is_sized_by_number(&scene, &record)
         || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
     {

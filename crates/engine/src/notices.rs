@@ -2,6 +2,7 @@
 
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
+use crate::intent::is_another_abort;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
@@ -142,7 +143,8 @@ impl Change<'_> {
     fn abort(&self, notices: &mut Vec<Notice>) {
         let aborted =
             |status| get(status, types::PROGRESSING).filter(|known| known.reason == reasons::ROLLOUT_ABORTED);
-        if let (Some(new), None) = (aborted(self.new), aborted(self.old)) {
+        let is_new = aborted(self.old).is_none() || is_another_abort(self.old, self.new);
+        if let Some(new) = aborted(self.new).filter(|_| is_new) {
             notices.push(Notice::warning(events::ROLLOUT_ABORTED, new.message.clone()));
         }
     }

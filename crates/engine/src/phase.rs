@@ -3,7 +3,7 @@
 use crate::bake;
 use crate::conditions::{Is, get, has_reason, remove, renew, set};
 use crate::initial;
-use crate::intent::place_of_abort;
+use crate::intent::{self, place_of_abort};
 use crate::on_failure;
 use crate::progress::{self, Marks};
 use crate::restart;
@@ -27,11 +27,9 @@ pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 }
 
 /// Sets all conditions but InvalidSpec, then phase and message.
-///
-/// `marks`: whether something goes on that no number of pods shows.
-pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) {
+pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus) {
     health(scene, record);
-    progressing(scene, record, marks);
+    progressing(scene, record);
     let available = record.available_replicas >= scene.spec.replicas;
     let message = if available { AVAILABLE } else { NOT_AVAILABLE };
     set(record, types::AVAILABLE, available.into(), reasons::AVAILABLE, message, scene.now);
@@ -66,7 +64,7 @@ fn health(scene: &Scene<'_>, record: &mut RolloutStatus) {
     );
 }
 
-fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus, mut marks: Marks) {
+fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let now = scene.now;
     let name = revision::name(scene);
     if record.abort {
@@ -79,10 +77,12 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus, mut marks: Marks) 
             place_of_abort(record),
             first.unwrap_or_default()
         );
-        set(record, types::PROGRESSING, Is::False, reasons::ROLLOUT_ABORTED, &message, now);
+        let tell = if intent::is_another_abort(scene.old, record) { renew } else { set };
+        tell(record, types::PROGRESSING, Is::False, reasons::ROLLOUT_ABORTED, &message, now);
         progress::note(scene, record, Marks::Keep);
         return;
     }
+    let mut marks = Marks::Keep;
     if record.current_pod_hash != scene.old.current_pod_hash {
         let (reason, message) = match scene.current {
             None => (reasons::NEW_REPLICA_SET_CREATED, format!("Created new replica set \"{name}\"")),
@@ -122,9 +122,6 @@ fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str, mut marks: 
     } else if was_healthy && record.stable_rs == record.current_pod_hash {
         renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_NOT_AVAILABLE, NOT_AVAILABLE, now);
         marks = Marks::Restart;
-    } else if marks == Marks::Restart && record.stable_rs == record.current_pod_hash {
-        let message = format!("ReplicaSet \"{name}\" is progressing.");
-        renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);
     } else if !is_new && (progress::is_made(scene, record) || get(record, types::PROGRESSING).is_none()) {
         let message = format!("ReplicaSet \"{name}\" is progressing.");
         renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);

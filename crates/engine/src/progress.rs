@@ -5,6 +5,7 @@ use crate::cutover;
 use crate::initial;
 use crate::on_failure;
 use crate::replicas;
+use crate::restart;
 use crate::scene::{Scene, after, memory};
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
@@ -12,8 +13,8 @@ use headgate_api::{ReleaseProgress, RolloutStatus};
 use headgate_model::spec::Step;
 use headgate_model::{ReplicaSetView, Timestamp};
 
-/// How far the release is now, at this step.
-fn here(scene: &Scene<'_>, step: Option<i32>) -> ReleaseProgress {
+/// How far the release, or a restart, is now.
+fn here(scene: &Scene<'_>, record: &RolloutStatus) -> ReleaseProgress {
     let all = replicas::sum(scene.replica_sets.iter().map(|set| set.current));
     let of_current = |number: fn(&headgate_model::ReplicaSetView) -> i32| scene.current.map_or(0, number);
     let updated = of_current(|set| set.current);
@@ -23,7 +24,8 @@ fn here(scene: &Scene<'_>, step: Option<i32>) -> ReleaseProgress {
         ready: of_current(|set| set.ready),
         available: of_current(|set| set.available_reported),
         old: all - updated,
-        step,
+        outdated: restart::outdated_pods(scene, record),
+        step: record.current_step_index,
     }
 }
 
@@ -33,7 +35,8 @@ fn furthest(scene: &Scene<'_>) -> ReleaseProgress {
     noted.unwrap_or_else(|| ReleaseProgress {
         updated: scene.old.updated_replicas,
         old: scene.old.replicas.saturating_sub(scene.old.updated_replicas),
-        ..here(scene, scene.old.current_step_index)
+        outdated: None,
+        ..here(scene, scene.old)
     })
 }
 
@@ -55,8 +58,11 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 
 /// True when something has got further than ever before. Pods that come and go are no progress.
 pub(crate) fn is_made(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    let (here, furthest) = (here(scene, record.current_step_index), furthest(scene));
+    let (here, furthest) = (here(scene, record), furthest(scene));
+    let are_fewer_outdated =
+        here.outdated.zip(furthest.outdated).is_some_and(|(here, furthest)| here < furthest);
     has_moved_on(scene, record)
+        || are_fewer_outdated
         || here.updated > furthest.updated
         || here.ready > furthest.ready
         || here.available > furthest.available
@@ -74,7 +80,9 @@ pub(crate) enum Marks {
 
 /// Notes how far the release has come.
 pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) {
-    let (here, furthest) = (here(scene, record.current_step_index), furthest(scene));
+    let (here, furthest) = (here(scene, record), furthest(scene));
+    // Pods are read only now and then.
+    let known = furthest.outdated.filter(|_| restart::is_due(scene, record));
     let noted = if marks == Marks::Restart || has_moved_on(scene, record) {
         here
     } else {
@@ -84,6 +92,7 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
             ready: here.ready.max(furthest.ready),
             available: here.available.max(furthest.available),
             old: here.old.min(furthest.old),
+            outdated: here.outdated.into_iter().chain(known).min(),
             step: here.step,
         }
     };

@@ -5,7 +5,6 @@
 //! Evictions need the pods as they were just read: one that was decided on an old view could take a pod too many.
 
 use crate::cutover::{self, Plan};
-use crate::progress::Marks;
 use crate::replicas::sum;
 use crate::scene::{Scene, stored};
 use crate::waiting::may_be_said;
@@ -64,10 +63,12 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mut Pla
     }
 }
 
-/// Pods that are evicted one after the other are progress, although their number stays what it is.
-pub(crate) fn marks(plan: &Plan) -> Marks {
-    let evicts = plan.shrink.iter().any(|effect| matches!(effect, Effect::EvictPod { .. }));
-    if evicts { Marks::Restart } else { Marks::Keep }
+/// How many pods have still to be replaced; `None` while nobody has just read them, and without a restart.
+pub(crate) fn outdated_pods(scene: &Scene<'_>, record: &RolloutStatus) -> Option<i32> {
+    let (at, pods) = (due(scene, record)?, scene.snapshot.running.present()?);
+    let is_ours = |pod: &RunningPod| scene.replica_sets.iter().any(|set| set.uid == pod.set_uid);
+    let count = pods.iter().filter(|pod| pod.created_at < at && is_ours(pod)).count();
+    i32::try_from(count).ok()
 }
 
 /// A ReplicaSet and its pods.

@@ -265,6 +265,19 @@ fn a_list_that_is_older_than_what_the_watch_has_shown_takes_nothing_away() {
 }
 
 #[test]
+fn r3_what_another_process_has_told_the_routes_is_read_before_the_next_record() {
+    let mut world = released();
+    let start = world.log.len();
+    let weights = json!({ "canary": { "weight": 25 }, "stable": { "weight": 75 } });
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "canary": { "weights": weights } } }));
+    world.settle();
+    let reads_route = Call::Get(at(VIRTUAL_SERVICES, "web"));
+    let read = world.log[start..].iter().position(|call| *call == reads_route).expect("the route is read");
+    let record = world.log[start..].iter().position(|call| matches!(call, Call::Patch { status: true, .. }));
+    assert!(record.is_some_and(|record| read < record), "{:?}", calls_since(&world, start));
+}
+
+#[test]
 fn what_happens_while_the_rollout_is_read_again_is_decided_on_at_once() {
     let mut world = scripted_world(|snapshot| {
         let sets = snapshot.replica_sets.present().into_iter().flatten();

@@ -130,9 +130,22 @@ enum Role {
     Stable,
 }
 
-/// The largest share that the routes give to a version, through whichever Service leads to it: after a promotion that was
-/// taken back the stable one may lead to the newest. `None` while a router can't tell.
+/// The largest share that the routes give to a version, through whichever Service leads to it. `None` while a router can't
+/// tell.
 fn observed_share(scene: &Scene<'_>, set: &ReplicaSetView, role: Role) -> Option<i32> {
+    let given = observed_given(scene, set, role)?;
+    Some((given.through_canary + given.through_stable).min(steps::total(scene.spec)))
+}
+
+/// What a version gets at most through each Service.
+struct Given {
+    through_canary: i32,
+    through_stable: i32,
+}
+
+/// See [`observed_share`]. After a promotion that was taken back, or when the stable version is gone, the stable Service may
+/// lead to the newest.
+fn observed_given(scene: &Scene<'_>, set: &ReplicaSetView, role: Role) -> Option<Given> {
     let (shares, total) = (observed_shares(scene)?, steps::total(scene.spec));
     let canary = &scene.spec.canary;
     let leads_here = |service: &Option<String>, by_role: bool| {
@@ -142,7 +155,7 @@ fn observed_share(scene: &Scene<'_>, set: &ReplicaSetView, role: Role) -> Option
         if leads_here(&canary.canary_service, role == Role::Canary) { shares.most } else { 0 };
     let through_stable =
         if leads_here(&canary.stable_service, role == Role::Stable) { total - shares.least } else { 0 };
-    Some((through_canary + through_stable).min(total))
+    Some(Given { through_canary, through_stable })
 }
 
 /// True when the Service of the canary, where there is one, leads to this version.

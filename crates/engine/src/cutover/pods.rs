@@ -2,7 +2,7 @@
 
 use super::{
     Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, is_user_scaling, lowered_at,
-    observed_canary_max, observed_share, passed, routes_are_known, target,
+    observed_canary_max, observed_given, observed_share, passed, routes_are_known, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
@@ -172,15 +172,17 @@ fn shrunk_canary(
     plan: &mut Plan,
 ) -> i32 {
     let (Some(given), Some(routing)) =
-        (observed_share(scene, canary, Role::Canary), &scene.spec.canary.routing)
+        (observed_given(scene, canary, Role::Canary), &scene.spec.canary.routing)
     else {
         return canary.replicas;
     };
-    let scaled = steps::wish(stage, scene.spec).scale.is_some();
-    let needed = if scaled {
-        i32::from(given > 0)
+    let is_scaled = steps::wish(stage, scene.spec).scale.is_some();
+    let share = |given: i32| replicas::share(scene.spec.replicas, given.min(routing.total), routing.total);
+    // A size of its own says how many pods bear the canary's weight, and nothing of what is stable's.
+    let needed = if is_scaled {
+        share(given.through_stable).max(i32::from(given.through_canary > 0))
     } else {
-        replicas::share(scene.spec.replicas, given, routing.total)
+        share(given.through_canary + given.through_stable)
     };
     let drained = lowered_at(record).map(|lowered| after(lowered, drain_seconds(routing)));
     let to = if passed(scene, drained, plan) { wanted } else { wanted.max(same_share(scene, canary)) };

@@ -486,3 +486,26 @@ fn the_largest_numbers_break_nothing() {
         assert_ne!(world.condition("Progressing").1, "InternalError");
     }
 }
+
+#[test]
+fn a_size_of_its_own_does_not_take_pods_that_the_stable_service_needs() {
+    let steps = json!([{"setCanaryScale": {"weight": 50}}, {"setWeight": 25}, {"pause": {}}]);
+    let mut canary = routed(steps);
+    canary["maxUnavailable"] = json!(2);
+    let mut world = World::running(spec(4, canary));
+    world.pass(10);
+    world.release(2);
+    world.settle();
+    let second = world.hash(2);
+    // The stable version is lost for good, and its Service leads to the newest.
+    let first = world.hash(1);
+    world.broken.insert(first.clone());
+    world.kill_pods(&first, 0);
+    world.sets_mut().iter_mut().filter(|set| set.hash() == second).for_each(|set| set.replicas = 4);
+    world.repoint("shop-stable", &second);
+    world.kubelet();
+    world.settle();
+    world.pass(600);
+    world.settle();
+    assert_eq!(world.pods(2), 4, "it gets everything, through both Services");
+}

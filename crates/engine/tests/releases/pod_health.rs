@@ -400,3 +400,21 @@ fn what_is_not_known_of_pods_condemns_nothing() {
     world.settle();
     assert_eq!((is_aborted(&world), world.weight()), (false, 50));
 }
+
+#[test]
+fn a_retry_that_is_aborted_at_once_says_why_it_was_this_time() {
+    let mut world = half_way(json!({}));
+    world.abort();
+    world.settle();
+    world.pass(10);
+    world.events.clear();
+    world.retry();
+    let pod = oom_killed(&world);
+    show(&mut world, pod);
+    world.step();
+    let message = world.status().message.clone();
+    assert!(message.contains("OOMKilled"), "{message}");
+    let told: Vec<&String> =
+        world.events.iter().filter(|event| event.starts_with("RolloutAborted: ")).collect();
+    assert!(matches!(told[..], [one] if one.contains("OOMKilled")), "{:#?}", world.events);
+}

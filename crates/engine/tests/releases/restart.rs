@@ -81,13 +81,15 @@ fn plain(replicas: i32, max_unavailable: i32) -> World {
 fn a_restart_that_lasts_longer_than_the_deadline_goes_on_while_pods_are_replaced() {
     let mut world = plain(4, 2);
     let (first, old) = (world.hash(1), all(&world));
-    for _ in 0..5 {
+    for replaced in 0..4 {
         // One is always on its way: the Rollout is never healthy in between.
         world.kill_pods(&first, 3);
         let mut pods = old.clone();
-        (pods[0].created_at, pods[0].ready_since) = (world.now, None);
+        for pod in &mut pods[..=replaced] {
+            pod.created_at = world.now;
+        }
+        pods[replaced].ready_since = None;
         let decision = knowing(&mut world, pods);
-        assert_eq!(evicted(&decision).len(), 1);
         world.carry_out(&decision, 0);
         assert_eq!(world.phase(), "Progressing", "{}", world.status().message);
         world.pass(400);

@@ -2,9 +2,10 @@
 //! anew within a step, something has got further than ever before.
 
 use super::{View, Write};
-use crate::world::server::text;
+use crate::world::server::{number, text};
 use headgate_api::conditions::{reasons, types};
 use headgate_driver::resources::ROLLOUTS;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// The way of one version through one step.
@@ -13,6 +14,8 @@ pub(super) struct Way {
     key: Vec<String>,
     least: Marks,
     most: Marks,
+    /// Pods that a restart has replaced since.
+    replaced: i64,
     renewed: i64,
 }
 
@@ -65,12 +68,17 @@ impl Way {
         let is_renewed = progressing(before, "/lastUpdateTime") != progressing(after, "/lastUpdateTime")
             && progressing(before, "/reason") == reasons::REPLICA_SET_UPDATED
             && progressing(after, "/reason") == reasons::REPLICA_SET_UPDATED;
-        self.renewed += i64::from(is_renewed);
+        self.renewed += i64::from(is_renewed && !has_waited_by_nature(before, after));
+        let outdated =
+            |rollout: &Value| rollout.pointer("/status/headgate/progress/outdated").and_then(Value::as_i64);
+        self.replaced +=
+            outdated(before).zip(outdated(after)).map_or(0, |(before, after)| (before - after).max(0));
         let (least, most) = (self.least, self.most);
         let steps = most.updated - least.updated + most.ready - least.ready + most.available
             - least.available
             + most.old
-            - least.old;
+            - least.old
+            + self.replaced;
         if self.renewed <= steps {
             return Ok(());
         }
@@ -82,13 +90,25 @@ impl Way {
 
     fn begin(&mut self, rollout: &Value, views: &[&View]) {
         self.key = key(rollout);
-        self.renewed = 0;
+        (self.renewed, self.replaced) = (0, 0);
         let mut marks = views.iter().map(|view| Marks::of(view));
         let first = marks.next().unwrap_or_default();
         (self.least, self.most) = marks.fold((first, first), |(least, most), marks| {
             (least.with(marks, i64::min), most.with(marks, i64::max))
         });
     }
+}
+
+/// True when the deadline passed while it did not count: a first version was analysed that has lost a pod now, or a bake
+/// waited for its verdict.
+fn has_waited_by_nature(before: &Value, after: &Value) -> bool {
+    let updated_at = |rollout| progressing(rollout, "/lastUpdateTime").parse::<Timestamp>().ok();
+    let deadline = SignedDuration::from_secs(number(after, "/spec/progressDeadlineSeconds"));
+    let has_passed = updated_at(before)
+        .zip(updated_at(after))
+        .is_some_and(|(before, after)| after.duration_since(before) >= deadline);
+    let is_first = text(after, "/status/stableRS").is_empty();
+    has_passed && (is_first || before.pointer("/status/headgate/bake").is_some())
 }
 
 /// While all of this stays, the way is the same one.

@@ -4,6 +4,7 @@ use super::Write;
 use crate::world::server::{number, text};
 use headgate_api::DurationOrSeconds;
 use headgate_driver::resources::ROLLOUTS;
+use headgate_model::template::pod_template_hash;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
     let is = |field: &str| after.pointer(field) == Some(&Value::Bool(true));
     let version = |object| text(object, "/status/currentPodHash");
     let stable = |object| text(object, "/status/stableRS");
-    if version(before).is_empty() || version(before) == version(after) {
+    if version(before).is_empty() || version(before) == version(after) || is_renamed(before, after) {
         return step_by_step(before, after);
     }
     for field in ["/status/abort", "/status/promoteFull"] {
@@ -58,6 +59,14 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
         return Err(format!("version {} begins at step {index}", version(after)));
     }
     Ok(())
+}
+
+/// True when the version is still the same, and something else had the name of its ReplicaSet.
+fn is_renamed(before: &Value, after: &Value) -> bool {
+    let count = number(before, "/status/collisionCount");
+    let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
+    let template = after.pointer("/spec/template").unwrap_or(&Value::Null);
+    count > 0 && pod_template_hash(template, former) == text(before, "/status/currentPodHash")
 }
 
 /// Steps end one by one, unless the user asks for the end or moves on himself.

@@ -3,6 +3,7 @@
 use super::View;
 use super::view::rollout;
 use crate::world::server::{Server, text};
+use headgate_api::conditions::{reasons, types};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,8 @@ pub(super) struct Said {
     now: BTreeSet<String>,
     until: BTreeMap<String, Timestamp>,
     times: BTreeMap<String, u32>,
+    /// `status.abortedAt`.
+    aborted_at: String,
 }
 
 impl Said {
@@ -32,6 +35,13 @@ impl Said {
         for begun in statements.difference(&self.now) {
             *self.times.entry(begun.clone()).or_insert(0) += 1;
         }
+        // A release that is tried again and aborted once more, in one record, is aborted anew.
+        let aborted_at = rollout(server).map_or("", |(_, rollout)| text(rollout, "/status/abortedAt"));
+        let aborted = format!("condition {} {}", types::PROGRESSING, reasons::ROLLOUT_ABORTED);
+        if self.aborted_at != aborted_at && self.now.contains(&aborted) && statements.contains(&aborted) {
+            *self.times.entry(aborted).or_insert(0) += 1;
+        }
+        aborted_at.clone_into(&mut self.aborted_at);
         self.now = statements;
     }
 

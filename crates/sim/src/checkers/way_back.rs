@@ -11,11 +11,13 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     };
     let (Some(canary), Some(stable)) = (&view.canary_selects, &view.stable_selects) else { return Ok(()) };
     // A version that was replaced and a router that was taken out go back at once, and so does a spec that is not carried out.
+    // A first version has nowhere to go back to: whatever somebody gives to its canary Service leads to the same pods.
     let is_of_abort = (view.is_aborted || write.knows_abort)
         && !view.is_invalid
         && *canary == view.current
         && view.is_wanted(canary)
         && view.stable != view.current
+        && !view.stable.is_empty()
         && view.names.is_named(write.target);
     let (for_canary, for_stable) = (view.available(canary), view.available(stable));
     let must_hurry = for_canary == 0 || for_stable == 0 || view.desired == 0;
