@@ -244,7 +244,7 @@ impl Checkers {
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
             ("10 verdicts", verdicts::steps(write, server)),
-            ("pod health", pod_health::check(write, &self.causes, now)),
+            ("pod health", self.pod_health.check(write, &self.causes, now)),
             (RESTARTS, self.restarts.written(write, server)),
             ("5 intents", intents::check(write)),
             ("waits", waits::check(write)),
@@ -369,8 +369,9 @@ impl Checkers {
         self.events.gone(process);
     }
 
-    /// A process's clock was set.
-    pub fn clock_set(&mut self) {
+    /// A process's clock was set, by so many milliseconds from the truth.
+    pub fn clock_set(&mut self, skew: i64) {
+        self.pod_health.clock_set(skew);
         self.shares.clock_set();
         self.restarts.clock_set();
         self.news.clock_set();

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 /// The longest sum of faults that may hold a controller up, as for any abort.
 const SOON: SignedDuration = SignedDuration::from_secs(240);
-/// The clock of a controller may differ from the truth by so much, and times are cut to seconds.
+/// The clock of a controller may differ from the truth by so much, and times are cut to seconds; by more where it was set
+/// more than once.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(45);
 /// The defaults: 3 failed probes in a row, 5 ends, 120 s without the image.
 const FAILED_PROBES: i64 = 3;
@@ -32,6 +33,8 @@ pub(super) struct Health {
     since: Timestamp,
     /// When a process started last: for how long an image has been missing it counts from there.
     started: Timestamp,
+    /// By how many milliseconds clocks were set back at most, and forward.
+    clocks: (i64, i64),
 }
 
 /// For which pod and cause a release is aborted or paused, as `pod NAME, container NAME: CAUSE`.
@@ -48,32 +51,41 @@ pub(super) fn is_said(rollout: &Value) -> bool {
     said(rollout).is_some()
 }
 
-/// What is newly said of a pod is true of it.
-pub(super) fn check(write: &Write<'_>, causes: &[Cause], now: Timestamp) -> Result<(), String> {
-    let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
-        return Ok(());
-    };
-    let Some(why) = said(after).filter(|why| said(before) != Some(why)) else { return Ok(()) };
-    let pod = why.split(',').next().unwrap_or_default();
-    let is_true = causes.iter().filter(|cause| cause.pod == pod).any(|cause| {
-        let lasted = cause.until.unwrap_or(now).duration_since(cause.since);
-        let for_so_long = |time: SignedDuration| lasted >= time.saturating_sub(CLOCKS_DIFFER);
-        match cause.trouble {
-            Trouble::OomKilled => why.contains("OOMKilled"),
-            Trouble::Ended(times) => why.contains(" ended ") && times > ENDS_MAX,
-            Trouble::Unready => why.contains("was ready and has not been since") && for_so_long(UNREADY_FOR),
-            Trouble::NoImage => why.contains("cannot be pulled") && for_so_long(NO_IMAGE_FOR),
-        }
-    });
-    let hash = text(after, "/status/currentPodHash");
-    let is_of_version = causes.iter().any(|cause| cause.pod == pod && cause.hash == hash);
-    if is_true && is_of_version {
-        return Ok(());
-    }
-    Err(format!("it is said that {why}, which is not true of version {hash}"))
-}
-
 impl Health {
+    /// What is newly said of a pod is true of it.
+    pub(super) fn check(&self, write: &Write<'_>, causes: &[Cause], now: Timestamp) -> Result<(), String> {
+        let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+            return Ok(());
+        };
+        let Some(why) = said(after).filter(|why| said(before) != Some(why)) else { return Ok(()) };
+        let pod = why.split(',').next().unwrap_or_default();
+        let (back, forward) = self.clocks;
+        let differ = SignedDuration::from_millis(forward - back).max(CLOCKS_DIFFER);
+        let is_true = causes.iter().filter(|cause| cause.pod == pod).any(|cause| {
+            let lasted = cause.until.unwrap_or(now).duration_since(cause.since);
+            let for_so_long = |time: SignedDuration| lasted >= time.saturating_sub(differ);
+            match cause.trouble {
+                Trouble::OomKilled => why.contains("OOMKilled"),
+                Trouble::Ended(times) => why.contains(" ended ") && times > ENDS_MAX,
+                Trouble::Unready => {
+                    why.contains("was ready and has not been since") && for_so_long(UNREADY_FOR)
+                }
+                Trouble::NoImage => why.contains("cannot be pulled") && for_so_long(NO_IMAGE_FOR),
+            }
+        });
+        let hash = text(after, "/status/currentPodHash");
+        let is_of_version = causes.iter().any(|cause| cause.pod == pod && cause.hash == hash);
+        if is_true && is_of_version {
+            return Ok(());
+        }
+        Err(format!("it is said that {why}, which is not true of version {hash}"))
+    }
+
+    /// The clock of a process was set, by so many milliseconds from the truth.
+    pub(super) fn clock_set(&mut self, skew: i64) {
+        self.clocks = (self.clocks.0.min(skew), self.clocks.1.max(skew));
+    }
+
     /// A process starts.
     pub(super) fn started(&mut self, now: Timestamp) {
         self.started = now;

@@ -126,7 +126,7 @@ impl Simulation {
                 }
             }
             Disturbance::Clock(skew) => {
-                self.checkers.clock_set();
+                self.checkers.clock_set(*skew);
                 if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
                     process.skew = *skew;
                 }
