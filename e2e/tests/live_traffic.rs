@@ -10,8 +10,9 @@ use headgate_e2e::pressure::tell;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_release_is_promoted_a_bad_one_comes_back_and_no_request_is_lost() -> anyhow::Result<()> {
     let (cluster, _guard) = alone().await?;
-    let verdict = good(&cluster, &Programme::default()).await?;
-    crate::simulate::compare(&cluster, &verdict).await?;
+    let programme = Programme::default();
+    let verdict = good(&cluster, &programme).await?;
+    crate::simulate::compare(&cluster, &programme, &verdict).await?;
     cluster.remove_namespace(demo::NAMESPACE).await
 }
 
@@ -23,7 +24,9 @@ async fn the_same_holds_for_other_faults_and_through_other_routers() -> anyhow::
     let others: Vec<_> = all.filter(|pair| *pair != (Door::Istio, Trouble::Errors)).collect();
     let (door, trouble) = others[turn(others.len())?];
     tell(&format!("the demo through {} with {}", door.name(), trouble.name()));
-    good(&cluster, &Programme { door, troubles: vec![trouble] }).await?;
+    let programme = Programme { door, troubles: vec![trouble] };
+    let verdict = good(&cluster, &programme).await?;
+    crate::simulate::compare(&cluster, &programme, &verdict).await?;
     cluster.remove_namespace(demo::NAMESPACE).await
 }
 

@@ -38,6 +38,9 @@ pub struct Health {
     pub latency: i64,
 }
 
+/// The slowest proxy knows after so many milliseconds that a pod leaves.
+const PROXIES_LEARN_WITHIN: i64 = 3_000;
+
 /// Where a pod stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -45,7 +48,7 @@ pub enum State {
     Starting(Option<Timestamp>),
     /// Ready since.
     Ready(Timestamp),
-    /// Told to end; it serves until then.
+    /// Told to end; it is there until then, and answers those who still send to it.
     Terminating(Timestamp),
 }
 
@@ -59,6 +62,8 @@ pub struct Pod {
     /// Where it stands.
     pub state: State,
     node: i64,
+    /// Told to end, and some proxies may not know that until then: afterwards nobody sends to it.
+    found_until: Option<Timestamp>,
     /// Its node cannot be reached until then: it serves nobody.
     dark_until: Option<Timestamp>,
     /// Since its node cannot be reached it is taken for unready from then on.
@@ -202,12 +207,13 @@ impl Pods {
                 State::Ready(_) => pod.fails_at,
                 State::Terminating(end) => Some(end),
             };
-            [changes, pod.dark_changes_at()]
+            [changes, pod.found_until, pod.dark_changes_at()]
         });
         changes.flatten().chain(self.syncs.next()).min()
     }
 
-    /// Pods that answer requests, by version: ready ones, and those that still drain.
+    /// Pods that get requests and answer them, by version: ready ones, and those of which some proxies do not know yet that
+    /// they leave.
     pub fn serving_by_version(&self) -> BTreeMap<&str, i64> {
         let mut serving = BTreeMap::new();
         for pod in self.pods.values().filter(|pod| pod.serves()) {
@@ -441,6 +447,7 @@ impl Pod {
             hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
             state,
             node,
+            found_until: None,
             dark_until: None,
             doubted_at: None,
             fails: None,
@@ -454,7 +461,7 @@ impl Pod {
         let is_up = match self.state {
             State::Starting(_) => false,
             State::Ready(_) => true,
-            State::Terminating(end) => end > Timestamp::MIN,
+            State::Terminating(_) => self.found_until.is_some(),
         };
         is_up && self.dark_until.is_none()
     }
@@ -470,6 +477,7 @@ impl Pod {
             (self.dark_until, self.doubted_at) = (None, None);
             self.told.doubt(false);
         }
+        self.found_until = self.found_until.filter(|until| *until > now);
         if self.doubted_at.is_some_and(|at| at <= now) {
             self.doubted_at = None;
             self.told.doubt(true);
@@ -515,12 +523,15 @@ impl Pod {
         record.begins(self.told.cause(Trouble::Unready, now));
     }
 
-    /// A pod that serves goes on until `end`; another one ends at once.
+    /// A pod that serves is there until `end`; another one ends at once.
     fn end(&mut self, end: Timestamp, record: &mut Record, now: Timestamp) {
         self.told.leave(now);
         record.leaves(&self.told.name, now);
         self.state = match self.state {
-            State::Ready(_) => State::Terminating(end),
+            State::Ready(_) => {
+                self.found_until = Some(plus(now, PROXIES_LEARN_WITHIN).min(end));
+                State::Terminating(end)
+            }
             State::Starting(_) => State::Terminating(Timestamp::MIN),
             State::Terminating(end) => State::Terminating(end),
         };
