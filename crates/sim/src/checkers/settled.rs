@@ -5,7 +5,7 @@ use super::CLOCKS_DIFFER;
 use super::restarts::restart_at;
 use super::view::{Set, rollout};
 use super::{Names, View, Waits};
-use crate::world::server::{Server, text};
+use crate::world::server::{Server, number, text};
 use headgate_api::conditions::reasons;
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::ANALYSIS_RUNS;
@@ -37,7 +37,21 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
     if let Some(until) = until.filter(|until| now.duration_since(*until) > late) {
         return Err(format!("the Rollout waits for {waiting} until {until}, which has passed"));
     }
+    let generation = number(rollout, "/metadata/generation").to_string();
+    if text(rollout, "/status/observedGeneration") != generation {
+        return Err(format!("the status is not about generation {generation}, the one that is stored"));
+    }
+    if !has_a_cause(rollout, phase) {
+        return Err(format!("the Rollout is {phase}, and nothing in its spec and status makes it so"));
+    }
     let Some(view) = View::of(server) else { return Ok(()) };
+    if !view.is_invalid && !view.is_wanted(&view.current) {
+        return Err(format!("the newest version is {}, which is not the template's", view.current));
+    }
+    let has_all = view.sets.iter().all(|set| set.available == set.replicas);
+    if waiting == "PodsAvailable" && has_all && view.sets.iter().any(|set| set.hash == view.current) {
+        return Err("the Rollout waits for pods, and all that are wanted are available".to_owned());
+    }
     let left = view.sets.iter().find(|set| set.hash != view.stable && set.replicas > 0);
     if let (Some(set), "Healthy") = (left, phase) {
         return Err(format!("the Rollout is Healthy and {} still has {} pods", set.name, set.replicas));
@@ -55,6 +69,24 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
         return Err(format!("the Rollout is {phase}, all pods are available, and a restart is not done"));
     }
     back_at_stable(&view)
+}
+
+/// True unless the Rollout is Paused or Degraded without a pause, an abort, a deadline or a spec that says so.
+fn has_a_cause(rollout: &Value, phase: &str) -> bool {
+    let is = |field: &str| rollout.pointer(field) == Some(&Value::Bool(true));
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let pauses = rollout.pointer("/status/pauseConditions").and_then(Value::as_array);
+    let is_told = |reason: &str| conditions.clone().any(|condition| text(condition, "/reason") == reason);
+    match phase {
+        "Paused" => is("/spec/paused") || pauses.is_some_and(|pauses| !pauses.is_empty()),
+        "Degraded" => {
+            is("/status/abort")
+                || is_told(reasons::PROGRESS_DEADLINE_EXCEEDED)
+                || is_told(reasons::INVALID_SPEC)
+                || is_told(reasons::INTERNAL_ERROR)
+        }
+        _ => true,
+    }
 }
 
 /// What the spec no longer names gives the canary nothing any more.
