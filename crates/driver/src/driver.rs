@@ -1,10 +1,12 @@
 //! The driver: one plain value that a shell feeds and polls.
 
+mod touched;
+
 use crate::courier::{Courier, LetterKey};
 use crate::facts::{Counters, Facts, rollout_facts, run_facts, template_facts};
 use crate::io::{Call, ObjectRef, Observation, Reply, Request, RequestId, Resource, Watch};
 use crate::object;
-use crate::orphans;
+use crate::options::{Deciders, Options};
 use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
 use crate::outcome::Outcome;
 use crate::pods::Touched;
@@ -19,106 +21,14 @@ use crate::run_task::{RunTask, Slots};
 use crate::store::{Source, Store, Synced};
 use crate::sweep::Sweep;
 use crate::wake::WakeQueue;
-use crate::workload;
-use headgate_analysis::{RunDecision, RunSnapshot};
-use headgate_api::{AnalysisRunStatus, RolloutStatus, events};
-use headgate_model::spec::PodHealthAction;
-use headgate_model::{Decision, Effect, FailureClass, Notice, Snapshot, Timestamp};
-use headgate_notify::{About, News, Subscriptions};
+use headgate_model::{FailureClass, Timestamp};
+use headgate_notify::{About, Subscriptions};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Smaller corrections of the clock than this need no attention.
 const CLOCK_STEP_SECONDS: i64 = 2;
-
-/// How the driver is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Only objects whose label `argo-rollouts.argoproj.io/controller-instance-id` has this value are looked
-    /// after; empty: only objects without that label.
-    pub instance_id: String,
-    /// The component that events name. Default: `rollouts-controller`.
-    pub component: String,
-    /// Address of the Prometheus for metrics that name none (`ARGO_ROLLOUTS_PROMETHEUS_ADDRESS`).
-    pub prometheus_address: Option<String>,
-    /// What is done about unhealthy pods of a new version where its Rollout does not say. Default: abort.
-    pub pod_health: PodHealthAction,
-    /// Upper bounds.
-    pub limits: Limits,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            instance_id: String::new(),
-            component: events::SOURCE_COMPONENT.to_owned(),
-            prometheus_address: None,
-            pod_health: PodHealthAction::default(),
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// Upper bounds, so that nothing grows without one.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Measurements of one AnalysisRun on their way at the same time. Default: 8.
-    pub measurements_per_run: usize,
-    /// Measurements of all AnalysisRuns on their way at the same time. Default: 64.
-    pub measurements_total: usize,
-    /// Notifications on their way to one webhook at the same time. Default: 4.
-    pub notifications_per_service: usize,
-    /// Kubernetes events about one object in a minute. Default: 30.
-    pub events_per_minute: usize,
-    /// Tasks that one call of [`Driver::poll`] decides, so that a shell can send in between. Default: 256.
-    pub decisions_per_poll: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            measurements_per_run: 8,
-            measurements_total: 64,
-            notifications_per_service: 4,
-            events_per_minute: 30,
-            decisions_per_poll: 256,
-        }
-    }
-}
-
-type Decide<S, D> = Box<dyn Fn(&S, Timestamp) -> D + Send>;
-type Tell<S, R> = Box<dyn Fn(&S, &R) -> Vec<Notice> + Send>;
-type FindNews = Box<dyn Fn(&Snapshot, &RolloutStatus, &Subscriptions, Timestamp) -> News + Send>;
-
-/// The pure functions that decide. Tests script them; everybody else takes [`Deciders::default`].
-pub struct Deciders {
-    /// Decides a Rollout.
-    pub rollout: Decide<Snapshot, Decision>,
-    /// What is told about a Rollout's new record.
-    pub notices: Tell<Snapshot, RolloutStatus>,
-    /// What webhooks are told about a Rollout's new record.
-    pub news: FindNews,
-    /// What is told about an effect once it was carried out.
-    pub outcome: Tell<Snapshot, Effect>,
-    /// Decides an AnalysisRun.
-    pub run: Decide<RunSnapshot, RunDecision>,
-    /// What is told about an AnalysisRun's new record.
-    pub run_notices: Tell<RunSnapshot, AnalysisRunStatus>,
-}
-
-impl Default for Deciders {
-    fn default() -> Self {
-        Self {
-            rollout: Box::new(headgate_engine::decide),
-            notices: Box::new(headgate_engine::notices),
-            news: Box::new(headgate_notify::news),
-            outcome: Box::new(headgate_engine::outcome),
-            run: Box::new(headgate_analysis::decide),
-            run_notices: Box::new(headgate_analysis::notices),
-        }
-    }
-}
 
 /// Whether this process may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,107 +223,6 @@ impl Driver {
         let rollouts = self.rollouts.keys().cloned().map(TaskKey::Rollout);
         for key in rollouts.chain(self.runs.keys().cloned().map(TaskKey::Run)) {
             self.wakes.now(&key);
-        }
-    }
-
-    /// Wakes those whom changed objects concern.
-    fn wake_touched(&mut self) {
-        for target in self.unread.drain(..) {
-            // Just refused: not at once again.
-            let retry_at = self.now.checked_add(SignedDuration::from_secs(1)).ok();
-            self.fetches.entry(target).or_insert(Fetch { retry_at, ..Fetch::default() });
-        }
-        while let Some((reference, owners)) = self.touched.pop() {
-            for owner in &owners {
-                if let Some(name) = self.names_by_uid.get(owner) {
-                    self.wakes.now(&TaskKey::Rollout(name.clone()));
-                }
-            }
-            let naming: Vec<Name> = self.references.rollouts(&reference).cloned().collect();
-            for name in naming {
-                self.refer(&name);
-                self.wakes.now(&TaskKey::Rollout(name));
-            }
-            match reference.resource {
-                REPLICA_SETS => self.orphan_touched(&reference),
-                ROLLOUTS => self.rollout_touched(&reference),
-                ANALYSIS_RUNS => self.run_touched(&reference),
-                _ => {}
-            }
-        }
-    }
-
-    /// Somebody may be there for whom a ReplicaSet without a controller was made.
-    fn orphan_touched(&mut self, reference: &ObjectRef) {
-        let Some(orphan) = self.store.get(reference) else { return };
-        if object::controller(orphan).is_some() {
-            return;
-        }
-        let namespace = reference.namespace.clone();
-        let rollouts = self.rollouts.range((namespace.clone(), String::new())..);
-        let beside = rollouts.take_while(|((of, _), _)| *of == namespace);
-        let adopts = |task: &RolloutTask| {
-            let rollout = self.store.get(&task.reference);
-            rollout.is_some_and(|rollout| orphans::is_of(orphan, &workload::filled_in(rollout, &self.store)))
-        };
-        for (name, _) in beside.filter(|(_, task)| adopts(task)) {
-            self.wakes.now(&TaskKey::Rollout(name.clone()));
-        }
-    }
-
-    fn rollout_touched(&mut self, reference: &ObjectRef) {
-        let name = (reference.namespace.clone(), reference.name.clone());
-        let key = TaskKey::Rollout(name.clone());
-        let rollout = self.store.get(reference).filter(|rollout| self.is_ours(rollout));
-        let uid = rollout.map(|rollout| object::uid(rollout).to_owned());
-        if let Some(task) = self.rollouts.get(&name)
-            && Some(&task.uid) != uid.as_ref()
-        {
-            self.names_by_uid.remove(&task.uid);
-            self.rollouts.remove(&name);
-            self.courier.gone(&name);
-            self.wakes.forget(&key);
-        }
-        if let (Some(uid), Some(rollout)) = (uid, self.store.get(reference)) {
-            if !self.rollouts.contains_key(&name) {
-                self.rollouts.insert(name.clone(), RolloutTask::new(rollout));
-                self.names_by_uid.insert(uid, name.clone());
-            }
-            self.wakes.now(&key);
-        }
-        self.sweep.rollout_touched(&name);
-        self.refer(&name);
-    }
-
-    fn run_touched(&mut self, reference: &ObjectRef) {
-        let name = (reference.namespace.clone(), reference.name.clone());
-        let key = TaskKey::Run(name.clone());
-        let run = self.store.get(reference).filter(|run| self.is_ours(run));
-        let uid = run.map(object::uid);
-        if self.runs.get(&name).is_some_and(|task| Some(task.uid.as_str()) != uid) {
-            self.runs.remove(&name);
-            self.wakes.forget(&key);
-        }
-        if let Some(run) = self.store.get(reference).filter(|run| self.is_ours(run)) {
-            self.runs.entry(name).or_insert_with(|| RunTask::new(run));
-            self.wakes.now(&key);
-        }
-    }
-
-    /// Whether an object is for this instance of the controller.
-    fn is_ours(&self, object: &Value) -> bool {
-        object::is_of_instance(object, &self.options.instance_id)
-    }
-
-    /// Reads again what a Rollout names.
-    fn refer(&mut self, name: &Name) {
-        let reference = ObjectRef { resource: ROLLOUTS, namespace: name.0.clone(), name: name.1.clone() };
-        let objects = match (self.store.get(&reference), self.rollouts.get(name)) {
-            (Some(rollout), Some(task)) => named(&task.remembered(rollout), &self.store).objects,
-            _ => BTreeSet::new(),
-        };
-        for unread in self.references.update(name, objects, &mut self.store) {
-            self.fetches.entry(unread).or_default();
         }
     }
 

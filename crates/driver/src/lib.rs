@@ -29,6 +29,7 @@ pub mod io;
 mod looking;
 mod notices;
 mod object;
+mod options;
 mod orphans;
 mod outbox;
 mod outcome;
@@ -47,7 +48,8 @@ mod view;
 mod wake;
 mod workload;
 
-pub use driver::{Deciders, Driver, Limits, Options};
+pub use driver::Driver;
 pub use facts::{Counters, Facts, METRICS_PHASES, MetricFacts, RolloutFacts, RunFacts, TemplateFacts};
+pub use options::{Deciders, Limits, Options};
 pub use pods::{cut, cut_listed};
 pub use release_times::{BOUNDS, ReleaseTimes, Times};

@@ -45,7 +45,7 @@ impl RolloutTask {
         match context.looked(target, seen, reply) {
             // Events may have come faster than a process that stood still: what was read belongs to this state of the Rollout.
             Outcome::Done(rollout) if *target == self.reference && self.is_proving_all() => {
-                self.knows(&rollout)
+                self.knows(&rollout);
             }
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
