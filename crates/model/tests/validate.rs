@@ -252,11 +252,13 @@ fn what_an_abort_needs_is_read_from_an_invalid_spec() {
         "steps": [{"setWeight": 500}, {"analysis": analysis}],
         "analysis": analysis,
         "abortScaleDownDelaySeconds": 7,
+        "abort": {"policy": "stepped"},
     })));
     let salvaged = salvage(&with(broken, "/replicas", json!(6)), 3).unwrap();
     assert_eq!(salvaged.replicas, 6);
     assert!(matches!(salvaged.canary.steps[..], [Step::Pause(_), Step::Analysis(_, OnFailure::Hold)]));
     assert_eq!(salvaged.canary.background.unwrap().on_failure, OnFailure::Hold);
+    assert_eq!(salvaged.canary.abort_policy, AbortPolicy::Stepped);
     assert_eq!(salvaged.canary.canary_service.as_deref(), Some("shop-canary"));
     assert_eq!(salvaged.canary.routing.unwrap().abort_scale_down_delay_seconds, Some(7));
     assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}}), 3), None);

@@ -77,7 +77,7 @@ fn dynamic_stable_scale(canary: &Value) -> Result<bool, SpecProblem> {
     if is_wanted { Err(invalid(&format!("{PATH}.dynamicStableScale"), true, problem)) } else { Ok(false) }
 }
 
-fn abort_policy(canary: &Value, is_routed: bool) -> Result<AbortPolicy, SpecProblem> {
+pub(super) fn abort_policy(canary: &Value, is_routed: bool) -> Result<AbortPolicy, SpecProblem> {
     let written = match canary.get("abort") {
         None | Some(Value::Null) => return Ok(AbortPolicy::Instant),
         Some(written @ Value::Object(_)) => written,

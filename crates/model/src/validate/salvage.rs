@@ -78,6 +78,7 @@ fn salvage_canary(strategy: &Value) -> Canary {
         .unwrap_or(PodHealth { action: Some(PodHealthAction::Off), ..PodHealth::default() });
     canary.steps = salvage_steps(strategy, &canary);
     canary.background = canary::background(strategy).ok().flatten();
+    canary.abort_policy = canary::abort_policy(strategy, canary.routing.is_some()).unwrap_or_default();
     canary
 }
 
