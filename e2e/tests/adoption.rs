@@ -1,7 +1,7 @@
 //! Headgate takes over what Argo Rollouts has left: nothing moves, the release goes on, and the way back stays open. By an
 //! instance of its own, beside the one that all tests share, so that nobody looks at the objects while they are loaded.
 
-use crate::shared;
+use crate::{alone, shared};
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use headgate_e2e::Cluster;
@@ -51,7 +51,8 @@ async fn recorded_rollouts_are_taken_over_unmoved_go_on_and_can_be_handed_back()
 async fn two_hundred_rollouts_of_different_kinds_are_taken_over_without_a_pod_restarted() -> anyhow::Result<()>
 {
     const NAMESPACE: &str = "e2e-adoption-many";
-    let (cluster, _guard) = shared().await?;
+    // Five hundred pods at once: the API server has no time for others.
+    let (cluster, _guard) = alone().await?;
     let members = generator::fleet(SEED, 200)?;
     let Some(instance) = take_over(&cluster, NAMESPACE, "many", &members).await? else { return Ok(()) };
     instance.end(&cluster).await?;

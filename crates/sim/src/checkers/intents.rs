@@ -65,8 +65,12 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
 fn is_renamed(before: &Value, after: &Value) -> bool {
     let count = number(before, "/status/collisionCount");
     let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
-    let template = after.pointer("/spec/template").unwrap_or(&Value::Null);
-    count > 0 && pod_template_hash(template, former) == text(before, "/status/currentPodHash")
+    let is_former = match after.pointer("/spec/template") {
+        Some(template) => pod_template_hash(template, former) == text(before, "/status/currentPodHash"),
+        // Its template is a Deployment's.
+        None => text(before, "/status/waiting/kind") == "ObjectInTheWay",
+    };
+    count > 0 && is_former
 }
 
 /// Steps end one by one, unless the user asks for the end or moves on himself.
