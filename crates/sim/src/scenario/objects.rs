@@ -182,16 +182,6 @@ pub(crate) fn other_route(door: Resource, server: &Server) -> (ObjectRef, Value)
     (route, json!({ "metadata": { "annotations": { "extra": "yes" } }, "spec": { field: all } }))
 }
 
-/// A first version is measured once it can have been scraped with requests: before that the answer is NaN, which is right.
-pub(super) fn measure_later(surroundings: &mut [(ObjectRef, Value)]) {
-    for (_, object) in surroundings.iter_mut().filter(|(target, _)| target.resource == ANALYSIS_TEMPLATES) {
-        let metrics = object.pointer_mut("/spec/metrics").and_then(Value::as_array_mut);
-        for metric in metrics.into_iter().flatten().filter_map(Value::as_object_mut) {
-            metric.insert("initialDelay".to_owned(), json!("30s"));
-        }
-    }
-}
-
 fn template(name: &str, count: &Value) -> Value {
     let metric = |name: &str, query: &str, condition: &str| {
         let mut metric = json!({

@@ -62,9 +62,6 @@ pub(super) fn of(seed: u64) -> Scenario {
     scenario.disturbances.sort_by_key(|(time, _)| *time);
     scenario.doors = doors(&scenario);
     scenario.surroundings = objects::surroundings(scenario.router, &scenario.doors);
-    if scenario.rollout.pointer("/spec/strategy/canary/initial").is_some() {
-        objects::measure_later(&mut scenario.surroundings);
-    }
     refer_to_deployment(&mut scenario, &mut Random::new(seed, "workload"));
     scenario
 }
