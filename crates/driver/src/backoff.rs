@@ -49,7 +49,7 @@ impl Failures {
     /// The failure that was just added is of this effect.
     pub(crate) fn is_of(&mut self, effect: &Effect) {
         if let Some(tried) = self.tried.get_mut(&effect.key()) {
-            tried.effect = Some(print(effect));
+            tried.effect = Some(fingerprint_of(effect));
         }
     }
 
@@ -59,7 +59,7 @@ impl Failures {
         let key = effect.key();
         let leads_back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
         let failed = self.tried.get(&key).and_then(|tried| tried.effect);
-        let is_another = leads_back && failed.is_some_and(|failed| failed != print(effect));
+        let is_another = leads_back && failed.is_some_and(|failed| failed != fingerprint_of(effect));
         self.holds(&key, now) && !is_another
     }
 
@@ -104,7 +104,8 @@ impl Failures {
     }
 }
 
-fn print(effect: &Effect) -> u64 {
+/// Tells an effect from every other one, also of the same key.
+pub(crate) fn fingerprint_of(effect: &Effect) -> u64 {
     fingerprint(&format!("{effect:?}"))
 }
 

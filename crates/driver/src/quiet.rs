@@ -1,7 +1,7 @@
 //! How much is written (R10): numbers of pods at most once a second, and a breaker for a rollout that writes
 //! and writes without getting anywhere.
 
-use crate::backoff::{fingerprint, is_ahead, is_recent};
+use crate::backoff::{fingerprint_of, is_ahead, is_recent};
 use crate::record::Weight;
 use headgate_model::{Direction, Effect, Timestamp};
 use jiff::SignedDuration;
@@ -109,7 +109,7 @@ impl Quiet {
     /// An effect was carried out; the same one again within a minute is a write that gets nothing further.
     pub(crate) fn effect_done(&mut self, effect: &Effect, now: Timestamp) -> Breaker {
         self.forget_old(now);
-        let fingerprint = fingerprint(&format!("{effect:?}"));
+        let fingerprint = fingerprint_of(effect);
         let repeated = self.effects.iter().any(|done| done.fingerprint == fingerprint);
         self.effects.push_back(Done { at: now, fingerprint, router: router(effect) });
         if repeated { self.idle_write(now) } else { Breaker::Closed }
@@ -127,7 +127,7 @@ impl Quiet {
     /// How often this router was told this, and nothing else since. A weight that comes and goes with the canary's pods is
     /// told again and again, and nobody reverts it.
     fn times_in_a_row(&self, effect: &Effect) -> usize {
-        let wanted = fingerprint(&format!("{effect:?}"));
+        let wanted = fingerprint_of(effect);
         let told = self.effects.iter().rev().filter(|done| done.router == router(effect));
         told.take_while(|done| done.fingerprint == wanted).count()
     }

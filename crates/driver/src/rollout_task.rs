@@ -164,7 +164,7 @@ impl RolloutTask {
             quiet: Quiet::default(),
             told: Told::default(),
             trust: if is_untouched(rollout) { Trust::Untouched } else { Trust::Unproven },
-            told_by_us: told(rollout).map(Option::<&Value>::cloned).collect(),
+            told_by_us: copies(told(rollout)),
             restart: Restart::default(),
             unstored: Unstored::default(),
             unrecorded_shift_at: None,
@@ -205,7 +205,7 @@ impl RolloutTask {
 
     /// This is what the Rollout said when all else was read, or what we have written.
     pub(crate) fn knows(&mut self, rollout: &Value) {
-        self.told_by_us = told(rollout).map(Option::<&Value>::cloned).collect();
+        self.told_by_us = copies(told(rollout));
     }
 
     fn is_told_by_us(&self, rollout: &Value) -> bool {
@@ -520,6 +520,10 @@ fn told(rollout: &Value) -> impl Iterator<Item = Option<&Value>> {
     let of_status = move |field: &str| status.and_then(|status| status.get(field));
     let weights = of_status("canary").and_then(|canary| canary.get("weights"));
     [of_status("currentPodHash"), of_status("stableRS"), weights, of_status("headgate")].into_iter()
+}
+
+fn copies<'a>(parts: impl Iterator<Item = Option<&'a Value>>) -> Vec<Option<Value>> {
+    parts.map(Option::<&Value>::cloned).collect()
 }
 
 /// Whether a refusal says for sure that nothing was written, and that what we know is not at fault.

@@ -3,13 +3,10 @@
 //! Argo Rollouts takes the pods away one pass after the weight. Here they go once the routes show the weight, the data plane
 //! does not lag, and proxies have had their time.
 
-use super::pods::{drain_seconds, forget_deadline, resize};
-use super::{
-    Plan, Role, former, is_selected, lowered_at, numbers_are_known, observed_canary_max, observed_share,
-    passed, routes_are_known,
-};
+use super::pods::{drained_at, forget_deadline, resize};
+use super::{Plan, Role, former, is_known, is_selected, observed_canary_max, observed_share, passed};
 use crate::replicas;
-use crate::scene::{Scene, Versions, after};
+use crate::scene::{Scene, Versions};
 use crate::steps::{self, Stage, Wish};
 use headgate_api::RolloutStatus;
 use headgate_model::ReplicaSetView;
@@ -114,12 +111,4 @@ pub(super) fn follow_weight(
     if to < canary.replicas && is_known(scene, versions) && passed(scene, drained_at(record, routing), plan) {
         resize(canary, to, plan);
     }
-}
-
-fn is_known(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
-    routes_are_known(scene) && numbers_are_known(versions)
-}
-
-fn drained_at(record: &RolloutStatus, routing: &Routing) -> Option<headgate_model::Timestamp> {
-    lowered_at(record).map(|lowered| after(lowered, drain_seconds(routing)))
 }

@@ -181,8 +181,7 @@ fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     note_unseen_shift(scene, record, &plan);
     note_switched_services(scene, record, &plan);
     pods::scale(scene, record, stage, &versions, &mut plan);
-    let is_known = routes_are_known(scene) && numbers_are_known(&versions);
-    if !is_known && !is_user_scaling(scene, &versions) {
+    if !is_known(scene, &versions) && !is_user_scaling(scene, &versions) {
         // Nothing shrinks while something that it needs is unknown.
         plan.shrink.clear();
     }
@@ -339,6 +338,11 @@ pub(crate) fn routes_are_known(scene: &Scene<'_>) -> bool {
 /// ReplicaSet still reports pods that are gone.
 fn numbers_are_known(versions: &Versions<'_>) -> bool {
     [versions.current, versions.stable].into_iter().flatten().all(ReplicaSetView::is_observed)
+}
+
+/// True when routes and numbers of pods can be relied on.
+fn is_known(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
+    routes_are_known(scene) && numbers_are_known(versions)
 }
 
 /// True when a Service that the spec names selects this ReplicaSet.

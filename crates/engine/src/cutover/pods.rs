@@ -160,6 +160,11 @@ pub(super) fn drain_seconds(routing: &Routing) -> i32 {
     routing.scale_down_delay_seconds.max(ROUTE_SETTLES_SECONDS)
 }
 
+/// When pods that have lost their share may go; `None` when no weight has moved.
+pub(super) fn drained_at(record: &RolloutStatus, routing: &Routing) -> Option<Timestamp> {
+    lowered_at(record).map(|lowered| after(lowered, drain_seconds(routing)))
+}
+
 /// The size that the canary may be brought down to now, on its way to `wanted`: the rest must suffice for what the route
 /// still gives it, and drain time must have passed. A user's smaller number does not wait for that: then the canary keeps its
 /// share of it.
@@ -184,8 +189,11 @@ fn shrunk_canary(
     } else {
         share(given.through_canary + given.through_stable)
     };
-    let drained = lowered_at(record).map(|lowered| after(lowered, drain_seconds(routing)));
-    let to = if passed(scene, drained, plan) { wanted } else { wanted.max(same_share(scene, canary)) };
+    let to = if passed(scene, drained_at(record, routing), plan) {
+        wanted
+    } else {
+        wanted.max(same_share(scene, canary))
+    };
     let left = stable.available().min(scene.spec.replicas).saturating_add(to);
     let stays_available = left >= scene.spec.replicas - scene.max_unavailable();
     if to >= needed && stays_available { to.min(canary.replicas) } else { canary.replicas }
