@@ -77,11 +77,11 @@ pub(crate) fn calls(
         }
         Effect::Scale { uid, from, to, .. } => {
             is_ours(&target, uid, rollout, store)?;
-            resize(target, uid, *from, *to)
+            resize(target, store, uid, *from, *to)
         }
         Effect::ScaleWorkload { uid, from, to, .. } => {
             is_named(&target, uid, rollout, store)?;
-            resize(target, uid, *from, *to)
+            resize(target, store, uid, *from, *to)
         }
         Effect::PatchReplicaSet {
             uid,
@@ -147,9 +147,13 @@ pub(crate) fn calls(
     Ok(vec![call])
 }
 
-fn resize(target: ObjectRef, uid: &str, from: i32, to: i32) -> Call {
+/// The generation counts every change of a spec: a request that lands late, after the size went up and down again, is
+/// refused; a new status or annotation, which do not matter here, are not in its way.
+fn resize(target: ObjectRef, store: &Store, uid: &str, from: i32, to: i32) -> Call {
+    let generation = store.get(&target).and_then(|stored| stored.pointer("/metadata/generation"));
     let operations = json!([
         { "op": "test", "path": "/metadata/uid", "value": uid },
+        { "op": "test", "path": "/metadata/generation", "value": generation },
         { "op": "test", "path": "/spec/replicas", "value": from },
         { "op": "replace", "path": "/spec/replicas", "value": to },
     ]);

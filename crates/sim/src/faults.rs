@@ -8,13 +8,13 @@ use headgate_driver::io::Resource;
 pub enum Fate {
     /// It is carried out, and the answer is lost.
     AnswerLost,
-    /// It never arrives.
+    /// It does not arrive within the time that it has; perhaps long after.
     RequestLost,
     /// It never arrives, and the process dies.
     CrashBefore,
     /// It is carried out, and the process dies.
     CrashAfter,
-    /// The server refuses it with this code and reason.
+    /// The server refuses it with this code and reason. One that is out of order may have carried it out all the same.
     Refused(u16, &'static str),
     /// It arrives this many milliseconds late.
     Slow(i64),

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// A request on its way.
+#[derive(Clone)]
 pub struct Flight {
     /// The request.
     pub request: Request,

@@ -294,8 +294,8 @@ impl Tally {
         let lab = Lab::up(&Options { name: LAB.to_owned(), addons })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
         run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;
-        // More than there are cores, because they wait most of the time; with more than these, pods start late on a slow machine.
-        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=4"]).args(filter);
+        // They let each other in: see e2e/tests/main.rs.
+        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=16"]).args(filter);
         lab.within(|| {
             self.tests(&mut command);
             Ok(())

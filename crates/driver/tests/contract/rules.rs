@@ -2,7 +2,7 @@
 
 use crate::script::{calls_since, replica_set, scale, scripted_world, unchanged};
 use crate::server::refused;
-use crate::world::{VIRTUAL_SERVICES, at, released, service, template, web};
+use crate::world::{VIRTUAL_SERVICES, World, at, released, service, template, web};
 use headgate_driver::io::{Call, Observation, Reply};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_model::{Decision, Effect, FailureClass};
@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
-#[test]
-fn r2_a_size_that_somebody_else_has_changed_is_not_overwritten() {
+/// Sends the change of a size from 2 to 3, and the request lands after others have set these sizes: what has come of it.
+fn scaled_late(meanwhile: &[i32]) -> (World, i64) {
     let mut world =
         scripted_world(|snapshot| unchanged(snapshot, scale(snapshot, "a", 3).into_iter().collect()));
     let confirm = world.driver.poll(world.now);
@@ -21,17 +21,32 @@ fn r2_a_size_that_somebody_else_has_changed_is_not_overwritten() {
         world.carry_out(&request);
     }
     let patch = world.driver.poll(world.now);
-    world.edit(at(REPLICA_SETS, "a"), json!({ "spec": { "replicas": 7 } }));
+    for size in meanwhile {
+        world.edit(at(REPLICA_SETS, "a"), json!({ "spec": { "replicas": size } }));
+    }
     for request in patch {
         world.carry_out(&request);
     }
-    assert_eq!(world.get(&at(REPLICA_SETS, "a"))["spec"]["replicas"], 7);
+    let size = world.get(&at(REPLICA_SETS, "a"))["spec"]["replicas"].as_i64().unwrap();
+    (world, size)
+}
+
+#[test]
+fn r2_a_size_that_somebody_else_has_changed_is_not_overwritten() {
+    let (mut world, size) = scaled_late(&[7]);
+    assert_eq!(size, 7);
     let look = world.driver.poll(world.now);
     assert_eq!(
         look.iter().map(|request| &request.call).collect::<Vec<_>>(),
         [&Call::Get(at(REPLICA_SETS, "a"))]
     );
     assert_eq!(world.driver.counters().effects.get(&("Scale", "Conflict")), Some(&1));
+}
+
+#[test]
+fn r2_a_change_of_a_size_that_lands_when_it_was_made_and_taken_back_already_changes_nothing() {
+    assert_eq!(scaled_late(&[]).1, 3);
+    assert_eq!(scaled_late(&[3, 2]).1, 2);
 }
 
 #[test]

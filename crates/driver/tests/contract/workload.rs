@@ -67,7 +67,9 @@ fn of_the_deployment_one_number_is_written_each_time_with_its_guard() {
                 continue;
             }
             let Patch::Json(operations) = patch else { panic!("{patch:?}") };
-            let [uid, from, to] = operations.as_array().unwrap().as_slice() else { panic!("{operations}") };
+            let [uid, _, from, to] = operations.as_array().unwrap().as_slice() else {
+                panic!("{operations}")
+            };
             assert_eq!(
                 [&uid["op"], &uid["value"], &from["op"], &from["path"], &to["path"]],
                 [

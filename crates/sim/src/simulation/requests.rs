@@ -5,6 +5,7 @@ use crate::checkers::{Write, settled};
 use crate::coverage;
 use crate::faults::{Fate, ThirdParty};
 use crate::process::Flight;
+use crate::random::Random;
 use crate::trace::{Who, short};
 use crate::user::Act;
 use crate::world::plus;
@@ -16,6 +17,9 @@ use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, PODS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
 use serde_json::Value;
+
+/// A request that was given up lands so much later at most, in milliseconds.
+const LATE_MAX: i64 = 30_000;
 
 impl Simulation {
     pub(super) fn send(&mut self, index: usize, request: Request) {
@@ -82,8 +86,17 @@ impl Simulation {
     fn land(&mut self, index: usize, flight: &Flight) {
         let lost = Reply::Lost("no answer within 10 s".to_owned());
         let (reply, takes) = match flight.fate {
-            Some(Fate::RequestLost | Fate::CrashBefore) => (lost, CALL_TIME_LIMIT),
-            Some(Fate::Refused(code, reason)) => (refused(code, reason, "by the simulation"), 0),
+            Some(Fate::RequestLost) => {
+                self.wander(flight);
+                (lost, CALL_TIME_LIMIT)
+            }
+            Some(Fate::CrashBefore) => (lost, CALL_TIME_LIMIT),
+            Some(Fate::Refused(code, reason)) => {
+                if code >= 500 && self.chance("although refused").percent(33) {
+                    self.carry_out(flight, Some(index));
+                }
+                (refused(code, reason, "by the simulation"), 0)
+            }
             Some(Fate::AnswerLost) => {
                 self.carry_out(flight, Some(index));
                 (lost, CALL_TIME_LIMIT)
@@ -109,6 +122,26 @@ impl Simulation {
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
             _ => {}
         }
+    }
+
+    /// A write that nobody answered may still be under way, in the queue of a proxy: half of them land when they have long
+    /// been given up.
+    fn wander(&mut self, flight: &Flight) {
+        let mut chance = self.chance("lands late");
+        let is_write = !matches!(flight.request.call, Call::Get(_) | Call::List { .. });
+        if is_write && chance.percent(50) {
+            let lands = plus(self.now, CALL_TIME_LIMIT + chance.between(1, LATE_MAX));
+            if target(&flight.request.call).is_some_and(|target| routes::is_route(target.resource)) {
+                self.checkers.hold_up(lands);
+            }
+            // Apart from those of processes that have died, which count by themselves.
+            self.strays.insert((lands, u64::MAX - self.requests), flight.clone());
+        }
+    }
+
+    /// What decides about this request alone: no other one's fate depends on it.
+    fn chance(&self, purpose: &str) -> Random {
+        Random::new(self.scenario.seed, &format!("{purpose} {}", self.requests))
     }
 
     /// What is wrong with a webhook now.
