@@ -1,13 +1,13 @@
 //! A HorizontalPodAutoscaler of the cluster's own controller on a shop's Rollout, made as KEDA makes it for a ScaledObject,
 //! and led by a metric that the test sets.
 
+use crate::cluster::PATIENCE;
 use crate::metrics_source::{METRIC, MetricsSource};
 use crate::shop::{NAME, Shop};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// The autoscaler of a shop.
 pub struct Autoscaler<'a> {
@@ -51,12 +51,11 @@ impl<'a> Autoscaler<'a> {
     }
 
     async fn await_wish(&self, pods: i64) -> anyhow::Result<()> {
-        let limit = Duration::from_secs(60);
         let what = format!("the autoscaler asks for {pods} pods");
         let wants = |rollout: &Value| rollout["spec"]["replicas"] == pods;
         self.shop
             .cluster
-            .await_object("Rollout", &self.shop.namespace, NAME, limit, &what, wants)
+            .await_object("Rollout", &self.shop.namespace, NAME, PATIENCE, &what, wants)
             .await
             .map(|_| ())
     }
@@ -102,7 +101,7 @@ impl<'a> Autoscaler<'a> {
                 ["currentReplicas", "desiredReplicas"].iter().all(|count| status[*count].as_i64() == wish);
             has && is("AbleToScale") && is("ScalingActive") && !is("ScalingLimited")
         };
-        let (shop, limit) = (self.shop, Duration::from_secs(30));
+        let (shop, limit) = (self.shop, PATIENCE);
         let kind = "HorizontalPodAutoscaler";
         shop.cluster
             .await_object(kind, &shop.namespace, AUTOSCALER, limit, "content", content)

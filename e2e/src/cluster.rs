@@ -13,6 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Command;
 
+/// Whoever awaits what must come waits so long: that a busy machine is slow says nothing about the software.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
 /// Which cluster: a lab, or one that exists.
 #[derive(Clone, Debug)]
 pub enum Where {
@@ -255,9 +258,18 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses.
     pub async fn fresh_namespace(&self, name: &str) -> anyhow::Result<()> {
-        self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s"])
-            .await?;
+        self.await_end_of_namespace(name).await?;
         self.kubectl(&["create", "namespace", name]).await.map(|_| ())
+    }
+
+    /// Removes a namespace and waits until nothing of it is left: whoever comes next has the cluster for himself.
+    ///
+    /// # Errors
+    /// When the API server refuses, or it is not gone within five minutes.
+    pub async fn await_end_of_namespace(&self, name: &str) -> anyhow::Result<()> {
+        self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=300s"])
+            .await
+            .map(|_| ())
     }
 
     /// Removes a namespace without waiting for its end.

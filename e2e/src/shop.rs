@@ -1,6 +1,6 @@
 //! The release that tests and demo handle: an example of docs/examples in a namespace of its own.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PATIENCE};
 use crate::door::Door;
 use crate::install::root;
 use crate::load::{Load, LoadOptions, Target};
@@ -134,7 +134,7 @@ impl Shop {
         self.cluster.remove_namespace(&self.namespace).await
     }
 
-    /// Waits up to 90 s until the Rollout's current generation was observed and `wanted` says yes to the status, which
+    /// Waits until the Rollout's current generation was observed and `wanted` says yes to the status, which
     /// it gives back.
     ///
     /// # Errors
@@ -145,9 +145,8 @@ impl Shop {
             rollout["status"]["observedGeneration"].as_str() == Some(&generation)
                 && wanted(&rollout["status"])
         };
-        let limit = Duration::from_secs(90);
         let rollout =
-            self.cluster.await_object("Rollout", &self.namespace, NAME, limit, what, observed).await?;
+            self.cluster.await_object("Rollout", &self.namespace, NAME, PATIENCE, what, observed).await?;
         Ok(rollout["status"].clone())
     }
 
@@ -234,14 +233,13 @@ impl Shop {
     /// Waits until the route gives the canary this weight.
     ///
     /// # Errors
-    /// When it does not within a minute.
+    /// When it does not in time.
     pub async fn await_weight(&self, weight: i64) -> anyhow::Result<()> {
         let door = self.door()?;
         let (kind, name) = door.weighted();
         let shown = |route: &Value| door.weight(route) == Some(weight);
-        let limit = Duration::from_secs(60);
         let what = format!("weight {weight} for the canary");
-        self.cluster.await_object(kind, &self.namespace, name, limit, &what, shown).await.map(|_| ())
+        self.cluster.await_object(kind, &self.namespace, name, PATIENCE, &what, shown).await.map(|_| ())
     }
 
     /// Waits until the router leads to the shop, and `version` gives every answer: before that nobody was promised one.

@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use headgate_e2e::Cluster;
 use headgate_e2e::audit::{AuditLog, Write};
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::controllers::Controller;
 use headgate_e2e::fleet::{self, Member, Picture, generator};
 use headgate_e2e::install::Instance;
@@ -51,13 +52,13 @@ async fn recorded_rollouts_are_taken_over_unmoved_go_on_and_can_be_handed_back()
 async fn two_hundred_rollouts_of_different_kinds_are_taken_over_without_a_pod_restarted() -> anyhow::Result<()>
 {
     const NAMESPACE: &str = "e2e-adoption-many";
-    // Five hundred pods at once: the API server has no time for others.
+    // Five hundred pods at once, which come and go: the API server has no time for others.
     let (cluster, _guard) = alone().await?;
     let members = generator::fleet(SEED, 200)?;
     let Some(instance) = take_over(&cluster, NAMESPACE, "many", &members).await? else { return Ok(()) };
     instance.end(&cluster).await?;
     can_be_handed_back(&cluster, NAMESPACE).await?;
-    cluster.remove_namespace(NAMESPACE).await
+    cluster.await_end_of_namespace(NAMESPACE).await
 }
 
 /// Loads them, starts Headgate, and holds what is there, and what was written, against what was there before. `None`
@@ -171,7 +172,7 @@ async fn go_on(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result
                 && (status["phase"] == "Healthy" || status["phase"] == "Paused")
                 && place(rollout) != before
         };
-        let limit = Duration::from_secs(90);
+        let limit = PATIENCE;
         rollout = cluster.await_object("Rollout", namespace, name, limit, "goes on", is_settled).await?;
         if rollout["status"]["phase"] == "Healthy" {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use crate::shared;
 use headgate_e2e::Shop;
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::shop::Manifests;
 use serde_json::{Value, json};
 
@@ -100,7 +101,7 @@ async fn several_series_are_an_error_that_says_what_to_write() -> anyhow::Result
     let shop = Shop::open(&cluster, "e2e-analysis-list", &judged_by("e2e-analysis-list", query)?).await?;
     shop.release("v2", &[]).await?;
     let wanted = "result is a list of 2 series: write result[0] or aggregate";
-    let limit = std::time::Duration::from_secs(60);
+    let limit = PATIENCE;
     shop.await_step(1).await?;
     let name = shop
         .await_status("a step analysis", |status| {

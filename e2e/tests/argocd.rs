@@ -4,11 +4,11 @@
 use crate::shared;
 use anyhow::{Context, ensure};
 use headgate_e2e::argocd::health;
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::shop::{Manifests, NAME};
 use headgate_e2e::{Cluster, Shop};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// An object at a moment, and what Argo CD is to show then.
 struct Moment {
@@ -114,7 +114,7 @@ async fn runs(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
         moments.push(Moment { what: "a run just created", expected: "Progressing", object: fresh });
         cluster.apply(namespace, &[run]).await?;
         let name = phase.to_lowercase();
-        let limit = Duration::from_secs(60);
+        let limit = PATIENCE;
         let reached = |run: &Value| run["status"]["phase"] == phase;
         let object = cluster.await_object("AnalysisRun", namespace, &name, limit, phase, reached).await?;
         moments.push(Moment { what: phase, expected, object });

@@ -1,7 +1,7 @@
 //! An autoscaler scales a Rollout, through its scale subresource, in the middle of everything: its word holds, no pod is
 //! missing, no request is lost, and the release goes on.
 
-use crate::shared;
+use crate::restless;
 use anyhow::ensure;
 use headgate_e2e::Shop;
 use headgate_e2e::autoscaler::Autoscaler;
@@ -56,7 +56,7 @@ fn half_and_wait() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_router_an_autoscaler_scales_a_paused_a_promoted_and_an_aborted_release()
 -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await?;
+    let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-routed";
     let attempt = async || {
@@ -118,7 +118,7 @@ async fn scaled_through_a_router(
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_router_an_autoscaler_scales_a_paused_an_aborted_and_a_promoted_release()
 -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await?;
+    let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-plain";
     let shop = Shop::open(&cluster, namespace, &plain(namespace, &half_and_wait())?).await?;
@@ -159,7 +159,7 @@ async fn without_a_router_an_autoscaler_scales_a_paused_an_aborted_and_a_promote
 const RESTLESS: [i64; 6] = [4, 6, 5, 8, 3, 6];
 
 /// So long a release may take beside it: each step waits for the pods of a moment's number, which take seconds to start.
-const RESTLESS_LIMIT: Duration = Duration::from_secs(180);
+const RESTLESS_LIMIT: Duration = Duration::from_secs(300);
 
 /// Three weights with a short pause behind each.
 fn timed_steps() -> Value {
@@ -214,7 +214,7 @@ async fn released_in_restlessness(shop: &Shop, source: &'static MetricsSource) -
 #[tokio::test(flavor = "multi_thread")]
 async fn an_autoscaler_that_changes_its_mind_every_second_stalls_no_release_without_a_router()
 -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await?;
+    let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-restless";
     let shop = Shop::open(&cluster, namespace, &plain(namespace, &timed_steps())?).await?;
@@ -225,7 +225,7 @@ async fn an_autoscaler_that_changes_its_mind_every_second_stalls_no_release_with
 #[tokio::test(flavor = "multi_thread")]
 async fn an_autoscaler_that_changes_its_mind_every_second_stalls_no_release_through_a_router()
 -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await?;
+    let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-restless-routed";
     let attempt = async || {

@@ -2,9 +2,9 @@
 
 use crate::shared;
 use headgate_e2e::Shop;
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::shop::Manifests;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Through Istio, without analysis: a step, a pause that waits for a user, another step.
 fn by_steps(namespace: &str) -> anyhow::Result<Manifests> {
@@ -23,10 +23,7 @@ async fn await_pods(shop: &Shop, hash: &str, pods: i64) -> anyhow::Result<()> {
     let name = format!("shop-{hash}");
     let what = format!("{pods} pods");
     let seen = |set: &Value| set["spec"]["replicas"] == pods && set["status"]["replicas"] == pods;
-    shop.cluster
-        .await_object("ReplicaSet", &shop.namespace, &name, Duration::from_secs(60), &what, seen)
-        .await
-        .map(|_| ())
+    shop.cluster.await_object("ReplicaSet", &shop.namespace, &name, PATIENCE, &what, seen).await.map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,21 +35,37 @@ mod user_routes;
 mod workload;
 
 use headgate_e2e::{Cluster, install, metrics_source};
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
-/// Tests share the cluster; one that measures or breaks something that all need has it alone.
-static CLUSTER: RwLock<()> = RwLock::const_new(());
+/// So many tests share the cluster. More than there are cores, because they wait most of the time; with more than these,
+/// pods start late on a slow machine.
+const SEATS: u32 = 4;
+
+/// Who comes first is let in first, so that one that needs many seats gets them too.
+static CLUSTER: Semaphore = Semaphore::const_new(SEATS as usize);
+
+/// A seat in a cluster with Headgate installed.
+type Seat = (Cluster, SemaphorePermit<'static>);
 
 /// A cluster with Headgate installed, beside other tests.
-async fn shared() -> anyhow::Result<(Cluster, RwLockReadGuard<'static, ()>)> {
-    Ok((installed().await?, CLUSTER.read().await))
+async fn shared() -> anyhow::Result<Seat> {
+    seated(1).await
 }
 
-/// A cluster with Headgate installed, alone.
-async fn alone() -> anyhow::Result<(Cluster, RwLockWriteGuard<'static, ()>)> {
-    Ok((installed().await?, CLUSTER.write().await))
+/// The same for a test that makes pods come and go all the time: beside one other, which is none of its kind.
+async fn restless() -> anyhow::Result<Seat> {
+    seated(SEATS - 1).await
+}
+
+/// A cluster with Headgate installed, alone: for what measures, or breaks something that all need.
+async fn alone() -> anyhow::Result<Seat> {
+    seated(SEATS).await
+}
+
+async fn seated(seats: u32) -> anyhow::Result<Seat> {
+    Ok((installed().await?, CLUSTER.acquire_many(seats).await?))
 }
 
 /// Of so many things that take too long to be tried in one run, the one whose turn it is: another one each hour.

@@ -11,6 +11,7 @@ use headgate_e2e::shop::Manifests;
 use headgate_e2e::{Cluster, Shop};
 use serde_json::json;
 use std::time::Duration;
+use tokio::sync::RwLock;
 
 /// Requests per second.
 const RATE: u32 = 200;
@@ -18,12 +19,22 @@ const RATE: u32 = 200;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_through_any_router() -> anyhow::Result<()> {
     let (cluster, _guard) = alone().await?;
-    // At the same time: each alone would take as long as all of them together.
-    try_join_all(Door::ALL.map(|door| nothing_is_lost_through(&cluster, door))).await.map(|_| ())
+    let others = RwLock::default();
+    try_join_all(Door::ALL.map(|door| nothing_is_lost_through(&cluster, door, &others))).await.map(|_| ())
 }
 
-async fn nothing_is_lost_through(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
-    let (report, strain) = conclusive(door.name(), async || releases(cluster, door).await).await?;
+/// At the same time as through the others: each alone would take as long as all of them together. Where the machine is too
+/// slow for that, once more, alone.
+async fn nothing_is_lost_through(cluster: &Cluster, door: Door, others: &RwLock<()>) -> anyhow::Result<()> {
+    let mut beside = Some(others.read().await);
+    let attempt = async || match beside.take() {
+        Some(_beside) => releases(cluster, door).await,
+        None => {
+            let _alone = others.write().await;
+            releases(cluster, door).await
+        }
+    };
+    let (report, strain) = conclusive(door.name(), attempt).await?;
     ensure!(report.elapsed >= Duration::from_secs(60), "{:?} of traffic say too little", report.elapsed);
     tell(&format!("{}: {} requests, none lost; {strain}", door.name(), report.total.sent));
     Ok(())

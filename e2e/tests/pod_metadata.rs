@@ -3,14 +3,12 @@
 use crate::shared;
 use anyhow::Context;
 use headgate_e2e::Shop;
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::shop::Manifests;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// More than all steps from a role to the last pod take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 fn manifests(namespace: &str) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::plain(namespace, &json!([{ "setWeight": 50 }, { "pause": {} }]))?;
@@ -61,7 +59,7 @@ async fn await_carried(
             }
         }
     };
-    let ended = tokio::time::timeout(LIMIT, looking).await;
+    let ended = tokio::time::timeout(PATIENCE, looking).await;
     ended.map_err(|_| anyhow::anyhow!("{hash} should carry {wanted:?}: {last:?}"))??;
     Ok(last)
 }

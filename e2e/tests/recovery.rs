@@ -4,13 +4,12 @@ use crate::{alone, turn};
 use anyhow::Context;
 use futures::future::try_join_all;
 use futures::{StreamExt, stream};
-use headgate_e2e::cluster::output;
+use headgate_e2e::cluster::{PATIENCE, output};
 use headgate_e2e::door::Door;
 use headgate_e2e::install::{NAMESPACE, root};
 use headgate_e2e::shop::Manifests;
 use headgate_e2e::{Cluster, Shop};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::process::Command;
 
 /// A state of a release in which Headgate goes away.
@@ -165,7 +164,7 @@ async fn recover(shop: &Shop) -> anyhow::Result<()> {
     let status = shop.status().await?;
     let is_promoted = status["stableRS"] == status["currentPodHash"];
     shop.await_route(if is_promoted { "v2" } else { "v1" }).await?;
-    let limit = Duration::from_secs(60);
+    let limit = PATIENCE;
     let stable = format!("shop-{}", status["stableRS"].as_str().unwrap_or_default());
     for name in shop.replica_sets().await? {
         let pods = if name == stable { 2 } else { 0 };

@@ -3,6 +3,7 @@
 use crate::alone;
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::course::{self, Course, Outcome, conclusive};
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
@@ -48,7 +49,7 @@ async fn restarts(shop: &Shop, pods: &Pods) -> anyhow::Result<()> {
 
     // A budget that allows nothing.
     shop.cluster.apply(&shop.namespace, &[budget()]).await?;
-    let (namespace, limit) = (&shop.namespace, Duration::from_secs(60));
+    let (namespace, limit) = (&shop.namespace, PATIENCE);
     let is_taken_up = |budget: &Value| budget["status"]["currentHealthy"] == json!(REPLICAS);
     let what = "counts the pods";
     shop.cluster.await_object("PodDisruptionBudget", namespace, "shop", limit, what, is_taken_up).await?;

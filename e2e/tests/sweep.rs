@@ -2,9 +2,9 @@
 
 use crate::shared;
 use headgate_e2e::Shop;
+use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::shop::Manifests;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const MARK: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
 const HASH: &str = "rollouts-pod-template-hash";
@@ -33,7 +33,7 @@ async fn services_of_a_deleted_rollout_are_as_before_it_value_for_value() -> any
     }
     cluster.kubectl(&["delete", "rollout", "shop", "--namespace", &shop.namespace]).await?;
     for (name, before) in before {
-        let limit = Duration::from_secs(60);
+        let limit = PATIENCE;
         let given_back = |service: &Value| service["metadata"]["annotations"].get(MARK).is_none();
         let after = cluster
             .await_object("Service", &shop.namespace, name, limit, "without our annotation", given_back)
