@@ -467,7 +467,7 @@ pub struct HeadgateStatus {
     #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub routers_in_use: Vec<RouterInUse>,
-    /// The Deployment that `workloadRef` names, while its pods give way to those of this Rollout.
+    /// The Deployment that `workloadRef` names, and how far its pods have given way to those of this Rollout.
     pub hand_over: Option<HandOver>,
 }
 
@@ -484,6 +484,8 @@ pub struct HandOver {
     pub from: i32,
     /// The number that it was last brought to. Who scales it up again is left alone until the next pod can go.
     pub reached: i32,
+    /// It is over: whatever pods the Deployment gets, it keeps them until the next version is released.
+    pub ended: bool,
 }
 
 /// A router that gives the canary a share, as the spec configured it.

@@ -2,8 +2,9 @@
 //! (`workloadRef.scaleDown`).
 //!
 //! The Deployment belongs to somebody else: only its number of pods is written, and only while it hands over, which it does
-//! once: when the Rollout is first released, and again when a new version is released while it has pods. Who scales it
-//! meanwhile, such as an autoscaler, is answered once for each pod that can go, never in a loop.
+//! once: when the Rollout is first released, and again when a new version is released while it has pods. One that another
+//! controller has begun is ended. Who scales it meanwhile, such as an autoscaler, is answered once for each pod that can go,
+//! never in a loop.
 
 use crate::conditions;
 use crate::cutover::{self, Plan};
@@ -46,12 +47,16 @@ pub(crate) fn hand_over(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mu
         return forget(record);
     };
     let is_first = scene.old.stable_rs.is_empty();
-    let begins = has > 0 && (is_first || record.stable_rs != scene.old.stable_rs);
+    let begins = has > 0 && (is_first || record.stable_rs != scene.old.stable_rs || was_begun(scene));
     let known = record.headgate.as_ref().and_then(|memory| memory.hand_over.clone());
-    let fresh = || begins.then_some(HandOver { from: has, reached: has });
-    let Some(mut hand_over) = known.or_else(fresh) else { return };
+    let known = known.filter(|known| !(known.ended && begins));
+    let fresh = || begins.then_some(HandOver { from: has, reached: has, ended: false });
+    let Some(mut hand_over) = known.or_else(fresh).filter(|hand_over| !hand_over.ended) else { return };
     let wants = match wanted(scene, &hand_over, plan) {
-        Some(0) if has == 0 => return forget(record),
+        Some(0) if has == 0 => {
+            memory(record).hand_over = Some(HandOver { ended: true, ..HandOver::default() });
+            return;
+        }
         Some(wants) => wants,
         None => hand_over.reached,
     };
@@ -63,6 +68,13 @@ pub(crate) fn hand_over(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mu
         plan.grow.push(scale(deployment, has, wants));
     }
     memory(record).hand_over = Some(hand_over);
+}
+
+/// True for the first revision of a Rollout that we see for the first time: Argo Rollouts, or a process whose memory the
+/// installed CRD drops, may have left its hand-over half done. Argo Rollouts goes on with it for as long as that revision
+/// stays.
+fn was_begun(scene: &Scene<'_>) -> bool {
+    scene.revision == 1 && scene.old.headgate.is_none() && !scene.old.stable_rs.is_empty()
 }
 
 fn forget(record: &mut RolloutStatus) {

@@ -295,8 +295,10 @@ impl Tally {
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
         run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;
         // They let each other in: see e2e/tests/main.rs.
-        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=16"]).args(filter);
+        let threads = ["--test", "e2e", "--", "--test-threads=16"];
+        command.env("HEADGATE_LAB", LAB).args(threads).args(filter);
         lab.within(|| {
+            self.tests(cargo(&["test", "--package", "headgate-e2e", "--lib", "--bins", "--"]).args(filter));
             self.tests(&mut command);
             Ok(())
         })?;

@@ -42,7 +42,8 @@ fn progressively_one_pod_goes_for_each_that_is_available_and_the_last_when_all_i
     assert_eq!(world.deployment(), 1, "proxies are given their time");
     world.settle_over_time();
     assert_eq!((world.phase(), world.deployment()), ("Healthy", 0));
-    assert_eq!(world.status().headgate.as_ref().and_then(|memory| memory.hand_over.clone()), None);
+    let hand_over = world.status().headgate.as_ref().and_then(|memory| memory.hand_over.clone());
+    assert!(hand_over.is_some_and(|hand_over| hand_over.ended), "{:?}", world.status());
 }
 
 #[test]
@@ -117,6 +118,28 @@ fn who_scales_the_deployment_up_is_not_fought() {
         ("Healthy", 0),
         "with the next version it gives way again"
     );
+}
+
+#[test]
+fn a_hand_over_that_another_controller_has_begun_is_ended_in_the_first_revision() {
+    for scale_down in ["progressively", "onsuccess"] {
+        let mut world = migrating(scale_down);
+        world.settle_over_time();
+        assert_eq!((world.phase(), world.deployment()), ("Healthy", 0));
+        world.snapshot.rollout.status.headgate = None;
+        world.deployment_mut().replicas = Some(2);
+        world.settle_over_time();
+        assert_eq!((world.phase(), world.deployment()), ("Healthy", 0), "{scale_down}");
+
+        world.release_deployment(2);
+        world.settle();
+        world.promote();
+        world.settle_over_time();
+        world.snapshot.rollout.status.headgate = None;
+        world.deployment_mut().replicas = Some(2);
+        world.settle_over_time();
+        assert_eq!((world.phase(), world.deployment()), ("Healthy", 2), "later ones have ended long ago");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! is told so.
 
 use super::Write;
+use super::intents::is_renamed;
 use super::said::Said;
 use super::view::rollout;
 use crate::world::server::{Server, text};
@@ -81,6 +82,7 @@ impl Events {
         let is = |field: &str| before.pointer(field) == Some(&Value::Bool(true));
         let new_abort = is("/status/abort") && before.pointer("/status/abortedAt").is_none();
         let moved_on = !version(before).is_empty() && version(before) != version(after);
+        let moved_on = moved_on && !is_renamed(before, after);
         if moved_on && (new_abort || is("/status/promoteFull")) {
             self.dropped.insert(process, version(before).to_owned());
         } else {

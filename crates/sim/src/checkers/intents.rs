@@ -62,7 +62,7 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
 }
 
 /// True when the version is still the same, and something else had the name of its ReplicaSet.
-fn is_renamed(before: &Value, after: &Value) -> bool {
+pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
     let count = number(before, "/status/collisionCount");
     let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
     let is_former = match after.pointer("/spec/template") {

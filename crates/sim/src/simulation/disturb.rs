@@ -219,7 +219,7 @@ impl Simulation {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         self.is_made_anew |= act == Act::Create;
-        if matches!(act, Act::Recreate | Act::Create | Act::Scale(_) | Act::Router(_)) {
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(0) | Act::Router(_)) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {
@@ -228,7 +228,9 @@ impl Simulation {
     }
 
     pub(super) fn others_act(&mut self, act: ThirdParty) {
-        self.checkers.excuse(self.now);
+        if act != ThirdParty::ForeignRoute {
+            self.checkers.excuse(self.now);
+        }
         let said = match act {
             ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
             ThirdParty::DrainNode => format!("{} pods", self.pods.drain_node(self.now)),

@@ -1,17 +1,17 @@
 //! A very small cluster: it stores records, carries effects out and makes pods available, and at every decision it
 //! checks what must always hold. No API server, no failures of calls: those are the driver's.
 
+mod effects;
 mod invariants;
+mod users;
 
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
 use headgate_model::spec::PodHealthAction;
-use headgate_model::template::PodMetadata;
 use headgate_model::{
     AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Kind, Notice, ObjectKey,
     Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot,
-    TemplateKey, Timestamp, TrafficState, WeightRange, WorkloadKind, WorkloadRef, WorkloadView, selector,
-    template, validate,
+    TemplateKey, Timestamp, TrafficState, WeightRange, template, validate,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,97 +163,6 @@ impl World {
         rollout.template_hash =
             template::pod_template_hash(&rollout.spec_raw["template"], rollout.status.collision_count);
         rollout.step_hash = template::steps_hash(rollout.spec_raw.pointer("/strategy/canary/steps"));
-    }
-
-    // ---- what users do ------------------------------------------------------------------------------------------------
-
-    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut Value)) {
-        let before = self.snapshot.rollout.spec_raw.clone();
-        edit(&mut self.snapshot.rollout.spec_raw);
-        if before != self.snapshot.rollout.spec_raw {
-            self.snapshot.rollout.generation += 1;
-        }
-        self.read_spec();
-    }
-
-    pub(crate) fn release(&mut self, version: u32) {
-        self.edit(|spec| spec["template"] = pod_template(version));
-    }
-
-    pub(crate) fn scale(&mut self, replicas: i32) {
-        self.edit(|spec| spec["replicas"] = json!(replicas));
-    }
-
-    pub(crate) fn pause(&mut self, paused: bool) {
-        self.edit(|spec| spec["paused"] = json!(paused));
-    }
-
-    pub(crate) fn abort(&mut self) {
-        self.snapshot.rollout.status.abort = true;
-    }
-
-    pub(crate) fn retry(&mut self) {
-        self.snapshot.rollout.status.abort = false;
-    }
-
-    /// As the plugin of Argo Rollouts does it.
-    pub(crate) fn promote(&mut self) {
-        let rollout = &mut self.snapshot.rollout;
-        let count = rollout.spec.as_ref().map_or(0, |spec| spec.canary.steps.len());
-        let status = &mut rollout.status;
-        let inconclusive = status.canary.as_ref().is_some_and(|canary| {
-            let run = canary.current_step_analysis_run_status.as_ref();
-            run.is_some_and(|run| run.status == Some(AnalysisPhase::Inconclusive))
-        });
-        let next = status.current_step_index.map(|index| (index + 1).min(i32::try_from(count).unwrap()));
-        if inconclusive && !status.pause_conditions.is_empty() && status.controller_pause {
-            status.controller_pause = false;
-            status.current_step_index = next;
-        } else if status.pause_conditions.is_empty() {
-            status.current_step_index = next;
-        }
-        status.pause_conditions.clear();
-        if rollout.spec_raw.get("paused") == Some(&json!(true)) {
-            self.pause(false);
-        }
-    }
-
-    pub(crate) fn promote_full(&mut self) {
-        let status = &mut self.snapshot.rollout.status;
-        if status.current_pod_hash != status.stable_rs {
-            status.promote_full = true;
-        }
-    }
-
-    /// The template comes from a Deployment with so many pods, which gives way as `scale_down` says.
-    pub(crate) fn refer_to_deployment(&mut self, replicas: i32, scale_down: &str) {
-        let reference = WorkloadRef { kind: WorkloadKind::Deployment, name: "shop".into() };
-        let replicas = Some(replicas);
-        let deployment = WorkloadView { reference, uid: "deployment-uid".into(), generation: 1, replicas };
-        self.snapshot.rollout.workload = Some(Observed::Present(deployment));
-        let reference = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop",
-            "scaleDown": scale_down });
-        self.snapshot.rollout.spec_raw["workloadRef"] = reference;
-        self.read_spec();
-    }
-
-    pub(crate) fn deployment_mut(&mut self) -> &mut WorkloadView {
-        match &mut self.snapshot.rollout.workload {
-            Some(Observed::Present(deployment)) => deployment,
-            _ => panic!("the world knows its Deployment"),
-        }
-    }
-
-    /// Pods of the Deployment that the template comes from.
-    pub(crate) fn deployment(&self) -> i32 {
-        self.snapshot.rollout.workload.as_ref().unwrap().present().unwrap().replicas.unwrap()
-    }
-
-    /// The user changes the template of the Deployment: the Rollout itself stays as it is.
-    pub(crate) fn release_deployment(&mut self, version: u32) {
-        self.snapshot.rollout.spec_raw["template"] = pod_template(version);
-        self.deployment_mut().generation += 1;
-        self.read_spec();
     }
 
     // ---- what the cluster does ----------------------------------------------------------------------------------------
@@ -508,164 +417,6 @@ impl World {
         );
     }
 
-    fn apply(&mut self, effect: &Effect) {
-        self.counter += 1;
-        let version = self.counter.to_string();
-        match effect {
-            Effect::PatchRollout { annotations, replicas } => {
-                self.snapshot.rollout.annotations.extend(annotations.clone());
-                if let Some(replicas) = replicas {
-                    self.scale(*replicas);
-                }
-            }
-            Effect::CreateReplicaSet { manifest } => self.create_replica_set(manifest, &version),
-            Effect::Scale { name, uid, from, to } => {
-                let set = self.set_mut(name);
-                if set.uid == *uid && set.replicas == *from {
-                    set.replicas = *to;
-                    set.generation += 1;
-                    set.resource_version = version;
-                }
-            }
-            Effect::AdoptReplicaSet { name, .. } => {
-                self.snapshot.orphans.retain(|orphan| orphan.name != *name);
-            }
-            Effect::PatchReplicaSet {
-                name,
-                resource_version,
-                annotations,
-                min_ready_seconds,
-                affinity,
-                pod_metadata,
-                ..
-            } => {
-                let set = self.set_mut(name);
-                assert_eq!(
-                    set.resource_version, *resource_version,
-                    "a patch that conflicts with an effect before it"
-                );
-                for (key, value) in annotations {
-                    match value {
-                        Some(value) => set.annotations.insert(key.clone(), value.clone()),
-                        None => set.annotations.remove(key),
-                    };
-                }
-                set.min_ready_seconds = min_ready_seconds.unwrap_or(set.min_ready_seconds);
-                if let Some(affinity) = affinity {
-                    set.template["spec"]["affinity"] = affinity.clone();
-                }
-                if let Some(change) = pod_metadata.merge_patch() {
-                    merge(&mut set.template["metadata"], &Value::Object(change));
-                    set.generation += 1;
-                }
-                set.resource_version = version;
-            }
-            Effect::Route { config, intent, .. } => {
-                let former = self.snapshot.former_routers.iter_mut();
-                let mut routers = self.snapshot.routers.iter_mut().chain(former);
-                let router = routers.find(|router| router.config == *config).unwrap();
-                let state = router.state.as_mut().expect("a route that can be read");
-                if let Some(range) = &mut state.weights {
-                    (range.canary_min, range.canary_max) = (intent.canary_weight, intent.canary_weight);
-                    range.well_formed = true;
-                }
-                for wish in [&intent.stable, &intent.canary] {
-                    if let (Some(service), Some(hash)) = (&wish.service, &wish.hash)
-                        && let Some(selected) = state.selectors.get_mut(service)
-                    {
-                        *selected = Some(hash.clone());
-                    }
-                }
-            }
-            Effect::ScaleWorkload { uid, from, to, .. } => {
-                let deployment = self.deployment_mut();
-                assert_eq!((deployment.uid.as_str(), deployment.replicas), (uid.as_str(), Some(*from)));
-                deployment.replicas = Some(*to);
-                deployment.generation += 1;
-            }
-            Effect::CreateAnalysisRun { manifest } => self.create_run(manifest, &version),
-            Effect::TerminateAnalysisRun { name, .. } => {
-                self.runs_mut()
-                    .iter_mut()
-                    .filter(|run| run.name == *name)
-                    .for_each(|run| run.terminate = true);
-            }
-            Effect::DeleteAnalysisRun { name, .. } => self.runs_mut().retain(|run| run.name != *name),
-            Effect::DeleteReplicaSet { name, .. } => self.sets_mut().retain(|set| set.name != *name),
-            Effect::PatchPod { uid, resource_version, metadata, .. } => {
-                let Observed::Present(pods) = &mut self.snapshot.running else {
-                    panic!("a pod that nobody has read")
-                };
-                let pod = pods.iter_mut().find(|pod| pod.uid == *uid).expect("it exists");
-                assert_eq!(pod.resource_version, *resource_version);
-                let mut after =
-                    json!({"labels": pod.metadata.labels, "annotations": pod.metadata.annotations});
-                merge(&mut after, &metadata.merge_patch().map_or(Value::Null, Value::Object));
-                pod.metadata = PodMetadata::of(&after);
-                pod.resource_version = version;
-            }
-            Effect::EvictPod { uid, .. } => {
-                let Observed::Present(pods) = &mut self.snapshot.running else {
-                    panic!("a pod that nobody has read")
-                };
-                let pod = pods.iter_mut().find(|pod| pod.uid == *uid).expect("it exists");
-                pod.is_leaving = true;
-            }
-        }
-    }
-
-    fn set_mut(&mut self, name: &str) -> &mut ReplicaSetView {
-        self.sets_mut()
-            .iter_mut()
-            .find(|set| set.name == name)
-            .expect("an effect on a ReplicaSet that exists")
-    }
-
-    fn create_replica_set(&mut self, manifest: &Value, version: &str) {
-        let metadata = &manifest["metadata"];
-        let view = ReplicaSetView {
-            name: metadata["name"].as_str().unwrap().into(),
-            uid: format!("uid-{version}"),
-            resource_version: version.into(),
-            created_at: self.now,
-            deleting: false,
-            labels: selector::string_map(metadata.get("labels")),
-            annotations: selector::string_map(metadata.get("annotations")),
-            generation: 1,
-            observed_generation: 0,
-            replicas: i32::try_from(manifest["spec"]["replicas"].as_i64().unwrap()).unwrap(),
-            min_ready_seconds: i32::try_from(manifest["spec"]["minReadySeconds"].as_i64().unwrap()).unwrap(),
-            current: 0,
-            ready: 0,
-            available_reported: 0,
-            failure: None,
-            template: manifest["spec"]["template"].clone(),
-        };
-        assert!(self.sets().iter().all(|set| set.name != view.name), "{} exists", view.name);
-        self.sets_mut().push(view);
-    }
-
-    fn create_run(&mut self, manifest: &Value, version: &str) {
-        let metadata = &manifest["metadata"];
-        let view = AnalysisRunView {
-            last_value: None,
-            completed_at: None,
-            stands_well: false,
-            name: metadata["name"].as_str().unwrap().into(),
-            uid: format!("uid-{version}"),
-            resource_version: version.into(),
-            created_at: self.now,
-            deleting: false,
-            labels: selector::string_map(metadata.get("labels")),
-            terminate: false,
-            phase: AnalysisPhase::Pending,
-            message: String::new(),
-        };
-        let runs = self.runs_mut();
-        assert!(runs.iter().all(|run| run.name != view.name), "{} exists", view.name);
-        runs.push(view);
-    }
-
     // ---- what one sees ------------------------------------------------------------------------------------------------
 
     pub(crate) fn status(&self) -> &RolloutStatus {
@@ -712,19 +463,6 @@ impl World {
     pub(crate) fn annotation(&self, version: u32, key: &str) -> Option<String> {
         let hash = self.hash(version);
         self.sets().iter().find(|set| set.hash() == hash)?.annotations.get(key).cloned()
-    }
-}
-
-/// RFC 7386, for labels and annotations.
-fn merge(metadata: &mut Value, change: &Value) {
-    for (kind, change) in change.as_object().into_iter().flatten() {
-        for (key, value) in change.as_object().unwrap() {
-            if value.is_null() {
-                metadata[kind].as_object_mut().map(|all| all.remove(key));
-            } else {
-                metadata[kind][key] = value.clone();
-            }
-        }
     }
 }
 
