@@ -35,7 +35,7 @@ pub(crate) fn has_pods(scene: &Scene<'_>) -> bool {
 /// it. Pods that are lost again and again do not put the deadline off: it counts as long as it has not passed.
 pub(crate) fn has_lost_pods(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     is_under_way(record)
-        && scene.old.available_replicas >= scene.spec.replicas
+        && progress::had_pods(scene)
         && !has_pods(scene)
         && progress::has_passed(scene, record)
 }

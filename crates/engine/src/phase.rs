@@ -116,6 +116,10 @@ fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str, mut marks: 
     let is_new = record.current_pod_hash != scene.old.current_pod_hash;
     let was_healthy = has_reason(record, types::PROGRESSING, reasons::NEW_REPLICA_SET_AVAILABLE);
     let created = revision::create_failure(scene);
+    // Asked before the clock of the deadline is set again.
+    if initial::has_lost_pods(scene, record) {
+        marks = Marks::Restart;
+    }
     if is_healthy(scene, record) {
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
         set(record, types::PROGRESSING, Is::True, reasons::NEW_REPLICA_SET_AVAILABLE, &message, now);

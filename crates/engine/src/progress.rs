@@ -40,6 +40,11 @@ fn furthest(scene: &Scene<'_>) -> ReleaseProgress {
     })
 }
 
+/// True when all pods of this version were available at its furthest point.
+pub(crate) fn had_pods(scene: &Scene<'_>) -> bool {
+    furthest(scene).available >= scene.spec.replicas
+}
+
 /// True when the release is at another point of its way than the stored record says. Time that it could not move in,
 /// because its spec was invalid, is not held against it.
 fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {

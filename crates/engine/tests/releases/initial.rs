@@ -197,6 +197,22 @@ fn a_pod_that_is_lost_after_a_long_analysis_is_not_held_against_the_first_versio
 }
 
 #[test]
+fn pods_of_a_bad_first_version_do_not_put_off_the_deadline_of_its_successor() {
+    let mut world = started(canary());
+    let name = step_run(&world);
+    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
+    world.settle_over_time();
+    world.broken.insert(world.hash(2));
+    world.release(2);
+    world.settle();
+    for _ in 0..3 {
+        world.pass(601);
+        world.settle();
+        assert_eq!(world.phase(), "Degraded", "{}", world.status().message);
+    }
+}
+
+#[test]
 fn the_successor_of_a_bad_first_version_gets_the_requests_once_it_can_bear_them() {
     let mut world = started(canary());
     let name = step_run(&world);

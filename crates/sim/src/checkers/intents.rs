@@ -67,8 +67,8 @@ pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
     let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
     let is_former = match after.pointer("/spec/template") {
         Some(template) => pod_template_hash(template, former) == text(before, "/status/currentPodHash"),
-        // Its template is a Deployment's.
-        None => text(before, "/status/waiting/kind") == "ObjectInTheWay",
+        // Its template is a Deployment's. An older CRD drops what the status would say.
+        None => ["ObjectInTheWay", ""].contains(&text(before, "/status/waiting/kind")),
     };
     count > 0 && is_former
 }
