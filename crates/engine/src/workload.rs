@@ -49,9 +49,9 @@ pub(crate) fn hand_over(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mu
     let is_first = scene.old.stable_rs.is_empty();
     let begins = has > 0 && (is_first || record.stable_rs != scene.old.stable_rs || was_begun(scene));
     let known = record.headgate.as_ref().and_then(|memory| memory.hand_over.clone());
-    let known = known.filter(|known| !(known.ended && begins));
+    let under_way = known.filter(|known| !known.ended);
     let fresh = || begins.then_some(HandOver { from: has, reached: has, ended: false });
-    let Some(mut hand_over) = known.or_else(fresh).filter(|hand_over| !hand_over.ended) else { return };
+    let Some(mut hand_over) = under_way.or_else(fresh) else { return };
     let wants = match wanted(scene, &hand_over, plan) {
         Some(0) if has == 0 => {
             memory(record).hand_over = Some(HandOver { ended: true, ..HandOver::default() });

@@ -30,6 +30,15 @@ fn step_run(world: &World) -> String {
     format!("shop-{}-1-2", world.hash(1))
 }
 
+/// A first version whose analysis has failed.
+fn found_bad() -> World {
+    let mut world = started(canary());
+    let name = step_run(&world);
+    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
+    world.settle_over_time();
+    world
+}
+
 #[test]
 fn a_first_version_gets_all_pods_and_traffic_and_is_stable_after_its_analysis_only() {
     for routing in [true, false] {
@@ -67,10 +76,7 @@ fn nothing_is_measured_before_the_pods_are_there_and_a_deadline_counts_until_the
 
 #[test]
 fn a_bad_first_version_is_degraded_and_keeps_pods_and_traffic() {
-    let mut world = started(canary());
-    let name = step_run(&world);
-    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
-    world.settle_over_time();
+    let mut world = found_bad();
     assert_eq!((world.phase(), world.pods(1), world.waits_for()), ("Degraded", 4, "AfterAbort"));
     assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
     let message = &world.status().message;
@@ -80,7 +86,7 @@ fn a_bad_first_version_is_degraded_and_keeps_pods_and_traffic() {
     world.settle();
     assert_eq!((world.phase(), world.waits_for()), ("Progressing", "Analysis"));
     let last = world.runs_mut().last().map(|run| run.name.clone());
-    assert_eq!(last, Some(format!("{name}.1")));
+    assert_eq!(last, Some(format!("{}.1", step_run(&world))));
 }
 
 #[test]
@@ -198,10 +204,7 @@ fn a_pod_that_is_lost_after_a_long_analysis_is_not_held_against_the_first_versio
 
 #[test]
 fn pods_of_a_bad_first_version_do_not_put_off_the_deadline_of_its_successor() {
-    let mut world = started(canary());
-    let name = step_run(&world);
-    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
-    world.settle_over_time();
+    let mut world = found_bad();
     world.broken.insert(world.hash(2));
     world.release(2);
     world.settle();
@@ -214,10 +217,7 @@ fn pods_of_a_bad_first_version_do_not_put_off_the_deadline_of_its_successor() {
 
 #[test]
 fn the_successor_of_a_bad_first_version_gets_the_requests_once_it_can_bear_them() {
-    let mut world = started(canary());
-    let name = step_run(&world);
-    world.verdict(&name, AnalysisPhase::Failed, "too many errors");
-    world.settle_over_time();
+    let mut world = found_bad();
     world.release(2);
     let second = world.hash(2);
     for _ in 0..10 {

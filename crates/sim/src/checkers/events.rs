@@ -81,8 +81,8 @@ impl Events {
         let version = |object| text(object, "/status/currentPodHash");
         let is = |field: &str| before.pointer(field) == Some(&Value::Bool(true));
         let new_abort = is("/status/abort") && before.pointer("/status/abortedAt").is_none();
-        let moved_on = !version(before).is_empty() && version(before) != version(after);
-        let moved_on = moved_on && !is_renamed(before, after);
+        let is_another = version(before) != version(after) && !is_renamed(before, after);
+        let moved_on = !version(before).is_empty() && is_another;
         if moved_on && (new_abort || is("/status/promoteFull")) {
             self.dropped.insert(process, version(before).to_owned());
         } else {
