@@ -1,7 +1,8 @@
 //! Releases under live traffic, and what its clients see: every request is answered, and each version's share is what the
 //! weights say.
 
-use crate::load::{KeepAlive, Load, LoadOptions, Report, UNVERSIONED};
+use crate::cluster::PATIENCE;
+use crate::load::{Counts, KeepAlive, Load, LoadOptions, Report, UNVERSIONED};
 use crate::pressure::{Pressure, Strain, tell};
 use crate::shop::Shop;
 use anyhow::{Context, bail, ensure};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 /// A check of a share that is right fails this seldom.
 pub const FALSE_ALARM: f64 = 1e-6;
 
-/// Clients see a new weight this long after the route shows it, at the latest.
-pub const FOLLOWS_WITHIN: Duration = Duration::from_secs(5);
+/// Clients of a router that has its share of the machine see a new weight this long after the route shows it.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The share is counted over this long.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -21,8 +22,6 @@ pub struct Course<'a> {
     shop: &'a Shop,
     load: Load,
     pressure: Pressure,
-    /// What was not as it should be. Told at the end: a starved machine takes all of it back.
-    findings: Vec<String>,
 }
 
 /// What came of a course.
@@ -60,9 +59,11 @@ pub async fn judge(
     acts: anyhow::Result<()>,
     shop: Shop,
 ) -> anyhow::Result<Outcome> {
-    if !matches!(outcome, Ok(Outcome::Inconclusive(_))) {
-        acts?;
+    let acts = if matches!(outcome, Ok(Outcome::Inconclusive(_))) { Ok(()) } else { acts };
+    if let (Err(act), Err(lost)) = (&acts, &outcome) {
+        bail!("{act:#}\n{lost:#}");
     }
+    acts?;
     shop.close().await?;
     outcome
 }
@@ -76,61 +77,43 @@ impl<'a> Course<'a> {
         shop.await_route(version).await?;
         let options = LoadOptions { rate_per_second, keep_alive: KeepAlive::Mixed, ..LoadOptions::default() };
         let load = Load::start(shop.target()?, options)?;
-        Ok(Self { shop, load, pressure: Pressure::begin(), findings: Vec::new() })
+        Ok(Self { shop, load, pressure: Pressure::begin() })
     }
 
-    /// Waits until the route gives the canary `weight` of 100, and looks five seconds later whether `version` has that share
-    /// of the answers.
+    /// Waits until the route gives the canary `weight` of 100, and `version` that share of the answers.
     ///
     /// # Errors
-    /// When the route does not show it within a minute.
-    pub async fn share_follows(&mut self, version: &str, weight: i64) -> anyhow::Result<()> {
+    /// When one of them does not come.
+    pub async fn share_follows(&self, version: &str, weight: i64) -> anyhow::Result<()> {
         self.shop.await_weight(weight).await?;
         let share = f64::from(i32::try_from(weight)?) / 100.0;
-        self.shares_after_a_while(version, share).await;
+        let took = await_share(&self.load, version, share, WINDOW).await?;
+        if took > FOLLOWS_WITHIN {
+            tell(&format!("{}: {version} had its share of {share} after {took:.0?}", self.shop.namespace));
+        }
         Ok(())
     }
 
-    /// Looks after five seconds whether `version` has this share of the answers, 0 to 1.
-    pub async fn shares_after_a_while(&mut self, version: &str, share: f64) {
-        tokio::time::sleep(FOLLOWS_WITHIN).await;
-        let seen = self.load.window(WINDOW);
-        if seen.answered == 0 || !seen.share_fits(version, share, FALSE_ALARM) {
-            self.findings.push(format!(
-                "{version} gave {} of {} answers {} s after its share became {share}",
-                seen.answered_by(version),
-                seen.answered,
-                FOLLOWS_WITHIN.as_secs(),
-            ));
-        }
-    }
-
-    /// Waits until `version` gives every answer for a whole window.
+    /// Waits until `version` gives every answer.
     ///
     /// # Errors
-    /// When it does not in time.
-    pub async fn is_alone(&self, version: &str, limit: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limit;
-        let mut tick = tokio::time::interval(Duration::from_millis(200));
-        loop {
-            tick.tick().await;
-            let seen = self.load.window(WINDOW);
-            if seen.answered > 0 && seen.answered_by(version) == seen.answered {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "clients see {:?} and not {version} alone after {} s",
-                    seen.by_version.keys(),
-                    limit.as_secs()
-                );
-            }
-        }
+    /// When it does not.
+    pub async fn is_alone(&self, version: &str) -> anyhow::Result<()> {
+        await_share(&self.load, version, 1.0, WINDOW).await.map(|_| ())
+    }
+
+    /// Waits until every request is answered again.
+    ///
+    /// # Errors
+    /// When some are still not.
+    pub async fn all_are_answered(&self) -> anyhow::Result<()> {
+        let all = |seen: &Counts| seen.answered > 0 && unanswered(seen) == 0;
+        await_traffic(&self.load, WINDOW, "every request is answered", all).await.map(|_| ())
     }
 
     /// Requests until now that no version answered: lost, or refused by a router without a route.
     pub fn unanswered(&self) -> u64 {
-        unanswered(&self.load.snapshot())
+        unanswered(&self.load.snapshot().total)
     }
 
     /// Ends the traffic. `forgiven`: requests that the fault itself keeps every version from answering.
@@ -138,29 +121,64 @@ impl<'a> Course<'a> {
     /// # Errors
     /// When something was not as it should be, and the machine was not starved.
     pub async fn end(self, forgiven: u64) -> anyhow::Result<Outcome> {
-        let Self { load, pressure, mut findings, .. } = self;
-        let report = load.stop().await;
-        let strain = pressure.strain(report.total.max_lateness);
-        if unanswered(&report) > forgiven {
-            findings.push(format!(
-                "{} of {} requests were lost, {} answers came from no version; {forgiven} are forgiven",
-                report.total.lost,
-                report.total.sent,
-                report.total.answered_by(UNVERSIONED)
-            ));
-            let first = report.first_lost.iter();
-            findings.extend(first.map(|lost| format!("lost at {}: {}", lost.at, lost.cause)));
-        }
+        let report = self.load.stop().await;
+        let strain = self.pressure.strain(report.total.max_lateness);
         if strain.is_starved() {
             return Ok(Outcome::Inconclusive(strain));
         }
-        ensure!(findings.is_empty(), "{}\n{strain}", findings.join("\n"));
+        let first = report.first_lost.iter().map(|lost| format!("\nlost at {}: {}", lost.at, lost.cause));
+        ensure!(
+            unanswered(&report.total) <= forgiven,
+            "{} of {} requests were lost, {} answers came from no version; {forgiven} are forgiven{}\n{strain}",
+            report.total.lost,
+            report.total.sent,
+            report.total.answered_by(UNVERSIONED),
+            first.collect::<String>(),
+        );
         Ok(Outcome::Held(report, strain))
     }
 }
 
-fn unanswered(report: &Report) -> u64 {
-    report.total.lost + report.total.answered_by(UNVERSIONED)
+/// Waits until `version` has this share, 0 to 1, of the answers in a window and in the one after it, and says how long it took
+/// to get it.
+///
+/// # Errors
+/// When it does not in [`PATIENCE`].
+pub async fn await_share(
+    load: &Load,
+    version: &str,
+    share: f64,
+    window: Duration,
+) -> anyhow::Result<Duration> {
+    let fits = |seen: &Counts| seen.answered > 0 && seen.share_fits(version, share, FALSE_ALARM);
+    await_traffic(load, window, &format!("{version} has a share of {share} in the answers"), fits).await
+}
+
+/// Waits until what clients see fits in a window and in the one after it: a share that is passed on the way to another one
+/// fits no two. How long it took to fit first.
+async fn await_traffic(
+    load: &Load,
+    window: Duration,
+    what: &str,
+    fits: impl Fn(&Counts) -> bool,
+) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let mut fits_since = None;
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tick.tick().await;
+        let seen = load.window(window);
+        let now = Instant::now();
+        fits_since = if fits(&seen) { fits_since.or(Some(now)) } else { None };
+        match fits_since {
+            Some(since) if now - since >= window => return Ok(since - start),
+            _ => ensure!(now - start < PATIENCE, "not after {PATIENCE:?}: {what}; clients saw {seen:?}"),
+        }
+    }
+}
+
+fn unanswered(counts: &Counts) -> u64 {
+    counts.lost + counts.answered_by(UNVERSIONED)
 }
 
 #[cfg(test)]

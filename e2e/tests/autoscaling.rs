@@ -61,8 +61,8 @@ async fn through_a_router_an_autoscaler_scales_a_paused_a_promoted_and_an_aborte
     let namespace = "e2e-hpa-routed";
     let attempt = async || {
         let shop = Shop::open(&cluster, namespace, &routed(namespace, &half_and_wait())?).await?;
-        let mut course = Course::begin(&shop, RATE, "v1").await?;
-        let went = scaled_through_a_router(&shop, source, &mut course).await;
+        let course = Course::begin(&shop, RATE, "v1").await?;
+        let went = scaled_through_a_router(&shop, source, &course).await;
         let outcome = course.end(0).await;
         course::judge(outcome, went, shop).await
     };
@@ -74,7 +74,7 @@ async fn through_a_router_an_autoscaler_scales_a_paused_a_promoted_and_an_aborte
 async fn scaled_through_a_router(
     shop: &Shop,
     source: &'static MetricsSource,
-    course: &mut Course<'_>,
+    course: &Course<'_>,
 ) -> anyhow::Result<()> {
     let witness = Witness::begin(shop);
     let autoscaler = Autoscaler::begin(shop, source, 4).await?;
@@ -99,7 +99,7 @@ async fn scaled_through_a_router(
     autoscaler.await_pods(5, 5).await?;
     autoscaler.scale(3).await?;
     autoscaler.await_pods(3, 3).await?;
-    course.is_alone("v2", Duration::from_secs(10)).await?;
+    course.is_alone("v2").await?;
 
     // While it is aborted, and after.
     shop.release("v3", &[]).await?;
@@ -111,7 +111,7 @@ async fn scaled_through_a_router(
     shop.await_weight(0).await?;
     autoscaler.scale(2).await?;
     autoscaler.await_pods(2, 0).await?;
-    course.is_alone("v2", Duration::from_secs(10)).await?;
+    course.is_alone("v2").await?;
     witness.judge(MAX_UNAVAILABLE, &autoscaler.asked())
 }
 

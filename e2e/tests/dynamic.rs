@@ -50,16 +50,16 @@ async fn releases(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
         }
     });
     let shop = Shop::open(cluster, &namespace, &manifests).await?;
-    let mut course = Course::begin(&shop, RATE, "v1").await?;
+    let course = Course::begin(&shop, RATE, "v1").await?;
     let went = tokio::select! {
-        went = acts(&shop, &mut course) => went,
+        went = acts(&shop, &course) => went,
         crowded = never_many_pods(&shop) => crowded,
     };
     let outcome = course.end(0).await;
     course::judge(outcome, went, shop).await
 }
 
-async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
+async fn acts(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
     shop.release("v2", &[]).await?;
     course.share_follows("v2", 25).await?;
     pods(shop, 3, 1).await?;
@@ -68,7 +68,7 @@ async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
     pods(shop, 1, 3).await?;
     shop.plugin(&["promote", NAME]).await?;
     shop.await_phase("Healthy").await?;
-    course.is_alone("v2", Duration::from_secs(10)).await?;
+    course.is_alone("v2").await?;
     pods(shop, 0, REPLICAS).await?;
 
     shop.release("v3", &[]).await?;
@@ -80,7 +80,7 @@ async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
     shop.plugin(&["abort", NAME]).await?;
     course.share_follows("v3", 0).await?;
     pods(shop, REPLICAS, 0).await?;
-    course.is_alone("v2", Duration::from_secs(10)).await
+    course.is_alone("v2").await
 }
 
 /// Waits until so many pods of the stable and of the new version are all there are.

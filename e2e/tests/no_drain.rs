@@ -10,7 +10,6 @@ use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::Manifests;
 use headgate_e2e::{Cluster, Shop};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Requests per second.
 const RATE: u32 = 200;
@@ -82,5 +81,5 @@ async fn to_its_end(shop: &Shop, course: &Course<'_>, version: &str) -> anyhow::
             && status["replicas"] == 2
     };
     shop.await_status("Healthy, without old pods", is_over).await?;
-    course.is_alone(version, Duration::from_secs(10)).await
+    course.is_alone(version).await
 }

@@ -46,18 +46,18 @@ async fn releases(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
     manifests.without_analysis().change("Rollout", |rollout| {
         let canary = &mut rollout["spec"]["strategy"]["canary"];
         canary["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }, { "setWeight": 60 }, { "pause": {} }]);
-        // As long as clients may take to follow a weight: pods that go are to go under load.
-        canary["scaleDownDelaySeconds"] = json!(5);
-        canary["abortScaleDownDelaySeconds"] = json!(5);
+        // Longer than clients take to follow a weight, and short: pods that go are to go under load.
+        canary["scaleDownDelaySeconds"] = json!(15);
+        canary["abortScaleDownDelaySeconds"] = json!(15);
     });
     let shop = Shop::open(cluster, &namespace, &manifests).await?;
-    let mut course = Course::begin(&shop, RATE, "v1").await?;
-    let went = acts(&shop, &mut course).await;
+    let course = Course::begin(&shop, RATE, "v1").await?;
+    let went = acts(&shop, &course).await;
     let outcome = course.end(0).await;
     course::judge(outcome, went, shop).await
 }
 
-async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
+async fn acts(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
     // A promotion.
     shop.release("v2", &[]).await?;
     steps(shop, course, "v2").await?;
@@ -74,7 +74,7 @@ async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
     course.share_follows("v3", 20).await?;
     shop.plugin(&["promote", "shop", "--full"]).await?;
     shop.await_phase("Healthy").await?;
-    course.is_alone("v3", Duration::from_secs(10)).await?;
+    course.is_alone("v3").await?;
     shop.plugin(&["undo", "shop"]).await?;
     steps(shop, course, "v2").await?;
 
@@ -87,7 +87,7 @@ async fn acts(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<()> {
     course.share_follows("v5", 20).await?;
     shop.plugin(&["promote", "shop", "--full"]).await?;
     shop.await_phase("Healthy").await?;
-    course.is_alone("v5", Duration::from_secs(10)).await?;
+    course.is_alone("v5").await?;
     without_pods_of_other_versions(shop).await
 }
 
@@ -100,11 +100,11 @@ async fn without_pods_of_other_versions(shop: &Shop) -> anyhow::Result<()> {
 }
 
 /// The steps of a release to its end.
-async fn steps(shop: &Shop, course: &mut Course<'_>, version: &str) -> anyhow::Result<()> {
+async fn steps(shop: &Shop, course: &Course<'_>, version: &str) -> anyhow::Result<()> {
     course.share_follows(version, 20).await?;
     shop.plugin(&["promote", "shop"]).await?;
     course.share_follows(version, 60).await?;
     shop.plugin(&["promote", "shop"]).await?;
     shop.await_phase("Healthy").await?;
-    course.is_alone(version, Duration::from_secs(10)).await
+    course.is_alone(version).await
 }

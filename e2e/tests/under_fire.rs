@@ -73,10 +73,10 @@ fn chosen(word: Option<&str>) -> anyhow::Result<Vec<(Door, Fault)>> {
 async fn release(cluster: &Cluster, door: Door, fault: Fault) -> anyhow::Result<Outcome> {
     let namespace = format!("e2e-fire-{}-{}", door.name(), fault.name());
     let shop = Shop::open(cluster, &namespace, &manifests(door, fault, &namespace)?).await?;
-    let mut course = Course::begin(&shop, RATE, "v1").await?;
+    let course = Course::begin(&shop, RATE, "v1").await?;
     shop.release("v2", &[]).await?;
     shop.await_weight(20).await.context("before the fault")?;
-    let struck = fault.strike(&shop, &mut course).await;
+    let struck = fault.strike(&shop, &course).await;
     let ended = match &struck {
         Ok(_) => ends_right(&shop, &course).await,
         Err(_) => Ok(()),
@@ -145,5 +145,5 @@ async fn ends_right(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
         shop.cluster.await_object("Rollout", &shop.namespace, "shop", ENDS_WITHIN, what, is_over).await?;
     shop.await_weight(0).await?;
     let newest = rollout["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"].as_str();
-    course.is_alone(newest.context("no VERSION in the template")?, Duration::from_secs(15)).await
+    course.is_alone(newest.context("no VERSION in the template")?).await
 }

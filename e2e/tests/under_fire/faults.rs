@@ -4,7 +4,7 @@ use super::is_under_way;
 use super::writer::{self, Way};
 use anyhow::{Context, ensure};
 use headgate_e2e::controllers::Controller;
-use headgate_e2e::course::{Course, FOLLOWS_WITHIN};
+use headgate_e2e::course::Course;
 use headgate_e2e::door::Door;
 use headgate_e2e::install::NAMESPACE;
 use headgate_e2e::pressure::tell;
@@ -71,7 +71,7 @@ impl Fault {
     }
 
     /// Lets it happen in the middle of a release, to its end. Gives back how many requests it keeps from being answered.
-    pub(super) async fn strike(self, shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<u64> {
+    pub(super) async fn strike(self, shop: &Shop, course: &Course<'_>) -> anyhow::Result<u64> {
         let cluster = &shop.cluster;
         match self {
             Self::Killed => killed(shop).await?,
@@ -211,7 +211,7 @@ async fn two_controllers(shop: &Shop) -> anyhow::Result<()> {
 
 /// The route is deleted and made again as it stands in Git. While there is none, requests are lost, and a little longer:
 /// until the proxy has learned the new one.
-async fn route_recreated(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result<u64> {
+async fn route_recreated(shop: &Shop, course: &Course<'_>) -> anyhow::Result<u64> {
     let cluster = &shop.cluster;
     let door = shop.door()?;
     let (kind, name) = door.route();
@@ -227,6 +227,6 @@ async fn route_recreated(shop: &Shop, course: &mut Course<'_>) -> anyhow::Result
     let limit = Duration::from_secs(30);
     cluster.await_object("Rollout", &shop.namespace, "shop", limit, "the missing route named", told).await?;
     cluster.apply(&shop.namespace, &[route]).await?;
-    tokio::time::sleep(FOLLOWS_WITHIN).await;
+    course.all_are_answered().await?;
     Ok(course.unanswered())
 }
