@@ -8,6 +8,7 @@
 
 pub mod analysis_run;
 pub mod analysis_template;
+mod at;
 pub mod blue_green;
 pub mod canary;
 pub mod conditions;
@@ -30,6 +31,7 @@ pub mod traffic_routing;
 
 pub use analysis_run::*;
 pub use analysis_template::*;
+pub use at::At;
 pub use blue_green::*;
 pub use canary::*;
 pub use crd::crds;

@@ -21,6 +21,7 @@ use crate::run_task::{RunTask, Slots};
 use crate::store::{Source, Store, Synced};
 use crate::sweep::Sweep;
 use crate::wake::WakeQueue;
+use headgate_api::At;
 use headgate_model::{FailureClass, Timestamp};
 use headgate_notify::{About, Subscriptions};
 use jiff::SignedDuration;
@@ -152,8 +153,7 @@ impl Driver {
         let owner = set.and_then(object::controller_uid).and_then(|uid| self.names_by_uid.get(uid));
         let (Some(set), Some(owner)) = (set, owner) else { return };
         let reference = ObjectRef { resource: ROLLOUTS, namespace: owner.0.clone(), name: owner.1.clone() };
-        let stable =
-            self.store.get(&reference).and_then(|rollout| rollout.pointer("/status/stableRS")?.as_str());
+        let stable = self.store.get(&reference).and_then(|rollout| rollout.at("/status/stableRS")?.as_str());
         if stable != Some(object::hash(set)) {
             self.wakes.now(&TaskKey::Rollout(owner.clone()));
         }

@@ -3,6 +3,7 @@
 use crate::io::Resource;
 use crate::object;
 use crate::release_times::ReleaseTimes;
+use headgate_api::At;
 use headgate_api::conditions::{reasons, types};
 use headgate_model::FailureClass;
 use serde_json::Value;
@@ -172,7 +173,7 @@ fn metrics_phase(status: &Value) -> &'static str {
 
 /// Name and provider of each metric of an AnalysisRun or a template.
 fn measured(object: &Value) -> impl Iterator<Item = (String, String)> {
-    let metrics = object.pointer("/spec/metrics").and_then(Value::as_array).into_iter().flatten();
+    let metrics = object.at("/spec/metrics").and_then(Value::as_array).into_iter().flatten();
     metrics.map(|metric| {
         let provider = metric.get("provider").and_then(|provider| provider.as_object()?.keys().next());
         let name = metric.get("name").and_then(Value::as_str);
@@ -191,17 +192,16 @@ pub(crate) fn template_facts(template: &Value) -> TemplateFacts {
 
 /// True when `spec.dryRun` names this metric: one name is a pattern.
 fn is_dry_run(run: &Value, metric: &str) -> bool {
-    let known = run.pointer("/status/metricResults").and_then(Value::as_array).into_iter().flatten();
+    let known = run.at("/status/metricResults").and_then(Value::as_array).into_iter().flatten();
     let mut results = known.filter(|result| result.get("name").and_then(Value::as_str) == Some(metric));
-    let named = run.pointer("/spec/dryRun").and_then(Value::as_array).into_iter().flatten();
+    let named = run.at("/spec/dryRun").and_then(Value::as_array).into_iter().flatten();
     let mut names = named.filter_map(|one| one.get("metricName")?.as_str());
     results.any(|result| result.get("dryRun") == Some(&Value::Bool(true))) || names.any(|name| name == metric)
 }
 
 /// Reads the facts of one AnalysisRun.
 pub(crate) fn run_facts(run: &Value) -> RunFacts {
-    let results =
-        run.pointer("/status/metricResults").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let results = run.at("/status/metricResults").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let metrics = measured(run).map(|(name, provider)| {
         let result = results.iter().find(|result| text(result, "name").as_ref() == Some(&name));
@@ -212,7 +212,7 @@ pub(crate) fn run_facts(run: &Value) -> RunFacts {
             name,
         }
     });
-    let phase = run.pointer("/status/phase").and_then(Value::as_str).filter(|phase| !phase.is_empty());
+    let phase = run.at("/status/phase").and_then(Value::as_str).filter(|phase| !phase.is_empty());
     RunFacts {
         namespace: object::meta(run, "namespace").to_owned(),
         name: object::meta(run, "name").to_owned(),
@@ -223,10 +223,9 @@ pub(crate) fn run_facts(run: &Value) -> RunFacts {
 
 /// Reads the facts of one Rollout.
 pub(crate) fn rollout_facts(rollout: &Value, router: &'static str) -> RolloutFacts {
-    let text =
-        |pointer: &str| rollout.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let number = |pointer: &str| rollout.pointer(pointer).and_then(Value::as_i64);
-    let has = |pointer: &str| rollout.pointer(pointer).is_some_and(|value| !value.is_null());
+    let text = |pointer: &str| rollout.at(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |pointer: &str| rollout.at(pointer).and_then(Value::as_i64);
+    let has = |pointer: &str| rollout.at(pointer).is_some_and(|value| !value.is_null());
     RolloutFacts {
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name"),

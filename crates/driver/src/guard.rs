@@ -9,6 +9,7 @@ use crate::resources::{ANALYSIS_RUNS, DEPLOYMENTS, PODS, REPLICA_SETS, ROLLOUTS,
 use crate::store::Store;
 use crate::view::router_objects;
 use crate::workload;
+use headgate_api::At;
 use headgate_model::{Effect, FailureClass, ObjectChange, RouterProblem};
 use serde_json::{Map, Value, json};
 
@@ -150,7 +151,7 @@ pub(crate) fn calls(
 /// The generation counts every change of a spec: a request that lands late, after the size went up and down again, is
 /// refused; a new status or annotation, which do not matter here, are not in its way.
 fn resize(target: ObjectRef, store: &Store, uid: &str, from: i32, to: i32) -> Call {
-    let generation = store.get(&target).and_then(|stored| stored.pointer("/metadata/generation"));
+    let generation = store.get(&target).and_then(|stored| stored.at("/metadata/generation"));
     let operations = json!([
         { "op": "test", "path": "/metadata/uid", "value": uid },
         { "op": "test", "path": "/metadata/generation", "value": generation },

@@ -3,6 +3,7 @@
 use crate::io::{ObjectRef, Resource};
 use crate::resources::{is_foreign, is_workload};
 use crate::workload;
+use headgate_api::At;
 use headgate_api::labels::{CONTROLLER_INSTANCE_ID, LAST_APPLIED_CONFIGURATION, POD_TEMPLATE_HASH};
 use headgate_model::Timestamp;
 use serde_json::Value;
@@ -27,7 +28,7 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 
 /// Whether an object is for the instance of the controller that has this id; empty: for the one without an id.
 pub(crate) fn is_of_instance(object: &Value, instance_id: &str) -> bool {
-    let labels = object.pointer("/metadata/labels");
+    let labels = object.at("/metadata/labels");
     let label = labels.and_then(|labels| labels.get(CONTROLLER_INSTANCE_ID)?.as_str()).unwrap_or_default();
     label == instance_id
 }
@@ -44,25 +45,25 @@ pub(crate) fn controller_uid(object: &Value) -> Option<&str> {
 
 /// The owner reference that has `controller: true`.
 pub(crate) fn controller(object: &Value) -> Option<&Value> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = object.at("/metadata/ownerReferences")?.as_array()?;
     owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
 }
 
 /// The value of label `rollouts-pod-template-hash`; empty without it.
 pub(crate) fn hash(object: &Value) -> &str {
-    let labels = object.pointer("/metadata/labels");
+    let labels = object.at("/metadata/labels");
     labels.and_then(|labels| labels.get(POD_TEMPLATE_HASH)?.as_str()).unwrap_or_default()
 }
 
 /// A map of texts at a JSON pointer: labels, annotations, a selector. Values that are no texts are left out.
 pub(crate) fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
-    let Some(Value::Object(entries)) = object.pointer(pointer) else { return BTreeMap::new() };
+    let Some(Value::Object(entries)) = object.at(pointer) else { return BTreeMap::new() };
     entries.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// A whole number at a JSON pointer; 0 when absent, as Go reads it.
 pub(crate) fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+    object.at(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// A count of pods or seconds at a JSON pointer; 0 when absent.

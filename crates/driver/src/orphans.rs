@@ -3,6 +3,7 @@
 
 use crate::object;
 use crate::store::Store;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_model::{OrphanView, selector};
 use serde_json::Value;
@@ -15,7 +16,7 @@ pub(crate) fn of(rollout: &Value, store: &Store) -> Vec<OrphanView> {
 
 /// Whether a ReplicaSet is nobody's, and was made for this Rollout.
 pub(crate) fn is_of(set: &Value, rollout: &Value) -> bool {
-    let selector_of = |object: &Value| object.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
+    let selector_of = |object: &Value| object.at("/spec/selector").cloned().unwrap_or(Value::Null);
     let (theirs, ours) = (selector_of(set), selector_of(rollout));
     let mut labels = selector::match_labels(&theirs);
     let has_hash = labels.remove(POD_TEMPLATE_HASH).is_some_and(|hash| hash == object::hash(set));
@@ -32,7 +33,7 @@ fn expressions(selector: &Value) -> &[Value] {
 }
 
 fn view(set: &Value) -> OrphanView {
-    let owners = set.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let owners = set.at("/metadata/ownerReferences").and_then(Value::as_array);
     OrphanView {
         name: object::meta(set, "name").to_owned(),
         uid: object::uid(set).to_owned(),

@@ -11,6 +11,7 @@ use crate::run_task::Slots;
 use crate::store::{Change, Source, Store};
 use crate::sweep::SweepErrand;
 use crate::{Deciders, Options, object};
+use headgate_api::At;
 use headgate_model::{MeasurementKey, Notice, Timestamp};
 use headgate_notify::Subscriptions;
 use serde_json::Value;
@@ -173,7 +174,7 @@ impl Context<'_> {
 
     /// Takes in the reply to a delete.
     pub(crate) fn deleted(&mut self, target: &ObjectRef, uid: &str, answer: Value) {
-        let finalizers = answer.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let finalizers = answer.at("/metadata/finalizers").and_then(Value::as_array);
         if finalizers.is_some_and(|finalizers| !finalizers.is_empty()) && object::is_deleting(&answer) {
             self.answered(target.resource, answer);
         } else {

@@ -8,6 +8,7 @@
 use crate::io::{Observation, Resource};
 use crate::object::{self, count};
 use crate::resources::PODS;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_model::{ContainerView, ENDS_MAX, End, PodView, Timestamp, Unpulled, Unready};
 use jiff::SignedDuration;
@@ -146,9 +147,9 @@ pub fn cut(resource: Resource, object: Value) -> Value {
     if resource != PODS {
         return object;
     }
-    let part = |pointer: &str, fields: &[&str]| picked(object.pointer(pointer), fields);
+    let part = |pointer: &str, fields: &[&str]| picked(object.at(pointer), fields);
     let containers = |pointer: &str| -> Vec<Value> {
-        let all = object.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        let all = object.at(pointer).and_then(Value::as_array).into_iter().flatten();
         all.map(|one| picked(Some(one), &["name", "image", "readinessProbe", "resources"])).collect()
     };
     let metadata = [
@@ -248,8 +249,7 @@ struct Container<'a> {
 impl Container<'_> {
     /// Its last end, if it has ended although it should run; the end of this run, where there is one.
     fn last_end(&self) -> Option<(End, bool)> {
-        let (this, last) =
-            (self.status.pointer("/state/terminated"), self.status.pointer("/lastState/terminated"));
+        let (this, last) = (self.status.at("/state/terminated"), self.status.at("/lastState/terminated"));
         let end = |terminated: &Value| End {
             // The kubelet may not know when: then it was long ago.
             at: time(terminated, "/finishedAt").unwrap_or(Timestamp::UNIX_EPOCH),
@@ -326,7 +326,7 @@ fn container(
 }
 
 fn is_waiting_again(status: &Value) -> bool {
-    let has = |pointer: &str| status.pointer(pointer).is_some_and(Value::is_object);
+    let has = |pointer: &str| status.at(pointer).is_some_and(Value::is_object);
     has("/state/waiting") && has("/lastState/terminated")
 }
 
@@ -335,11 +335,11 @@ fn whole(time: Timestamp) -> Timestamp {
 }
 
 fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    object.at(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object.at(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 pub(crate) fn time(object: &Value, pointer: &str) -> Option<Timestamp> {

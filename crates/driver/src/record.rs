@@ -1,8 +1,8 @@
 //! What of a status is to be written (R1, R10): the difference between the stored JSON and the record.
 
 use crate::io::Resource;
+use headgate_api::At;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -32,17 +32,21 @@ pub(crate) enum Weight {
     Progress,
 }
 
-/// The patch that makes `stored` say what `record` says. What our type `T` does not know survives, inside
-/// lists as long as the list itself stays the same.
-pub(crate) fn patch<T: Serialize + DeserializeOwned + Default>(
+/// The patch that makes `stored`, of which our type understands `known`, say what `record` says. What the type does not know
+/// survives, inside lists as long as the list itself stays the same.
+pub(crate) fn patch<T: Serialize + PartialEq>(
     resource: Resource,
     stored: Option<&Value>,
+    known: &T,
     record: &T,
     pruned: &Pruned,
 ) -> RecordPatch {
+    if known == record {
+        return RecordPatch { status: Map::new(), weight: Weight::Unchanged };
+    }
     let empty = Value::Object(Map::new());
     let stored = stored.filter(|stored| stored.is_object()).unwrap_or(&empty);
-    let mut known = json(&T::deserialize(stored).unwrap_or_default());
+    let mut known = json(known);
     let mut wanted = json(record);
     pruned.strip(resource, &mut known);
     pruned.strip(resource, &mut wanted);
@@ -116,7 +120,7 @@ fn weigh(patch: &Map<String, Value>, known: &Value, wanted: &Value) -> Weight {
     if patch.is_empty() {
         return Weight::Unchanged;
     }
-    if PROGRESS.into_iter().any(|field| known.pointer(field) != wanted.pointer(field)) {
+    if PROGRESS.into_iter().any(|field| known.at(field) != wanted.at(field)) {
         return Weight::Progress;
     }
     let moves_pods = patch.keys().any(|field| counts_pods(field));
@@ -327,7 +331,9 @@ mod tests {
 
     fn check(stored: impl Into<Value>, record: impl Into<Value>, expected: impl Into<Value>, weight: Weight) {
         let record: RolloutStatus = serde_json::from_value(record.into()).unwrap();
-        let patch = patch(ROLLOUTS, Some(&stored.into()), &record, &Pruned::default());
+        let stored: Value = stored.into();
+        let known: RolloutStatus = serde_json::from_value(stored.clone()).unwrap();
+        let patch = patch(ROLLOUTS, Some(&stored), &known, &record, &Pruned::default());
         assert_eq!(Value::Object(patch.status), expected.into());
         assert_eq!(patch.weight, weight);
     }

@@ -6,6 +6,7 @@ use crate::object;
 use crate::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, SERVICES, is_foreign, of_key};
 use crate::store::Store;
 use crate::workload;
+use headgate_api::At;
 use headgate_api::RouterInUse;
 use headgate_model::{RouterConfig, TemplateKey, total_weight};
 use headgate_traffic::ROUTERS;
@@ -31,7 +32,7 @@ pub(crate) struct Named {
 /// Reads what a Rollout names, or has named until lately; nested templates are followed as far as they are known.
 pub(crate) fn named(rollout: &Value, store: &Store) -> Named {
     let namespace = object::meta(rollout, "namespace");
-    let strategy = rollout.pointer("/spec/strategy").unwrap_or(&Value::Null);
+    let strategy = rollout.at("/spec/strategy").unwrap_or(&Value::Null);
     let mut named = Named {
         services: services(strategy),
         routers: routers(rollout, strategy),
@@ -66,7 +67,7 @@ fn router_objects(config: &RouterConfig) -> Vec<ObjectRef> {
 
 /// The routers that the status remembers, whether the spec still names them or not.
 fn former_routers(rollout: &Value) -> impl Iterator<Item = RouterConfig> {
-    let remembered = rollout.pointer("/status/headgate/routersInUse").and_then(Value::as_array);
+    let remembered = rollout.at("/status/headgate/routersInUse").and_then(Value::as_array);
     remembered.into_iter().flatten().filter_map(|remembered| {
         let remembered = RouterInUse::deserialize(remembered).ok()?;
         Some(RouterConfig {
@@ -98,7 +99,7 @@ fn services(strategy: &Value) -> BTreeSet<String> {
 fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
     let canary_service = text(strategy, "/canary/canaryService");
     let stable_service = text(strategy, "/canary/stableService");
-    let configured = strategy.pointer("/canary/trafficRouting").unwrap_or(&Value::Null);
+    let configured = strategy.at("/canary/trafficRouting").unwrap_or(&Value::Null);
     let config_of = |path: &[&str]| match path {
         [] => (canary_service.is_some() || stable_service.is_some()).then_some(Value::Null),
         _ => {
@@ -129,8 +130,7 @@ fn templates(strategy: &Value, namespace: &str, store: &Store) -> BTreeSet<Templ
     while let Some(key) = queue.pop() {
         let reference = template_reference(&key, namespace);
         if reached.insert(key)
-            && let Some(nested) =
-                store.get(&reference).and_then(|template| template.pointer("/spec/templates"))
+            && let Some(nested) = store.get(&reference).and_then(|template| template.at("/spec/templates"))
         {
             collect_templates(nested, &mut queue);
         }
@@ -167,7 +167,7 @@ pub(crate) fn template_reference(key: &TemplateKey, namespace: &str) -> ObjectRe
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {
-    value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    value.at(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// Who names what, both ways.

@@ -21,6 +21,7 @@ use crate::resources::ROLLOUTS;
 use crate::restart::{Pods, Restart};
 use crate::store::Store;
 use crate::view::{self, lenient};
+use headgate_api::At;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
 use headgate_engine::PodsWanted;
@@ -101,6 +102,8 @@ pub(crate) enum Rest {
 
 /// A decision, and what is told of it.
 struct Decided {
+    /// What was understood of the stored status.
+    known: RolloutStatus,
     decision: Decision,
     /// Told once the record is stored.
     notices: Vec<Notice>,
@@ -135,7 +138,7 @@ impl Decided {
             (Observed::Present(_), PodsWanted::Again) => Pods::Known,
             (_, PodsWanted::Once | PodsWanted::Again) => Pods::Wanted,
         };
-        Self { decision, notices, told, pods }
+        Self { known: snapshot.rollout.status, decision, notices, told, pods }
     }
 }
 
@@ -193,7 +196,7 @@ impl RolloutTask {
         if self.trust == Trust::Proven && !self.is_told_by_us(&rollout) {
             self.trust = Trust::Unproven;
         }
-        let rollout = self.remembered(&rollout).into_owned();
+        let rollout = self.remembered(Cow::Owned(rollout));
         self.failures.expire(context.now);
         let mut failures = self.failures.view();
         if !self.failures.holds(&decide_key(), context.now) {
@@ -218,13 +221,11 @@ impl RolloutTask {
     }
 
     /// A Rollout with what the server drops of its record.
-    pub(crate) fn remembered<'a>(&self, rollout: &'a Value) -> Cow<'a, Value> {
-        if self.unstored.is_empty() {
-            return Cow::Borrowed(rollout);
+    pub(crate) fn remembered<'a>(&self, mut rollout: Cow<'a, Value>) -> Cow<'a, Value> {
+        if !self.unstored.is_empty() {
+            self.unstored.lay_under(rollout.to_mut());
         }
-        let mut rollout = rollout.clone();
-        self.unstored.lay_under(&mut rollout);
-        Cow::Owned(rollout)
+        rollout
     }
 
     /// Keeps what the server drops. It may name objects that the stored status does not: they are looked up anew, also when a
@@ -239,7 +240,7 @@ impl RolloutTask {
     /// What webhooks are to be told: what is stored, or would be if the server did not drop it.
     pub(crate) fn outbox(&self, store: &Store) -> Vec<OutboxEntry> {
         let stored = store.get(&self.reference).filter(|rollout| object::uid(rollout) == self.uid);
-        let stored = stored.and_then(|rollout| rollout.pointer("/status/headgate/outbox"));
+        let stored = stored.and_then(|rollout| rollout.at("/status/headgate/outbox"));
         lenient(stored.or_else(|| self.unstored.get(&["headgate", "outbox"])))
     }
 
@@ -276,16 +277,17 @@ impl RolloutTask {
         if !self.failures.holds(&decide_key(), context.now) {
             self.failed(&decide_key(), refusal, context);
         }
-        let record = internal_error(lenient(rollout.get("status")), &message, now);
+        let known: RolloutStatus = lenient(rollout.get("status"));
+        let record = internal_error(known.clone(), &message, now);
         let decision = Decision { record, effects: Vec::new(), wake_at: None };
-        Decided { decision, notices: Vec::new(), told: Vec::new(), pods: Pods::Unwanted }
+        Decided { known, decision, notices: Vec::new(), told: Vec::new(), pods: Pods::Unwanted }
     }
 
     fn proceed(&mut self, rollout: &Value, decided: Decided, context: &mut Context<'_>) -> Rest {
         let now = context.now;
-        let Decided { decision, notices, told, pods } = decided;
-        let patch = record::patch(ROLLOUTS, rollout.get("status"), &decision.record, context.pruned);
-        self.quiet.asked_for(rollout.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1), now);
+        let Decided { known, decision, notices, told, pods } = decided;
+        let patch = record::patch(ROLLOUTS, rollout.get("status"), &known, &decision.record, context.pruned);
+        self.quiet.asked_for(rollout.at("/spec/replicas").and_then(Value::as_i64).unwrap_or(1), now);
         if patch.weight == Weight::Unchanged {
             self.failures.clear(&EffectKey::record());
             self.failures.told(decision.record.waiting.as_ref());

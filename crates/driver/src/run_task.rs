@@ -174,7 +174,13 @@ impl RunTask {
         context: &mut Context<'_>,
     ) -> Rest {
         let now = context.now;
-        let patch = record::patch(ANALYSIS_RUNS, run.get("status"), &decision.record, context.pruned);
+        let patch = record::patch(
+            ANALYSIS_RUNS,
+            run.get("status"),
+            &snapshot.status,
+            &decision.record,
+            context.pruned,
+        );
         if patch.weight != Weight::Unchanged {
             let earliest = self.written_at.and_then(|at| at.checked_add(SignedDuration::from_secs(1)).ok());
             if let Some(earliest) = earliest.filter(|earliest| is_ahead(*earliest, 1, now)) {

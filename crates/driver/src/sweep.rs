@@ -23,6 +23,7 @@ use crate::outcome::{Outcome, Refusal, outcome};
 use crate::references::Name;
 use crate::resources::{ROLLOUTS, SERVICES};
 use crate::store::Store;
+use headgate_api::At;
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_model::{EffectKey, FailureClass, Timestamp, validate};
 use jiff::SignedDuration;
@@ -53,7 +54,7 @@ pub(crate) struct Mark {
 impl Mark {
     /// The mark of a Service, if it has one that can be undone.
     fn of(service: &Value) -> Option<Self> {
-        let annotations = service.pointer("/metadata/annotations")?;
+        let annotations = service.at("/metadata/annotations")?;
         let rollout = annotations.get(MANAGED_BY_ROLLOUTS)?.as_str().filter(|name| !name.is_empty())?;
         (!object::is_deleting(service)).then(|| Self {
             uid: object::uid(service).to_owned(),

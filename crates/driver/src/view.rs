@@ -8,6 +8,7 @@ use crate::references::{Name, Named, template_reference};
 use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, SERVICES, of_key};
 use crate::store::Store;
 use crate::workload::{self, Resolved};
+use headgate_api::At;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus};
 use headgate_model::spec::{PodHealthAction, RolloutSpec};
@@ -87,8 +88,7 @@ fn rollout_view(resolved: &Resolved<'_>) -> RolloutView {
     let spec_raw = rollout.get("spec").cloned().unwrap_or(Value::Null);
     let status: RolloutStatus = lenient(rollout.get("status"));
     let pod_template = spec_raw.get("template").filter(|template| !template.is_null());
-    let is_blue_green =
-        spec_raw.pointer("/strategy/blueGreen").is_some_and(|blue_green| !blue_green.is_null());
+    let is_blue_green = spec_raw.at("/strategy/blueGreen").is_some_and(|blue_green| !blue_green.is_null());
     RolloutView {
         name: object::meta(rollout, "name").to_owned(),
         namespace: object::meta(rollout, "namespace").to_owned(),
@@ -106,7 +106,7 @@ fn rollout_view(resolved: &Resolved<'_>) -> RolloutView {
         step_hash: if is_blue_green {
             String::new()
         } else {
-            template::steps_hash(spec_raw.pointer("/strategy/canary/steps"))
+            template::steps_hash(spec_raw.at("/strategy/canary/steps"))
         },
         status,
         spec_raw,
@@ -150,18 +150,18 @@ pub(crate) fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
         generation: number(replica_set, "/metadata/generation"),
         observed_generation: number(replica_set, "/status/observedGeneration"),
         // The API server fills in 1 where nothing is written.
-        replicas: replica_set.pointer("/spec/replicas").map_or(1, |_| count(replica_set, "/spec/replicas")),
+        replicas: replica_set.at("/spec/replicas").map_or(1, |_| count(replica_set, "/spec/replicas")),
         min_ready_seconds: count(replica_set, "/spec/minReadySeconds"),
         current: count(replica_set, "/status/replicas"),
         ready: count(replica_set, "/status/readyReplicas"),
         available_reported: count(replica_set, "/status/availableReplicas"),
         failure: replica_failure(replica_set),
-        template: replica_set.pointer("/spec/template").cloned().unwrap_or(Value::Null),
+        template: replica_set.at("/spec/template").cloned().unwrap_or(Value::Null),
     }
 }
 
 fn replica_failure(replica_set: &Value) -> Option<(String, String)> {
-    let conditions = replica_set.pointer("/status/conditions")?.as_array()?;
+    let conditions = replica_set.at("/status/conditions")?.as_array()?;
     let text = |condition: &Value, field: &str| {
         condition.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -172,7 +172,7 @@ fn replica_failure(replica_set: &Value) -> Option<(String, String)> {
 }
 
 fn analysis_run_view(run: &Value) -> AnalysisRunView {
-    let phase = run.pointer("/status/phase").and_then(|phase| AnalysisPhase::deserialize(phase).ok());
+    let phase = run.at("/status/phase").and_then(|phase| AnalysisPhase::deserialize(phase).ok());
     AnalysisRunView {
         name: object::meta(run, "name").to_owned(),
         uid: object::uid(run).to_owned(),
@@ -180,11 +180,11 @@ fn analysis_run_view(run: &Value) -> AnalysisRunView {
         created_at: object::created_at(run),
         deleting: object::is_deleting(run),
         labels: texts(run, "/metadata/labels"),
-        terminate: run.pointer("/spec/terminate") == Some(&Value::Bool(true)),
+        terminate: run.at("/spec/terminate") == Some(&Value::Bool(true)),
         phase: phase.unwrap_or(AnalysisPhase::Pending),
-        message: run.pointer("/status/message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        message: run.at("/status/message").and_then(Value::as_str).unwrap_or_default().to_owned(),
         completed_at: run
-            .pointer("/status/completedAt")
+            .at("/status/completedAt")
             .and_then(Value::as_str)
             .and_then(|time| time.parse().ok()),
         stands_well: stands_well(run),
@@ -194,7 +194,7 @@ fn analysis_run_view(run: &Value) -> AnalysisRunView {
 
 /// Whether every metric that counts is over and was successful, or has no end and was successful last.
 fn stands_well(run: &Value) -> bool {
-    let list = |pointer: &str| run.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let list = |pointer: &str| run.at(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let text =
         |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let results = list("/status/metricResults");
@@ -214,7 +214,7 @@ fn stands_well(run: &Value) -> bool {
 
 /// What the metric measured last that made a run fail.
 fn last_value(run: &Value) -> Option<String> {
-    let results = run.pointer("/status/metricResults")?.as_array()?;
+    let results = run.at("/status/metricResults")?.as_array()?;
     let is_bad = |result: &&Value| {
         let is = |phase: &str| result.get("phase").and_then(Value::as_str) == Some(phase);
         (is("Failed") || is("Error")) && result.get("dryRun") != Some(&Value::Bool(true))

@@ -6,6 +6,7 @@ use crate::io::{ObjectRef, Resource};
 use crate::object::{self, count, number};
 use crate::resources::{DEPLOYMENTS, POD_TEMPLATES, REPLICA_SETS, WORKLOAD_REPLICA_SETS};
 use crate::store::Store;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_model::spec::{RolloutSpec, WorkloadScaleDown};
 use headgate_model::{
@@ -86,7 +87,7 @@ fn with_spec(rollout: &Value, spec: Value) -> Cow<'_, Value> {
 /// The newest version's ReplicaSet, or the stable one's, has the template of the workload as it was.
 fn stand_in<'a>(rollout: &'a Value, store: &Store) -> Cow<'a, Value> {
     let of = |field: &str| {
-        let hash = rollout.pointer(field).and_then(Value::as_str).filter(|hash| !hash.is_empty())?;
+        let hash = rollout.at(field).and_then(Value::as_str).filter(|hash| !hash.is_empty())?;
         let mut sets = store.children(object::uid(rollout), REPLICA_SETS);
         sets.find(|set| object::hash(set) == hash)
     };
@@ -94,12 +95,12 @@ fn stand_in<'a>(rollout: &'a Value, store: &Store) -> Cow<'a, Value> {
         return Cow::Borrowed(rollout);
     };
     let annotations = object::texts(set, "/metadata/annotations");
-    let made_of = set.pointer("/spec/template").unwrap_or(&Value::Null);
+    let made_of = set.at("/spec/template").unwrap_or(&Value::Null);
     let mut pods = template::strip_injected(made_of, &annotations);
     if let Some(Value::Object(labels)) = pods.pointer_mut("/metadata/labels") {
         labels.remove(POD_TEMPLATE_HASH);
     }
-    let mut selector = set.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
+    let mut selector = set.at("/spec/selector").cloned().unwrap_or(Value::Null);
     let mut labels = selector::match_labels(&selector);
     labels.remove(POD_TEMPLATE_HASH);
     if let Value::Object(fields) = &mut selector {
@@ -116,7 +117,7 @@ fn view(written: &WorkloadRef, workload: &Value) -> WorkloadView {
         generation: number(workload, "/metadata/generation"),
         // The API server fills in 1 where nothing is written.
         replicas: (written.kind == WorkloadKind::Deployment)
-            .then(|| workload.pointer("/spec/replicas").map_or(1, |_| count(workload, "/spec/replicas"))),
+            .then(|| workload.at("/spec/replicas").map_or(1, |_| count(workload, "/spec/replicas"))),
     }
 }
 
@@ -147,7 +148,7 @@ pub(crate) fn projection(workload: &Value) -> Value {
     ];
     let mut kept = json!({});
     for path in KEPT {
-        let Some(value) = workload.pointer(path) else { continue };
+        let Some(value) = workload.at(path) else { continue };
         let mut place = &mut kept;
         for part in path.split('/').skip(1) {
             if place.is_null() {

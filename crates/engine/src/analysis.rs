@@ -307,7 +307,7 @@ pub(crate) fn resolve(
         // The first version takes the part of the stable one: it is the one that serves.
         record.stable_rs.clone_from(&scene.current_hash);
     }
-    let json = rollout_json(scene.rollout, &record);
+    let json = || rollout_json(scene.rollout, &record);
     let context =
         ArgumentContext { stable_hash: &record.stable_rs, latest_hash: &scene.current_hash, rollout: &json };
     analysis::resolve(analysis, &scene.snapshot.templates, &context)

@@ -3,6 +3,7 @@ use crate::{
     Capabilities, EffectKey, Failure, Observed, OrphanView, PodView, ReplicaSetView, RolloutView,
     RouterConfig, RouterProblem, RunningPod, SpecProblem, Timestamp, TrafficState, selector,
 };
+use headgate_api::At;
 use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -76,7 +77,7 @@ impl ServiceView {
                 labels::MANAGED_BY_ROLLOUTS
             ));
         }
-        let pods = selector::string_map(template.pointer("/metadata/labels"));
+        let pods = selector::string_map(template.at("/metadata/labels"));
         for (key, value) in self.selector.iter().filter(|(key, _)| *key != labels::POD_TEMPLATE_HASH) {
             if pods.get(key) != Some(value) {
                 return Err(format!(

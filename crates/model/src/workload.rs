@@ -2,6 +2,7 @@
 //! ReplicaSet or a PodTemplate. Once they are filled in, a spec is like any other.
 
 use crate::SpecProblem;
+use headgate_api::At;
 use serde_json::Value;
 
 /// A kind of object that holds a pod template.
@@ -126,10 +127,10 @@ impl WorkloadRef {
     /// The spec with the template of this workload, and with its selector where the spec has none.
     pub fn fill_in(&self, spec: &Value, workload: &Value) -> Value {
         let selector = match self.kind {
-            WorkloadKind::Deployment | WorkloadKind::ReplicaSet => workload.pointer("/spec/selector"),
+            WorkloadKind::Deployment | WorkloadKind::ReplicaSet => workload.at("/spec/selector"),
             WorkloadKind::PodTemplate => None,
         };
-        filled(spec, workload.pointer(self.kind.template_path()), selector)
+        filled(spec, workload.at(self.kind.template_path()), selector)
     }
 
     /// What is wrong while it is not there.
@@ -177,7 +178,7 @@ pub fn filled(spec: &Value, template: Option<&Value>, selector: Option<&Value>) 
 /// Argo Rollouts takes a template without labels and annotations for none.
 fn has_template(spec: &Value) -> bool {
     ["labels", "annotations"].iter().any(|key| {
-        let entries = spec.pointer(&format!("/template/metadata/{key}")).and_then(Value::as_object);
+        let entries = spec.at(&format!("/template/metadata/{key}")).and_then(Value::as_object);
         entries.is_some_and(|entries| !entries.is_empty())
     })
 }

@@ -1,5 +1,7 @@
 //! The words in which coverage is counted: strategies, routers, kinds of steps, of faults and of acts.
 
+use headgate_api::At;
+
 /// How a release goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strategy {
@@ -187,7 +189,7 @@ impl Strategy {
 
     /// How a Rollout's releases go on.
     pub fn of(rollout: &serde_json::Value) -> Self {
-        let canary = rollout.pointer("/spec/strategy/canary");
+        let canary = rollout.at("/spec/strategy/canary");
         let has = |field: &str| canary.and_then(|canary| canary.get(field));
         let steps = has("steps").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
         match (steps, has("analysis")) {
@@ -241,7 +243,7 @@ impl Router {
 
     /// The routers of a Rollout; the first one where no world has all of them.
     pub fn of(rollout: &serde_json::Value) -> Self {
-        let routing = rollout.pointer("/spec/strategy/canary/trafficRouting");
+        let routing = rollout.at("/spec/strategy/canary/trafficRouting");
         let has =
             |router: &str| routing.and_then(|routing| routing.get(router)).is_some_and(|one| !one.is_null());
         match () {
@@ -270,7 +272,7 @@ impl Step {
 
     /// The kind of a step as it is written.
     pub fn of(step: &serde_json::Value) -> Self {
-        let has = |pointer: &str| step.pointer(pointer).is_some();
+        let has = |pointer: &str| step.at(pointer).is_some();
         match () {
             () if has("/setWeight") => Self::SetWeight,
             () if has("/pause/duration") => Self::PauseFor,

@@ -7,6 +7,7 @@ use crate::world::patch;
 use crate::world::plus;
 use crate::world::server::{Server, number, text};
 use crate::world::workload;
+use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -99,7 +100,7 @@ enum Part {
 }
 
 fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Option<(Part, Value)> {
-    let is_paused = rollout.pointer("/spec/paused") == Some(&json!(true));
+    let is_paused = rollout.at("/spec/paused") == Some(&json!(true));
     match act {
         Act::Promote => promotion(rollout).map(|status| (Part::Status, json!({ "status": status }))),
         Act::EndPause | Act::Unpause => {
@@ -124,15 +125,14 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
         }
         Act::Router(other) => {
             let own = objects::traffic_routing(scenario.router, scenario.router.total());
-            let has_own = rollout.pointer("/spec/strategy/canary/trafficRouting") == Some(&own);
+            let has_own = rollout.at("/spec/strategy/canary/trafficRouting") == Some(&own);
             let to = if has_own { other } else { scenario.router };
-            let is_dynamic =
-                rollout.pointer("/spec/strategy/canary/dynamicStableScale") == Some(&json!(true));
+            let is_dynamic = rollout.at("/spec/strategy/canary/dynamicStableScale") == Some(&json!(true));
             let canary = routed(to, scenario.router.total(), is_dynamic);
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
         }
         Act::Dynamic(is_wanted) => {
-            let is_routed = rollout.pointer("/spec/strategy/canary/trafficRouting").is_some();
+            let is_routed = rollout.at("/spec/strategy/canary/trafficRouting").is_some();
             let canary = if is_wanted {
                 json!({ "dynamicStableScale": true, "scaleDownDelaySeconds": null, "bake": null })
             } else {
@@ -171,7 +171,7 @@ fn routed(router: Router, total: i64, is_dynamic: bool) -> Value {
 fn promotion(rollout: &Value) -> Option<Value> {
     let status = rollout.get("status")?;
     let pauses = status.get("pauseConditions").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    let steps = rollout.pointer("/spec/strategy/canary/steps").and_then(Value::as_array).map_or(0, Vec::len);
+    let steps = rollout.at("/spec/strategy/canary/steps").and_then(Value::as_array).map_or(0, Vec::len);
     let index = status.get("currentStepIndex").and_then(Value::as_i64);
     let next = index.map(|index| (index + 1).min(i64::try_from(steps).unwrap_or(i64::MAX)));
     let inconclusive = text(rollout, "/status/canary/currentStepAnalysisRunStatus/status") == "Inconclusive";

@@ -128,7 +128,8 @@ fn resolved(
     let blind = blind_metrics(&analysis, templates, &versions)?;
     ensure!(blind.is_empty(), "does not see the canary: {blind:?}");
     let latest = fixture.args.get("hash").map_or("", String::as_str);
-    let context = ArgumentContext { stable_hash: "stable", latest_hash: latest, rollout: &rollout };
+    let context =
+        ArgumentContext { stable_hash: "stable", latest_hash: latest, rollout: &|| rollout.clone() };
     Ok(resolve(&analysis, templates, &context)?)
 }
 

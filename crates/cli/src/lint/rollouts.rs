@@ -192,7 +192,8 @@ impl One<'_> {
             return;
         }
         let rollout = self.with_status();
-        let context = ArgumentContext { stable_hash: "stable", latest_hash: "latest", rollout: &rollout };
+        let context =
+            ArgumentContext { stable_hash: "stable", latest_hash: "latest", rollout: &|| rollout.clone() };
         let resolved = resolve(analysis, &templates, &context).and_then(|spec| match place.ends {
             Ends::ByItself => check_finite(&spec),
             Ends::WithRelease => Ok(()),

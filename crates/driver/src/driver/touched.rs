@@ -13,6 +13,7 @@ use crate::run_task::RunTask;
 use crate::workload;
 use jiff::SignedDuration;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 impl Driver {
@@ -109,7 +110,9 @@ impl Driver {
     pub(super) fn refer(&mut self, name: &Name) {
         let reference = ObjectRef { resource: ROLLOUTS, namespace: name.0.clone(), name: name.1.clone() };
         let objects = match (self.store.get(&reference), self.rollouts.get(name)) {
-            (Some(rollout), Some(task)) => named(&task.remembered(rollout), &self.store).objects,
+            (Some(rollout), Some(task)) => {
+                named(&task.remembered(Cow::Borrowed(rollout)), &self.store).objects
+            }
             _ => BTreeSet::new(),
         };
         for unread in self.references.update(name, objects, &mut self.store) {

@@ -5,14 +5,14 @@ use headgate_api::{AnalysisRunArgument, Argument, ArgumentValueFrom, ValueFromPo
 use serde_json::Value;
 
 /// What the arguments of an analysis may refer to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ArgumentContext<'a> {
     /// Pod template hash of the stable version; empty when there is none.
     pub stable_hash: &'a str,
     /// Pod template hash of the newest version.
     pub latest_hash: &'a str,
-    /// The Rollout as JSON, for field references.
-    pub rollout: &'a Value,
+    /// Gives the Rollout as JSON, for field references: few arguments are any.
+    pub rollout: &'a dyn Fn() -> Value,
 }
 
 /// The arguments that the templates declare, with the values that are given to them. Given values that no template
@@ -45,8 +45,8 @@ fn valued(
     match (&declared.value, field, &declared.value_from) {
         (Some(_), _, None) => Ok(declared),
         (_, Some(field), _) => {
-            let value =
-                field_path::value(&field.field_path, context.rollout).map_err(|why| invalid(name, &why))?;
+            let value = field_path::value(&field.field_path, &(context.rollout)())
+                .map_err(|why| invalid(name, &why))?;
             Ok(Argument { value: Some(value), value_from: None, ..declared })
         }
         (_, None, Some(from)) if from.secret_key_ref.is_some() => Ok(Argument { value: None, ..declared }),
@@ -78,7 +78,7 @@ fn given_value(
             &argument.name,
             &format!("podTemplateHashValue {word:?} is unknown: write Stable or Latest"),
         )),
-        (None, Some(field)) => field_path::value(&field.field_path, context.rollout)
+        (None, Some(field)) => field_path::value(&field.field_path, &(context.rollout)())
             .map(Some)
             .map_err(|why| invalid(&argument.name, &why)),
         (None, None) => Ok(argument.value.clone()),

@@ -79,7 +79,7 @@ pub fn blind_metrics(
     templates: &BTreeMap<TemplateKey, Observed<AnalysisTemplateSpec>>,
     versions: &Versions<'_>,
 ) -> Result<Vec<BlindMetric>, AnalysisProblem> {
-    let rollout = marked(versions.rollout);
+    let rollout = || marked(versions.rollout);
     let context = ArgumentContext { stable_hash: STABLE_MARK, latest_hash: CANARY_MARK, rollout: &rollout };
     let spec = resolve(analysis, templates, &context)?;
     let metrics = valid_metrics(&spec).map_err(|problem| AnalysisProblem::Invalid(problem.to_string()))?;

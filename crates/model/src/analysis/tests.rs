@@ -44,7 +44,7 @@ fn rollout() -> Value {
 
 fn resolved(analysis_spec: Value, templates: &Templates) -> Result<AnalysisRunSpec, AnalysisProblem> {
     let rollout = rollout();
-    let context = ArgumentContext { stable_hash: "aaa", latest_hash: "bbb", rollout: &rollout };
+    let context = ArgumentContext { stable_hash: "aaa", latest_hash: "bbb", rollout: &|| rollout.clone() };
     resolve(&analysis(analysis_spec), templates, &context)
 }
 

@@ -3,6 +3,7 @@
 use super::Write;
 use super::view::{hash_of, is_recent_rollback, rollout};
 use crate::world::server::{Server, number, text};
+use headgate_api::At;
 use headgate_api::DurationOrSeconds;
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
 use jiff::Timestamp;
@@ -24,11 +25,11 @@ fn lasts(before: &Value, after: &Value, server: &Server) -> Result<(), String> {
     let (stable, current) = (of(before, "stableRS"), of(after, "currentPodHash"));
     let is_promoted = of(after, "stableRS") == current && stable != current;
     let is_of_same_version = of(before, "currentPodHash") == current;
-    let is_forced = before.pointer("/status/promoteFull") == Some(&Value::Bool(true));
+    let is_forced = before.at("/status/promoteFull") == Some(&Value::Bool(true));
     // The only version that is left is stable at once. One that comes back has baked before.
     let has_stable = server.all(REPLICA_SETS).any(|(_, set)| hash_of(set) == stable);
     let is_exempt = is_forced || !has_stable || is_recent_rollback(before, (&stable, &current), server);
-    let bake = before.pointer("/spec/strategy/canary/bake");
+    let bake = before.at("/spec/strategy/canary/bake");
     let (Some(bake), true) = (bake, is_promoted && is_of_same_version && !is_exempt) else {
         return Ok(());
     };
@@ -59,5 +60,5 @@ fn stands_by(before: &Value, after: &Value, server: &Server, desired: i64) -> Re
 }
 
 fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
-    rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
+    rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }

@@ -3,6 +3,7 @@
 
 use super::{View, Write};
 use crate::world::server::{number, text};
+use headgate_api::At;
 use headgate_api::conditions::{reasons, types};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
@@ -70,7 +71,7 @@ impl Way {
             && progressing(after, "/reason") == reasons::REPLICA_SET_UPDATED;
         self.renewed += i64::from(is_renewed && !has_waited_by_nature(before, after));
         let outdated =
-            |rollout: &Value| rollout.pointer("/status/headgate/progress/outdated").and_then(Value::as_i64);
+            |rollout: &Value| rollout.at("/status/headgate/progress/outdated").and_then(Value::as_i64);
         self.replaced +=
             outdated(before).zip(outdated(after)).map_or(0, |(before, after)| (before - after).max(0));
         let (least, most) = (self.least, self.most);
@@ -108,7 +109,7 @@ fn has_waited_by_nature(before: &Value, after: &Value) -> bool {
         .zip(updated_at(after))
         .is_some_and(|(before, after)| after.duration_since(before) >= deadline);
     let is_first = text(after, "/status/stableRS").is_empty();
-    has_passed && (is_first || before.pointer("/status/headgate/bake").is_some())
+    has_passed && (is_first || before.at("/status/headgate/bake").is_some())
 }
 
 /// While all of this stays, the way is the same one.
@@ -123,13 +124,13 @@ fn key(rollout: &Value) -> Vec<String> {
         "/status/abort",
     ];
     let mut key: Vec<String> =
-        fields.iter().map(|field| rollout.pointer(field).map_or(String::new(), Value::to_string)).collect();
+        fields.iter().map(|field| rollout.at(field).map_or(String::new(), Value::to_string)).collect();
     // Time in which the spec cannot be carried out does not count.
     key.push(condition(rollout, types::INVALID_SPEC, "/status").to_owned());
     // Nor does time in which the analysis in the background, which has failed, holds a release: until a fresh run is good.
     let background = text(rollout, "/status/canary/currentBackgroundAnalysisRunStatus/status");
     if ["Failed", "Error"].contains(&background)
-        || rollout.pointer("/status/headgate/analysisHold").is_some_and(Value::is_object)
+        || rollout.at("/status/headgate/analysisHold").is_some_and(Value::is_object)
     {
         key.push("held".to_owned());
     }
@@ -146,7 +147,7 @@ fn progressing<'a>(rollout: &'a Value, field: &str) -> &'a str {
 }
 
 fn condition<'a>(rollout: &'a Value, type_: &str, field: &str) -> &'a str {
-    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let found = conditions.into_iter().find(|condition| text(condition, "/type") == type_);
     found.map_or("", |condition| text(condition, field))
 }

@@ -6,6 +6,7 @@ use super::intents::is_renamed;
 use super::said::Said;
 use super::view::rollout;
 use crate::world::server::{Server, text};
+use headgate_api::At;
 use headgate_api::{conditions::reasons, events};
 use headgate_driver::io::{Call, Reply};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, ROLLOUTS};
@@ -79,8 +80,8 @@ impl Events {
             return;
         };
         let version = |object| text(object, "/status/currentPodHash");
-        let is = |field: &str| before.pointer(field) == Some(&Value::Bool(true));
-        let new_abort = is("/status/abort") && before.pointer("/status/abortedAt").is_none();
+        let is = |field: &str| before.at(field) == Some(&Value::Bool(true));
+        let new_abort = is("/status/abort") && before.at("/status/abortedAt").is_none();
         let is_another = version(before) != version(after) && !is_renamed(before, after);
         let moved_on = !version(before).is_empty() && is_another;
         if moved_on && (new_abort || is("/status/promoteFull")) {
@@ -139,7 +140,7 @@ fn about_run(event: &Value, reason: &str, server: &Server) -> Result<(), String>
     let Some((_, run)) = server.all(ANALYSIS_RUNS).find(|(_, run)| text(run, "/metadata/uid") == uid) else {
         return Ok(());
     };
-    let results = run.pointer("/status/metricResults").and_then(Value::as_array).into_iter().flatten();
+    let results = run.at("/status/metricResults").and_then(Value::as_array).into_iter().flatten();
     let mut phases = results.map(|result| text(result, "/phase"));
     let is_so = match (reason.strip_prefix("AnalysisRun"), reason.strip_prefix("Metric")) {
         (Some(phase), _) => text(run, "/status/phase") == phase,

@@ -4,6 +4,7 @@
 use super::{Names, Write};
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES, is_route};
 use crate::world::server::{controller, text};
+use headgate_api::At;
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_RUNS, DEPLOYMENTS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
@@ -50,11 +51,7 @@ fn not_ours(target: &ObjectRef, object: &Value, names: Option<&Names>) -> Value 
         remove(&mut object, "/metadata", field);
     }
     remove(&mut object, "/metadata/annotations", MANAGED_BY_ROLLOUTS);
-    if object
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object)
-        .is_some_and(serde_json::Map::is_empty)
-    {
+    if object.at("/metadata/annotations").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
         remove(&mut object, "/metadata", "annotations");
     }
     remove(&mut object, "/spec/selector", POD_TEMPLATE_HASH);

@@ -2,6 +2,7 @@
 
 use super::Write;
 use crate::world::server::{number, text};
+use headgate_api::At;
 use headgate_api::DurationOrSeconds;
 use headgate_driver::resources::ROLLOUTS;
 use headgate_model::template::pod_template_hash;
@@ -19,7 +20,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         .iter()
         .any(|field| text(before, field) != text(after, field));
     let settled = text(after, "/status/stableRS") == text(after, "/status/currentPodHash");
-    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    let is = |object: &Value, field: &str| object.at(field) == Some(&Value::Bool(true));
     if moved_on || settled {
         return Ok(());
     }
@@ -30,7 +31,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         return Err("status.promoteFull is taken away although the version is not stable".to_owned());
     }
     let resumed = is(before, "/status/controllerPause") && pauses(before).is_empty();
-    let same_step = before.pointer("/status/currentStepIndex") == after.pointer("/status/currentStepIndex");
+    let same_step = before.at("/status/currentStepIndex") == after.at("/status/currentStepIndex");
     let paused_again = pauses(after).contains(&"CanaryPauseStep");
     if resumed && same_step && paused_again && !is(after, "/status/abort") {
         return Err("a promotion is overwritten: the pause that the user has ended is back".to_owned());
@@ -40,7 +41,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
 
 /// What the user has asked for is for the version that the record named then: it does not pass to the next one.
 fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
-    let is = |field: &str| after.pointer(field) == Some(&Value::Bool(true));
+    let is = |field: &str| after.at(field) == Some(&Value::Bool(true));
     let version = |object| text(object, "/status/currentPodHash");
     let stable = |object| text(object, "/status/stableRS");
     if version(before).is_empty() || version(before) == version(after) || is_renamed(before, after) {
@@ -53,7 +54,7 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
     }
     let is_promoted = stable(after) == version(after) && stable(before) != version(after);
     let index = number(after, "/status/currentStepIndex");
-    let is_rollback = after.pointer("/spec/rollbackWindow").is_some() || stable(after) == version(after);
+    let is_rollback = after.at("/spec/rollbackWindow").is_some() || stable(after) == version(after);
     // A first step that is as it should be ends at once.
     if index > 1 && !is_promoted && !is_rollback {
         return Err(format!("version {} begins at step {index}", version(after)));
@@ -65,7 +66,7 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
 pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
     let count = number(before, "/status/collisionCount");
     let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
-    let is_former = match after.pointer("/spec/template") {
+    let is_former = match after.at("/spec/template") {
         Some(template) => pod_template_hash(template, former) == text(before, "/status/currentPodHash"),
         // Its template is a Deployment's. An older CRD drops what the status would say.
         None => ["ObjectInTheWay", ""].contains(&text(before, "/status/waiting/kind")),
@@ -75,7 +76,7 @@ pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
 
 /// Steps end one by one, unless the user asks for the end or moves on himself.
 fn step_by_step(before: &Value, after: &Value) -> Result<(), String> {
-    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    let is = |object: &Value, field: &str| object.at(field) == Some(&Value::Bool(true));
     let index = |object| number(object, "/status/currentStepIndex");
     let same_steps = text(before, "/status/currentStepHash") == text(after, "/status/currentStepHash");
     let is_out = text(after, "/status/stableRS") == text(after, "/status/currentPodHash");
@@ -85,7 +86,7 @@ fn step_by_step(before: &Value, after: &Value) -> Result<(), String> {
     if index(after) > index(before) + 1 {
         return Err(format!("from step {} to step {} at once", index(before), index(after)));
     }
-    let step = before.pointer(&format!("/spec/strategy/canary/steps/{}/pause", index(before)));
+    let step = before.at(&format!("/spec/strategy/canary/steps/{}/pause", index(before)));
     let has_end = step.is_none_or(|pause| {
         pause.get("duration").is_some()
             || text(pause, "/onTimeout") == "promote" && is_over(before, after, pause)
@@ -106,7 +107,7 @@ fn is_over(before: &Value, after: &Value, pause: &Value) -> bool {
     let due = time(before, "/status/pauseConditions/0/startTime")
         .zip(longest)
         .and_then(|(since, longest)| since.checked_add(longest).ok());
-    let conditions = after.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions = after.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let looked_at = conditions.filter_map(|one| time(one, "/lastUpdateTime")).max();
     due.is_some_and(|due| looked_at.is_some_and(|at| due <= at))
 }
@@ -114,11 +115,11 @@ fn is_over(before: &Value, after: &Value, pause: &Value) -> bool {
 fn spec_is_kept(before: &Value, after: &Value) -> Result<(), String> {
     let mut expected = before.get("spec").cloned().unwrap_or_default();
     if let (Some(spec), None, Some(replicas)) =
-        (expected.as_object_mut(), before.pointer("/spec/replicas"), after.pointer("/spec/replicas"))
+        (expected.as_object_mut(), before.at("/spec/replicas"), after.at("/spec/replicas"))
     {
         spec.insert("replicas".to_owned(), replicas.clone());
     }
-    let labels = |object: &Value| object.pointer("/metadata/labels").cloned().unwrap_or(json!({}));
+    let labels = |object: &Value| object.at("/metadata/labels").cloned().unwrap_or(json!({}));
     if after.get("spec") != Some(&expected) || labels(before) != labels(after) {
         return Err("the Rollout's spec or labels are changed".to_owned());
     }
@@ -126,6 +127,6 @@ fn spec_is_kept(before: &Value, after: &Value) -> Result<(), String> {
 }
 
 fn pauses(rollout: &Value) -> Vec<&str> {
-    let list = rollout.pointer("/status/pauseConditions").and_then(Value::as_array).into_iter().flatten();
+    let list = rollout.at("/status/pauseConditions").and_then(Value::as_array).into_iter().flatten();
     list.map(|pause| text(pause, "/reason")).collect()
 }

@@ -3,6 +3,7 @@
 
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES, annotation};
 use crate::world::server::{Server, number, text};
+use headgate_api::At;
 use headgate_driver::io::{ObjectRef, Resource};
 use serde_json::Value;
 
@@ -47,7 +48,7 @@ enum Form {
 impl Names {
     /// What this Rollout's spec names, and what its record remembers.
     pub fn of(rollout: &Value) -> Self {
-        let canary = rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
+        let canary = rollout.at("/spec/strategy/canary").unwrap_or(&Value::Null);
         let service = |field: &str| canary.get(field)?.as_str().map(str::to_owned);
         let routing = canary.get("trafficRouting").unwrap_or(&Value::Null);
         let has_istio = routing.get("istio").is_some();
@@ -58,7 +59,7 @@ impl Names {
             [("istio", routing.get("istio")), ("nginx", routing.get("nginx")), ("gateway-api", gateway)];
         let routes: Vec<Route> =
             routers.into_iter().flat_map(|(router, config)| named(router, config, total, rollout)).collect();
-        let in_use = items(rollout.pointer("/status/headgate/routersInUse"));
+        let in_use = items(rollout.at("/status/headgate/routersInUse"));
         let former = in_use
             .flat_map(|one| named(text(one, "/router"), one.get("config"), number(one, "/total"), rollout))
             .filter(|route| routes.iter().all(|other| other.target != route.target));
@@ -228,7 +229,7 @@ impl Names {
     }
 
     fn rules_of<'a>(&'a self, route: &'a Value) -> impl Iterator<Item = &'a Value> {
-        items(route.pointer("/spec/rules")).filter(|rule| self.has_both(rule))
+        items(route.at("/spec/rules")).filter(|rule| self.has_both(rule))
     }
 
     fn has_both(&self, rule: &Value) -> bool {
@@ -263,7 +264,7 @@ fn items_mut(list: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
 
 /// The http routes of these names.
 fn routes_of<'a>(virtual_service: &'a Value, names: &'a [String]) -> impl Iterator<Item = &'a Value> {
-    items(virtual_service.pointer("/spec/http")).filter(|route| is_meant(route, names))
+    items(virtual_service.at("/spec/http")).filter(|route| is_meant(route, names))
 }
 
 fn is_meant(route: &Value, names: &[String]) -> bool {

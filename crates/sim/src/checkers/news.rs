@@ -6,6 +6,7 @@
 use super::CLOCKS_DIFFER;
 use super::Write;
 use crate::world::server::text;
+use headgate_api::At;
 use headgate_api::conditions::reasons;
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
@@ -57,9 +58,9 @@ impl News {
         let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
             return Ok(());
         };
-        let waiting = after.pointer("/status/headgate/outbox").and_then(Value::as_array).map_or(0, Vec::len);
+        let waiting = after.at("/status/headgate/outbox").and_then(Value::as_array).map_or(0, Vec::len);
         if self.webhooks.is_empty() {
-            let kept = waiting > 0 || after.pointer("/status/headgate/completing").is_some();
+            let kept = waiting > 0 || after.at("/status/headgate/completing").is_some();
             return if kept { Err("news are kept, and nobody wants to know".to_owned()) } else { Ok(()) };
         }
         if waiting > OUTBOX_MAX {
@@ -170,7 +171,7 @@ impl News {
 }
 
 fn is_aborted(rollout: &Value) -> bool {
-    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let mut reasons_given = conditions.map(|condition| text(condition, "/reason"));
     reasons_given.any(|reason| reason == reasons::ROLLOUT_ABORTED)
 }
@@ -181,21 +182,18 @@ fn is_promoted(rollout: &Value) -> bool {
 }
 
 fn begins_to_wait_for_a_person(before: &Value, after: &Value) -> bool {
-    let pauses = |rollout: &Value| rollout.pointer("/status/pauseConditions").cloned().unwrap_or_default();
+    let pauses = |rollout: &Value| rollout.at("/status/pauseConditions").cloned().unwrap_or_default();
     let place = |rollout: &Value| {
-        (
-            rollout.pointer("/status/currentStepIndex").cloned(),
-            text(rollout, "/status/currentPodHash").to_owned(),
-        )
+        (rollout.at("/status/currentStepIndex").cloned(), text(rollout, "/status/currentPodHash").to_owned())
     };
     let stood = |pause: &Value| {
         let pauses = pauses(before);
         place(before) == place(after) && pauses.as_array().is_some_and(|pauses| pauses.contains(pause))
     };
-    let step = after.pointer("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
-    let step = after.pointer(&format!("/spec/strategy/canary/steps/{step}"));
+    let step = after.at("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
+    let step = after.at(&format!("/spec/strategy/canary/steps/{step}"));
     let is_endless = step.is_some_and(|step| {
-        step.get("pause").is_some() && step.pointer("/pause/duration").is_none_or(Value::is_null)
+        step.get("pause").is_some() && step.at("/pause/duration").is_none_or(Value::is_null)
     });
     let is_for_a_person = |pause: &Value| match text(pause, "/reason") {
         "CanaryPauseStep" => is_endless,

@@ -1,6 +1,7 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
 use crate::world::server::{reference, text};
+use headgate_api::At;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use jiff::Timestamp;
@@ -49,7 +50,7 @@ impl Told {
     pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
         let Call::Patch { target, patch: Patch::Merge(body), .. } = call else { return Ok(()) };
         // The sweep takes marks away as watches have shown them: it has time, and a guard.
-        let is_sweep = body.pointer("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS))
+        let is_sweep = body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS))
             == Some(&Value::Null);
         let rests_on = if is_sweep { 0 } else { version(body) };
         let known = self.versions.get(&(process, target.clone()));

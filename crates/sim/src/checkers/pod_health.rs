@@ -5,6 +5,7 @@ use super::Write;
 use super::view::{is_recent_rollback, rollout};
 use crate::world::kubelet::{Cause, FAILURE_THRESHOLD, PROBE_PERIOD, Trouble};
 use crate::world::server::{Server, text};
+use headgate_api::At;
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub(super) struct Health {
 
 /// For which pod and cause a release is aborted or paused, as `pod NAME, container NAME: CAUSE`.
 fn said(rollout: &Value) -> Option<&str> {
-    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let aborted = conditions.into_iter().find(|one| text(one, "/reason") == "RolloutAborted");
     let message = aborted.map(|one| text(one, "/message")).and_then(|message| message.split_once(": pod "));
     let problem = text(rollout, "/status/headgate/podHealth/problem").strip_prefix("pod ");
@@ -142,7 +143,7 @@ fn has_ended_too_often(causes: &[Cause], last: &Cause, since: Timestamp) -> bool
 
 /// The release that unhealthy pods are to abort: uid and version.
 fn judged(rollout: &Value, server: &Server) -> Option<(String, String)> {
-    let is = |field: &str| rollout.pointer(field) == Some(&Value::Bool(true));
+    let is = |field: &str| rollout.at(field) == Some(&Value::Bool(true));
     let (current, stable) = (text(rollout, "/status/currentPodHash"), text(rollout, "/status/stableRS"));
     let action = text(rollout, "/spec/strategy/canary/podHealth/action");
     // A retry of a release whose spec waits to be mended begins when it is.

@@ -1,6 +1,7 @@
 //! R10: a process does not write and write without getting anywhere, and counts pods no more than once a second.
 
 use super::Write;
+use headgate_api::At;
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -47,10 +48,10 @@ impl Records {
         if before == after {
             return Ok(());
         }
-        let asked_for = write.after.and_then(|rollout| rollout.pointer("/spec/replicas")).cloned();
+        let asked_for = write.after.and_then(|rollout| rollout.at("/spec/replicas")).cloned();
         let is_new_wish = asked_for != self.asked_for;
         self.asked_for = asked_for;
-        if is_new_wish || PROGRESS.into_iter().any(|field| before.pointer(field) != after.pointer(field)) {
+        if is_new_wish || PROGRESS.into_iter().any(|field| before.at(field) != after.at(field)) {
             // An autoscaler has asked for another number of pods, and what follows may have been written before. Or something
             // has got further, whoever has written it: what said nothing new before led to it. Of two leaders that find the
             // same at once one is refused, and its breaker counts from then all the same.
@@ -82,7 +83,7 @@ impl Records {
 fn kind(before: &Value, after: &Value) -> Kind {
     const COUNTERS: [&str; 5] =
         ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "HPAReplicas"];
-    let differs = |pointer: &str| before.pointer(pointer) != after.pointer(pointer);
+    let differs = |pointer: &str| before.at(pointer) != after.at(pointer);
     // A user's edit is answered at once, whatever was counted a moment before.
     if PROGRESS.into_iter().any(differs) || differs("/conditions") || differs("/observedGeneration") {
         return Kind::Any;

@@ -5,6 +5,7 @@ use super::view::rollout;
 use crate::world::pods::{Carrier, Pods};
 use crate::world::server::{Server, text};
 use crate::world::workload;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{ObjectRef, Patch};
 use headgate_driver::resources::REPLICA_SETS;
@@ -51,8 +52,8 @@ pub(super) fn end(pods: &Pods, server: &Server) -> Result<(), String> {
 }
 
 fn is_carried_out(rollout: &Value) -> bool {
-    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let generation = rollout.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0).to_string();
+    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let generation = rollout.at("/metadata/generation").and_then(Value::as_i64).unwrap_or(0).to_string();
     text(rollout, "/status/observedGeneration") == generation
         && !conditions.into_iter().any(|one| text(one, "/type") == "InvalidSpec")
 }
@@ -70,7 +71,7 @@ fn role(rollout: &Value, hash: &str) -> Option<&'static str> {
 }
 
 fn asked(rollout: &Value, role: &str, kind: &str) -> Map<String, Value> {
-    let asked = rollout.pointer(&format!("/spec/strategy/canary/{role}/{kind}"));
+    let asked = rollout.at(&format!("/spec/strategy/canary/{role}/{kind}"));
     asked.and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
@@ -83,7 +84,7 @@ fn carries(
     let template = workload::template(rollout, server);
     for kind in ["labels", "annotations"] {
         let carried = |key: &str| pod.metadata.get(kind).and_then(|all| all.get(key));
-        let own = |key: &str| template?.pointer(&format!("/metadata/{kind}"))?.get(key);
+        let own = |key: &str| template?.at(&format!("/metadata/{kind}"))?.get(key);
         let wanted = role.map(|role| asked(rollout, role, kind)).unwrap_or_default();
         for key in
             ROLES.into_iter().flat_map(|role| asked(rollout, role, kind).into_iter().map(|(key, _)| key))

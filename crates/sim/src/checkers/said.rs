@@ -3,6 +3,7 @@
 use super::View;
 use super::view::rollout;
 use crate::world::server::{Server, text};
+use headgate_api::At;
 use headgate_api::conditions::{reasons, types};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -66,11 +67,11 @@ fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
     if let Some(index) = status.get("currentStepIndex").and_then(Value::as_i64) {
         statements.insert(format!("step {index}"));
     }
-    if let Some(weight) = status.pointer("/canary/weights/canary/weight").and_then(Value::as_i64) {
+    if let Some(weight) = status.at("/canary/weights/canary/weight").and_then(Value::as_i64) {
         statements.insert(format!("weight {weight}"));
     }
     for role in ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"] {
-        if let Some(run) = status.pointer(&format!("/canary/{role}")) {
+        if let Some(run) = status.at(&format!("/canary/{role}")) {
             let (name, phase) = (text(run, "/name"), text(run, "/status"));
             statements.insert(format!("names {name}"));
             statements.insert(format!("run {name} {phase}"));

@@ -6,6 +6,7 @@ use super::restarts::restart_at;
 use super::view::{Set, rollout};
 use super::{Names, View, Waits};
 use crate::world::server::{Server, number, text};
+use headgate_api::At;
 use headgate_api::conditions::reasons;
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::ANALYSIS_RUNS;
@@ -73,9 +74,9 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
 
 /// True unless the Rollout is Paused or Degraded without a pause, an abort, a deadline or a spec that says so.
 fn has_a_cause(rollout: &Value, phase: &str) -> bool {
-    let is = |field: &str| rollout.pointer(field) == Some(&Value::Bool(true));
-    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let pauses = rollout.pointer("/status/pauseConditions").and_then(Value::as_array);
+    let is = |field: &str| rollout.at(field) == Some(&Value::Bool(true));
+    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let pauses = rollout.at("/status/pauseConditions").and_then(Value::as_array);
     let is_told = |reason: &str| conditions.clone().any(|condition| text(condition, "/reason") == reason);
     match phase {
         "Paused" => is("/spec/paused") || pauses.is_some_and(|pauses| !pauses.is_empty()),
@@ -108,7 +109,7 @@ pub(super) fn led_back(names: &Names, server: &Server) -> Result<(), String> {
 
 /// A decision that breaks our rules is refused, and says so for ever.
 fn internal_error(rollout: &Value) -> Option<String> {
-    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let found =
         conditions.into_iter().find(|condition| text(condition, "/reason") == reasons::INTERNAL_ERROR);
     found.map(|condition| text(condition, "/message").to_owned())
@@ -177,11 +178,11 @@ pub(crate) fn is_held(server: &Server) -> bool {
 /// True at a step, or beside an analysis in the background, that is tried again and again once it has failed. What the
 /// status says of it may be dropped by an older CRD.
 pub(crate) fn holds(rollout: &Value) -> bool {
-    let step = rollout.pointer("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
+    let step = rollout.at("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
     let step = format!("/spec/strategy/canary/steps/{step}/analysis/onFailure");
     let background = "/spec/strategy/canary/analysis/onFailure";
     let is_under_way = text(rollout, "/status/stableRS") != text(rollout, "/status/currentPodHash");
-    let is_aborted = rollout.pointer("/status/abort") == Some(&Value::Bool(true));
+    let is_aborted = rollout.at("/status/abort") == Some(&Value::Bool(true));
     is_under_way
         && !is_aborted
         && [step.as_str(), background].into_iter().any(|field| text(rollout, field) == "hold")

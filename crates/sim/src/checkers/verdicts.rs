@@ -6,6 +6,7 @@ use super::Write;
 use super::settled::is_held;
 use super::view::rollout;
 use crate::world::server::{Server, number, text};
+use headgate_api::At;
 use headgate_driver::io::Reply;
 use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
 use headgate_model::Reply as Answer;
@@ -39,7 +40,7 @@ impl Answers {
         }
         let Reply::Measured(Answer::Http { status: 200, body, .. }) = reply else { return };
         let body: Value = serde_json::from_str(body).unwrap_or_default();
-        let value = body.pointer("/data/result/0/value/1").and_then(Value::as_str);
+        let value = body.at("/data/result/0/value/1").and_then(Value::as_str);
         self.numbers.extend(value.and_then(|value| value.parse().ok()).map(|value| (now, value)));
     }
 
@@ -136,7 +137,7 @@ fn verdict(before: &Value, after: &Value) -> Result<(), String> {
 pub(super) fn record(write: &Write<'_>, server: &Server) -> Result<(), String> {
     let (ROLLOUTS, Some(after)) = (write.target.resource, write.after) else { return Ok(()) };
     for role in ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"] {
-        let Some(known) = after.pointer(&format!("/status/canary/{role}")) else { continue };
+        let Some(known) = after.at(&format!("/status/canary/{role}")) else { continue };
         let mut runs = server.all(ANALYSIS_RUNS);
         let Some((_, run)) = runs.find(|(target, _)| target.name == text(known, "/name")) else { continue };
         let (said, is) = (text(known, "/status"), text(run, "/status/phase"));
@@ -153,7 +154,7 @@ pub(super) fn abort(write: &Write<'_>, server: &Server, now: Timestamp) -> Resul
     let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
         return Ok(());
     };
-    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    let is = |object: &Value, field: &str| object.at(field) == Some(&Value::Bool(true));
     if is(before, "/status/abort") || !is(after, "/status/abort") {
         return Ok(());
     }
@@ -186,7 +187,7 @@ pub(super) fn steps(write: &Write<'_>, server: &Server) -> Result<(), String> {
         return Ok(());
     };
     let index = |object| number(object, "/status/currentStepIndex");
-    let is = |object: &Value, field: &str| object.pointer(field) == Some(&Value::Bool(true));
+    let is = |object: &Value, field: &str| object.at(field) == Some(&Value::Bool(true));
     let is_of_same_release = ["/status/currentPodHash", "/status/currentStepHash", "/status/stableRS"]
         .iter()
         .all(|field| text(before, field) == text(after, field));
@@ -196,10 +197,10 @@ pub(super) fn steps(write: &Write<'_>, server: &Server) -> Result<(), String> {
     if !is_of_same_release || is_forced || index(after) <= index(before) {
         return Ok(());
     }
-    if after.pointer("/status/headgate/analysisHold").is_some() {
+    if after.at("/status/headgate/analysisHold").is_some() {
         return Err(format!("step {} ends while an analysis holds the release", index(before)));
     }
-    if before.pointer(&format!("/spec/strategy/canary/steps/{}/analysis", index(before))).is_none() {
+    if before.at(&format!("/spec/strategy/canary/steps/{}/analysis", index(before))).is_none() {
         return Ok(());
     }
     let name = text(before, "/status/canary/currentStepAnalysisRunStatus/name");
@@ -216,7 +217,7 @@ fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
     let progressing =
         list(rollout, "/status/conditions").find(|condition| text(condition, "/type") == "Progressing");
     let last = progressing.and_then(|condition| text(condition, "/lastUpdateTime").parse::<Timestamp>().ok());
-    let seconds = rollout.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
+    let seconds = rollout.at("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
     let due = SignedDuration::from_secs(seconds).saturating_sub(CLOCKS_DIFFER);
     last.is_some_and(|last| now.duration_since(last) >= due)
 }
@@ -232,15 +233,15 @@ pub(super) fn end(server: &Server) -> Result<(), String> {
     let is_paused = reasons.any(|reason| reason == "AnalysisFailed");
     // A user who has gone on and paused the Rollout is heeded once it is paused no more.
     let has_gone_on = text(rollout, "/status/message") == "manually paused"
-        && rollout.pointer("/status/controllerPause") == Some(&Value::Bool(true))
+        && rollout.at("/status/controllerPause") == Some(&Value::Bool(true))
         && list(rollout, "/status/pauseConditions").next().is_none();
     let waits = is_paused || has_gone_on || is_held(server);
-    if bad && !waits && rollout.pointer("/status/abort") != Some(&Value::Bool(true)) {
+    if bad && !waits && rollout.at("/status/abort") != Some(&Value::Bool(true)) {
         return Err("a run has condemned the release, and it goes on".to_owned());
     }
     Ok(())
 }
 
 fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+    object.at(pointer).and_then(Value::as_array).into_iter().flatten()
 }

@@ -4,6 +4,7 @@ use super::Names;
 use crate::world::proxies::selected;
 use crate::world::server::{Server, controller, number, text};
 use crate::world::workload;
+use headgate_api::At;
 use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH, REVISION};
 use headgate_driver::io::ObjectRef;
@@ -106,8 +107,8 @@ impl View {
     pub fn of(server: &Server) -> Option<Self> {
         let (target, rollout) = rollout(server)?;
         let names = Names::of(rollout);
-        let desired = rollout.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-        let canary = rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
+        let desired = rollout.at("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        let canary = rollout.at("/spec/strategy/canary").unwrap_or(&Value::Null);
         let max_surge = count(canary.get("maxSurge"), desired, 99);
         let least = i64::from(max_surge == 0);
         let max_unavailable = count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired);
@@ -130,7 +131,7 @@ impl View {
             max_unavailable,
             max_surge,
             threshold_percent: canary
-                .pointer("/replicaProgressThreshold/value")
+                .at("/replicaProgressThreshold/value")
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
             is_canary_sized: has_canary_scale(canary),
@@ -149,8 +150,8 @@ impl View {
             },
             way_back: way_back(canary),
             is_routed: canary.get("trafficRouting").is_some(),
-            is_paused: rollout.pointer("/spec/paused") == Some(&Value::Bool(true)),
-            is_aborted: rollout.pointer("/status/abort") == Some(&Value::Bool(true)),
+            is_paused: rollout.at("/spec/paused") == Some(&Value::Bool(true)),
+            is_aborted: rollout.at("/status/abort") == Some(&Value::Bool(true)),
             is_failed: runs(rollout).any(|name| has_failed(server, &target.namespace, name)),
             is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
             is_observed: text(rollout, "/status/observedGeneration").parse()
@@ -160,7 +161,7 @@ impl View {
             current: text(rollout, "/status/currentPodHash").to_owned(),
             template: workload::template(rollout, server).cloned().unwrap_or_default(),
             collisions: rollout
-                .pointer("/status/collisionCount")
+                .at("/status/collisionCount")
                 .and_then(Value::as_i64)
                 .and_then(|count| count.try_into().ok()),
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
@@ -301,7 +302,7 @@ fn has_canary_scale(canary: &Value) -> bool {
 }
 
 fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
-    rollout.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
+    rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The names of the AnalysisRuns of the release.
@@ -335,13 +336,13 @@ pub(super) fn is_recent_rollback(rollout: &Value, (stable, current): (&str, &str
 
 /// The version of a ReplicaSet.
 pub(super) fn hash_of(set: &Value) -> &str {
-    let labels = set.pointer("/metadata/labels");
+    let labels = set.at("/metadata/labels");
     labels.and_then(|labels| labels.get(POD_TEMPLATE_HASH)?.as_str()).unwrap_or_default()
 }
 
 fn set(set: &Value) -> Set {
     let replicas = number(set, "/spec/replicas");
-    let annotations = set.pointer("/metadata/annotations");
+    let annotations = set.at("/metadata/annotations");
     Set {
         name: text(set, "/metadata/name").to_owned(),
         hash: hash_of(set).to_owned(),

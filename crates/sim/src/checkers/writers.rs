@@ -3,8 +3,12 @@
 
 use super::Write;
 use crate::world::server::text;
+use headgate_api::At;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use serde_json::Value;
+
+/// What the server itself writes.
+const NOBODYS: [&str; 2] = ["metadata/resourceVersion", "metadata/generation"];
 
 pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
     let (Some(before), Some(after)) = (write.before, write.after) else { return Ok(()) };
@@ -27,8 +31,8 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         ANALYSIS_RUNS => (&[&["status"], &["spec/terminate"]], "an AnalysisRun"),
         _ => return Ok(()),
     };
-    let is_kept = |parts: &&[&str]| without(before, parts) == without(after, parts);
-    if !ours.iter().any(is_kept) {
+    let is_kept = |parts: &[&str]| is_same_but(&[&NOBODYS, parts].concat(), before, after);
+    if !ours.iter().any(|parts| is_kept(parts)) {
         return Err(format!("of {what} more is changed than the part of one writer: {}", write.target.name));
     }
     if write.target.resource == ANALYSIS_RUNS { measurements_stay(before, after) } else { Ok(()) }
@@ -36,7 +40,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
 
 /// A ReplicaSet that nobody controlled has got a Rollout as its controller, and keeps its other owners.
 fn is_adoption(before: &Value, after: &Value) -> bool {
-    let owners = |set: &Value| set.pointer("/metadata/ownerReferences").and_then(Value::as_array).cloned();
+    let owners = |set: &Value| set.at("/metadata/ownerReferences").and_then(Value::as_array).cloned();
     let (known, now) = (owners(before).unwrap_or_default(), owners(after).unwrap_or_default());
     let controls = |owner: &Value| owner.get("controller") == Some(&Value::Bool(true));
     let added = now.strip_prefix(known.as_slice()).and_then(<[Value]>::first);
@@ -45,21 +49,29 @@ fn is_adoption(before: &Value, after: &Value) -> bool {
         && added.is_some_and(|owner| controls(owner) && text(owner, "/kind") == "Rollout")
 }
 
-fn without(object: &Value, parts: &[&str]) -> Value {
-    let mut object = object.clone();
-    for part in parts.iter().chain(&["metadata/resourceVersion", "metadata/generation"]) {
-        let (parent, field) = part.rsplit_once('/').unwrap_or(("", part));
-        let pointer = if parent.is_empty() { String::new() } else { format!("/{parent}") };
-        if let Some(fields) = object.pointer_mut(&pointer).and_then(Value::as_object_mut) {
-            fields.remove(field);
-        }
+/// Whether nothing differs but these parts.
+fn is_same_but(parts: &[&str], before: &Value, after: &Value) -> bool {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else { return before == after };
+    if parts.is_empty() {
+        return before == after;
     }
-    object
+    before.keys().chain(after.keys()).all(|field| {
+        parts.contains(&field.as_str())
+            || match (before.get(field), after.get(field)) {
+                (Some(before), Some(after)) => {
+                    let inside =
+                        parts.iter().filter_map(|part| part.strip_prefix(field.as_str())?.strip_prefix('/'));
+                    let parts: Vec<&str> = inside.collect();
+                    is_same_but(&parts, before, after)
+                }
+                _ => false,
+            }
+    })
 }
 
 /// A finished measurement is not written again; the oldest ones may be dropped.
 fn measurements_stay(before: &Value, after: &Value) -> Result<(), String> {
-    let results = |run: &Value| run.pointer("/status/metricResults").and_then(Value::as_array).cloned();
+    let results = |run: &Value| run.at("/status/metricResults").and_then(Value::as_array).cloned();
     for known in results(before).into_iter().flatten() {
         let name = text(&known, "/name");
         let now = results(after).into_iter().flatten().find(|result| text(result, "/name") == name);

@@ -3,6 +3,7 @@
 use super::Defect;
 use crate::world::routes::is_route;
 use crate::world::server::{reference, text};
+use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ impl Wire {
                 }
             }
             (Defect::TwoWriters, Call::Patch { target, patch: Patch::Merge(body), .. })
-                if target.resource == ANALYSIS_RUNS && body.pointer("/spec/terminate").is_some() =>
+                if target.resource == ANALYSIS_RUNS && body.at("/spec/terminate").is_some() =>
             {
                 if let Some(fields) = body.as_object_mut() {
                     fields.insert("status".to_owned(), json!({ "phase": "Successful" }));

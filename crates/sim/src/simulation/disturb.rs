@@ -11,6 +11,7 @@ use crate::world::pods::Hurt;
 use crate::world::routes::{self, VIRTUAL_SERVICES};
 use crate::world::server::text;
 use crate::world::watch::Watches;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{Call, Resource};
 use headgate_driver::resources::{REPLICA_SETS, SERVICES};
@@ -138,7 +139,7 @@ impl Simulation {
 
     fn is_routed(&self) -> bool {
         let rollout = self.server.get(&self.scenario.target());
-        rollout.is_some_and(|rollout| rollout.pointer("/spec/strategy/canary/trafficRouting").is_some())
+        rollout.is_some_and(|rollout| rollout.at("/spec/strategy/canary/trafficRouting").is_some())
     }
 
     /// The kinds of routes that the Rollout names now; those of the beginning where it names none.

@@ -13,6 +13,7 @@ use crate::world::pods::evicted;
 use crate::world::routes;
 use crate::world::server::{number, refused, text};
 use crate::world::webhooks::{self, Trouble};
+use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, PODS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Query;
@@ -311,7 +312,7 @@ impl Simulation {
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);
             let is_aborted =
-                after.is_some_and(|rollout| rollout.pointer("/status/abort") == Some(&Value::Bool(true)));
+                after.is_some_and(|rollout| rollout.at("/status/abort") == Some(&Value::Bool(true)));
             process.aborted_from = is_aborted.then(|| process.aborted_from.unwrap_or(self.now));
         }
         self.checkers.look(&self.server, self.now);

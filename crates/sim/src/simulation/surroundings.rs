@@ -9,6 +9,7 @@ use crate::world::plus;
 use crate::world::proxies::Forgotten;
 use crate::world::server::{number, text};
 use crate::world::workload;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS};
 use headgate_model::{HttpQuery, Reply};
@@ -115,11 +116,11 @@ fn step(rollout: &Value) -> Option<Step> {
     let is_observed =
         number(rollout, "/metadata/generation").to_string() == text(rollout, "/status/observedGeneration");
     let is_under_way = text(rollout, "/status/currentPodHash") != text(rollout, "/status/stableRS");
-    let is_aborted = rollout.pointer("/status/abort") == Some(&Value::Bool(true));
+    let is_aborted = rollout.at("/status/abort") == Some(&Value::Bool(true));
     if !is_observed || !is_under_way || is_aborted {
         return None;
     }
     let index = usize::try_from(number(rollout, "/status/currentStepIndex")).unwrap_or(0);
-    let steps = rollout.pointer("/spec/strategy/canary/steps").and_then(Value::as_array);
+    let steps = rollout.at("/spec/strategy/canary/steps").and_then(Value::as_array);
     Some(steps.and_then(|steps| steps.get(index)).map_or(Step::Finishing, Step::of))
 }

@@ -5,6 +5,7 @@ use super::plus;
 use super::routes::HTTP_ROUTES;
 use super::server::{Change, Server, number, reference, text};
 use crate::random::Random;
+use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -61,11 +62,11 @@ fn is_read(route: &Value) -> bool {
 
 fn status(route: &Value) -> Value {
     json!({
-        "parentRef": route.pointer("/spec/parentRefs/0"),
+        "parentRef": route.at("/spec/parentRefs/0"),
         "controllerName": "example.com/gateway-controller",
         "conditions": [{
             "type": "Accepted", "status": "True", "reason": "Accepted", "message": text(route, "/metadata/name"),
-            "observedGeneration": route.pointer("/metadata/generation"),
+            "observedGeneration": route.at("/metadata/generation"),
         }],
     })
 }

@@ -4,6 +4,7 @@
 use super::metrics::vector;
 use super::server::{Server, text};
 use headgate_analysis::{Outcome, RunSnapshot};
+use headgate_api::At;
 use headgate_api::{
     AnalysisPhase, AnalysisRunSpec, AnalysisRunStatus, AnalysisTemplateSpec, DurationOrSeconds, Metric,
 };
@@ -214,6 +215,6 @@ fn read<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
 
 /// The names of the metrics in a template.
 pub fn names(template: &Value) -> impl Iterator<Item = &str> {
-    let metrics = template.pointer("/spec/metrics").and_then(Value::as_array).into_iter().flatten();
+    let metrics = template.at("/spec/metrics").and_then(Value::as_array).into_iter().flatten();
     metrics.map(|metric| text(metric, "/name"))
 }

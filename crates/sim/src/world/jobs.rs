@@ -2,6 +2,7 @@
 
 use super::plus;
 use super::server::{Change, Server, number, reference, text};
+use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Resource};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ impl Job {
     /// A pod is made. The answer is the status that tells of it.
     fn start(&mut self, object: &Value, work: Work, now: Timestamp) -> Value {
         self.state = State::Active(work.takes.map(|takes| plus(now, takes)), work.succeeds);
-        let since = object.pointer("/status/startTime").cloned().unwrap_or_else(|| json!(seconds(now)));
+        let since = object.at("/status/startTime").cloned().unwrap_or_else(|| json!(seconds(now)));
         json!({
             "startTime": since, "active": 1, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {},
         })

@@ -2,6 +2,7 @@
 //! when what happens to them, are in `pods`.
 
 use super::server::text;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::Observation;
 use headgate_driver::resources::PODS;
@@ -77,8 +78,8 @@ impl Told {
         Self {
             name,
             hash: text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned(),
-            labels: set.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default(),
-            annotations: set.pointer("/spec/template/metadata/annotations").cloned().unwrap_or_default(),
+            labels: set.at("/spec/template/metadata/labels").cloned().unwrap_or_default(),
+            annotations: set.at("/spec/template/metadata/annotations").cloned().unwrap_or_default(),
             set: (of_set("namespace"), of_set("name"), of_set("uid")),
             image: image.to_owned(),
             created: now,

@@ -11,6 +11,7 @@ use super::kubelet::{Record, Told, Trouble};
 use super::plus;
 use super::server::{Change, Server, number, text};
 use crate::random::Random;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::REPLICA_SETS;
@@ -139,7 +140,7 @@ impl Pods {
         let Some(owner) = server.get(&set) else { return };
         let (image, has_image) =
             (text(pod, "/spec/containers/0/image"), text(pod, "/status/phase") == "Running");
-        let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+        let conditions = pod.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
         let is_ready = |one: &&Value| text(one, "/type") == "Ready" && text(one, "/status") == "True";
         let ready_since =
             conditions.into_iter().find(is_ready).and_then(|one| time(one, "/lastTransitionTime"));
@@ -408,7 +409,7 @@ impl Pods {
             "readyReplicas": unless_zero(ready),
             "availableReplicas": unless_zero(available),
             "terminatingReplicas": ending,
-            "observedGeneration": set.pointer("/metadata/generation"),
+            "observedGeneration": set.at("/metadata/generation"),
         }});
         let call = Call::Patch { target: target.clone(), status: true, patch: Patch::Merge(status) };
         server.call(&call, now);

@@ -5,6 +5,7 @@ use super::pods::Pods;
 use super::routes::{self, Canary, Said, Weights};
 use super::server::{Change, Server, text};
 use crate::random::Random;
+use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::Resource;
 use headgate_driver::resources::SERVICES;
@@ -174,5 +175,5 @@ fn news(change: &Change, door: Resource) -> Option<News> {
 
 /// The version that a Service selects.
 pub fn selected(service: &Value) -> Option<String> {
-    service.pointer("/spec/selector")?.get(POD_TEMPLATE_HASH)?.as_str().map(str::to_owned)
+    service.at("/spec/selector")?.get(POD_TEMPLATE_HASH)?.as_str().map(str::to_owned)
 }

@@ -2,6 +2,7 @@
 
 use super::server::{Change, number, text};
 use crate::kinds::Router;
+use headgate_api::At;
 use headgate_driver::io::Resource;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -110,7 +111,7 @@ fn is_made(ingress: &Value) -> bool {
 
 /// An annotation of ingress-nginx.
 pub fn annotation<'a>(ingress: &'a Value, key: &str) -> Option<&'a str> {
-    ingress.pointer("/metadata/annotations")?.get(format!("{NGINX}/{key}"))?.as_str()
+    ingress.at("/metadata/annotations")?.get(format!("{NGINX}/{key}"))?.as_str()
 }
 
 /// As ingress-nginx reads it: only with `canary: "true"`, a weight that is none counts as 0, the total is 100.
@@ -135,7 +136,7 @@ fn backend(ingress: &Value) -> String {
 
 /// The weights of an HTTPRoute: those of the first of its rules that has several backends, else of its first one.
 fn http_route(route: &Value) -> Weights {
-    let rules = || route.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
+    let rules = || route.at("/spec/rules").and_then(Value::as_array).into_iter().flatten();
     let splits =
         |rule: &&Value| rule.get("backendRefs").and_then(Value::as_array).is_some_and(|to| to.len() > 1);
     let chosen = rules().find(splits).or_else(|| rules().next());
@@ -147,7 +148,7 @@ fn http_route(route: &Value) -> Weights {
 /// The weights of a VirtualService, by Service: those of the first of its routes that has several destinations, else
 /// of its route `primary`, else of its first one.
 fn virtual_service(route: &Value) -> Weights {
-    let routes = || route.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
+    let routes = || route.at("/spec/http").and_then(Value::as_array).into_iter().flatten();
     let splits = |route: &&Value| route.get("route").and_then(Value::as_array).is_some_and(|to| to.len() > 1);
     let primary = || routes().find(|route| text(route, "/name") == "primary");
     let chosen = routes().find(splits).or_else(primary).or_else(|| routes().next());

@@ -4,6 +4,7 @@
 
 use super::jobs::JOBS;
 use super::{defaults, patch, plus};
+use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use jiff::Timestamp;
@@ -241,14 +242,14 @@ impl Server {
             ("/metadata/resourceVersion", (409, "Conflict", "the object has been modified")),
             ("/metadata/uid", (422, "Invalid", "metadata.uid: field is immutable")),
         ] {
-            if after.pointer(field) == before.pointer(field) {
+            if after.at(field) == before.at(field) {
                 continue;
             }
             let (code, reason, message) = refusal;
             if self.bug != ServerBug::IgnoresVersions && (code == 409 || takes_uid) {
                 return Err(refused(code, reason, message));
             }
-            if let (Some(place), Some(kept)) = (after.pointer_mut(field), before.pointer(field)) {
+            if let (Some(place), Some(kept)) = (after.pointer_mut(field), before.at(field)) {
                 *place = kept.clone();
             }
         }
@@ -403,7 +404,7 @@ fn deleted(target: &ObjectRef, object: &Value) -> Reply {
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success",
         "details": {
             "name": target.name, "group": target.resource.group, "kind": target.resource.plural,
-            "uid": object.pointer("/metadata/uid"),
+            "uid": object.at("/metadata/uid"),
         },
     }))
 }
@@ -480,23 +481,23 @@ fn metadata(object: &mut Value) -> Option<&mut Map<String, Value>> {
 
 /// The uids of an object's owners.
 fn owners(object: &Value) -> impl Iterator<Item = &str> {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    let owners = object.at("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
     owners.map(|owner| text(owner, "/uid"))
 }
 
 /// A field of the owner that controls an object; empty without one.
 pub fn controller<'a>(object: &'a Value, field: &str) -> &'a str {
-    let owners = at(object, "/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    let owners = object.at("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
     let mut controllers = owners.filter(|owner| owner.get("controller") == Some(&Value::Bool(true)));
     controllers.next().map_or("", |owner| text(owner, field))
 }
 
 fn finalizers(object: &Value) -> impl Iterator<Item = &Value> {
-    object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten()
+    object.at("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
+    object.at("/metadata/deletionTimestamp").is_some()
 }
 
 /// AnalysisRuns have none in the CRDs of Argo Rollouts, so none in ours.
@@ -518,7 +519,7 @@ fn without_tests(operations: &Value) -> Value {
 }
 
 pub(super) fn has_labels(object: &Value, selector: &str) -> bool {
-    let labels = object.pointer("/metadata/labels");
+    let labels = object.at("/metadata/labels");
     let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
     let fits = |term: &str| match (term.split_once("!="), term.split_once('='), term.strip_prefix('!')) {
         (Some((key, value)), _, _) => label(key) != Some(value),
@@ -533,23 +534,14 @@ fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// What stands at a JSON pointer without escapes. `Value::pointer` allocates for each part of the way, and worlds ask often.
-fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
-    pointer.split('/').skip(1).try_fold(object, |value, part| match value {
-        Value::Object(members) => members.get(part),
-        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
 /// A text in an object; empty when it is not there. The pointer has no escapes.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    at(object, pointer).and_then(Value::as_str).unwrap_or_default()
+    object.at(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A number in an object; 0 when it is not there. The pointer has no escapes.
 pub fn number(object: &Value, pointer: &str) -> i64 {
-    at(object, pointer).and_then(Value::as_i64).unwrap_or(0)
+    object.at(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// Whether an object is of this kind, in any version: the real server converts them.

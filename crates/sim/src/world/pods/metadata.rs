@@ -2,6 +2,7 @@
 
 use super::{Pods, State};
 use crate::world::server::{refused, text};
+use headgate_api::At;
 use headgate_driver::io::{ObjectRef, Observation, Patch, Reply};
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ impl Pods {
         if is_stale || pod.published.as_ref() != Some(&pod.told) {
             return refused(409, "Conflict", "the object has been modified");
         }
-        if json!(pod.told.uid()) != body.pointer("/metadata/uid").cloned().unwrap_or_default() {
+        if json!(pod.told.uid()) != body.at("/metadata/uid").cloned().unwrap_or_default() {
             return refused(422, "Invalid", "metadata.uid: field is immutable");
         }
         pod.told.merge_metadata(body.get("metadata").unwrap_or(&Value::Null));
