@@ -52,7 +52,11 @@ async fn measure(cluster: &Cluster, door: Door) -> anyhow::Result<Outcome> {
     let outcome = if strain.is_starved() {
         Outcome::Inconclusive(strain)
     } else {
-        tell(&format!("{}: clients saw a weight after {:.1?} at most; {strain}", door.name(), went?));
+        tell(&format!(
+            "{}: clients saw each weight, counted over {MEASURED:?}, within {:.1?}; {strain}",
+            door.name(),
+            went?
+        ));
         ensure!(report.total.lost == 0, "{door:?} lost requests: {report:?}");
         let seen = [&at_first, &report.total];
         for version in Version::ALL {
