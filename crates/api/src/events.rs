@@ -100,6 +100,9 @@ pub const PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 pub const UNHEALTHY_POD: &str = "UnhealthyPod";
 /// Headgate: the spec is invalid; says what to mend.
 pub const INVALID_SPEC: &str = "InvalidSpec";
+/// Headgate: a value of the pod template has not the form that its field asks for, so that part of the template is not rolled
+/// out. Once for each version.
+pub const MALFORMED_TEMPLATE: &str = "MalformedTemplate";
 /// Headgate: an analysis begins whose query does not tell canary and stable apart; says how bad the canary must be to trip
 /// it. Once for each run.
 pub const BLIND_ANALYSIS: &str = "BlindAnalysis";

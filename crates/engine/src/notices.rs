@@ -8,6 +8,7 @@ use crate::scene::is_recent_rollback;
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
+use headgate_model::template::check_template;
 use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot, WaitFor};
 
 /// The events of a decision: send them once `record` is stored.
@@ -58,6 +59,7 @@ impl Change<'_> {
         if self.old.current_pod_hash != self.new.current_pod_hash {
             let message = format!("Rollout updated to revision {}", self.revision());
             notices.push(Notice::normal(events::ROLLOUT_UPDATED, message));
+            self.malformed_template(notices);
             let mut sets = self.snapshot.replica_sets.present().into_iter().flatten();
             if sets.all(|set| set.hash() != self.new.current_pod_hash) {
                 let message = format!(
@@ -98,6 +100,18 @@ impl Change<'_> {
             "Fast rollback".to_owned()
         } else {
             format!("Completed all {} canary steps", self.new.current_step_index.unwrap_or(0))
+        }
+    }
+
+    /// Part of what the user wrote is not rolled out.
+    fn malformed_template(&self, notices: &mut Vec<Notice>) {
+        let template = self.snapshot.rollout.spec_raw.get("template");
+        if let Some(Err(problem)) = template.map(check_template) {
+            let message = format!(
+                "spec.template{problem}: it is left out, and with it what follows in alphabetical order where that is a \
+                 quantity, a time or a port; write it as it should be"
+            );
+            notices.push(Notice::warning(events::MALFORMED_TEMPLATE, message));
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
         Err(problem) if notes.has_errors_below(&problem.field) => return,
         Err(problem) => return notes.error(problem.field, problem.problem),
     };
-    if let Err(problem) = check_template(&spec.template) {
+    if let Err(problem) = filled.get("template").map_or(Ok(()), check_template) {
         let field = format!("spec.template{}", problem.path);
         if !notes.has_errors_below(&field) {
             notes.error(field, format!("Invalid value: {} is not {}", problem.found, problem.wanted));

@@ -1,6 +1,6 @@
 //! Specs that can't be carried out: nothing moves, it is said what to mend, and it heals by itself.
 
-use crate::world::{World, routed, spec};
+use crate::world::{World, pod_template, routed, spec};
 use headgate_model::{Observed, RouterProblem, TemplateKey};
 use serde_json::json;
 
@@ -247,4 +247,30 @@ fn while_a_spec_is_wrong_a_failed_analysis_does_what_its_step_says() {
         let told = world.status().message.contains("at step 2/4, weight 25");
         assert_eq!(told, word == "abort", "{}", world.status().message);
     }
+}
+
+#[test]
+fn of_a_template_with_a_malformed_quantity_what_can_be_read_is_rolled_out_and_the_user_is_told() {
+    let mut world = World::running(spec(2, json!({"steps": [{"setWeight": 50}]})));
+    let resources = json!({"limits": {"cpu": "1", "memory": "invalid"}});
+    world.edit(|spec| {
+        spec["template"] = pod_template(2);
+        spec["template"]["spec"]["containers"][0]["resources"] = resources.clone();
+    });
+    world.settle_over_time();
+    assert_eq!(
+        (world.phase(), world.status().stable_rs.clone()),
+        ("Healthy", world.status().current_pod_hash.clone())
+    );
+    let stable = world.status().stable_rs.clone();
+    let set = world.sets().iter().find(|set| set.hash() == stable).unwrap();
+    assert_eq!(set.template["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1"}}));
+    let told: Vec<_> = world.events.iter().filter(|event| event.starts_with("MalformedTemplate: ")).collect();
+    assert_eq!(told.len(), 1, "{:?}", world.events);
+    assert!(
+        told[0].contains(
+            "spec.template.spec.containers[0].resources.limits.memory: \"invalid\" is not a quantity"
+        ),
+        "{told:?}"
+    );
 }

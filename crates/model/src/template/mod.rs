@@ -29,6 +29,7 @@ pub use same::{same_template, strip_injected};
 
 use go_type::GoType;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The JSON that Go writes for a pod template once it has read it.
 ///
@@ -53,7 +54,19 @@ fn go_json(is: &GoType, value: &Value) -> String {
 
 /// Whether every value of the pod template has the form that its field asks for; unknown fields are no matter.
 ///
-/// A template that fails is still hashed, as Argo Rollouts hashes it, but part of it is lost: say so to the user.
+/// A template that fails is rolled out nevertheless, but part of it is lost ([`rolled_out`]): say so to the user.
+///
+/// # Errors
+/// The first value that has another form.
 pub fn check_template(template: &Value) -> Result<(), TemplateError> {
     decode::check(&go_tables::TEMPLATE, template)
+}
+
+/// What is rolled out of a pod template: all of it, or where [`check_template`] fails what Argo Rollouts makes of it, whose
+/// hash is that of the template ([`template_json`]). The API server would refuse the rest.
+pub fn rolled_out(template: &Value) -> Cow<'_, Value> {
+    match check_template(template) {
+        Ok(()) => Cow::Borrowed(template),
+        Err(_) => Cow::Owned(decode::normalised(&go_tables::TEMPLATE, template).unwrap_or_default()),
+    }
 }

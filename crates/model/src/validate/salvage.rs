@@ -5,7 +5,7 @@ use crate::spec::{
     AbortPolicy, Canary, Count, Initial, PauseEnd, PodHealth, PodHealthAction, RolloutSpec, Routing, Step,
     WorkloadScaleDown,
 };
-use crate::template::PodMetadata;
+use crate::template::{PodMetadata, rolled_out};
 use crate::total_weight;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub fn salvage(spec: &Value, running: i32) -> Option<RolloutSpec> {
         replicas,
         replicas_unset: false,
         selector: spec.get("selector").filter(|value| value.is_object())?.clone(),
-        template: spec.get("template").filter(|value| value.is_object())?.clone(),
+        template: rolled_out(spec.get("template").filter(|value| value.is_object())?).into_owned(),
         min_ready_seconds: number("minReadySeconds").unwrap_or(0),
         revision_history_limit: i32::MAX,
         paused: false,

@@ -3,14 +3,15 @@
 use super::SpecProblem;
 use super::read::{invalid, required};
 use crate::selector;
+use crate::template::rolled_out;
 use headgate_api::labels;
 use serde_json::Value;
 
-/// The selector and the pod template, which must fit each other.
+/// The selector and what is rolled out of the pod template, which must fit each other.
 pub(super) fn selector_and_template(spec: &Value) -> Result<(Value, Value), SpecProblem> {
-    let template = spec.get("template").filter(|value| value.is_object());
+    let template = spec.get("template").filter(|value| value.is_object()).map(rolled_out);
     let written = spec.get("selector").filter(|value| !value.is_null());
-    let Some(template) = template else {
+    let Some(template) = template.as_deref() else {
         return Err(required(
             "spec.template",
             "Rollout has missing field '.spec.template': add the pod template",
