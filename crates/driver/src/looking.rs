@@ -49,10 +49,10 @@ impl RolloutTask {
             }
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
-            // We may not read it, so our watch cannot either: it is unknown, and the others go on. A server that is busy says
-            // nothing of it: what we know of our own writes stays, unless just that is in doubt.
+            // We may not read it, so our watch cannot either: it is unknown, and the others go on. Any other refusal says nothing
+            // of it: what we know of our own writes stays, unless just that is in doubt.
             Outcome::Refused(refusal) if is_foreign(target.resource) => {
-                if self.is_proving_all() || refusal.class != FailureClass::Transient {
+                if self.is_proving_all() || refusal.class == FailureClass::Forbidden {
                     context.store.unknown(target);
                 }
                 context.unread.push(target.clone());

@@ -201,6 +201,26 @@ fn r3_what_may_not_be_read_live_is_unknown_and_read_again() {
 }
 
 #[test]
+fn r3_a_look_that_is_refused_and_not_forbidden_lets_nothing_be_forgotten() {
+    for (code, reason) in
+        [(409, "Conflict"), (422, "Invalid"), (429, "TooManyRequests"), (500, "InternalError")]
+    {
+        let mut world = released();
+        let is_first = std::cell::Cell::new(true);
+        let route = at(VIRTUAL_SERVICES, "web");
+        let read = route.clone();
+        let loses_a_race = move |call: &Call| {
+            matches!(call, Call::Patch { target, .. } if *target == route) && is_first.replace(false)
+        };
+        world.refuse(loses_a_race, refused(409, "Conflict"));
+        world.refuse(move |call| matches!(call, Call::Get(target) if *target == read), refused(code, reason));
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+        world.run(120);
+        assert_eq!(world.phase(), "Healthy", "{reason}: {:#}", world.rollout()["status"]);
+    }
+}
+
+#[test]
 fn r3_a_standby_sends_nothing() {
     let mut world = released();
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
