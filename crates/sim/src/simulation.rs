@@ -85,6 +85,11 @@ pub struct Simulation {
     agenda: BTreeMap<(Timestamp, usize), Disturbance>,
     /// The Rollout was deleted and made anew, and knows nothing of the routers of the one before.
     is_made_anew: bool,
+    /// Somebody else has written weights.
+    is_route_edited: bool,
+    /// The spec has left a router while somebody else's weight stood in its route and none of the record's: from then on nobody
+    /// knows of it.
+    is_route_forgotten: bool,
     /// Kinds whose next write is raced.
     raced: BTreeSet<Resource>,
     /// What happens to the leader's next requests.
@@ -183,6 +188,8 @@ impl Simulation {
             starts: Vec::new(),
             agenda: BTreeMap::new(),
             is_made_anew: false,
+            is_route_edited: false,
+            is_route_forgotten: false,
             raced: BTreeSet::new(),
             next_fates: VecDeque::new(),
             metrics: Metrics::new(&scenario.metrics, now),

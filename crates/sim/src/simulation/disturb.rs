@@ -9,7 +9,7 @@ use crate::user::{self, Act};
 use crate::world::plus;
 use crate::world::pods::Hurt;
 use crate::world::routes::{self, VIRTUAL_SERVICES};
-use crate::world::server::text;
+use crate::world::server::{number, text};
 use crate::world::watch::Watches;
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
@@ -165,6 +165,13 @@ impl Simulation {
         }
     }
 
+    /// Whether the record gives the canary a share, or knows of a route that does.
+    fn is_weight_recorded(&self) -> bool {
+        let Some(rollout) = self.server.get(&self.scenario.target()) else { return false };
+        number(rollout, "/status/canary/weights/canary/weight") > 0
+            || rollout.at("/status/headgate/routersInUse").is_some()
+    }
+
     fn uninstall(&mut self, kind: Resource, until: Timestamp) {
         let all: Vec<_> = self.server.all(kind).map(|(target, _)| target.clone()).collect();
         for target in all {
@@ -217,6 +224,9 @@ impl Simulation {
     }
 
     pub(super) fn user_acts(&mut self, act: Act) {
+        if matches!(act, Act::Router(_)) {
+            self.is_route_forgotten |= self.is_route_edited && !self.is_weight_recorded();
+        }
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         self.is_made_anew |= act == Act::Create;
@@ -243,6 +253,7 @@ impl Simulation {
             }
             ThirdParty::Weights(canary) => {
                 self.checkers.route_edited(self.now);
+                self.is_route_edited = true;
                 let (route, body) = objects::other_weights(self.door(canary), canary, &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }

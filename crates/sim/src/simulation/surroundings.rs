@@ -25,8 +25,11 @@ impl Simulation {
         let stable = text(&self.scenario.rollout, "/spec/strategy/canary/stableService");
         // Where the server drops what is remembered, the next process knows nothing of a router that the spec no longer names.
         let forgets = !self.scenario.pruned.is_empty() && self.made > 1;
-        let forgotten =
-            if self.is_made_anew || forgets { Forgotten::Everything } else { Forgotten::Service(stable) };
+        let forgotten = if self.is_made_anew || self.is_route_forgotten || forgets {
+            Forgotten::Everything
+        } else {
+            Forgotten::Service(stable)
+        };
         let flow = self.proxies.flow(&self.pods, self.doors(), forgotten);
         let milliseconds = i64::try_from(until.duration_since(self.now).as_millis()).unwrap_or(i64::MAX);
         self.sent.add(&flow, milliseconds);
