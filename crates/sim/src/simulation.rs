@@ -46,6 +46,8 @@ const FROZEN_FOR: i64 = 60_000;
 const THAWED_FOR: i64 = 3_000;
 /// Another process takes the lead after so long, in milliseconds.
 const LEASE: i64 = 15_000;
+/// A process that has just started has seen, decided and written what it found after so long, in milliseconds.
+const CATCHES_UP: i64 = 15_000;
 /// A call without an answer is given up after so long, in milliseconds.
 const CALL_TIME_LIMIT: i64 = 10_000;
 /// So many turns without time passing are a loop without an end.
@@ -441,6 +443,7 @@ impl Simulation {
 
     fn start_another(&mut self, least: i64, most: i64) {
         let after = self.luck.between(least, most);
+        self.checkers.hold_up(plus(self.now, after + CATCHES_UP));
         let lag = usize::try_from(self.luck.between(0, 20)).unwrap_or(0);
         self.starts.push((plus(self.now, after), lag));
     }

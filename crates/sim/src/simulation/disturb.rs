@@ -281,11 +281,9 @@ fn hurt(ailment: Ailment, until: Timestamp) -> Hurt {
     }
 }
 
-/// For so many seconds a fault keeps controllers from seeing or acting.
+/// For so many seconds a fault keeps controllers from seeing or acting; one that ends a process does until the next one acts.
 fn holds_up(disturbance: &Disturbance) -> i64 {
     match disturbance {
-        Disturbance::Crash => 15,
-        Disturbance::Freeze => 30,
         Disturbance::SlowWatch { seconds, late, .. } => seconds + late / 1_000,
         Disturbance::BrokenWatch { seconds, .. }
         | Disturbance::MissingCrd { seconds, .. }
