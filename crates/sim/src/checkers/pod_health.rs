@@ -43,8 +43,12 @@ fn said(rollout: &Value) -> Option<&str> {
     let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let aborted = conditions.into_iter().find(|one| text(one, "/reason") == "RolloutAborted");
     let message = aborted.map(|one| text(one, "/message")).and_then(|message| message.split_once(": pod "));
-    let problem = text(rollout, "/status/headgate/podHealth/problem").strip_prefix("pod ");
-    message.map(|(_, why)| why).or(problem)
+    // While a spec is invalid the conditions say so, and the memory alone why an abort has begun.
+    let of_pod = |field: &str| text(rollout, field).strip_prefix("pod ");
+    let problem = of_pod("/status/headgate/podHealth/problem");
+    let is_aborted = rollout.at("/status/abort") == Some(&Value::Bool(true));
+    let reason = of_pod("/status/headgate/abortReason").filter(|_| is_aborted);
+    message.map(|(_, why)| why).or(problem).or(reason)
 }
 
 /// True when the record of an abort names a pod.
