@@ -15,7 +15,7 @@ use headgate_model::spec::{PodHealthAction, RolloutSpec};
 use headgate_model::{
     AnalysisRunView, EffectKey, Failure, FailureClass, LAST_VALUE_CHARS_MAX, Objects, Observed, PodView,
     ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem,
-    TemplateKey, template, validate,
+    TemplateKey, TrafficRouter, TrafficState, template, validate,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -45,8 +45,12 @@ pub(crate) fn snapshot(
             .iter()
             .map(|name| (name.clone(), service(&namespace, name, store).map(service_view)))
             .collect(),
-        routers: named.routers.iter().filter_map(|config| router_view(config, store)).collect(),
-        former_routers: named.former_routers.iter().filter_map(|config| router_view(config, store)).collect(),
+        routers: router_views(&named.routers, store, |router, config, objects| {
+            router.observe(config, objects)
+        }),
+        former_routers: router_views(&named.former_routers, store, |router, config, objects| {
+            router.observe_former(config, objects)
+        }),
         templates,
         pods: pods(&view, store),
         running: Observed::Unknown,
@@ -235,10 +239,15 @@ fn service_view(service: &Value) -> ServiceView {
     }
 }
 
-fn router_view(config: &RouterConfig, store: &Store) -> Option<RouterView> {
-    let router = headgate_traffic::router(config.router)?;
-    let state = router_objects(config, store).and_then(|objects| router.observe(config, &objects));
-    Some(RouterView { config: config.clone(), capabilities: router.capabilities(), state })
+type Observe = fn(&dyn TrafficRouter, &RouterConfig, &Objects) -> Result<TrafficState, RouterProblem>;
+
+fn router_views(configs: &[RouterConfig], store: &Store, observe: Observe) -> Vec<RouterView> {
+    let view = |config: &RouterConfig| {
+        let router = headgate_traffic::router(config.router)?;
+        let state = router_objects(config, store).and_then(|objects| observe(router, config, &objects));
+        Some(RouterView { config: config.clone(), capabilities: router.capabilities(), state })
+    };
+    configs.iter().filter_map(view).collect()
 }
 
 /// The objects that a router needs, as last seen.

@@ -242,4 +242,17 @@ pub trait TrafficRouter: Sync {
     /// # Errors
     /// A [`RouterProblem`] when an object is unknown, missing, or not of the needed form.
     fn observe(&self, config: &RouterConfig, objects: &Objects) -> Result<TrafficState, RouterProblem>;
+
+    /// What the objects of a router that the spec no longer names still give to the canary: also what they will give once
+    /// those are back that are missing now. [`TrafficRouter::plan`] of weight 0 takes it back.
+    ///
+    /// # Errors
+    /// As [`TrafficRouter::observe`].
+    fn observe_former(
+        &self,
+        config: &RouterConfig,
+        objects: &Objects,
+    ) -> Result<TrafficState, RouterProblem> {
+        self.observe(config, objects)
+    }
 }

@@ -84,10 +84,17 @@ impl TrafficRouter for Nginx {
     ) -> Result<Vec<ObjectChange>, RouterProblem> {
         let mut changes = Vec::new();
         for named in named(config)? {
-            let stable = objects::present(objects, &named.stable, &named.field)?;
+            let stable = objects::present(objects, &named.stable, &named.field);
+            let there = canary(config, &named, objects);
+            if let (Err(RouterProblem::Missing { .. }), Ok(Some(canary)), 0) =
+                (&stable, &there, intent.canary_weight)
+            {
+                changes.extend(silence(config, &named, canary));
+                continue;
+            }
             let wanted =
-                wanted(config, &named, stable, i64::from(intent.canary_weight), i64::from(intent.total))?;
-            match canary(config, &named, objects)? {
+                wanted(config, &named, stable?, i64::from(intent.canary_weight), i64::from(intent.total))?;
+            match there? {
                 None => changes.push(create(config, &named, wanted)),
                 Some(canary) => changes.extend(patch(config, &named, canary, &wanted)),
             }
@@ -117,6 +124,40 @@ impl TrafficRouter for Nginx {
         };
         Ok(TrafficState { weights, other_writer, ..TrafficState::default() })
     }
+
+    fn observe_former(
+        &self,
+        config: &RouterConfig,
+        objects: &Objects,
+    ) -> Result<TrafficState, RouterProblem> {
+        let problem = match self.observe(config, objects) {
+            Err(problem @ RouterProblem::Missing { .. }) => problem,
+            known => return known,
+        };
+        let mut shares = Vec::new();
+        for named in named(config)? {
+            shares.extend(canary(config, &named, objects)?.map(|canary| share(config, canary)));
+        }
+        match (shares.iter().min(), shares.iter().max()) {
+            (Some(least), Some(most)) if *most > 0 => {
+                let (canary_min, canary_max) = (*least, *most);
+                let weights = WeightRange { canary_min, canary_max, total: config.total, well_formed: true };
+                Ok(TrafficState { weights: Some(weights), ..TrafficState::default() })
+            }
+            _ => Err(problem),
+        }
+    }
+}
+
+/// Takes the share of a canary Ingress whose stable one is away: without that it gives nothing, but whoever brings that back
+/// would give it pods that may be gone by then.
+fn silence(config: &RouterConfig, named: &Named, canary: &Value) -> Option<ObjectChange> {
+    (share(config, canary) > 0).then(|| {
+        let weight = format!("{}/canary-weight", prefix(config));
+        let version = canary.pointer("/metadata/resourceVersion");
+        let merge = json!({ "metadata": { "resourceVersion": version, "annotations": { weight: "0" } } });
+        ObjectChange::Patch { target: named.canary.clone(), merge }
+    })
 }
 
 /// The stable Ingresses that the spec names: `stableIngress` or `stableIngresses`.

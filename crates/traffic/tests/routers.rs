@@ -476,3 +476,21 @@ fn kinds_are_written_as_the_api_server_knows_them() {
         assert!(kind.kind.starts_with(|letter: char| letter.is_ascii_uppercase()), "{kind:?}");
     }
 }
+
+#[test]
+fn nginx_takes_back_what_a_canary_ingress_would_give_once_its_stable_one_is_there_again() {
+    let router = router("nginx").unwrap();
+    let config = config(router, json!({ "stableIngress": "cart" }));
+    let annotations = [("canary", Some("true".to_owned())), ("canary-weight", Some("39".to_owned()))];
+    let mut seen = objects(router, &config, &[canary_ingress(&annotations, &json!([]), &json!("x"))]);
+    let is_missing = |problem: RouterProblem| matches!(problem, RouterProblem::Missing { .. });
+    assert!(router.observe(&config, &seen).is_err_and(is_missing), "as a router of the spec it is not whole");
+    assert!(router.plan(&config, &intent(10, "a", "b"), &seen).is_err_and(is_missing));
+    let weights = router.observe_former(&config, &seen).unwrap().weights.unwrap();
+    assert_eq!((weights.canary_min, weights.canary_max, weights.total), (39, 39, 100));
+    assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 1);
+    let silent = [("canary", Some("true".to_owned())), ("canary-weight", Some("0".to_owned()))];
+    assert_eq!(named(&seen, "cart-cart-canary"), &canary_ingress(&silent, &json!([]), &json!("x")));
+    assert!(router.observe_former(&config, &seen).is_err_and(is_missing), "it gives nothing");
+    assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 0);
+}
