@@ -86,6 +86,11 @@ impl Failures {
         self.tried.contains_key(key)
     }
 
+    /// How often the act has failed and not succeeded since.
+    pub(crate) fn attempts(&self, key: &EffectKey) -> u32 {
+        self.tried.get(key).map_or(0, |tried| tried.failure.attempts)
+    }
+
     /// The failures as input of a decision.
     pub(crate) fn view(&self) -> BTreeMap<EffectKey, Failure> {
         self.tried.iter().map(|(key, tried)| (key.clone(), tried.failure.clone())).collect()

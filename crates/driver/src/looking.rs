@@ -12,6 +12,9 @@ use headgate_model::FailureClass;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// So often it is tried to read everything before what cannot be had counts as unknown: some seven seconds.
+const LOOKS_MAX: u32 = 3;
+
 impl RolloutTask {
     /// Reads live what this rollout's decisions rest on: itself, its children, and the objects of others.
     pub(crate) fn look_at_everything(&mut self, rollout: &Value, context: &mut Context<'_>) {
@@ -49,6 +52,10 @@ impl RolloutTask {
             }
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
+            // A server that is busy may be ready in a second.
+            Outcome::Refused(refusal) if self.is_proving_all() && self.may_be_had(&refusal) => {
+                self.look_failed(target, refusal, context);
+            }
             // We may not read it, so our watch cannot either: it is unknown, and the others go on. Any other refusal says nothing
             // of it: what we know of our own writes stays, unless just that is in doubt.
             Outcome::Refused(refusal) if is_foreign(target.resource) => {
@@ -61,6 +68,11 @@ impl RolloutTask {
                 self.look_failed(target, refusal, context);
             }
         }
+    }
+
+    /// Whether another look is worth the wait: what is decided while something is unknown may be wrong.
+    fn may_be_had(&self, refusal: &Refusal) -> bool {
+        refusal.class != FailureClass::Forbidden && self.failures.attempts(&read_key()) < LOOKS_MAX
     }
 
     /// The reply to a live list of children: those of ours that it lacks are gone, unless a watch has shown them since

@@ -201,6 +201,28 @@ fn r3_what_may_not_be_read_live_is_unknown_and_read_again() {
 }
 
 #[test]
+fn r3_after_a_take_over_nothing_is_done_while_a_busy_server_keeps_an_object_from_being_read() {
+    let mut world = released();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    let left = std::cell::Cell::new(2);
+    let is_busy = move |call: &Call| {
+        let is_service = matches!(call, Call::Get(target) if target.name == "web-stable");
+        is_service && left.replace(left.get() - i32::from(left.get() > 0)) > 0
+    };
+    world.refuse(is_busy, refused(500, "InternalError"));
+    let start = world.log.len();
+    world.restart();
+    world.run(20);
+    let calls = calls_since(&world, start);
+    let writes =
+        calls.iter().position(|call| ["create", "patch", "record"].iter().any(|verb| call.starts_with(verb)));
+    let reads = |before: usize| calls.iter().take(before).filter(|call| call.contains("web-stable")).count();
+    assert_eq!(writes.map(reads), Some(3), "{calls:?}");
+    world.run(120);
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
 fn r3_a_look_that_is_refused_and_not_forbidden_lets_nothing_be_forgotten() {
     for (code, reason) in
         [(409, "Conflict"), (422, "Invalid"), (429, "TooManyRequests"), (500, "InternalError")]
