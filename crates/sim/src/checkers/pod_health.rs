@@ -4,6 +4,7 @@
 use super::Write;
 use super::view::{is_recent_rollback, rollout};
 use crate::world::kubelet::{Cause, FAILURE_THRESHOLD, PROBE_PERIOD, Trouble};
+use crate::world::plus;
 use crate::world::server::{Server, text};
 use headgate_api::At;
 use headgate_driver::resources::ROLLOUTS;
@@ -107,6 +108,8 @@ impl Health {
     /// Time has passed: what went wrong with a pod of this release a while ago has ended it by now.
     pub(super) fn wait(&self, causes: &[Cause], now: Timestamp) -> Result<(), String> {
         let Some((_, hash)) = &self.release else { return Ok(()) };
+        // By a clock that is ahead of those of the nodes the release has begun later.
+        let begun = plus(self.since, self.clocks.1);
         let is_overdue = |cause: &&Cause| {
             let takes = match cause.trouble {
                 Trouble::OomKilled => SignedDuration::ZERO,
@@ -117,11 +120,11 @@ impl Health {
                 Trouble::NoImage => NO_IMAGE_FOR,
             };
             let lasts = matches!(cause.trouble, Trouble::Unready | Trouble::NoImage);
-            let since = if lasts { cause.since.max(self.since) } else { cause.since };
+            let since = if lasts { cause.since.max(begun) } else { cause.since };
             let is_over = cause.gone_at.is_some() || lasts && cause.until.is_some();
             let from = if cause.trouble == Trouble::NoImage { since.max(self.started) } else { since };
             let due = from.saturating_add(takes).and_then(|time| time.saturating_add(SOON));
-            cause.hash == *hash && since >= self.since && !is_over && due.is_ok_and(|due| due < now)
+            cause.hash == *hash && since >= begun && !is_over && due.is_ok_and(|due| due < now)
         };
         match causes.iter().find(is_overdue) {
             None => Ok(()),
