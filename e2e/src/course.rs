@@ -59,11 +59,11 @@ pub async fn judge(
     acts: anyhow::Result<()>,
     shop: Shop,
 ) -> anyhow::Result<Outcome> {
-    let acts = if matches!(outcome, Ok(Outcome::Inconclusive(_))) { Ok(()) } else { acts };
-    if let (Err(act), Err(lost)) = (&acts, &outcome) {
-        bail!("{act:#}\n{lost:#}");
+    match (&outcome, acts) {
+        (Ok(Outcome::Inconclusive(_)), _) => {}
+        (Err(lost), Err(act)) => bail!("{act:#}\n{lost:#}"),
+        (_, acts) => acts?,
     }
-    acts?;
     shop.close().await?;
     outcome
 }

@@ -97,6 +97,7 @@ async fn weights(cluster: &Cluster, door: Door, namespace: &str, load: &Load) ->
         let share = |weight: u8| f64::from(weight) / 100.0;
         slowest = slowest.max(await_share(load, canary, share(weight), MEASURED).await?);
         let seen = load.window(MEASURED);
+        ensure!(seen.answered > u64::from(RATE), "{door:?} at weight {weight}: too few to judge; {seen:?}");
         // Else the counts could not tell one weight from the other.
         ensure!(
             !seen.share_fits(canary, share(before), FALSE_ALARM),

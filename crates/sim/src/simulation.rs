@@ -88,7 +88,7 @@ pub struct Simulation {
     /// The Rollout was deleted and made anew, and knows nothing of the routers of the one before.
     is_made_anew: bool,
     /// Somebody else has written weights.
-    is_route_edited: bool,
+    has_foreign_weights: bool,
     /// The spec has left a router while somebody else's weight stood in its route and none of the record's: from then on nobody
     /// knows of it.
     is_route_forgotten: bool,
@@ -190,7 +190,7 @@ impl Simulation {
             starts: Vec::new(),
             agenda: BTreeMap::new(),
             is_made_anew: false,
-            is_route_edited: false,
+            has_foreign_weights: false,
             is_route_forgotten: false,
             raced: BTreeSet::new(),
             next_fates: VecDeque::new(),

@@ -115,13 +115,7 @@ impl TrafficRouter for Nginx {
             shares.push(canary.map_or(0, |canary| share(config, canary)));
             other_writer = other_writer.or_else(|| canary.and_then(|canary| writer(config, canary)));
         }
-        let ends = (shares.iter().min(), shares.iter().max());
-        let weights = match ends {
-            (Some(least), Some(most)) => {
-                Some(WeightRange { canary_min: *least, canary_max: *most, total: config.total, well_formed })
-            }
-            _ => None,
-        };
+        let weights = range(config, &shares, well_formed);
         Ok(TrafficState { weights, other_writer, ..TrafficState::default() })
     }
 
@@ -138,15 +132,17 @@ impl TrafficRouter for Nginx {
         for named in named(config)? {
             shares.extend(canary(config, &named, objects)?.map(|canary| share(config, canary)));
         }
-        match (shares.iter().min(), shares.iter().max()) {
-            (Some(least), Some(most)) if *most > 0 => {
-                let (canary_min, canary_max) = (*least, *most);
-                let weights = WeightRange { canary_min, canary_max, total: config.total, well_formed: true };
-                Ok(TrafficState { weights: Some(weights), ..TrafficState::default() })
-            }
-            _ => Err(problem),
+        match range(config, &shares, true).filter(|range| range.canary_max > 0) {
+            None => Err(problem),
+            weights => Ok(TrafficState { weights, ..TrafficState::default() }),
         }
     }
+}
+
+/// What canary Ingresses with these shares give together; `None` without one.
+fn range(config: &RouterConfig, shares: &[i32], well_formed: bool) -> Option<WeightRange> {
+    let (canary_min, canary_max) = (*shares.iter().min()?, *shares.iter().max()?);
+    Some(WeightRange { canary_min, canary_max, total: config.total, well_formed })
 }
 
 /// Takes the share of a canary Ingress whose stable one is away: without that it gives nothing, but whoever brings that back

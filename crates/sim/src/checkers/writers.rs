@@ -31,8 +31,7 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         ANALYSIS_RUNS => (&[&["status"], &["spec/terminate"]], "an AnalysisRun"),
         _ => return Ok(()),
     };
-    let is_kept = |parts: &[&str]| is_same_but(&[&NOBODYS, parts].concat(), before, after);
-    if !ours.iter().any(|parts| is_kept(parts)) {
+    if !ours.iter().any(|parts| is_same_but(&[&NOBODYS, *parts].concat(), before, after)) {
         return Err(format!("of {what} more is changed than the part of one writer: {}", write.target.name));
     }
     if write.target.resource == ANALYSIS_RUNS { measurements_stay(before, after) } else { Ok(()) }

@@ -225,7 +225,7 @@ impl Simulation {
 
     pub(super) fn user_acts(&mut self, act: Act) {
         if matches!(act, Act::Router(_)) {
-            self.is_route_forgotten |= self.is_route_edited && !self.is_weight_recorded();
+            self.is_route_forgotten |= self.has_foreign_weights && !self.is_weight_recorded();
         }
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
@@ -253,7 +253,7 @@ impl Simulation {
             }
             ThirdParty::Weights(canary) => {
                 self.checkers.route_edited(self.now);
-                self.is_route_edited = true;
+                self.has_foreign_weights = true;
                 let (route, body) = objects::other_weights(self.door(canary), canary, &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }
