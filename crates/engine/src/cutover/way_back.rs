@@ -26,7 +26,11 @@ pub(super) fn weight(
             held.min(total - replicas::bearable(available, desired, total))
         }
         AbortPolicy::Stepped => {
-            let is_shown = range.canary_min == range.canary_max && range.canary_max == held;
+            if range.canary_min < held {
+                // The abort came in the middle of a raise: what has not been raised yet stays, if stable bears it.
+                return held.min(range.canary_min.max(total - replicas::bearable(available, desired, total)));
+            }
+            let is_shown = range.canary_min == range.canary_max;
             let next = next_weight(scene, held);
             let may_go = is_shown
                 && available >= needed(scene, next, total)

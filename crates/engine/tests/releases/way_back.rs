@@ -53,6 +53,16 @@ fn in_steps_the_weight_goes_down_through_the_weights_below_it() {
 }
 
 #[test]
+fn in_steps_an_abort_in_the_middle_of_a_raise_raises_nothing() {
+    let mut world = world("stepped", &json!({}));
+    // One of several routes has not got the last weight yet.
+    world.drift(50, 80);
+    world.abort();
+    world.step();
+    assert_eq!(world.weight(), 50);
+}
+
+#[test]
 fn each_step_back_waits_until_proxies_have_the_one_before() {
     let mut world = world("stepped", &json!({}));
     world.confirm(Some(true));
