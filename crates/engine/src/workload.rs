@@ -8,6 +8,7 @@
 
 use crate::conditions;
 use crate::cutover::{self, Plan};
+use crate::initial;
 use crate::scene::{Scene, after, memory};
 use headgate_api::conditions::{TRUE, types};
 use headgate_api::{HandOver, RolloutStatus};
@@ -37,6 +38,13 @@ pub(crate) fn observe(rollout: &RolloutView, record: &mut RolloutStatus) {
         (_, Some(workload)) => record.workload_observed_generation = workload.generation.to_string(),
         _ => {}
     }
+}
+
+/// True while a first version is analysed beside a Deployment that has pods (`initial: analyse`): until it has passed, they
+/// are the version that works, so they stay, and so does the Service that leads to them.
+pub(crate) fn is_way_back(scene: &Scene<'_>) -> bool {
+    let has_pods = |workload: &WorkloadView| workload.replicas.is_some_and(|pods| pods > 0);
+    initial::is_wanted(scene, scene.old) && seen(scene.rollout).is_some_and(has_pods)
 }
 
 /// Decides how many pods the Deployment keeps.
@@ -88,8 +96,8 @@ fn forget(record: &mut RolloutStatus) {
 /// One stays until the Rollout has been healthy for as long as proxies need to follow it. Before, with `progressively`,
 /// one goes for each pod of the Rollout that is available, and comes back for each that no longer is.
 fn wanted(scene: &Scene<'_>, hand_over: &HandOver, plan: &mut Plan) -> Option<i32> {
-    // Nobody has written yet how many pods the Rollout shall have in the end.
-    if scene.spec.replicas_unset || scene.spec.replicas == 0 {
+    // Nobody has written yet how many pods the Rollout shall have in the end, or whether they are any good.
+    if scene.spec.replicas_unset || scene.spec.replicas == 0 || is_way_back(scene) {
         return None;
     }
     let current = scene.current.filter(|current| current.is_observed())?;

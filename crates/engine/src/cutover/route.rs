@@ -7,6 +7,7 @@ use super::{
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
+use crate::workload;
 use headgate_api::RolloutStatus;
 use headgate_model::{
     Destination, Direction, Effect, Observed, ReplicaSetView, TrafficIntent, TrafficState, WeightRange,
@@ -283,6 +284,9 @@ fn stable_selection(
     let is_taken_over = |canary: &&ReplicaSetView| stands_in || takes_all(scene, stage, versions, canary);
     // A Service that is not managed yet may have a Deployment's pods behind it.
     let is_managed = scene.selected(Some(service)).is_some();
+    if !is_managed && workload::is_way_back(scene) {
+        return None;
+    }
     if let Some(canary) = versions.current.filter(|canary| is_managed && is_taken_over(canary)) {
         return Some(canary.hash().to_owned());
     }

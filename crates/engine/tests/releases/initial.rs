@@ -229,3 +229,26 @@ fn the_successor_of_a_bad_first_version_gets_the_requests_once_it_can_bear_them(
     world.settle();
     assert_eq!(world.selected("shop-stable"), Some(second));
 }
+
+#[test]
+fn a_deployment_keeps_its_pods_and_its_service_until_the_first_version_has_passed() {
+    for is_good in [true, false] {
+        let mut world = World::new(spec(4, canary()));
+        world.add_template("errors", template());
+        world.refer_to_deployment(4, "progressively");
+        world.settle_over_time();
+        assert_eq!((world.waits_for(), world.pods(1), world.deployment()), ("Analysis", 4, 4));
+        assert_eq!(world.selected("shop-stable"), None, "it leads to both");
+        let name = step_run(&world);
+        let verdict = if is_good { AnalysisPhase::Successful } else { AnalysisPhase::Failed };
+        world.verdict(&name, verdict, "too many errors");
+        world.settle_over_time();
+        if is_good {
+            assert_eq!((world.phase(), world.deployment()), ("Healthy", 0));
+            assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
+        } else {
+            assert_eq!((world.phase(), world.deployment(), world.pods(1)), ("Degraded", 4, 4));
+            assert_eq!(world.selected("shop-stable"), None);
+        }
+    }
+}
