@@ -7,7 +7,7 @@ use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
 use headgate_api::conditions::{reasons, types};
-use headgate_api::{RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
+use headgate_api::{AnalysisPhase, RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
 use headgate_model::template::check_template;
 use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot, WaitFor};
 
@@ -74,9 +74,15 @@ impl Change<'_> {
         let completed = |status: &RolloutStatus| {
             !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash
         };
-        if completed(self.old) && !completed(self.new) {
-            let message = format!("Rollout not completed, started update to revision {}", self.revision());
-            notices.push(Notice::warning(events::ROLLOUT_NOT_COMPLETED, message));
+        let is_first = self.old.current_pod_hash.is_empty();
+        if (is_first || completed(self.old)) && !completed(self.new) && !self.new.current_pod_hash.is_empty()
+        {
+            let message = format!(
+                "Rollout not completed, started update to revision {} ({})",
+                self.revision(),
+                self.new.current_pod_hash
+            );
+            notices.push(Notice::normal(events::ROLLOUT_NOT_COMPLETED, message));
         }
         if !completed(self.old) && completed(self.new) {
             let message = format!(
@@ -180,7 +186,8 @@ impl Change<'_> {
         let (Some(before), Some(after)) = (self.old.current_step_index, self.new.current_step_index) else {
             return;
         };
-        if Some(after) == before.checked_add(1) && !self.new.abort {
+        // A full promotion skips what is left.
+        if Some(after) == before.checked_add(1) && !self.new.abort && !self.old.promote_full {
             let index = usize::try_from(before).unwrap_or(usize::MAX);
             let written = self.snapshot.rollout.spec_raw.pointer(&format!("/strategy/canary/steps/{index}"));
             let what =
@@ -269,11 +276,11 @@ impl Change<'_> {
             let message = format!(
                 "{kind} Analysis Run '{}' Status New: '{after}' Previous: '{}'",
                 new.name,
-                before.map_or("", |before| before.as_str())
+                before.map_or("NoPreviousStatus", |before| before.as_str())
             );
             let reason = run_reason(after);
-            let bad = after.is_completed() && after != headgate_api::AnalysisPhase::Successful;
-            notices.push(if bad {
+            let is_bad = matches!(after, AnalysisPhase::Failed | AnalysisPhase::Error);
+            notices.push(if is_bad {
                 Notice::warning(reason, message)
             } else {
                 Notice::normal(reason, message)
@@ -310,8 +317,8 @@ fn background_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
     status.canary.as_ref()?.current_background_analysis_run_status.as_ref()
 }
 
-fn run_reason(phase: headgate_api::AnalysisPhase) -> &'static str {
-    use headgate_api::AnalysisPhase as Phase;
+fn run_reason(phase: AnalysisPhase) -> &'static str {
+    use AnalysisPhase as Phase;
     match phase {
         Phase::Pending => "AnalysisRunPending",
         Phase::Running => "AnalysisRunRunning",

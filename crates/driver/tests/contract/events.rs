@@ -40,7 +40,7 @@ fn r11_a_release_tells_of_its_beginning_its_steps_and_its_end_in_order() {
 const RELEASED: &[&str] = &[
     "Normal RolloutUpdated: Rollout updated to revision 2",
     "Normal NewReplicaSetCreated: Created ReplicaSet web-NEW (revision 2)",
-    "Warning RolloutNotCompleted: Rollout not completed, started update to revision 2",
+    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 2 (NEW)",
     "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 2) from 0 to 1",
     "Normal SwitchService: Switched selector for service 'web-canary' from 'OLD' to 'NEW'",
     "Normal TrafficWeightUpdated: Traffic weight updated from 0 to 25",
