@@ -68,9 +68,10 @@ pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
     let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
     let is_former = match after.at("/spec/template") {
         Some(template) => pod_template_hash(template, former) == text(before, "/status/currentPodHash"),
-        // Its template is a Deployment's, and still the same one. An older CRD drops what the status would say.
+        // Its template is a Deployment's, and still the same one. An older CRD drops what the status would say, and a spec
+        // that had to be mended meanwhile says that instead.
         None => {
-            ["ObjectInTheWay", ""].contains(&text(before, "/status/waiting/kind"))
+            ["ObjectInTheWay", "MendSpec", ""].contains(&text(before, "/status/waiting/kind"))
                 && text(before, "/status/workloadObservedGeneration")
                     == text(after, "/status/workloadObservedGeneration")
         }

@@ -138,6 +138,8 @@ pub struct Checkers {
     /// What the Rollout names, or named while it was there.
     names: Option<Names>,
     views: VecDeque<(Timestamp, View)>,
+    /// Those of the Rollout before this one.
+    former: VecDeque<(Timestamp, View)>,
     said: said::Said,
     told: overlay::Told,
     events: events::Events,
@@ -204,7 +206,9 @@ impl Checkers {
         self.said.look(server, view.as_ref(), now);
         let Some(view) = view else {
             self.events.forget();
-            self.views.clear();
+            if !self.views.is_empty() {
+                self.former = std::mem::take(&mut self.views);
+            }
             return;
         };
         self.shares.look(&view, now);
@@ -262,7 +266,7 @@ impl Checkers {
         let foreign = self.is_foreign_left_alone(write, since);
         self.judge("7 foreign", foreign, now);
         for (rule, check) in BY_VIEW {
-            let views: Vec<&View> = self.views_since(since).collect();
+            let views: Vec<&View> = self.views_for(write, since).collect();
             // Each kind comes by its own watch, so what is known may be a mixture of instants.
             let with_sets = |view: &&View| views.first().map(|newest| newest.with_sets_of(view));
             let is_right = views.iter().any(|view| check(write, view).is_ok())
@@ -393,11 +397,14 @@ impl Checkers {
 
     /// The views that held at some time since then, the latest first.
     fn views_since(&self, since: Timestamp) -> impl Iterator<Item = &View> {
-        let mut before = false;
-        self.views.iter().rev().map_while(move |(time, view)| {
-            let is_last = std::mem::replace(&mut before, *time <= since);
-            (!is_last).then_some(view)
-        })
+        held_since(self.views.iter().rev(), since)
+    }
+
+    /// The same for a write. What was sent before this Rollout was there was decided for the one before it.
+    fn views_for(&self, write: &Write<'_>, since: Timestamp) -> impl Iterator<Item = &View> {
+        let is_of_former = self.views.front().is_some_and(|(first, _)| write.sent_at < *first);
+        let former = self.former.iter().rev().filter(move |_| is_of_former);
+        held_since(self.views.iter().rev().chain(former), since)
     }
 
     /// A fault that may cost requests begins now and lasts until then.
@@ -495,4 +502,15 @@ impl Checkers {
             self.violations.push(Violation { at: now, rule, message });
         }
     }
+}
+
+fn held_since<'a>(
+    views: impl Iterator<Item = &'a (Timestamp, View)>,
+    since: Timestamp,
+) -> impl Iterator<Item = &'a View> {
+    let mut before = false;
+    views.map_while(move |(time, view)| {
+        let is_last = std::mem::replace(&mut before, *time <= since);
+        (!is_last).then_some(view)
+    })
 }

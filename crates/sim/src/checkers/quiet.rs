@@ -88,11 +88,9 @@ fn kind(before: &Value, after: &Value) -> Kind {
     if PROGRESS.into_iter().any(differs) || differs("/conditions") || differs("/observedGeneration") {
         return Kind::Any;
     }
-    if COUNTERS.into_iter().any(|field| before.get(field) != after.get(field)) {
-        Kind::Counts
-    } else {
-        Kind::Idle
-    }
+    // Pods that a restart has still to replace are counted like the others.
+    let is_counted = COUNTERS.into_iter().any(|field| before.get(field) != after.get(field));
+    if is_counted || differs("/headgate/progress/outdated") { Kind::Counts } else { Kind::Idle }
 }
 
 #[cfg(test)]
@@ -156,5 +154,16 @@ mod tests {
         assert_eq!(record(&mut records, 2, &before, &after), Ok(()));
         assert_eq!(idle(&mut records, IDLE_PER_MINUTE_MAX), Ok(()));
         assert!(idle(&mut records, 1).is_err());
+    }
+
+    #[test]
+    fn pods_that_are_still_to_be_replaced_are_counted_like_others() {
+        let outdated = |pods: usize| json!({ "headgate": { "progress": { "outdated": pods } } });
+        let mut records = Records::default();
+        for pods in (1..=COUNTS_PER_TEN_SECONDS_MAX).rev() {
+            assert_eq!(record(&mut records, 1, &outdated(pods), &outdated(pods - 1)), Ok(()));
+        }
+        assert_eq!(idle(&mut records, IDLE_PER_MINUTE_MAX), Ok(()));
+        assert!(record(&mut records, 1, &outdated(1), &outdated(0)).is_err());
     }
 }

@@ -187,9 +187,12 @@ impl View {
         without
     }
 
-    /// The newest view, with the fewest desired and the most available pods that each ReplicaSet had in any of them.
+    /// The newest view, with the fewest desired and the most available pods that each ReplicaSet had, and as many pods in
+    /// all as the Rollout allowed, in any of them.
     pub fn most_favourable(views: &[&Self]) -> Option<Self> {
         let mut mixed = (*views.first()?).clone();
+        let most = views.iter().map(|view| view.desired + view.max_surge).max().unwrap_or(0);
+        mixed.max_surge = most - mixed.desired;
         for set in &mut mixed.sets {
             for other in views.iter().filter_map(|view| view.set(&set.name)) {
                 set.replicas = set.replicas.min(other.replicas);

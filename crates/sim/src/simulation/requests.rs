@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::trace::{Who, short};
 use crate::user::Act;
 use crate::world::plus;
-use crate::world::pods::evicted;
+use crate::world::pods::{Truth, evicted};
 use crate::world::routes;
 use crate::world::server::{number, refused, text};
 use crate::world::webhooks::{self, Trouble};
@@ -21,6 +21,8 @@ use serde_json::Value;
 
 /// A request that was given up lands so much later at most, in milliseconds.
 const LATE_MAX: i64 = 30_000;
+/// The label `app` of pods that are not the Rollout's.
+const STRANGER: &str = "stranger";
 
 impl Simulation {
     pub(super) fn send(&mut self, index: usize, request: Request) {
@@ -180,7 +182,7 @@ impl Simulation {
         }
         for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
             if let Some(labels) = body.pointer_mut(labels).and_then(Value::as_object_mut) {
-                labels.insert("app".to_owned(), "stranger".into());
+                labels.insert("app".to_owned(), STRANGER.into());
             }
         }
         self.trace.say("third party", || format!("takes the name {}", target.name), self.now);
@@ -251,8 +253,16 @@ impl Simulation {
     fn evict(&mut self, target: &ObjectRef, uid: &str, flight: &Flight) -> Reply {
         let since_epoch = self.epoch.map_or(0, |epoch| self.now.duration_since(epoch).as_millis());
         let budget = self.scenario.budget.filter(|budget| since_epoch < i128::from(budget.until));
-        let wanted = self.server.all(REPLICA_SETS).map(|(_, set)| number(set, "/spec/replicas")).sum();
-        let room = (budget.map(|budget| budget.max_unavailable), wanted);
+        // The budget selects the Rollout's pods, and not those of a stranger who has taken a name.
+        let selected = || {
+            let sets = self.server.all(REPLICA_SETS).map(|(_, set)| set);
+            sets.filter(|set| text(set, "/spec/template/metadata/labels/app") != STRANGER)
+        };
+        let wanted: i64 = selected().map(|set| number(set, "/spec/replicas")).sum();
+        let uids: Vec<&str> = selected().map(|set| text(set, "/metadata/uid")).collect();
+        let is_healthy = |pod: &Truth| pod.ready_since.is_some() && uids.contains(&pod.set_uid.as_str());
+        let healthy = i64::try_from(self.pods.truth().filter(is_healthy).count()).unwrap_or(i64::MAX);
+        let room = budget.map(|budget| (wanted - budget.max_unavailable, healthy));
         match self.pods.evict(target, uid, room, self.now) {
             Ok(pod) => {
                 self.written_at = self.now;

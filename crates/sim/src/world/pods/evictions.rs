@@ -55,19 +55,18 @@ impl Pods {
         })
     }
 
-    /// Evicts a pod: it is told to end as if it was deleted. `missing`: so many pods may be, and `wanted` are wanted.
+    /// Evicts a pod: it is told to end as if it was deleted. `room`: how many healthy pods a budget needs, and how many of
+    /// those that it selects there are.
     pub fn evict(
         &mut self,
         target: &ObjectRef,
         uid: &str,
-        (missing, wanted): (Option<i64>, i64),
+        room: Option<(i64, i64)>,
         now: Timestamp,
     ) -> Result<Truth, Reply> {
         let Some(truth) = self.truth().find(|pod| pod.name == target.name) else {
             return Err(refused(404, "NotFound", format!("pods \"{}\" not found", target.name)));
         };
-        let healthy = i64::try_from(self.ready()).unwrap_or(i64::MAX);
-        let needed = missing.map(|missing| wanted - missing);
         let end = plus(now, self.drain);
         let Some(pod) = self.pods.values_mut().find(|pod| pod.told.name == target.name) else {
             return Err(refused(404, "NotFound", "it has just gone"));
@@ -75,7 +74,9 @@ impl Pods {
         if pod.told.uid() != uid {
             return Err(refused(409, "Conflict", "the precondition on uid failed"));
         }
-        if let Some(needed) = needed.filter(|needed| !truth.is_leaving && healthy <= *needed) {
+        if let Some((needed, healthy)) =
+            room.filter(|(needed, healthy)| !truth.is_leaving && healthy <= needed)
+        {
             let message = format!(
                 "Cannot evict pod as it would violate the pod's disruption budget. The disruption budget shop needs {needed} \
                  healthy pods and has {healthy} currently"
