@@ -15,6 +15,8 @@ pub(super) struct Shares {
     /// By version: its share, since when it has had no more, and the shortest drain time that was asked for since: a user
     /// who asks for more does not put off what has its time already.
     of: BTreeMap<String, (i64, Timestamp, i64)>,
+    /// By version: what ended when its share was lowered again: since when, until when, and the drain time.
+    before: BTreeMap<String, Vec<(Timestamp, Timestamp, i64)>>,
     /// Versions whose release was aborted: another delay holds for them.
     aborted: BTreeSet<String>,
     /// When somebody else has written weights last.
@@ -34,10 +36,14 @@ impl Shares {
         }
         // A ReplicaSet that is made again has pods that never had the share of those before.
         self.of.retain(|hash, _| view.sets.iter().any(|set| set.hash == *hash));
+        self.before.retain(|hash, _| view.sets.iter().any(|set| set.hash == *hash));
         for set in &view.sets {
             let given = view.given(&set.hash);
             let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN, view.drain));
             let is_lower = given < known.0;
+            if is_lower {
+                self.before.entry(set.hash.clone()).or_default().push((known.1, now, known.2));
+            }
             let (since, drain) =
                 if is_lower { (now, view.drain) } else { (known.1, known.2.min(view.drain)) };
             *known = (given, since, drain);
@@ -76,10 +82,20 @@ impl Shares {
             return Ok(());
         }
         let is_aborted = self.aborted.contains(&set.hash);
-        let delay = if is_aborted { (*drain).min(view.abort_drain) } else { *drain };
-        let delay = views.iter().map(|view| view.drain_at_least(&set.hash)).fold(delay, i64::min);
-        let drained = now.duration_since(*since);
-        if drained.saturating_add(ROUNDED) >= SignedDuration::from_secs(delay) {
+        let delay_of = |drain: i64| {
+            let delay = if is_aborted { drain.min(view.abort_drain) } else { drain };
+            views.iter().map(|view| view.drain_at_least(&set.hash)).fold(delay, i64::min)
+        };
+        let is_over = |drained: SignedDuration, delay: i64| {
+            drained.saturating_add(ROUNDED) >= SignedDuration::from_secs(delay)
+        };
+        let (drained, delay) = (now.duration_since(*since), delay_of(*drain));
+        // What was lowered only after the request was sent does not count: it was right until then.
+        let mut earlier = self.before.get(&set.hash).into_iter().flatten();
+        let was_over = earlier.any(|(since, until, drain)| {
+            *until > write.sent_at && is_over(until.duration_since(*since), delay_of(*drain))
+        });
+        if was_over || is_over(drained, delay) {
             return Ok(());
         }
         Err(format!(
