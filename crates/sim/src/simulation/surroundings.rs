@@ -39,7 +39,7 @@ impl Simulation {
         };
         let shares: Vec<_> =
             flow.shares.iter().map(|(hash, share)| (hash.as_str(), *share, errors(hash))).collect();
-        self.metrics.count(shares.into_iter(), milliseconds);
+        self.metrics.count(shares.into_iter(), self.now, until);
         if self.epoch.is_some() {
             self.checkers.lose(&flow.loss, self.pods.ready(), self.now, until);
         }

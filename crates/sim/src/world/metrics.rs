@@ -72,12 +72,32 @@ impl Metrics {
         self.outage.filter(|(_, until, _)| *until > now).map(|(_, _, outage)| outage)
     }
 
-    /// Requests flow for so many milliseconds: of a thousand so many to each version, by hash, of which so many in a
-    /// hundred fail.
-    pub fn count<'a>(&mut self, shares: impl Iterator<Item = (&'a str, i64, i64)>, milliseconds: i64) {
+    /// Requests flow from then until then: of a thousand so many to each version, by hash, of which so many in a hundred
+    /// fail. Pods are scraped by the clock, also while nothing else happens.
+    pub fn count<'a>(
+        &mut self,
+        shares: impl Iterator<Item = (&'a str, i64, i64)>,
+        since: Timestamp,
+        until: Timestamp,
+    ) {
+        let shares: Vec<_> = shares.collect();
+        // Nobody asks for what is older than a window.
+        self.next = self.next.max(plus(until, -2 * self.window));
+        let mut from = since;
+        while self.next < until {
+            let at = self.next.max(from);
+            self.add(&shares, from, at);
+            self.advance(at);
+            from = at;
+        }
+        self.add(&shares, from, until);
+    }
+
+    fn add(&mut self, shares: &[(&str, i64, i64)], since: Timestamp, until: Timestamp) {
+        let milliseconds = i64::try_from(until.duration_since(since).as_millis()).unwrap_or(i64::MAX);
         for (hash, share, errors) in shares {
             let requests = share * milliseconds * RATE / 1_000;
-            let counts = self.counts.entry(hash.to_owned()).or_default();
+            let counts = self.counts.entry((*hash).to_owned()).or_default();
             counts.all += requests;
             counts.failed += requests * errors / 100;
         }
@@ -172,4 +192,20 @@ pub(super) fn vector(value: Option<String>) -> Reply {
         value.into_iter().map(|value| json!({ "metric": {}, "value": [0, value] })).collect();
     let body = json!({ "status": "success", "data": { "resultType": "vector", "result": series } });
     Reply::Http { status: 200, body: body.to_string(), truncated: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_scrapes_by_its_clock_while_nobody_looks() {
+        let start = Timestamp::UNIX_EPOCH;
+        let mut metrics = Metrics::new(&Source::Traffic { interval: 15_000, window: 30_000 }, start);
+        metrics.advance(start);
+        let end = plus(start, 600_000);
+        metrics.count([("a", 1_000, 0)].into_iter(), start, end);
+        metrics.advance(end);
+        assert!(metrics.increase("a", end).is_some_and(|counts| counts.all > 0));
+    }
 }
