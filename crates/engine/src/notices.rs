@@ -3,6 +3,7 @@
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
 use crate::intent::is_another_abort;
+use crate::on_failure;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
@@ -74,9 +75,10 @@ impl Change<'_> {
         let completed = |status: &RolloutStatus| {
             !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash
         };
-        let is_first = self.old.current_pod_hash.is_empty();
-        if (is_first || completed(self.old)) && !completed(self.new) && !self.new.current_pod_hash.is_empty()
-        {
+        let is_under_way = |status: &RolloutStatus| {
+            !status.current_pod_hash.is_empty() && status.stable_rs != status.current_pod_hash
+        };
+        if !is_under_way(self.old) && is_under_way(self.new) {
             let message = format!(
                 "Rollout not completed, started update to revision {} ({})",
                 self.revision(),
@@ -279,8 +281,7 @@ impl Change<'_> {
                 before.map_or("NoPreviousStatus", |before| before.as_str())
             );
             let reason = run_reason(after);
-            let is_bad = matches!(after, AnalysisPhase::Failed | AnalysisPhase::Error);
-            notices.push(if is_bad {
+            notices.push(if on_failure::is_bad(new) {
                 Notice::warning(reason, message)
             } else {
                 Notice::normal(reason, message)
@@ -318,14 +319,13 @@ fn background_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
 }
 
 fn run_reason(phase: AnalysisPhase) -> &'static str {
-    use AnalysisPhase as Phase;
     match phase {
-        Phase::Pending => "AnalysisRunPending",
-        Phase::Running => "AnalysisRunRunning",
-        Phase::Successful => "AnalysisRunSuccessful",
-        Phase::Failed => "AnalysisRunFailed",
-        Phase::Error => "AnalysisRunError",
-        Phase::Inconclusive => "AnalysisRunInconclusive",
+        AnalysisPhase::Pending => "AnalysisRunPending",
+        AnalysisPhase::Running => "AnalysisRunRunning",
+        AnalysisPhase::Successful => "AnalysisRunSuccessful",
+        AnalysisPhase::Failed => "AnalysisRunFailed",
+        AnalysisPhase::Error => "AnalysisRunError",
+        AnalysisPhase::Inconclusive => "AnalysisRunInconclusive",
     }
 }
 

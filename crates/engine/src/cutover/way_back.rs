@@ -20,16 +20,14 @@ pub(super) fn weight(
     let (desired, total) = (scene.spec.replicas, range.total);
     // What was replaced goes back at once: the policy is about aborts.
     let policy = if record.abort { scene.spec.canary.abort_policy } else { AbortPolicy::Instant };
+    // So much stable cannot bear.
+    let least = total - replicas::bearable(available, desired, total);
     match policy {
         AbortPolicy::Instant if available >= desired - scene.max_unavailable() => 0,
-        AbortPolicy::Instant | AbortPolicy::AsCapacityAllows => {
-            held.min(total - replicas::bearable(available, desired, total))
-        }
+        AbortPolicy::Instant | AbortPolicy::AsCapacityAllows => held.min(least),
+        // The abort came in the middle of a raise: what has not been raised yet stays, if stable bears it.
+        AbortPolicy::Stepped if range.canary_min < held => held.min(least.max(range.canary_min)),
         AbortPolicy::Stepped => {
-            if range.canary_min < held {
-                // The abort came in the middle of a raise: what has not been raised yet stays, if stable bears it.
-                return held.min(range.canary_min.max(total - replicas::bearable(available, desired, total)));
-            }
             let is_shown = range.canary_min == range.canary_max;
             let next = next_weight(scene, held);
             let may_go = is_shown
