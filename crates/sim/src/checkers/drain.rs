@@ -12,17 +12,25 @@ const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 /// The share of each version, and since when it has had no more.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// By version: its share, since when it has had no more, and the shortest drain time that was asked for since: a user
-    /// who asks for more does not put off what has its time already.
-    of: BTreeMap<String, (i64, Timestamp, i64)>,
-    /// By version: what ended when its share was lowered again: since when, until when, and the drain time.
-    before: BTreeMap<String, Vec<(Timestamp, Timestamp, i64)>>,
+    /// By version: its share and those before it was lowered, the present one last.
+    of: BTreeMap<String, Vec<Held>>,
     /// Versions whose release was aborted: another delay holds for them.
     aborted: BTreeSet<String>,
     /// When somebody else has written weights last.
     edited_at: Option<Timestamp>,
     /// A clock was set: what processes call so long ago is not known any more.
     clocks_differ: bool,
+}
+
+/// A share that a version has until it is lowered again.
+#[derive(Debug)]
+struct Held {
+    share: i64,
+    /// Since when the version has had no more.
+    since: Timestamp,
+    /// The shortest drain time that was asked for meanwhile: a user who asks for more does not put off what has its time
+    /// already.
+    drain: i64,
 }
 
 impl Shares {
@@ -36,17 +44,16 @@ impl Shares {
         }
         // A ReplicaSet that is made again has pods that never had the share of those before.
         self.of.retain(|hash, _| view.sets.iter().any(|set| set.hash == *hash));
-        self.before.retain(|hash, _| view.sets.iter().any(|set| set.hash == *hash));
         for set in &view.sets {
-            let given = view.given(&set.hash);
-            let known = self.of.entry(set.hash.clone()).or_insert((given, Timestamp::MIN, view.drain));
-            let is_lower = given < known.0;
-            if is_lower {
-                self.before.entry(set.hash.clone()).or_default().push((known.1, now, known.2));
+            let share = view.given(&set.hash);
+            let held = self.of.entry(set.hash.clone()).or_default();
+            match held.last_mut() {
+                Some(last) if share >= last.share => {
+                    (last.share, last.drain) = (share, last.drain.min(view.drain));
+                }
+                Some(_) => held.push(Held { share, since: now, drain: view.drain }),
+                None => held.push(Held { share, since: Timestamp::MIN, drain: view.drain }),
             }
-            let (since, drain) =
-                if is_lower { (now, view.drain) } else { (known.1, known.2.min(view.drain)) };
-            *known = (given, since, drain);
         }
     }
 
@@ -76,32 +83,31 @@ impl Shares {
         if takes_nothing || to >= number(before, "/spec/replicas") || views.iter().any(is_exempt) {
             return Ok(());
         }
-        let Some((_, since, drain)) = self.of.get(&set.hash) else { return Ok(()) };
+        let held = self.of.get(&set.hash).map_or(&[][..], Vec::as_slice);
+        let Some(last) = held.last() else { return Ok(()) };
         // What was decided before somebody else lowered the share is under way.
-        if self.edited_at == Some(*since) && now.duration_since(*since) < ROUNDED {
+        if self.edited_at == Some(last.since) && now.duration_since(last.since) < ROUNDED {
             return Ok(());
         }
         let is_aborted = self.aborted.contains(&set.hash);
-        let delay_of = |drain: i64| {
-            let delay = if is_aborted { drain.min(view.abort_drain) } else { drain };
+        let delay = |held: &Held| {
+            let delay = if is_aborted { held.drain.min(view.abort_drain) } else { held.drain };
             views.iter().map(|view| view.drain_at_least(&set.hash)).fold(delay, i64::min)
         };
-        let is_over = |drained: SignedDuration, delay: i64| {
-            drained.saturating_add(ROUNDED) >= SignedDuration::from_secs(delay)
+        let is_over = |held: &Held, until: Timestamp| {
+            until.duration_since(held.since).saturating_add(ROUNDED) >= SignedDuration::from_secs(delay(held))
         };
-        let (drained, delay) = (now.duration_since(*since), delay_of(*drain));
         // What was lowered only after the request was sent does not count: it was right until then.
-        let mut earlier = self.before.get(&set.hash).into_iter().flatten();
-        let was_over = earlier.any(|(since, until, drain)| {
-            *until > write.sent_at && is_over(until.duration_since(*since), delay_of(*drain))
-        });
-        if was_over || is_over(drained, delay) {
+        let was_over =
+            held.array_windows().any(|[held, next]| next.since > write.sent_at && is_over(held, next.since));
+        if was_over || is_over(last, now) {
             return Ok(());
         }
         Err(format!(
-            "{} goes to {to} pods {} s after its share was lowered; {delay} s are to pass",
+            "{} goes to {to} pods {} s after its share was lowered; {} s are to pass",
             set.name,
-            drained.as_secs()
+            now.duration_since(last.since).as_secs(),
+            delay(last)
         ))
     }
 }

@@ -3,7 +3,7 @@
 //! in which another fault keeps controllers from seeing or acting: an API server that is away, a right that was taken away,
 //! a watch that is late or broken, a process that has died or stands still.
 
-use crate::world::plus;
+use crate::world::{milliseconds, plus};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
 
@@ -43,10 +43,6 @@ impl Grant {
         self.until = plus(self.until, time);
         self.left = self.left.saturating_add(time);
     }
-}
-
-fn milliseconds(since: Timestamp, until: Timestamp) -> i64 {
-    i64::try_from(until.duration_since(since).as_millis()).unwrap_or(i64::MAX).max(0)
 }
 
 impl Allowance {

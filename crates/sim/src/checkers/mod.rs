@@ -68,6 +68,7 @@ pub use view::View;
 use view::WayBack;
 
 use crate::world::kubelet::Cause;
+use crate::world::milliseconds;
 use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::Loss;
 use crate::world::server::Server;
@@ -432,7 +433,7 @@ impl Checkers {
 
     /// Notes what was lost from then until now.
     pub fn lose(&mut self, loss: &Loss, ready: usize, since: Timestamp, now: Timestamp) {
-        let milliseconds = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
+        let milliseconds = milliseconds(since, now);
         if loss.per_mille == 0 || milliseconds == 0 {
             return;
         }
@@ -504,6 +505,7 @@ impl Checkers {
     }
 }
 
+/// Those that held at some time since then; they come the latest first.
 fn held_since<'a>(
     views: impl Iterator<Item = &'a (Timestamp, View)>,
     since: Timestamp,

@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::trace::{Who, short};
 use crate::user::Act;
 use crate::world::plus;
-use crate::world::pods::{Truth, evicted};
+use crate::world::pods::{Budget, Truth, evicted};
 use crate::world::routes;
 use crate::world::server::{number, refused, text};
 use crate::world::webhooks::{self, Trouble};
@@ -250,19 +250,22 @@ impl Simulation {
         reply
     }
 
+    /// How many healthy pods this budget needs, and how many there are. It selects the Rollout's pods, and not those of a
+    /// stranger who has taken a name.
+    fn needed_and_healthy(&self, budget: Budget) -> (i64, i64) {
+        let sets = self.server.all(REPLICA_SETS).map(|(_, set)| set);
+        let selected: Vec<&Value> =
+            sets.filter(|set| text(set, "/spec/template/metadata/labels/app") != STRANGER).collect();
+        let wanted: i64 = selected.iter().map(|set| number(set, "/spec/replicas")).sum();
+        let is_selected = |pod: &Truth| selected.iter().any(|set| text(set, "/metadata/uid") == pod.set_uid);
+        let healthy = self.pods.truth().filter(|pod| pod.ready_since.is_some() && is_selected(pod)).count();
+        (wanted - budget.max_unavailable, i64::try_from(healthy).unwrap_or(i64::MAX))
+    }
+
     fn evict(&mut self, target: &ObjectRef, uid: &str, flight: &Flight) -> Reply {
         let since_epoch = self.epoch.map_or(0, |epoch| self.now.duration_since(epoch).as_millis());
         let budget = self.scenario.budget.filter(|budget| since_epoch < i128::from(budget.until));
-        // The budget selects the Rollout's pods, and not those of a stranger who has taken a name.
-        let selected = || {
-            let sets = self.server.all(REPLICA_SETS).map(|(_, set)| set);
-            sets.filter(|set| text(set, "/spec/template/metadata/labels/app") != STRANGER)
-        };
-        let wanted: i64 = selected().map(|set| number(set, "/spec/replicas")).sum();
-        let uids: Vec<&str> = selected().map(|set| text(set, "/metadata/uid")).collect();
-        let is_healthy = |pod: &Truth| pod.ready_since.is_some() && uids.contains(&pod.set_uid.as_str());
-        let healthy = i64::try_from(self.pods.truth().filter(is_healthy).count()).unwrap_or(i64::MAX);
-        let room = budget.map(|budget| (wanted - budget.max_unavailable, healthy));
+        let room = budget.map(|budget| self.needed_and_healthy(budget));
         match self.pods.evict(target, uid, room, self.now) {
             Ok(pod) => {
                 self.written_at = self.now;

@@ -5,10 +5,10 @@ use crate::coverage;
 use crate::faults::Outage;
 use crate::kinds::{Step, Strategy};
 use crate::world::metrics::Source;
-use crate::world::plus;
 use crate::world::proxies::Forgotten;
 use crate::world::server::{number, text};
 use crate::world::workload;
+use crate::world::{milliseconds, plus};
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS};
@@ -31,15 +31,14 @@ impl Simulation {
             Forgotten::Service(stable)
         };
         let flow = self.proxies.flow(&self.pods, self.doors(), forgotten);
-        let milliseconds = i64::try_from(until.duration_since(self.now).as_millis()).unwrap_or(i64::MAX);
-        self.sent.add(&flow, milliseconds);
+        self.sent.add(&flow, milliseconds(self.now, until));
         let errors = |hash: &str| {
             let image = self.image(hash).unwrap_or_default();
             self.scenario.health.get(image).map_or(0, |health| health.errors_percent)
         };
         let shares: Vec<_> =
             flow.shares.iter().map(|(hash, share)| (hash.as_str(), *share, errors(hash))).collect();
-        self.metrics.count(shares.into_iter(), self.now, until);
+        self.metrics.count(&shares, self.now, until);
         if self.epoch.is_some() {
             self.checkers.lose(&flow.loss, self.pods.ready(), self.now, until);
         }

@@ -1,9 +1,9 @@
 //! A Prometheus that scrapes what the proxies have sent to each version, and sometimes does not answer.
 
 use super::given::Given;
-use super::plus;
 use super::pods::Health;
 use super::server::{Server, text};
+use super::{milliseconds, plus};
 use crate::faults::Outage;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::resources::REPLICA_SETS;
@@ -74,27 +74,21 @@ impl Metrics {
 
     /// Requests flow from then until then: of a thousand so many to each version, by hash, of which so many in a hundred
     /// fail. Pods are scraped by the clock, also while nothing else happens.
-    pub fn count<'a>(
-        &mut self,
-        shares: impl Iterator<Item = (&'a str, i64, i64)>,
-        since: Timestamp,
-        until: Timestamp,
-    ) {
-        let shares: Vec<_> = shares.collect();
+    pub fn count(&mut self, shares: &[(&str, i64, i64)], since: Timestamp, until: Timestamp) {
         // Nobody asks for what is older than a window.
         self.next = self.next.max(plus(until, -2 * self.window));
         let mut from = since;
         while self.next < until {
             let at = self.next.max(from);
-            self.add(&shares, from, at);
+            self.add(shares, from, at);
             self.advance(at);
             from = at;
         }
-        self.add(&shares, from, until);
+        self.add(shares, from, until);
     }
 
     fn add(&mut self, shares: &[(&str, i64, i64)], since: Timestamp, until: Timestamp) {
-        let milliseconds = i64::try_from(until.duration_since(since).as_millis()).unwrap_or(i64::MAX);
+        let milliseconds = milliseconds(since, until);
         for (hash, share, errors) in shares {
             let requests = share * milliseconds * RATE / 1_000;
             let counts = self.counts.entry((*hash).to_owned()).or_default();
@@ -204,7 +198,7 @@ mod tests {
         let mut metrics = Metrics::new(&Source::Traffic { interval: 15_000, window: 30_000 }, start);
         metrics.advance(start);
         let end = plus(start, 600_000);
-        metrics.count([("a", 1_000, 0)].into_iter(), start, end);
+        metrics.count(&[("a", 1_000, 0)], start, end);
         metrics.advance(end);
         assert!(metrics.increase("a", end).is_some_and(|counts| counts.all > 0));
     }

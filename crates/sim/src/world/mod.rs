@@ -22,3 +22,8 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) fn plus(time: Timestamp, milliseconds: i64) -> Timestamp {
     time.saturating_add(SignedDuration::from_millis(milliseconds)).unwrap_or(time)
 }
+
+/// From then until then; none backwards.
+pub(crate) fn milliseconds(since: Timestamp, until: Timestamp) -> i64 {
+    i64::try_from(until.duration_since(since).as_millis()).unwrap_or(i64::MAX).max(0)
+}
