@@ -463,7 +463,7 @@ pub struct HeadgateStatus {
     /// Hash of the version that was released in full and has not been Healthy since: once it is, webhooks are told.
     pub completing: Option<String>,
     /// The routers that the spec names and that have given the canary a share, or are told to. One that it no longer names is
-    /// led back to the stable version before it is forgotten.
+    /// led back to the stable version, and watched for a minute, before it is forgotten.
     #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "crate::lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub routers_in_use: Vec<RouterInUse>,
@@ -508,6 +508,8 @@ pub struct RouterInUse {
     /// Its own part of `trafficRouting`, as the user wrote it.
     #[schemars(schema_with = "crate::free_form::any_value")]
     pub config: Value,
+    /// Since when it gives the canary nothing, and the spec no longer names it.
+    pub led_back_at: Option<Time>,
 }
 
 /// The step at which a release was aborted.

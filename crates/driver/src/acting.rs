@@ -27,6 +27,9 @@ pub(crate) struct Plan {
     /// When it was asked for last.
     pub(crate) fenced_at: Timestamp,
     pub(crate) effects: Vec<Part>,
+    /// When it was decided. The decision rests on which effects wait for their next attempt: these go out with a later one,
+    /// also when their time comes in between.
+    decided_at: Timestamp,
     /// Told once the record is stored.
     pub(crate) notices: Vec<Notice>,
     /// The whole record that this decision wants stored; empty when it is as it was.
@@ -100,6 +103,7 @@ impl Plan {
             fence: object::resource_version(rollout).to_owned(),
             fenced_at: now,
             effects,
+            decided_at: now,
             notices: Vec::new(),
             record: RolloutStatus::default(),
             written: Value::Null,
@@ -174,7 +178,7 @@ impl RolloutTask {
                 return Rest::Busy;
             }
             if batch.is_empty() {
-                let times = [plan.wake_at, self.failures.next_retry(context.now)];
+                let times = [plan.wake_at, self.failures.next_retry(plan.decided_at)];
                 return Rest::Until(times.into_iter().flatten().min());
             }
             if !is_recent(plan.fenced_at, FENCE_SECONDS, context.now) {
@@ -196,7 +200,7 @@ impl RolloutTask {
         part.progress = Progress::Over;
         let is_outdated = matches!(part.effect, Effect::EvictPod { .. } | Effect::PatchPod { .. })
             && !self.restart.is_list_good(context.now);
-        if self.failures.holds_effect(&part.effect, context.now) || is_outdated {
+        if self.failures.holds_effect(&part.effect, plan.decided_at) || is_outdated {
             return;
         }
         if matches!(part.effect, Effect::Route { .. }) && self.quiet.is_reverted(&part.effect, context.now) {

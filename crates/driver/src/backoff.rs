@@ -2,7 +2,7 @@
 
 use crate::outcome::Refusal;
 use headgate_api::Waiting;
-use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Timestamp};
+use headgate_model::{Effect, EffectKey, Failure, FailureClass, Timestamp};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -22,8 +22,6 @@ pub(crate) struct Failures {
 struct Tried {
     failure: Failure,
     retry_at: Timestamp,
-    /// Which effect of this key has failed.
-    effect: Option<u64>,
 }
 
 impl Failures {
@@ -39,28 +37,24 @@ impl Failures {
             since,
             attempts: attempts.saturating_add(1),
             told: false,
+            held: None,
         };
         let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb, key.object));
         let retry_at = now.saturating_add(delay).unwrap_or(now);
-        self.tried.insert(key, Tried { failure: failure.clone(), retry_at, effect: None });
+        self.tried.insert(key, Tried { failure: failure.clone(), retry_at });
         failure
     }
 
     /// The failure that was just added is of this effect.
     pub(crate) fn is_of(&mut self, effect: &Effect) {
         if let Some(tried) = self.tried.get_mut(&effect.key()) {
-            tried.effect = Some(fingerprint_of(effect));
+            tried.failure.held = Some(Box::new(effect.clone()));
         }
     }
 
-    /// Whether the effect must wait for its next attempt. A way back to stable does not wait for a routing on the way there
-    /// that failed.
+    /// Whether the effect must wait for its next attempt: see [`Failure::holds`].
     pub(crate) fn holds_effect(&self, effect: &Effect, now: Timestamp) -> bool {
-        let key = effect.key();
-        let leads_back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
-        let failed = self.tried.get(&key).and_then(|tried| tried.effect);
-        let is_another = leads_back && failed.is_some_and(|failed| failed != fingerprint_of(effect));
-        self.holds(&key, now) && !is_another
+        self.tried.get(&effect.key()).is_some_and(|tried| tried.waits(now) && tried.failure.holds(effect))
     }
 
     /// The act has succeeded.
@@ -78,7 +72,7 @@ impl Failures {
 
     /// Whether the act must wait for its next attempt.
     pub(crate) fn holds(&self, key: &EffectKey, now: Timestamp) -> bool {
-        self.tried.get(key).is_some_and(|tried| is_ahead(tried.retry_at, i64::from(BACKOFF_SECONDS_MAX), now))
+        self.tried.get(key).is_some_and(|tried| tried.waits(now))
     }
 
     /// Whether the act has failed and not succeeded since.
@@ -92,8 +86,8 @@ impl Failures {
     }
 
     /// The failures as input of a decision.
-    pub(crate) fn view(&self) -> BTreeMap<EffectKey, Failure> {
-        self.tried.iter().map(|(key, tried)| (key.clone(), tried.failure.clone())).collect()
+    pub(crate) fn view(&self, now: Timestamp) -> BTreeMap<EffectKey, Failure> {
+        self.tried.iter().map(|(key, tried)| (key.clone(), tried.view(now))).collect()
     }
 
     /// The next time at which an act may be tried again, or at which its failure is forgotten because it was not.
@@ -106,6 +100,17 @@ impl Failures {
     /// Forgets failures of acts that are no longer tried.
     pub(crate) fn expire(&mut self, now: Timestamp) {
         self.tried.retain(|_, tried| now < forgotten_at(tried));
+    }
+}
+
+impl Tried {
+    fn waits(&self, now: Timestamp) -> bool {
+        is_ahead(self.retry_at, i64::from(BACKOFF_SECONDS_MAX), now)
+    }
+
+    fn view(&self, now: Timestamp) -> Failure {
+        let held = self.failure.held.clone().filter(|_| self.waits(now));
+        Failure { held, ..self.failure.clone() }
     }
 }
 
@@ -206,8 +211,8 @@ mod tests {
     fn what_is_no_longer_tried_is_forgotten() {
         let (mut failures, now) = failed(FailureClass::Forbidden, 1);
         failures.expire(now + SignedDuration::from_secs(60));
-        assert_eq!(failures.view().len(), 1);
+        assert_eq!(failures.view(now).len(), 1);
         failures.expire(now + SignedDuration::from_secs(200));
-        assert!(failures.view().is_empty());
+        assert!(failures.view(now).is_empty());
     }
 }

@@ -198,7 +198,7 @@ impl RolloutTask {
         }
         let rollout = self.remembered(Cow::Owned(rollout));
         self.failures.expire(context.now);
-        let mut failures = self.failures.view();
+        let mut failures = self.failures.view(context.now);
         if !self.failures.holds(&decide_key(), context.now) {
             failures.remove(&decide_key());
         }

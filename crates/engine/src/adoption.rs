@@ -1,7 +1,7 @@
 //! ReplicaSets that a deleted Rollout has left behind, with its pods, become the new one's: nothing is made a second time.
 
 use crate::revision;
-use headgate_model::{Effect, EffectKey, FailureClass, OrphanView, RolloutView, Snapshot};
+use headgate_model::{Effect, EffectKey, OrphanView, RolloutView, Snapshot};
 
 /// An adoption that has failed so often may never succeed: the Rollout goes on without that ReplicaSet.
 const ATTEMPTS_MAX: u32 = 3;
@@ -17,10 +17,10 @@ pub(crate) fn is_awaited(snapshot: &Snapshot) -> bool {
 }
 
 fn is_given_up(snapshot: &Snapshot, name: &str) -> bool {
-    snapshot.failures.get(&EffectKey::adoption(name)).is_some_and(|failure| {
-        matches!(failure.class, FailureClass::Invalid | FailureClass::Forbidden)
-            || failure.attempts >= ATTEMPTS_MAX
-    })
+    snapshot
+        .failures
+        .get(&EffectKey::adoption(name))
+        .is_some_and(|failure| failure.is_refused() || failure.attempts >= ATTEMPTS_MAX)
 }
 
 fn adopt(rollout: &RolloutView, orphan: &OrphanView) -> Effect {

@@ -1,7 +1,7 @@
-use crate::Timestamp;
+use crate::{Direction, Effect, Timestamp};
 
 /// How an effect failed last, kept until it succeeds: outcomes are input of the next decision (R4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// What kind of failure, which says who can mend it.
     pub class: FailureClass,
@@ -14,6 +14,23 @@ pub struct Failure {
     /// Whether the stored record has said so since it failed last. Another process does not know of it and may have
     /// said something else since: to say it again would be a dispute.
     pub told: bool,
+    /// The effect that failed, while it waits for its next attempt; `None` when it is due.
+    pub held: Option<Box<Effect>>,
+}
+
+impl Failure {
+    /// Whether an effect of this key does not go out now. A way back to stable does not wait for a routing on the way there
+    /// that failed.
+    pub fn holds(&self, effect: &Effect) -> bool {
+        let leads_back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
+        self.held.as_deref().is_some_and(|failed| !leads_back || failed == effect)
+    }
+
+    /// Whether the API server has refused the act for a reason that time does not mend: it was not carried out, and is not
+    /// under way.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.class, FailureClass::Forbidden | FailureClass::Invalid)
+    }
 }
 
 /// Who can mend a failure.

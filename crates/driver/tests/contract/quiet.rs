@@ -195,6 +195,30 @@ fn r10_routes_that_are_reverted_again_and_again_are_left_alone_for_a_while() {
 }
 
 #[test]
+fn r10_a_service_that_may_not_be_switched_is_no_reason_to_write_the_record_again_and_again() {
+    let mut world = released();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(5);
+    let is_routing = |call: &Call| matches!(call, Call::Patch { target, .. } if [SERVICES, VIRTUAL_SERVICES].contains(&target.resource));
+    world.refuse(is_routing, refused(403, "Forbidden"));
+    let elsewhere = json!({ "spec": { "selector": { "rollouts-pod-template-hash": "elsewhere" } } });
+    world.edit(at(SERVICES, "web-canary"), elsewhere);
+    world.run(1);
+    let before = records(&world);
+    for round in 0..60 {
+        let noise = json!({ "metadata": { "annotations": { "n": round.to_string() } } });
+        world.edit(at(SERVICES, "web-stable"), noise);
+        world.run(1);
+    }
+    let written = records(&world) - before;
+    assert!(
+        (1..=12).contains(&written),
+        "{written} records in a minute: one for each attempt on each of two routes"
+    );
+    assert_eq!(world.driver.counters().breaker_trips, 0);
+}
+
+#[test]
 fn r11_events_are_sent_after_the_record_and_their_failure_holds_nothing_up() {
     let mut world = released();
     world.refuse(

@@ -3,12 +3,17 @@
 //! what was in use, and before it is forgotten it is led back to the stable version, as after an abort.
 
 use super::{Plan, route};
-use crate::scene::{Scene, Versions, memory};
+use crate::scene::{Scene, Versions, memory, stored};
 use crate::steps::{self, Stage};
-use headgate_api::{RolloutStatus, RouterInUse};
+use headgate_api::{RolloutStatus, RouterInUse, Time};
 use headgate_model::{
-    Destination, Effect, RouterConfig, RouterProblem, RouterView, TrafficIntent, WeightRange,
+    Destination, Effect, RouterConfig, RouterProblem, RouterView, Timestamp, TrafficIntent, WeightRange,
 };
+use jiff::SignedDuration;
+
+/// A router that the spec no longer names is watched for so many seconds more: a write that nobody answered may still land.
+/// An API server gives a request a minute (`--request-timeout`).
+const WATCHED_SECONDS: i64 = 60;
 
 /// The smallest and the largest share that former routers give to the canary, of the spec's total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +22,14 @@ pub(super) struct Shares {
     pub(super) most: i32,
 }
 
-/// What former routers give; `None` while one of them can't tell. Without one they give nothing, and nothing less than the
-/// whole.
+/// What former routers give; `None` while one of them can't tell. Without one that gives something they give nothing, and
+/// nothing less than the whole.
 pub(super) fn shares(scene: &Scene<'_>) -> Option<Shares> {
     let total = steps::total(scene.spec);
     let mut shares = Shares { least: total, most: 0 };
     for router in scene.former_routers() {
-        let Some(range) = router.state.as_ref().ok()?.weights else { continue };
+        let weights = router.state.as_ref().ok()?.weights;
+        let Some(range) = weights.filter(|range| range.canary_max > 0) else { continue };
         let of_total = |share: i32, round: i64| {
             let scaled = (i64::from(share) * i64::from(total) + round) / i64::from(range.total.max(1));
             i32::try_from(scaled).unwrap_or(total)
@@ -79,7 +85,7 @@ fn intent(config: &RouterConfig, range: WeightRange, canary_weight: i32) -> Traf
 }
 
 /// Enters which routers give the canary something, or are now told to.
-pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan) {
+pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mut Plan) {
     let known = record.headgate.as_ref().map_or(&[][..], |memory| &memory.routers_in_use);
     let is_told = |config: &RouterConfig| {
         plan.shift.iter().any(|effect| {
@@ -90,34 +96,66 @@ pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Pla
         let weights = router.state.as_ref().ok().and_then(|state| state.weights);
         weights.is_some_and(|range| range.canary_max > 0)
     };
-    let is_under_way = steps::stage(record, scene.spec) != Stage::Promoted;
-    let is_kept = |router: &RouterView| match router.state {
-        Ok(_) | Err(RouterProblem::Invalid { .. }) => false,
-        // It may come back while the release goes on, with what it gave.
-        Err(RouterProblem::Missing { .. }) => is_under_way,
-        Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => true,
+    let is_active = |router: &RouterView| gives(router) || is_told(&router.config);
+    let remembered = |config: &RouterConfig| {
+        known.iter().find(|known| entry(config, known.led_back_at.clone()) == **known)
     };
-    // One that the spec names stays: that its object gives nothing any more may be old news when the spec changes.
-    let named = scene.weight_routers().map(|router| (router, true));
-    let former = scene.snapshot.former_routers.iter().map(|router| (router, is_kept(router)));
+    let is_under_way = steps::stage(record, scene.spec) != Stage::Promoted;
     let mut in_use = Vec::new();
-    for (router, stays) in named.chain(former) {
-        let entry = entry(&router.config);
-        if gives(router) || is_told(&router.config) || stays && known.contains(&entry) {
-            in_use.push(entry);
+    for router in scene.weight_routers() {
+        // One that the spec names stays: that its object gives nothing any more may be old news when the spec changes.
+        if is_active(router) || remembered(&router.config).is_some() {
+            in_use.push(entry(&router.config, None));
         }
+    }
+    for router in &scene.snapshot.former_routers {
+        let kept = if is_active(router) {
+            Some(entry(&router.config, None))
+        } else {
+            remembered(&router.config).and_then(|known| kept(scene, router, known, is_under_way))
+        };
+        plan.wake.extend(kept.as_ref().and_then(watched_until));
+        in_use.extend(kept);
     }
     if *known != *in_use {
         memory(record).routers_in_use = in_use;
     }
 }
 
-fn entry(config: &RouterConfig) -> RouterInUse {
+/// How a router stays remembered that the spec no longer names, and that is not seen to give anything; `None`: it is forgotten.
+fn kept(
+    scene: &Scene<'_>,
+    router: &RouterView,
+    known: &RouterInUse,
+    is_under_way: bool,
+) -> Option<RouterInUse> {
+    match router.state {
+        Ok(_) => {
+            let led_back_at = known.led_back_at.clone().or_else(|| stored(scene.now));
+            let watched = RouterInUse { led_back_at, ..known.clone() };
+            watched_until(&watched).is_some_and(|until| until > scene.now).then_some(watched)
+        }
+        // It may come back while the release goes on, with what it gave.
+        Err(RouterProblem::Missing { .. }) => {
+            (is_under_way && known.led_back_at.is_none()).then(|| known.clone())
+        }
+        Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => Some(known.clone()),
+        Err(RouterProblem::Invalid { .. }) => None,
+    }
+}
+
+fn watched_until(router: &RouterInUse) -> Option<Timestamp> {
+    let led_back_at = router.led_back_at.as_ref()?.0;
+    led_back_at.checked_add(SignedDuration::from_secs(WATCHED_SECONDS)).ok()
+}
+
+fn entry(config: &RouterConfig, led_back_at: Option<Time>) -> RouterInUse {
     RouterInUse {
         router: config.router.to_owned(),
         canary_service: config.canary_service.clone(),
         stable_service: config.stable_service.clone(),
         total: config.total,
         config: config.config.clone(),
+        led_back_at,
     }
 }

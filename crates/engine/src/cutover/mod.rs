@@ -177,7 +177,7 @@ fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let mut plan = Plan::default();
     route::shift(scene, record, stage, &versions, &mut plan);
     former::lead_back(scene, record, stage, &versions, &mut plan);
-    former::remember(scene, record, &plan);
+    former::remember(scene, record, &mut plan);
     note_unseen_shift(scene, record, &plan);
     note_switched_services(scene, record, &plan);
     pods::scale(scene, record, stage, &versions, &mut plan);
@@ -200,7 +200,7 @@ fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Pla
     let mut plan = Plan::default();
     route::leave_the_dead(scene, stage, &versions, &mut plan);
     route::leave_dead_selectors(scene, &versions, &record.stable_rs, &mut plan);
-    former::remember(scene, record, &plan);
+    former::remember(scene, record, &mut plan);
     let sets = [versions.current, versions.stable];
     if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
         pods::scale(scene, record, stage, &versions, &mut plan);
@@ -270,6 +270,7 @@ fn note_unseen_shift(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &Plan)
     let is_weight = |effect: &Effect| {
         let Effect::Route { config, .. } = effect else { return false };
         scene.weight_routers().chain(scene.former_routers()).any(|router| router.config == *config)
+            && !is_refused(scene, effect)
     };
     if observed_canary_max(scene).is_none() && plan.shift.iter().any(is_weight) {
         memory(record).weight_lowered_at = stored(scene.now);
@@ -286,12 +287,20 @@ fn note_switched_services(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &
     };
     let is_switch = |effect: &Effect| {
         let Effect::Route { intent, .. } = effect else { return false };
-        shown.most > 0 && is_led_elsewhere(&intent.canary)
-            || shown.least < steps::total(scene.spec) && is_led_elsewhere(&intent.stable)
+        let is_switched = shown.most > 0 && is_led_elsewhere(&intent.canary)
+            || shown.least < steps::total(scene.spec) && is_led_elsewhere(&intent.stable);
+        is_switched && !is_refused(scene, effect)
     };
     if plan.shift.iter().any(is_switch) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
+}
+
+/// True when the effect was refused and is not tried again now: nothing moves, and to say at each decision that it might would
+/// be a record without end.
+fn is_refused(scene: &Scene<'_>, effect: &Effect) -> bool {
+    let failure = scene.snapshot.failures.get(&effect.key());
+    failure.is_some_and(|failure| failure.is_refused() && failure.holds(effect))
 }
 
 /// True when nobody remembers when the weights of a release under way changed: the CRD drops what we remember and another

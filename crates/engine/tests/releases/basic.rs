@@ -182,6 +182,7 @@ fn name_taken() -> World {
         since: world.now,
         attempts: 1,
         told: false,
+        held: None,
     };
     let decision = world.decide();
     world.carry_out(&decision, 0);

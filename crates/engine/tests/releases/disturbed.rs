@@ -317,6 +317,7 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
             since: world.now,
             attempts,
             told: false,
+            held: None,
         };
         world.snapshot.failures.insert(EffectKey { verb: "Route", object: "istio".into() }, failure);
         let decision = world.decide();
@@ -343,6 +344,7 @@ fn a_refusal_that_another_process_overwrites_is_not_told_again_until_it_is_refus
             since: world.now,
             attempts: 1,
             told,
+            held: None,
         };
         world.snapshot.failures.insert(key.clone(), failure);
         if overwritten {

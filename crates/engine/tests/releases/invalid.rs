@@ -198,8 +198,14 @@ fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
     world.release(2);
     let key = EffectKey { verb: "CreateReplicaSet", object: format!("shop-{}", world.hash(2)) };
     let message = "exceeded quota: replicasets".to_owned();
-    let failure =
-        Failure { class: FailureClass::Forbidden, message, since: world.now, attempts: 1, told: false };
+    let failure = Failure {
+        class: FailureClass::Forbidden,
+        message,
+        since: world.now,
+        attempts: 1,
+        told: false,
+        held: None,
+    };
     world.snapshot.failures.insert(key.clone(), failure);
     // The API server refuses: nothing but the record is carried out.
     for seconds in [0, 1, 600] {

@@ -1,7 +1,7 @@
 //! Another router, or none any more, in the middle of a release.
 
 use crate::world::{World, routed, spec};
-use headgate_model::{Effect, Kind, ObjectKey, RouterProblem, TrafficState};
+use headgate_model::{Effect, Kind, ObjectKey, RouterProblem, TrafficState, WeightRange};
 use serde_json::json;
 
 /// Version 2 has half of the requests through Istio and waits.
@@ -14,10 +14,12 @@ fn half_way() -> World {
     world
 }
 
+/// The routers that may give the canary something. Those that are only watched have been led back.
 fn in_use(world: &World) -> Vec<String> {
     let memory = world.status().headgate.as_ref();
-    let in_use = memory.map_or(&[][..], |memory| &memory.routers_in_use);
-    in_use.iter().map(|entry| entry.router.clone()).collect()
+    let remembered = memory.map_or(&[][..], |memory| &memory.routers_in_use);
+    let in_use = remembered.iter().filter(|entry| entry.led_back_at.is_none());
+    in_use.map(|entry| entry.router.clone()).collect()
 }
 
 fn virtual_service() -> ObjectKey {
@@ -43,10 +45,44 @@ fn the_router_before_is_led_back_to_stable_while_the_other_one_takes_over() {
     assert_eq!(world.former().into_iter().map(|state| share(state)).collect::<Vec<_>>(), [0]);
     world.settle();
     assert_eq!((world.weight(), in_use(&world)), (50, vec!["nginx".to_owned()]));
+    world.pass(60);
+    world.settle();
     assert!(world.former().is_empty(), "what is led back is forgotten");
     world.promote();
     world.settle_over_time();
     assert_eq!((world.phase(), world.weight()), ("Healthy", 0));
+}
+
+#[test]
+fn a_write_to_the_router_before_that_lands_within_a_minute_is_taken_back() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    world.settle();
+    let decision = world.decide();
+    assert!(decision.wake_at.is_some_and(|at| at <= world.now + jiff::SignedDuration::from_secs(60)));
+    world.pass(59);
+    let late = WeightRange { canary_min: 50, canary_max: 50, total: 100, well_formed: true };
+    world.former().remove(0).as_mut().unwrap().weights = Some(late);
+    world.settle();
+    assert_eq!((share(world.former().remove(0)), in_use(&world)), (0, vec!["nginx".to_owned()]));
+    world.pass(59);
+    world.settle();
+    assert_eq!(world.former().len(), 1, "the minute begins again");
+    world.pass(1);
+    world.settle();
+    assert!(world.former().is_empty());
+}
+
+#[test]
+fn a_router_that_is_only_watched_may_be_deleted_and_neither_it_nor_its_weight_holds_anything_up() {
+    let mut world = half_way();
+    world.change_router(Some("nginx"));
+    world.settle();
+    let weights = world.status().canary.as_ref().and_then(|canary| canary.weights.as_ref()).unwrap();
+    assert_eq!((weights.canary.weight, weights.stable.weight), (50, 50));
+    *world.former().remove(0) = Err(gone());
+    world.settle();
+    assert!(world.former().is_empty(), "what has been led back need not be awaited");
 }
 
 #[test]

@@ -340,9 +340,13 @@ impl Checkers {
     pub fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
         self.told.answered(process, call, reply, arrives);
         self.events.answered(process, call, reply, arrives);
-        if let (Call::Patch { target, .. }, Reply::Refused { .. } | Reply::Lost(_)) = (call, reply)
-            && target.resource == ROLLOUTS
-        {
+        let is_unwritten = match reply {
+            // Whoever was overtaken looks and writes again at once.
+            Reply::Refused { code, .. } => *code != 409,
+            Reply::Lost(_) => true,
+            _ => false,
+        };
+        if matches!(call, Call::Patch { target, .. } if target.resource == ROLLOUTS) && is_unwritten {
             self.record_refused_at = Some(arrives);
         }
     }

@@ -123,7 +123,8 @@ impl View {
         let shares: Option<Vec<(i64, i64)>> = names.routes().map(share).collect();
         let mut shares = shares.unwrap_or_default();
         if !shares.is_empty() {
-            shares.extend(names.former().filter_map(share));
+            // One that has been led back counts as forgotten, though it is watched for a while.
+            shares.extend(names.former().filter_map(share).filter(|(_, most)| *most > 0));
         }
         let owned = |set: &&Value| controller(set, "/uid") == uid;
         Some(Self {

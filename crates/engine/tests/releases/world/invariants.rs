@@ -60,16 +60,18 @@ pub(super) fn check(world: &World, decision: &Decision) {
         after >= before.min(desired - unavailable),
         "invariant 3: {after} of {before} available pods are left, {desired} are wanted: {decision:#?}"
     );
-    // A router that the spec no longer names is one as long as it gives the canary something.
-    let is_left = world.snapshot.former_routers.iter().any(|router| {
-        let weights = router.state.as_ref().map(|state| state.weights);
-        weights.is_ok_and(|range| range.is_some_and(|range| range.canary_max > 0))
-    });
-    let routed = spec.canary.routing.is_some() || is_left;
+    let routed = spec.canary.routing.is_some() || left(world).next().is_some();
     assert!(
         routed || !grown || scaled_by_user || wanted <= desired + surge,
         "invariant 3: {wanted} pods: {decision:#?}"
     );
+}
+
+/// What routers give that the spec no longer names. One counts as long as it gives the canary something.
+fn left(world: &World) -> impl Iterator<Item = WeightRange> {
+    let weights =
+        world.snapshot.former_routers.iter().filter_map(|router| router.state.as_ref().ok()?.weights);
+    weights.filter(|range| range.canary_max > 0)
 }
 
 fn available(world: &World, hash: &str) -> i32 {
@@ -117,13 +119,13 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     let spec = world.snapshot.rollout.spec.as_ref().unwrap();
     let noted = set.annotations.get(headgate_api::labels::DESIRED_REPLICAS);
     let by_user = noted.is_some_and(|noted| *noted != desired.to_string());
-    let routers = || world.snapshot.routers.iter().chain(&world.snapshot.former_routers);
-    let is_known = routers().all(|router| router.state.is_ok());
+    let named = &world.snapshot.routers;
+    let is_known = named.iter().chain(&world.snapshot.former_routers).all(|router| router.state.is_ok());
     assert!(by_user || is_known, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
     if spec.canary.routing.is_none() {
         return;
     }
-    let ranges = routers().filter_map(|router| router.state.as_ref().ok()?.weights);
+    let ranges = named.iter().filter_map(|router| router.state.as_ref().ok()?.weights).chain(left(world));
     let wider = |one: WeightRange, other: WeightRange| WeightRange {
         canary_min: one.canary_min.min(other.canary_min),
         canary_max: one.canary_max.max(other.canary_max),
