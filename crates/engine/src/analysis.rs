@@ -48,7 +48,7 @@ fn bake_need<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> Option<Need<'a>> 
 
 /// At most one for the step, or the bake, and one for the background.
 fn needs<'a>(scene: &Scene<'a>, record: &RolloutStatus) -> [Option<Need<'a>>; 2] {
-    let ready = !initial::is_under_way(record) || initial::has_pods(scene);
+    let ready = scene.current.is_some() && (!initial::is_under_way(record) || initial::has_pods(scene));
     let begun = |need: &Need<'_>| ready || run_of(record, need.role).is_some();
     let step = step_need(record, scene.spec).or_else(|| bake_need(scene, record));
     [step, background_need(scene, record)].map(|need| need.filter(begun))

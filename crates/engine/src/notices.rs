@@ -7,7 +7,7 @@ use crate::on_failure;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
-use headgate_api::conditions::{reasons, types};
+use headgate_api::conditions::{TRUE, reasons, types};
 use headgate_api::{AnalysisPhase, RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
 use headgate_model::template::check_template;
 use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot, WaitFor};
@@ -200,7 +200,10 @@ impl Change<'_> {
     }
 
     fn pause(&self, notices: &mut Vec<Notice>) {
-        let paused = |status: &RolloutStatus| has_reason(status, types::PROGRESSING, reasons::ROLLOUT_PAUSED);
+        let paused = |status: &RolloutStatus| {
+            let condition = get(status, types::PAUSED);
+            !status.abort && condition.is_some_and(|condition| condition.status == TRUE)
+        };
         match (paused(self.old), paused(self.new)) {
             (false, true) => {
                 let reason = self

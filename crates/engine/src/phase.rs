@@ -14,13 +14,24 @@ use headgate_api::conditions::{TRUE, reasons, types};
 use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus};
 use headgate_model::{ReplicaSetView, SpecProblem};
 
-/// Argo Rollouts: all steps done, the newest version stable, and exactly the wanted pods, all of them new and available.
+/// True when a Rollout is as it should be in the end, and nothing is paused.
 pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    !is_paused(scene, record) && is_rolled_out(scene, record)
+}
+
+fn is_paused(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    scene.spec.paused || !record.pause_conditions.is_empty()
+}
+
+fn is_promoted(record: &RolloutStatus) -> bool {
+    record.stable_rs == record.current_pod_hash
+}
+
+/// Argo Rollouts: all steps done, the newest version stable, and exactly the wanted pods, all of them new and available.
+fn is_rolled_out(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let desired = scene.spec.replicas;
-    let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
     let pods = [record.updated_replicas, record.available_replicas, record.replicas];
-    !is_paused
-        && record.stable_rs == record.current_pod_hash
+    is_promoted(record)
         && record.current_step_index == steps::end(scene.spec)
         && pods.into_iter().all(|number| number == desired)
         && scene.old.observed_generation == record.observed_generation
@@ -53,15 +64,8 @@ fn health(scene: &Scene<'_>, record: &mut RolloutStatus) {
     } else if get(record, types::HEALTHY).is_some() {
         set(record, types::HEALTHY, Is::False, reasons::ROLLOUT_HEALTHY, "Rollout is not healthy", now);
     }
-    let completed = record.stable_rs == record.current_pod_hash;
-    set(
-        record,
-        types::COMPLETED,
-        completed.into(),
-        reasons::ROLLOUT_COMPLETED,
-        reasons::ROLLOUT_COMPLETED,
-        now,
-    );
+    let completed = is_promoted(record).into();
+    set(record, types::COMPLETED, completed, reasons::ROLLOUT_COMPLETED, reasons::ROLLOUT_COMPLETED, now);
 }
 
 fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
@@ -94,12 +98,13 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
         set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_RETRY, message, now);
         marks = Marks::Restart;
     }
-    let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
+    let is_paused = is_paused(scene, record);
     let was_paused = get(record, types::PAUSED).is_some_and(|condition| condition.status == TRUE);
     if is_paused != was_paused {
         set(record, types::PAUSED, is_paused.into(), reasons::ROLLOUT_PAUSED, PAUSED, now);
     }
-    if is_paused {
+    // What has been released in full makes no progress that a pause could hold up.
+    if is_paused && !is_promoted(record) {
         set(record, types::PROGRESSING, Is::Unknown, reasons::ROLLOUT_PAUSED, PAUSED, now);
         progress::note(scene, record, marks);
         return;
@@ -120,13 +125,17 @@ fn moving(scene: &Scene<'_>, record: &mut RolloutStatus, name: &str, mut marks: 
     if initial::has_lost_pods(scene, record) {
         marks = Marks::Restart;
     }
-    if is_healthy(scene, record) {
+    if is_rolled_out(scene, record) {
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
         set(record, types::PROGRESSING, Is::True, reasons::NEW_REPLICA_SET_AVAILABLE, &message, now);
-    } else if was_healthy && record.stable_rs == record.current_pod_hash {
+    } else if was_healthy && is_promoted(record) {
         renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_NOT_AVAILABLE, NOT_AVAILABLE, now);
         marks = Marks::Restart;
-    } else if !is_new && (progress::is_made(scene, record) || get(record, types::PROGRESSING).is_none()) {
+    } else if !is_new
+        && (progress::is_made(scene, record)
+            || progress::has_begun_late(scene, record)
+            || get(record, types::PROGRESSING).is_none())
+    {
         let message = format!("ReplicaSet \"{name}\" is progressing.");
         renew(record, types::PROGRESSING, Is::True, reasons::REPLICA_SET_UPDATED, &message, now);
     } else if progress::is_overdue(scene, record) {

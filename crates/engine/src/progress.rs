@@ -111,7 +111,8 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
     let waits_by_nature = if initial::is_under_way(record) {
         initial::has_pods(scene)
     } else {
-        matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(..)))
+        // Neither has begun before there is a ReplicaSet.
+        scene.current.is_some() && is_at_a_wait(scene, record)
             || on_failure::held_by(record).is_some()
             || bake::waits_for_verdict(scene, record)
     };
@@ -133,6 +134,18 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
         .max(old_pods_wait_until)
         .max(bake::until(scene, record))?;
     Some(after(last, scene.spec.progress_deadline_seconds))
+}
+
+fn is_at_a_wait(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(..)))
+}
+
+/// True when the ReplicaSet is there at last whose creation was refused. A step that only waits shows no other progress, and its
+/// time does not count, so that it was overdue without its ReplicaSet.
+pub(crate) fn has_begun_late(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let has = |reason| crate::conditions::has_reason(record, types::PROGRESSING, reason);
+    let is_overdue = has(reasons::PROGRESS_DEADLINE_EXCEEDED) && is_at_a_wait(scene, record);
+    scene.current.is_some() && (has(reasons::REPLICA_SET_CREATE_ERROR) || is_overdue)
 }
 
 /// True when the deadline has passed, whatever has moved since.

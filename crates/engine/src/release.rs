@@ -43,6 +43,10 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         memory(record).abort_reason = Some(reason);
         return;
     }
+    if scene.current.is_none() {
+        // Without a ReplicaSet nothing of the new version is there, and its creation may be refused.
+        return;
+    }
     let is_first = initial::is_under_way(record);
     let done = match step {
         _ if is_first => initial::is_done(scene, record, step, has_succeeded(record)),

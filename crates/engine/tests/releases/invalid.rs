@@ -1,7 +1,7 @@
 //! Specs that can't be carried out: nothing moves, it is said what to mend, and it heals by itself.
 
 use crate::world::{World, pod_template, routed, spec};
-use headgate_model::{Observed, RouterProblem, TemplateKey};
+use headgate_model::{EffectKey, Failure, FailureClass, Observed, RouterProblem, TemplateKey};
 use serde_json::json;
 
 fn running() -> World {
@@ -191,16 +191,15 @@ fn time_with_an_invalid_spec_does_not_count_towards_the_deadline() {
     assert_eq!(world.phase(), "Paused");
 }
 
-#[test]
-fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
-    use headgate_model::{EffectKey, Failure, FailureClass};
-    let mut world = running();
+/// Version 2's ReplicaSet is refused from the start until ten minutes have passed.
+fn refused(world: &mut World) -> EffectKey {
     world.release(2);
     let key = EffectKey { verb: "CreateReplicaSet", object: format!("shop-{}", world.hash(2)) };
-    let message = "exceeded quota: replicasets".to_owned();
+    let decision = world.decide();
+    world.carry_out(&decision, 0);
     let failure = Failure {
         class: FailureClass::Forbidden,
-        message,
+        message: "exceeded quota: replicasets".to_owned(),
         since: world.now,
         attempts: 1,
         told: false,
@@ -213,6 +212,13 @@ fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
         let decision = world.decide();
         world.carry_out(&decision, 0);
     }
+    key
+}
+
+#[test]
+fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
+    let mut world = running();
+    let key = refused(&mut world);
     assert_eq!((world.phase(), world.waits_for()), ("Degraded", "ApiServer"));
     assert!(
         world.events.iter().any(|event| event.starts_with("ReplicaSetCreateError: ")),
@@ -222,6 +228,28 @@ fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
     world.snapshot.failures.remove(&key);
     world.settle();
     assert_eq!(world.phase(), "Paused");
+}
+
+#[test]
+fn no_step_begins_before_there_is_a_replica_set() {
+    let analysis = json!({"templates": [{"templateName": "errors"}]});
+    for first in [json!({"pause": {}}), json!({"pause": {"duration": "1m"}}), json!({"analysis": analysis})] {
+        let mut world = World::new(spec(4, routed(json!([first, {"setWeight": 50}, {"pause": {}}]))));
+        let metric =
+            json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "errors"}}});
+        world.add_template("errors", json!({ "metrics": [metric] }));
+        world.settle_over_time();
+        assert_eq!(world.phase(), "Healthy");
+        let key = refused(&mut world);
+        assert_eq!((world.phase(), world.status().current_step_index), ("Degraded", Some(0)), "{first}");
+        assert!(
+            world.status().pause_conditions.is_empty()
+                && world.snapshot.analysis_runs.present().unwrap().is_empty()
+        );
+        world.snapshot.failures.remove(&key);
+        world.settle();
+        assert_ne!(world.phase(), "Degraded", "{first}");
+    }
 }
 
 #[test]

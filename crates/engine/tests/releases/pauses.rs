@@ -120,3 +120,20 @@ fn a_pause_that_a_user_has_moved_the_release_to_begins_then() {
     world.settle_over_time();
     assert_eq!(world.phase(), "Healthy");
 }
+
+#[test]
+fn a_version_that_is_released_in_full_stays_so_while_the_user_pauses_the_rollout() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}]))));
+    let available = ("True".to_owned(), "NewReplicaSetAvailable".to_owned());
+    assert_eq!(world.condition("Progressing"), available);
+    for (paused, phase, event) in [
+        (true, "Paused", "RolloutPaused: Rollout is paused (manually paused)"),
+        (false, "Healthy", "RolloutResumed: "),
+    ] {
+        world.pause(paused);
+        world.settle();
+        assert_eq!((world.phase(), world.condition("Progressing")), (phase, available.clone()));
+        assert_eq!(world.condition("Paused").0, if paused { "True" } else { "False" });
+        assert!(world.events.iter().any(|told| told.starts_with(event)), "{:?}", world.events);
+    }
+}
