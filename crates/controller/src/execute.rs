@@ -58,7 +58,7 @@ impl Executor {
     }
 
     /// Carries out one request. Always returns, whatever the other side does: within twice
-    /// [`CALL_TIME_LIMIT`], or twice the time limit of a measurement.
+    /// [`CALL_TIME_LIMIT`], or the time limits of a measurement and of reading its Secrets.
     pub async fn execute(&self, request: Request) -> (RequestId, Reply) {
         let Request { id, owner, call } = request;
         let started = Instant::now();

@@ -164,6 +164,11 @@ fn analysis_runs(encoder: &mut DescriptorEncoder<'_>, facts: &Facts) -> fmt::Res
     let plain = [
         ("headgate_measurements_in_flight", "Measurements on their way", facts.measurements_in_flight),
         (
+            "headgate_measurements_waiting",
+            "AnalysisRuns that wait for a place to measure, once for each host",
+            facts.measurements_waiting,
+        ),
+        (
             "headgate_notifications_waiting",
             "Notifications that some webhook has not taken yet",
             facts.notifications_waiting,
@@ -371,6 +376,7 @@ mod tests {
                 metrics: vec![("success-rate".into(), "prometheus".into())],
             }],
             measurements_in_flight: 3,
+            measurements_waiting: 2,
             notifications_waiting: 1,
             ..Facts::default()
         };

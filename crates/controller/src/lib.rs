@@ -4,8 +4,8 @@
 //! What this crate deliberately lacks: decisions. Which object to change, when and how, when to try
 //! again, what a refusal means: all of that is the driver's. Invariants:
 //! - one task owns the driver; nothing in that task waits for the network;
-//! - every call has a time limit and a place in a bounded queue, so that no provider, webhook or
-//!   namespace can hold up another rollout;
+//! - every call has a time limit, and those to the API server a place in a bounded queue, so that no webhook or
+//!   namespace can hold up another rollout; of measurements and notifications the driver bounds how many there are;
 //! - nothing is retried here: a call without an answer is reported as lost;
 //! - only the holder of the lease lets the driver lead, and losing the lease ends the process.
 

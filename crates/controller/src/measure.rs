@@ -1,4 +1,5 @@
-//! Asks metric providers: one HTTP exchange with a time limit, a cap on its answer, and its secrets.
+//! Asks metric providers: one HTTP exchange with a time limit, a cap on its answer, and its secrets. How many at a time
+//! is the driver's business: who waited here would hold one of its places.
 
 use std::{path::Path, time::Duration};
 
@@ -10,16 +11,11 @@ use tokio::time::timeout;
 
 use crate::{
     execute::with_causes,
-    places::Places,
     secrets::{Secrets, Values},
 };
 
 /// More of an answer is not read.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Measurements at a time.
-const MEASUREMENTS_MAX: usize = 100;
-/// Measurements at a time with one provider.
-const MEASUREMENTS_PER_HOST_MAX: usize = 20;
 /// Redirects to follow in one exchange.
 const REDIRECTS_MAX: usize = 5;
 /// No connection within this time is no connection.
@@ -31,7 +27,6 @@ pub struct Measurer {
     /// For metrics whose user wrote `insecure: true`.
     insecure: Client,
     secrets: Secrets,
-    places: Places,
 }
 
 /// Which server certificates are good.
@@ -52,7 +47,6 @@ impl Measurer {
             verifying: client(&authorities, Trust::Verify)?,
             insecure: client(&authorities, Trust::AcceptAny)?,
             secrets,
-            places: Places::new(MEASUREMENTS_MAX, MEASUREMENTS_PER_HOST_MAX),
         })
     }
 
@@ -68,12 +62,6 @@ impl Measurer {
         let values = self.secrets.read(namespace, &query.secrets).await?;
         let url = http_url(&values.fill_in(&query.url)).map_err(|error| values.mask(&error))?;
         let place = values.mask(&place(&url));
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let Ok(_place) = timeout(limit, self.places.take(&host)).await else {
-            return Err(format!(
-                "{place}: not asked: {MEASUREMENTS_PER_HOST_MAX} earlier queries to this host have no answer yet"
-            ));
-        };
         match timeout(limit, self.exchange(url, query, &values)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(values.mask(&format!("{place}: {error}"))),

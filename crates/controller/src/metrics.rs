@@ -106,7 +106,7 @@ impl Metrics {
         );
         registry.register(
             "headgate_measurement_duration_seconds",
-            "Time of queries to metric providers, waiting for a place included",
+            "Time of queries to metric providers",
             self.measurement_seconds.clone(),
         );
         registry.register("headgate_watch_errors", "Errors of watches", self.watch_errors.clone());
@@ -122,7 +122,7 @@ impl Metrics {
         );
         registry.register(
             "headgate_requests_in_flight",
-            "Calls and measurements under way or waiting for a place",
+            "Calls and measurements under way, and calls that wait for a place",
             self.in_flight.clone(),
         );
         registry.register(

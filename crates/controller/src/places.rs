@@ -7,8 +7,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Places for calls that may hang: so many in all, and so many for one party (a namespace, a
-/// provider), so that no webhook and no provider that hangs can take every place.
+/// Places for calls that may hang: so many in all, and so many for one party (a namespace), so
+/// that no webhook that hangs can take every place.
 #[derive(Debug)]
 pub struct Places {
     all: Arc<Semaphore>,

@@ -9,6 +9,7 @@ use crate::object;
 use crate::options::{Deciders, Options};
 use crate::outbox::{Addressee, Context, Errand, Outbox, TaskKey};
 use crate::outcome::Outcome;
+use crate::places::Places;
 use crate::pods::Touched;
 use crate::record::Pruned;
 use crate::references::{Name, References, named};
@@ -17,7 +18,7 @@ use crate::resources::{
     watches,
 };
 use crate::rollout_task::{Rest, RolloutTask};
-use crate::run_task::{RunTask, Slots};
+use crate::run_task::RunTask;
 use crate::store::{Source, Store, Synced};
 use crate::sweep::Sweep;
 use crate::wake::WakeQueue;
@@ -64,7 +65,7 @@ pub struct Driver {
     outbox: Outbox,
     courier: Courier,
     subscriptions: Option<Subscriptions>,
-    slots: Slots,
+    places: Places,
     pruned: Pruned,
     counters: Counters,
     touched: Vec<(ObjectRef, BTreeSet<String>)>,
@@ -95,7 +96,7 @@ impl Driver {
             outbox: Outbox::default(),
             courier: Courier::default(),
             subscriptions: Some(Subscriptions::default()),
-            slots: Slots::default(),
+            places: Places::default(),
             pruned: Pruned::default(),
             counters: Counters::default(),
             touched: Vec::new(),
@@ -232,7 +233,7 @@ impl Driver {
         if self.role == Role::Leader && self.is_synced() {
             self.send_fetches();
             for _ in 0..self.options.limits.decisions_per_poll {
-                let Some(key) = self.wakes.pop(now) else { break };
+                let Some(key) = self.next_due() else { break };
                 self.step(&key);
                 self.wake_touched();
             }
@@ -240,6 +241,11 @@ impl Driver {
             self.delivering(Courier::step);
         }
         std::mem::take(&mut self.outbox.requests)
+    }
+
+    /// Those who wait for a place come before newcomers who would take it.
+    fn next_due(&mut self) -> Option<TaskKey> {
+        self.places.next(&self.options.limits).or_else(|| self.wakes.pop(self.now))
     }
 
     fn sweeping(&mut self, act: impl FnOnce(&mut Sweep, &mut Context<'_>)) {
@@ -318,7 +324,7 @@ impl Driver {
             pruned: &mut self.pruned,
             courier: &self.courier,
             subscriptions: self.subscriptions.as_ref(),
-            slots: &mut self.slots,
+            places: &mut self.places,
             touched: &mut self.touched,
             unread: &mut self.unread,
             options: &self.options,
@@ -343,10 +349,8 @@ impl Driver {
     }
 
     fn task_reply(&mut self, id: RequestId, key: &TaskKey, errand: Errand, reply: Reply) {
-        if matches!(errand, Errand::Measure { .. }) {
-            for waiting in self.slots.release() {
-                self.wakes.now(&waiting);
-            }
+        if let Errand::Measure { lane, .. } = &errand {
+            self.places.release(lane);
         }
         let rest = match key {
             TaskKey::Rollout(name) => {
@@ -457,7 +461,7 @@ impl Driver {
         if self.role == Role::Standby || !self.is_synced() {
             return None;
         }
-        if self.wakes.is_any_due() {
+        if self.wakes.is_any_due() || self.places.is_any_due() {
             return Some(self.now);
         }
         let waiting = self.fetches.values().filter(|fetch| !fetch.in_flight);
@@ -496,7 +500,8 @@ impl Driver {
             analysis_runs: runs.map(|(_, run)| run_facts(run)).collect(),
             templates: templates.map(|(_, template)| template_facts(template)).collect(),
             objects: self.store.sizes(),
-            measurements_in_flight: self.slots.taken(),
+            measurements_in_flight: self.places.taken(),
+            measurements_waiting: self.places.waiting(),
             notifications_waiting: self.courier.waiting(),
         }
     }

@@ -69,6 +69,8 @@ pub struct Facts {
     pub objects: BTreeMap<Resource, usize>,
     /// Measurements on their way.
     pub measurements_in_flight: usize,
+    /// AnalysisRuns that wait for a place to measure, once for each host.
+    pub measurements_waiting: usize,
     /// Notifications that some webhook has not taken yet.
     pub notifications_waiting: usize,
 }

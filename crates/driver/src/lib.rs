@@ -12,6 +12,7 @@
 //! - every effect names the uid of its object and the state that it was decided on (R2);
 //! - an answer is never replaced by an older event (R3); after a take-over, live reads come first;
 //! - one object's trouble, slowness or malformed content never holds up another;
+//! - a metric provider that hangs holds up nobody who asks another;
 //! - nothing is kept for objects that are gone;
 //! - nothing waits for a webhook.
 //!
@@ -33,6 +34,7 @@ mod options;
 mod orphans;
 mod outbox;
 mod outcome;
+mod places;
 mod pods;
 mod quiet;
 mod record;

@@ -39,8 +39,14 @@ impl Default for Options {
 pub struct Limits {
     /// Measurements of one AnalysisRun on their way at the same time. Default: 8.
     pub measurements_per_run: usize,
-    /// Measurements of all AnalysisRuns on their way at the same time. Default: 64.
+    /// Measurements of all AnalysisRuns on their way at the same time. Default: 128, and one for each
+    /// namespace that has none: however many hosts hang, a namespace that asks another goes on.
     pub measurements_total: usize,
+    /// Measurements with one host on their way at the same time. Default: 20, as many as Prometheus answers at a time.
+    pub measurements_per_host: usize,
+    /// Measurements of one namespace on their way at the same time. Default: 32. One host gets no more of them than it leaves
+    /// to others, which is 16: fewer than all of that host, because slow queries of one namespace are its own business.
+    pub measurements_per_namespace: usize,
     /// Notifications on their way to one webhook at the same time. Default: 4.
     pub notifications_per_service: usize,
     /// Kubernetes events about one object in a minute. Default: 30.
@@ -53,7 +59,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             measurements_per_run: 8,
-            measurements_total: 64,
+            measurements_total: 128,
+            measurements_per_host: 20,
+            measurements_per_namespace: 32,
             notifications_per_service: 4,
             events_per_minute: 30,
             decisions_per_poll: 256,

@@ -5,9 +5,9 @@ use crate::facts::Counters;
 use crate::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
 use crate::notices::{self, Told};
 use crate::outcome::{Outcome, outcome};
+use crate::places::{Lane, Places};
 use crate::record::Pruned;
 use crate::references::Name;
-use crate::run_task::Slots;
 use crate::store::{Change, Source, Store};
 use crate::sweep::SweepErrand;
 use crate::{Deciders, Options, object};
@@ -46,7 +46,7 @@ pub(crate) enum Errand {
     /// Read the pods of a rollout that restarts.
     ListPods,
     /// Take a measurement.
-    Measure { key: MeasurementKey, asked_at: Timestamp },
+    Measure { key: MeasurementKey, asked_at: Timestamp, lane: Lane },
     /// Delete the task's own object.
     Delete,
 }
@@ -117,7 +117,7 @@ pub(crate) struct Context<'a> {
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) counters: &'a mut Counters,
     pub(crate) pruned: &'a mut Pruned,
-    pub(crate) slots: &'a mut Slots,
+    pub(crate) places: &'a mut Places,
     /// Objects that changed by an answer; those whom it concerns are woken afterwards.
     pub(crate) touched: &'a mut Vec<(ObjectRef, BTreeSet<String>)>,
     /// Objects of others that are to be read again.

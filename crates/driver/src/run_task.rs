@@ -6,6 +6,7 @@ use crate::notices::{self, Told};
 use crate::object;
 use crate::outbox::{Context, Errand, Subresource, TaskKey, fenced_patch};
 use crate::outcome::{Outcome, Refusal, outcome};
+use crate::places::Lane;
 use crate::record::{self, Weight};
 use crate::references::Name;
 use crate::resources::ANALYSIS_RUNS;
@@ -49,35 +50,6 @@ fn delete_key() -> EffectKey {
 
 fn decide_key() -> EffectKey {
     EffectKey { verb: "Decide", object: String::new() }
-}
-
-/// Measurements of all runs share these places, so that a slow provider cannot take all of the process.
-#[derive(Debug, Default)]
-pub(crate) struct Slots {
-    taken: usize,
-    waiting: BTreeSet<TaskKey>,
-}
-
-impl Slots {
-    fn take(&mut self, limit: usize, run: &TaskKey) -> bool {
-        if self.taken >= limit {
-            self.waiting.insert(run.clone());
-            return false;
-        }
-        self.taken += 1;
-        true
-    }
-
-    /// A place is free again; returns the runs that were waiting for one.
-    pub(crate) fn release(&mut self) -> BTreeSet<TaskKey> {
-        self.taken = self.taken.saturating_sub(1);
-        std::mem::take(&mut self.waiting)
-    }
-
-    /// Measurements on their way.
-    pub(crate) fn taken(&self) -> usize {
-        self.taken
-    }
 }
 
 impl RunTask {
@@ -231,11 +203,12 @@ impl RunTask {
         if known || self.measuring.len() >= limits.measurements_per_run {
             return;
         }
-        if !context.slots.take(limits.measurements_total, &self.key) {
+        let namespace = self.reference.namespace.clone();
+        let lane = Lane::new(&namespace, &measure.query);
+        if !context.places.take(&lane, limits, &self.key) {
             return;
         }
-        let namespace = self.reference.namespace.clone();
-        let errand = Errand::Measure { key: measure.key.clone(), asked_at: context.now };
+        let errand = Errand::Measure { key: measure.key.clone(), asked_at: context.now, lane };
         context.counters.measurements += 1;
         self.send(errand, Call::Measure { namespace, query: measure.query }, context);
         self.measuring.insert(measure.key, whole_seconds(context.now));
@@ -252,7 +225,7 @@ impl RunTask {
         self.looking.remove(&id);
         self.in_flight.remove(&id);
         match errand {
-            Errand::Measure { key, asked_at } => self.measured(key, asked_at, reply, context.now),
+            Errand::Measure { key, asked_at, lane: _ } => self.measured(key, asked_at, reply, context.now),
             Errand::Record { .. } => self.recorded(id, reply, context),
             Errand::Look { target, seen } => self.looked(&target, &seen, reply, context),
             Errand::Delete => self.deleted(reply, context),

@@ -358,8 +358,8 @@ mod tests {
     use crate::courier::Courier;
     use crate::facts::Counters;
     use crate::outbox::Outbox;
+    use crate::places::Places;
     use crate::record::Pruned;
-    use crate::run_task::Slots;
     use crate::{Deciders, Options};
 
     fn service(name: &str, version: &str, rollout: Option<&str>) -> Value {
@@ -388,7 +388,7 @@ mod tests {
             pruned: &mut Pruned::default(),
             courier: &Courier::default(),
             subscriptions: None,
-            slots: &mut Slots::default(),
+            places: &mut Places::default(),
             touched: &mut Vec::new(),
             unread: &mut Vec::new(),
             options: &options,

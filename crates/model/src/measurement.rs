@@ -10,7 +10,7 @@ pub struct MeasurementKey {
 }
 
 /// What a provider wants asked, as data. The shell sends it, with a time limit, a cap on the size of
-/// the reply and a limit on concurrency, and fills in the secrets.
+/// the reply, and fills in the secrets; the driver limits how many are asked at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// One HTTP request.

@@ -94,6 +94,7 @@ impl Driver {
         if self.runs.get(&name).is_some_and(|task| Some(task.uid.as_str()) != uid) {
             self.runs.remove(&name);
             self.wakes.forget(&key);
+            self.places.forget(&key);
         }
         if let Some(run) = self.store.get(reference).filter(|run| self.is_ours(run)) {
             self.runs.entry(name).or_insert_with(|| RunTask::new(run));

@@ -3,22 +3,26 @@
 use crate::script::{scripted_world, unchanged};
 use crate::server::refused;
 use crate::world::{World, at};
-use headgate_driver::io::{Call, Observation, Reply};
+use headgate_driver::io::{Call, ObjectRef, Observation, Reply, RequestId};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::{Effect, Query, Reply as Measured};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 fn run(name: &str, metrics: usize) -> Value {
+    run_in("shop", name, name, metrics)
+}
+
+fn run_in(namespace: &str, name: &str, host: &str, metrics: usize) -> Value {
     let metric = |number: usize| {
         json!({
             "name": format!("m{number}"), "count": 3, "interval": "5s", "successCondition": "result[0] > 0.9",
-            "provider": { "prometheus": { "address": format!("http://{name}"), "query": "up" } },
+            "provider": { "prometheus": { "address": format!("http://{host}"), "query": "up" } },
         })
     };
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
-        "metadata": { "name": name, "namespace": "shop" },
+        "metadata": { "name": name, "namespace": namespace },
         "spec": { "metrics": (0..metrics).map(metric).collect::<Vec<_>>() },
     })
 }
@@ -38,7 +42,12 @@ fn world_with(runs: &[Value]) -> World {
 }
 
 fn phase<'a>(world: &'a World, name: &str) -> &'a str {
-    world.get(&at(ANALYSIS_RUNS, name))["status"]["phase"].as_str().unwrap_or_default()
+    phase_in(world, "shop", name)
+}
+
+fn phase_in<'a>(world: &'a World, namespace: &str, name: &str) -> &'a str {
+    let run = ObjectRef { namespace: namespace.to_owned(), ..at(ANALYSIS_RUNS, name) };
+    world.get(&run)["status"]["phase"].as_str().unwrap_or_default()
 }
 
 fn measured(world: &World, address: &str) -> usize {
@@ -68,18 +77,104 @@ fn r9_a_provider_that_never_answers_does_not_delay_another_run() {
     assert_eq!(measured(&world, "//slow"), 8, "asked once each, not again and again");
 }
 
+/// So many runs with 8 metrics each; each has a name of its own, in front of those of others.
+fn many(count: usize, place: impl Fn(usize) -> (String, String)) -> Vec<Value> {
+    let run = |number: usize| {
+        let (namespace, host) = place(number);
+        run_in(&namespace, &format!("a{number:02}"), &host, 8)
+    };
+    (0..count).map(run).collect()
+}
+
+/// The run "victim" of namespace "zoo" beside `others`, whose providers never answer.
+fn beside(others: &[Value], host: &str) -> World {
+    let mut world = world_with(others);
+    world.provider = Box::new(|query| query.url.contains("//well").then(good));
+    world.settle();
+    world.create(ANALYSIS_RUNS, run_in("zoo", "victim", host, 1));
+    world.run(60);
+    world
+}
+
+#[test]
+fn r9_a_host_that_hangs_leaves_places_for_every_other() {
+    let world = beside(&many(12, |number| (format!("n{number}"), "hangs".to_owned())), "well");
+    assert_eq!(phase_in(&world, "zoo", "victim"), "Successful");
+    assert_eq!(measured(&world, "//hangs"), 20);
+}
+
+#[test]
+fn r9_many_hosts_that_hang_leave_places_for_every_other() {
+    let world = beside(&many(60, |number| (format!("n{number}"), format!("hangs{number}"))), "well");
+    assert_eq!(phase_in(&world, "zoo", "victim"), "Successful");
+}
+
+#[test]
+fn r9_a_namespace_with_many_hosts_that_hang_leaves_places_for_every_other() {
+    let world = beside(&many(60, |number| ("shop".to_owned(), format!("hangs{number}"))), "well");
+    assert_eq!(phase_in(&world, "zoo", "victim"), "Successful");
+    assert_eq!(measured(&world, "//hangs"), 32);
+}
+
+#[test]
+fn r9_a_host_that_hangs_leaves_places_for_others_of_its_namespace() {
+    let world = beside(&many(12, |_| ("zoo".to_owned(), "hangs".to_owned())), "well");
+    assert_eq!(phase_in(&world, "zoo", "victim"), "Successful");
+    assert_eq!(measured(&world, "//hangs"), 16);
+}
+
+#[test]
+fn r9_a_namespace_whose_queries_hang_leaves_places_at_their_host() {
+    let world = beside(&many(12, |_| ("shop".to_owned(), "hangs".to_owned())), "hangs");
+    let asked = |call: &&Call| matches!(call, Call::Measure { namespace, .. } if namespace == "zoo");
+    assert_eq!(world.log.iter().filter(asked).count(), 1);
+}
+
+#[test]
+fn r9_whoever_waits_for_a_place_is_asked_when_one_is_free_also_beside_a_queue_of_others() {
+    let mut world = world_with(&many(12, |number| (format!("n{}", number % 2), "slow".to_owned())));
+    let mut asked = Vec::new();
+    turn(&mut world, &mut asked);
+    assert_eq!((asked.len(), world.driver.facts().measurements_waiting), (20, 10));
+    world.create(ANALYSIS_RUNS, run_in("zoo", "victim", "slow", 1));
+    turn(&mut world, &mut asked);
+    let free: Vec<_> = asked.drain(..3).collect();
+    for (_, id) in free {
+        world.driver.reply(id, Reply::Measured(good()), world.now);
+    }
+    turn(&mut world, &mut asked);
+    assert_eq!(asked.len(), 20, "no more than the limit");
+    assert!(asked.iter().any(|(namespace, _)| namespace == "zoo"), "each namespace has its turn");
+}
+
+/// One turn without time, in which measurements begin and do not end.
+fn turn(world: &mut World, asked: &mut Vec<(String, RequestId)>) {
+    world.deliver();
+    while world.driver.wake_at().is_some_and(|time| time <= world.now) {
+        for request in world.driver.poll(world.now) {
+            match &request.call {
+                Call::Measure { namespace, .. } => asked.push((namespace.clone(), request.id)),
+                _ => assert!(world.carry_out(&request)),
+            }
+        }
+        world.deliver();
+    }
+}
+
 #[test]
 fn r9_measurements_on_their_way_have_a_limit_and_the_rest_follows() {
-    let runs: Vec<Value> = (0..12).map(|number| run(&format!("r{number:02}"), 8)).collect();
+    let namespace = |number: usize| format!("n{number}");
+    let runs = many(40, |number| (namespace(number), format!("well{number}")));
     let mut world = world_with(&runs);
     world.settle();
-    assert_eq!(world.driver.facts().measurements_in_flight, 64);
+    assert_eq!(world.driver.facts().measurements_in_flight, 128 + 24, "one for each that came too late");
     let mut world = world_with(&runs);
     world.provider = Box::new(|_| Some(good()));
     world.run(60);
-    for number in 0..12 {
-        assert_eq!(phase(&world, &format!("r{number:02}")), "Successful");
+    for number in 0..40 {
+        assert_eq!(phase_in(&world, &namespace(number), &format!("a{number:02}")), "Successful");
     }
+    assert_eq!(world.driver.facts().measurements_waiting, 0);
 }
 
 #[test]

@@ -301,7 +301,9 @@ impl World {
     }
 
     pub(crate) fn create(&mut self, resource: Resource, object: Value) {
-        let target = at(resource, object["metadata"]["name"].as_str().unwrap());
+        let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned);
+        let namespace = text("namespace").unwrap_or_else(|| "shop".to_owned());
+        let target = ObjectRef { resource, namespace, name: text("name").unwrap() };
         let reply = self.server.call(&Call::Create { target, body: object }, Author::Other, self.now);
         assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
     }
