@@ -346,7 +346,6 @@ impl Simulation {
             self.pods.next(),
             self.proxies.next(),
             self.gateway.next(),
-            self.metrics_matter().then(|| self.metrics.next()),
             self.strays.keys().next().map(|(time, _)| *time),
             self.starts.iter().map(|(time, _)| *time).min(),
             self.agenda.keys().next().map(|(time, _)| *time),

@@ -3,7 +3,7 @@
 
 use super::Write;
 use super::intents::is_renamed;
-use super::said::Said;
+use super::said::{PAUSED, Said};
 use super::view::rollout;
 use crate::world::server::{Server, text};
 use headgate_api::At;
@@ -165,7 +165,7 @@ fn claim(reason: &str, message: &str) -> Option<String> {
         }
         events::ROLLOUT_COMPLETED => Some(format!("stable {}", between(message, "(", ")")?)),
         events::ROLLOUT_ABORTED => condition(reasons::ROLLOUT_ABORTED),
-        events::ROLLOUT_PAUSED => condition(reasons::ROLLOUT_PAUSED),
+        events::ROLLOUT_PAUSED => Some(PAUSED.to_owned()),
         events::PROGRESS_DEADLINE_EXCEEDED => condition(reasons::PROGRESS_DEADLINE_EXCEEDED),
         events::NEW_REPLICA_SET_CREATED => {
             let name = between(message, "Created ReplicaSet ", " (")?;

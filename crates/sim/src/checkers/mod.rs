@@ -51,6 +51,7 @@ mod news;
 mod overlay;
 mod pod_health;
 mod quiet;
+mod refusals;
 mod removals;
 mod restarts;
 mod roles;
@@ -73,7 +74,6 @@ use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::Loss;
 use crate::world::server::Server;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
-use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -114,8 +114,6 @@ pub struct Violation {
 const DECISION_TAKES: SignedDuration = SignedDuration::from_secs(12);
 /// Views older than this are forgotten: nothing is known so late.
 const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
-/// So long after a record could not be written what only adds may go out without it (R1).
-const REFUSED_LATELY: SignedDuration = SignedDuration::from_secs(180);
 
 /// The rule of restarts.
 const RESTARTS: &str = "3 restarts";
@@ -155,7 +153,7 @@ pub struct Checkers {
     pod_health: pod_health::Health,
     restarts: restarts::Restarts,
     now: Timestamp,
-    record_refused_at: Option<Timestamp>,
+    refusals: refusals::Refusals,
     /// Somebody else has written weights, or a Rollout that is no more: nobody can say of a route that is no longer named
     /// whose they are.
     is_route_edited: bool,
@@ -234,8 +232,8 @@ impl Checkers {
         server: &Server,
         now: Timestamp,
     ) {
-        let refused = self.record_refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_LATELY);
-        let named = if refused { Ok(()) } else { naming::check(write, &self.said, now) };
+        let named =
+            if self.refusals.are_recent(now) { Ok(()) } else { naming::check(write, &self.said, now) };
         self.events.written(write);
         let kept = self.news.written(write, now);
         self.judge("R11 news", kept, now);
@@ -340,15 +338,7 @@ impl Checkers {
     pub fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
         self.told.answered(process, call, reply, arrives);
         self.events.answered(process, call, reply, arrives);
-        let is_unwritten = match reply {
-            // Whoever was overtaken looks and writes again at once.
-            Reply::Refused { code, .. } => *code != 409,
-            Reply::Lost(_) => true,
-            _ => false,
-        };
-        if matches!(call, Call::Patch { target, .. } if target.resource == ROLLOUTS) && is_unwritten {
-            self.record_refused_at = Some(arrives);
-        }
+        self.refusals.answered(process, call, reply, arrives);
     }
 
     /// An event arrives.

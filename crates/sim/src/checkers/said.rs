@@ -4,7 +4,7 @@ use super::View;
 use super::view::rollout;
 use crate::world::server::{Server, text};
 use headgate_api::At;
-use headgate_api::conditions::{reasons, types};
+use headgate_api::conditions::{TRUE, reasons, types};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,9 @@ pub(super) struct Said {
     /// `status.abortedAt`.
     aborted_at: String,
 }
+
+/// The statement that the Rollout is paused.
+pub(super) const PAUSED: &str = "paused";
 
 impl Said {
     /// Looks at the world as it is from now on.
@@ -79,7 +82,13 @@ fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
     }
     let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
     for condition in conditions {
-        statements.insert(format!("condition {} {}", text(condition, "/type"), text(condition, "/reason")));
+        let type_ = text(condition, "/type");
+        statements.insert(format!("condition {type_} {}", text(condition, "/reason")));
+        // An abort ends a pause, and leaves its condition.
+        let is_aborted = status.get("abort") == Some(&Value::Bool(true));
+        if type_ == types::PAUSED && text(condition, "/status") == TRUE && !is_aborted {
+            statements.insert(PAUSED.to_owned());
+        }
     }
 }
 

@@ -109,11 +109,6 @@ impl Metrics {
         }
     }
 
-    /// When it scrapes next.
-    pub fn next(&self) -> Timestamp {
-        self.next
-    }
-
     /// The answer to a query that names the hash of a version.
     pub fn answer(
         &self,
