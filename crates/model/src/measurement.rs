@@ -9,7 +9,7 @@ pub struct MeasurementKey {
     pub ordinal: u32,
 }
 
-/// What a provider wants asked, as data. The shell sends it, with a time limit, a cap on the size of
+/// What a provider wants asked, as data. The shell sends it, with a time limit and a cap on the size of
 /// the reply, and fills in the secrets; the driver limits how many are asked at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
