@@ -46,6 +46,11 @@ fn names_and_values_that_are_written_wrong_are_named_with_what_was_meant() {
 }
 
 #[test]
+fn values_that_hardly_say_what_was_meant_are_warnings_that_say_what_they_count_as() {
+    insta::assert_snapshot!("lint_odd_values", told(&lint(&["-f", "odd-values.yaml"])));
+}
+
+#[test]
 fn what_a_rollout_names_is_looked_for_among_the_files() {
     insta::assert_snapshot!("lint_references", told(&lint(&["-f", "references.yaml"])));
 }
@@ -81,10 +86,13 @@ fn folders_are_read_flat_unless_they_are_to_be_read_as_trees() {
         files.dedup();
         files
     };
-    assert_eq!(files(&["-f", ".", "-o", "json"]), ["./references.yaml", "./typing-errors.yaml"]);
+    assert_eq!(
+        files(&["-f", ".", "-o", "json"]),
+        ["./odd-values.yaml", "./references.yaml", "./typing-errors.yaml"]
+    );
     assert_eq!(
         files(&["-R", ".", "-o", "json"]),
-        ["./nested/blind.yaml", "./references.yaml", "./typing-errors.yaml"]
+        ["./nested/blind.yaml", "./odd-values.yaml", "./references.yaml", "./typing-errors.yaml"]
     );
 }
 

@@ -170,7 +170,6 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         with(plain(), "/strategy", json!({"blueGreen": {"activeService": "a"}})),
         with(plain(), "/workloadRef", json!({"name": "shop", "scaleDown": "slowly"})),
         spec(&json!({"maxSurge": 0, "maxUnavailable": "0%"})),
-        spec(&json!({"maxUnavailable": "120%"})),
         spec(&json!({"maxSurge": "lots"})),
         spec(&json!({"canaryService": "a", "stableService": "a"})),
         spec(&json!({"scaleDownDelaySeconds": 30})),
@@ -215,18 +214,43 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         spec(&json!({"steps": [{"pause": {"duration": "5 minutes"}}]})),
         spec(&json!({"steps": [{"pause": {"duration": -1}}]})),
         spec(&json!({"steps": [{"setCanaryScale": {"replicas": 1}}]})),
-        spec(&routed(&json!({"steps": [{"setCanaryScale": {}}]}))),
-        spec(&routed(&json!({"steps": [{"setCanaryScale": {"weight": 5, "replicas": 1}}]}))),
+        spec(&routed(&json!({"steps": [{"setCanaryScale": {"replicas": -1}}]}))),
+        spec(&routed(&json!({"steps": [{"setCanaryScale": {"weight": -5}}]}))),
         spec(&json!({"steps": [{"setHeaderRoute": {"name": "x"}}]})),
         spec(&json!({"steps": [{"analysis": {}}]})),
         spec(&json!({"steps": [{"analysis": {"templates": [{}]}}]})),
-        spec(&json!({"analysis": {"templates": [{"templateName": "x"}], "startingStep": 3}})),
+        spec(&json!({"analysis": {"templates": [{"templateName": "x"}], "startingStep": -1}})),
         spec(&json!({"replicaProgressThreshold": {"type": "Percent", "value": 0}})),
         spec(&json!({"replicaProgressThreshold": {"type": "Share", "value": 1}})),
     ] {
         answers.push(validate(&broken).unwrap_err().to_string());
     }
     insta::assert_snapshot!(answers.join("\n\n"));
+}
+
+#[test]
+fn what_argo_rollouts_takes_without_a_word_counts_as_it_does_there() {
+    use headgate_model::spec::CanaryScale;
+    let scales = json!([
+        {"setCanaryScale": {"weight": 5, "replicas": 1}},
+        {"setCanaryScale": {"matchTrafficWeight": true, "replicas": 1}},
+        {"setCanaryScale": {"weight": 150}},
+        {"setCanaryScale": {"matchTrafficWeight": false}},
+        {"setCanaryScale": {}},
+    ]);
+    let analysis = json!({"templates": [{"templateName": "x"}], "startingStep": 9});
+    let canary = json!({"steps": scales, "maxUnavailable": "120%", "analysis": analysis});
+    let spec = validate(&spec(&routed(&canary))).unwrap();
+    let scales = [
+        CanaryScale::Replicas(1),
+        CanaryScale::MatchTrafficWeight,
+        CanaryScale::Weight(150),
+        CanaryScale::MatchTrafficWeight,
+        CanaryScale::MatchTrafficWeight,
+    ];
+    assert_eq!(spec.canary.steps, scales.map(Step::SetCanaryScale));
+    assert_eq!(spec.canary.max_unavailable, Count::Percent(100));
+    assert_eq!(spec.canary.background.unwrap().starting_step, 9);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod fields;
 mod rollouts;
 mod suggest;
 mod templates;
+mod values;
 
 use fields::Schemas;
 use headgate_api::AnalysisTemplateSpec;

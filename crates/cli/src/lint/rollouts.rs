@@ -1,6 +1,6 @@
 //! A Rollout, and what it names among the same files.
 
-use super::{Around, Notes, text};
+use super::{Around, Notes, text, values};
 use headgate_api::{RolloutAnalysis, labels};
 use headgate_model::analysis::{ArgumentContext, Versions, blind_metrics, check_finite, reachable, resolve};
 use headgate_model::spec::{Canary, RolloutSpec, Step};
@@ -30,6 +30,7 @@ pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
             notes.error(field, format!("Invalid value: {} is not {}", problem.found, problem.wanted));
         }
     }
+    values::check(written, notes);
     let one = One { rollout, spec: &spec, around };
     for (key, service) in
         [("canaryService", &spec.canary.canary_service), ("stableService", &spec.canary.stable_service)]

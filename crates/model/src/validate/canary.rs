@@ -161,12 +161,11 @@ fn surge_and_unavailable(canary: &Value) -> Result<(Count, Count), SpecProblem> 
             "MaxSurge and MaxUnavailable both can not be zero: set one of them to 1 or more",
         ));
     }
-    if let Count::Percent(percent) = unavailable
-        && percent > 100
-    {
-        let problem = "must not be greater than 100%";
-        return Err(invalid("spec.strategy.maxUnavailable", format!("\"{percent}%\""), problem));
-    }
+    // More than all can't be missing.
+    let unavailable = match unavailable {
+        Count::Percent(percent) => Count::Percent(percent.min(100)),
+        Count::Pods(pods) => Count::Pods(pods),
+    };
     Ok((surge, unavailable))
 }
 
@@ -201,11 +200,6 @@ pub(super) fn background(canary: &Value) -> Result<Option<BackgroundAnalysis>, S
     let starting_step = usize::try_from(starting_step).map_err(|_| {
         invalid(&format!("{field}.startingStep"), starting_step, "must be the index of a step, from 0")
     })?;
-    let number_of_steps = canary.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
-    if starting_step > 0 && starting_step >= number_of_steps {
-        let problem = format!("must be the index of a step: there are {number_of_steps}, the first is 0");
-        return Err(invalid(&format!("{field}.startingStep"), starting_step, problem));
-    }
     let on_failure = steps::on_failure(&written.analysis, &field)?;
     Ok(Some(BackgroundAnalysis { starting_step, analysis: written.analysis, on_failure }))
 }

@@ -64,11 +64,9 @@ fn step(written: &Value, path: &str, total: i32, routing: Option<&Routing>) -> R
             written.get(*action).unwrap_or(&Value::Null),
             "SetCanaryScale can only be used with traffic routing: remove this step or add trafficRouting",
         )),
-        "setCanaryScale" => canary_scale(
-            &optional::<SetCanaryScale>(written, path, action)?.unwrap_or_default(),
-            &field,
-            total,
-        ),
+        "setCanaryScale" => {
+            canary_scale(&optional::<SetCanaryScale>(written, path, action)?.unwrap_or_default(), &field)
+        }
         _ => Err(forbidden(&field, "remove this step, or leave this Rollout to Argo Rollouts")),
     }
 }
@@ -107,33 +105,20 @@ fn timeout(pause: &RolloutPause, field: &str) -> Result<PauseTimeout, SpecProble
     })
 }
 
-fn canary_scale(scale: &SetCanaryScale, field: &str, total: i32) -> Result<Step, SpecProblem> {
-    let scale = match (scale.match_traffic_weight, scale.weight, scale.replicas) {
-        (Some(true), ..) => CanaryScale::MatchTrafficWeight,
-        (_, Some(weight), None) if (0..=total).contains(&weight) => CanaryScale::Weight(weight),
-        (_, Some(weight), None) => {
-            return Err(invalid(
-                &format!("{field}.weight"),
-                weight,
-                format!("must be between 0 and {total}"),
-            ));
-        }
-        (_, None, Some(replicas)) if replicas >= 0 => CanaryScale::Replicas(replicas),
-        (_, None, Some(replicas)) => {
-            return Err(invalid(
-                &format!("{field}.replicas"),
-                replicas,
-                "must be greater than or equal to 0",
-            ));
-        }
-        (_, Some(_), Some(_)) => {
-            return Err(invalid(field, "weight and replicas", "set one of the two only"));
-        }
-        (_, None, None) => {
-            return Err(required(field, "set one of weight, replicas and matchTrafficWeight: true"));
-        }
+/// Of several the first counts in this order, and without any the weight, as in Argo Rollouts.
+fn canary_scale(scale: &SetCanaryScale, field: &str) -> Result<Step, SpecProblem> {
+    let not_negative = |name: &str, number: i32| {
+        let problem = "must be greater than or equal to 0";
+        if number < 0 { Err(invalid(&format!("{field}.{name}"), number, problem)) } else { Ok(number) }
     };
-    Ok(Step::SetCanaryScale(scale))
+    Ok(Step::SetCanaryScale(match scale {
+        SetCanaryScale { match_traffic_weight: Some(true), .. } => CanaryScale::MatchTrafficWeight,
+        SetCanaryScale { replicas: Some(replicas), .. } => {
+            CanaryScale::Replicas(not_negative("replicas", *replicas)?)
+        }
+        SetCanaryScale { weight: Some(weight), .. } => CanaryScale::Weight(not_negative("weight", *weight)?),
+        SetCanaryScale { weight: None, replicas: None, .. } => CanaryScale::MatchTrafficWeight,
+    }))
 }
 
 /// What is to happen when an analysis has failed.
