@@ -39,17 +39,16 @@ fn canary_scale(scale: &Value, total: i64, field: &str, notes: &mut Notes) {
     let weight = scale.get("weight").and_then(Value::as_i64);
     let replicas = scale.get("replicas").and_then(Value::as_i64);
     let matches = scale.get("matchTrafficWeight") == Some(&Value::Bool(true));
-    match (matches, weight, replicas) {
+    let message = match (matches, weight, replicas) {
         (true, Some(_), _) | (true, _, Some(_)) => {
-            notes.warning(field, "matchTrafficWeight counts, and no number beside it");
+            "matchTrafficWeight counts, and no number beside it".to_owned()
         }
-        (false, Some(_), Some(_)) => {
-            notes.warning(field, "replicas counts, weight does not: write one of them")
-        }
-        (false, None, None) => notes.warning(field, "says nothing, which counts as matchTrafficWeight: true"),
+        (false, Some(_), Some(_)) => "replicas counts, weight does not: write one of them".to_owned(),
+        (false, None, None) => "says nothing, which counts as matchTrafficWeight: true".to_owned(),
         (false, Some(weight), None) if weight > total => {
-            notes.warning(field, format!("weight {weight} of {total} gives more pods than spec.replicas"));
+            format!("weight {weight} of {total} gives more pods than spec.replicas")
         }
-        _ => {}
-    }
+        _ => return,
+    };
+    notes.warning(field, message);
 }
