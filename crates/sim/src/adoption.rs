@@ -168,6 +168,7 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
         metrics: Source::Given(Box::new(Given::new(metrics))),
         budget: None,
         restarts_in: 0,
+        recreated_in: 8_000,
         webhooks: Vec::new(),
         focuses: Vec::new(),
         disturbances: Vec::new(),

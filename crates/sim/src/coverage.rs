@@ -2,7 +2,8 @@
 //! leads to all others.
 //!
 //! A fault or an act counts with the step at which the release stood when it took effect, and with what else took effect
-//! within two minutes. A fault of requests takes effect when a request has met it, one of metrics when a measurement has.
+//! within two minutes. A fault of requests takes effect when a request has met it, one of metrics when a measurement has, and
+//! what changes nothing has none.
 
 use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
@@ -143,15 +144,18 @@ fn is_routed(step: usize, fault: usize) -> bool {
     features.any(needs_router) || (step + fault).is_multiple_of(2)
 }
 
-/// The rows of a seed: that one, and where its world allows it another fault at the same step of a later release, so that
-/// each pair is planned twice.
+/// The rows of a seed: that one, and where its world allows them other faults at the same step of later releases, so that
+/// each pair is planned up to four times.
 pub(crate) fn rows(seed: u64) -> Vec<Row> {
     let first = row(seed);
-    let half = (Step::ALL.len() * Fault::ALL.len() / 2) as u64;
-    let other = row(seed + half);
-    let needs = [Feature::from(other.fault)].into_iter().chain(other.acts.map(Feature::from));
-    let is_possible = needs.into_iter().all(|need| impossible(first.router.into(), need).is_none());
-    [first].into_iter().chain(is_possible.then_some(other)).collect()
+    let steps = Step::ALL.len() as u64;
+    let half = Fault::ALL.len() as u64 / 2;
+    let others = [half, half / 2, half + half / 2].map(|faults| row(seed + faults * steps));
+    let is_possible = |other: &Row| {
+        let mut needs = [Feature::from(other.fault)].into_iter().chain(other.acts.map(Feature::from));
+        needs.all(|need| impossible(first.router.into(), need).is_none())
+    };
+    [first].into_iter().chain(others.into_iter().filter(is_possible)).collect()
 }
 
 /// What one world has reached.
@@ -161,6 +165,8 @@ pub struct Reached {
     pub pairs: BTreeSet<Pair>,
     world: Vec<Feature>,
     step: Option<Step>,
+    /// Where the release stood last: one that was aborted stands at no step.
+    last_step: Option<Step>,
     lasting: Vec<Fault>,
     recent: Vec<(Timestamp, Feature)>,
 }
@@ -186,7 +192,7 @@ impl Reached {
 
     /// A release begins, with faults that last as long as it does.
     pub fn begin(&mut self, lasting: Vec<Fault>, now: Timestamp) {
-        self.step = None;
+        (self.step, self.last_step) = (None, None);
         self.lasting = lasting;
         for fault in self.lasting.clone() {
             self.takes_effect(fault.into(), now);
@@ -200,6 +206,7 @@ impl Reached {
         }
         self.step = step;
         if let Some(step) = step {
+            self.last_step = Some(step);
             let lasting = self.lasting.iter().map(|fault| Feature::from(*fault));
             for other in self.world.iter().copied().chain(lasting) {
                 self.pairs.insert(ordered(step.into(), other));
@@ -212,8 +219,9 @@ impl Reached {
         self.recent.retain(|(time, _)| now.duration_since(*time) <= RECENT);
         let lasting = self.lasting.iter().map(|fault| Feature::from(*fault));
         let recent = self.recent.iter().map(|(_, other)| *other);
-        let others =
-            self.world.iter().copied().chain(self.step.map(Feature::from)).chain(lasting).chain(recent);
+        let is_retry = feature == Feature::Act(UserAct::Retry);
+        let step = if is_retry { self.last_step } else { self.step }.map(Feature::from);
+        let others = self.world.iter().copied().chain(step).chain(lasting).chain(recent);
         let is_of_other_kind =
             |other: &Feature| std::mem::discriminant(other) != std::mem::discriminant(&feature);
         self.pairs.extend(others.filter(is_of_other_kind).map(|other| ordered(feature, other)));
@@ -235,7 +243,7 @@ pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
             ThirdParty::DeletePod => Fault::DeletedPod,
             ThirdParty::DrainNode => Fault::DrainedNode,
             ThirdParty::DeleteSet(_) => Fault::DeletedSet,
-            ThirdParty::ScaleSet(_) => Fault::ForeignScale,
+            ThirdParty::ScaleSet(..) => Fault::ForeignScale,
         },
         Disturbance::Crash => Fault::Crash,
         Disturbance::Freeze => Fault::Freeze,
@@ -254,24 +262,47 @@ pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
         },
         Disturbance::MissingCrd { .. } => Fault::MissingCrd,
         Disturbance::Clock(_) => Fault::Clock,
-        Disturbance::ApiOutage { .. } => Fault::ApiOutage,
-        Disturbance::Forbidden { .. } => Fault::Forbidden,
         // Planned beside the rows, so that they stay as they are.
         Disturbance::PodsHurt { .. }
         | Disturbance::Found { .. }
         | Disturbance::FoundCrd { .. }
         | Disturbance::NextRequest(_)
         | Disturbance::Race { .. }
+        | Disturbance::ApiOutage { .. }
+        | Disturbance::Forbidden { .. }
         | Disturbance::Metrics { .. } => return None,
     };
     Some(fault.into())
+}
+
+/// Whether a fault takes effect when something meets it.
+pub(crate) fn is_met_later(fault: Fault) -> bool {
+    plan::is_of_metrics(fault)
+        || matches!(
+            fault,
+            Fault::CrashBefore
+                | Fault::CrashAfter
+                | Fault::AnswerLost
+                | Fault::RequestLost
+                | Fault::Conflict
+                | Fault::TooManyRequests
+                | Fault::ServerError
+                | Fault::Unavailable
+                | Fault::Refused
+                | Fault::Invalid
+                | Fault::SlowRequest
+                | Fault::FreezeAfter
+                | Fault::Race
+                | Fault::ApiOutage
+                | Fault::Forbidden
+        )
 }
 
 fn of_act(act: Act) -> Option<UserAct> {
     Some(match act {
         Act::Release(_) => UserAct::Release,
         Act::Undo(_) => UserAct::Undo,
-        Act::Promote => UserAct::Promote,
+        Act::Promote | Act::EndPause => UserAct::Promote,
         Act::PromoteFull => UserAct::PromoteFull,
         Act::Abort => UserAct::Abort,
         Act::Retry => UserAct::Retry,
@@ -284,7 +315,7 @@ fn of_act(act: Act) -> Option<UserAct> {
         Act::Router(_) => UserAct::Router,
         Act::Restart => UserAct::Restart,
         Act::Recreate => UserAct::Recreate,
-        Act::EndPause | Act::Create | Act::Dynamic(_) => return None,
+        Act::Create | Act::Dynamic(_) => return None,
     })
 }
 
@@ -372,5 +403,17 @@ mod tests {
         let with_crash = |act: UserAct| ordered(Fault::Crash.into(), act.into());
         assert!(reached.pairs.contains(&with_crash(UserAct::Abort)));
         assert!(!reached.pairs.contains(&with_crash(UserAct::Retry)));
+    }
+
+    #[test]
+    fn a_retry_counts_with_the_step_at_which_the_release_was_aborted() {
+        let mut reached = Reached::new(Strategy::Steps, Router::Istio);
+        reached.stand(Some(Step::Pause));
+        reached.stand(None);
+        for act in [UserAct::Scale, UserAct::Retry] {
+            reached.takes_effect(act.into(), Timestamp::UNIX_EPOCH);
+        }
+        let at_pause = |act: UserAct| reached.pairs.contains(&ordered(Step::Pause.into(), act.into()));
+        assert!(at_pause(UserAct::Retry) && !at_pause(UserAct::Scale));
     }
 }

@@ -56,8 +56,8 @@ pub enum ThirdParty {
     DrainNode,
     /// Deletes a ReplicaSet.
     DeleteSet(Whose),
-    /// Scales the ReplicaSet of the newest version.
-    ScaleSet(i64),
+    /// Scales a ReplicaSet.
+    ScaleSet(Whose, i64),
 }
 
 /// Whose pods.

@@ -390,7 +390,7 @@ impl Simulation {
         let (seed, delay) = (self.scenario.seed, self.scenario.watch_delay);
         self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
         let mut process = Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now);
-        self.checkers.started(self.now);
+        self.checkers.started(self.made, self.now);
         process.notify(webhooks::subscriptions(&self.scenario.webhooks), self.now);
         self.processes.push(process);
     }
@@ -425,7 +425,7 @@ impl Simulation {
 
     /// A process is no more; what it has sent arrives all the same.
     fn leave(&mut self, process: Process) {
-        self.checkers.gone(process.number);
+        self.checkers.gone(process.number, self.now);
         self.strays.extend(process.out.into_iter().map(|((time, number), flight)| {
             ((time, number + u64::from(process.number) * 1_000_000), flight)
         }));

@@ -66,7 +66,7 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
     };
     if act == Act::Recreate {
         server.remove(&target, now);
-        return ("deleted".to_owned(), Some((plus(now, 8_000), Act::Create)));
+        return ("deleted".to_owned(), Some((plus(now, scenario.recreated_in), Act::Create)));
     }
     let follows = match act {
         Act::Promote => Some((plus(now, 150), Act::EndPause)),

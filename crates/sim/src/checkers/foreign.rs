@@ -3,7 +3,7 @@
 
 use super::{Names, Write};
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES, is_route};
-use crate::world::server::{controller, text};
+use crate::world::server::text;
 use headgate_api::At;
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_driver::io::ObjectRef;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), String> {
     let Some(before) = write.before else { return made(write, names) };
+    let is_ours = |child: &Value| names.is_some_and(|names| names.owns(child));
     match (write.target.resource, write.after) {
         (VIRTUAL_SERVICES | INGRESSES | HTTP_ROUTES | SERVICES, Some(after)) => {
             if not_ours(write.target, before, names) != not_ours(write.target, after, names) {
@@ -28,8 +29,11 @@ pub(super) fn check(write: &Write<'_>, names: Option<&Names>) -> Result<(), Stri
             }
         }
         (DEPLOYMENTS, Some(after)) if without_size(before) == without_size(after) => Ok(()),
-        (REPLICA_SETS | ANALYSIS_RUNS, None) if controller(before, "/kind") == "Rollout" => Ok(()),
-        (ROLLOUTS | EVENTS | REPLICA_SETS | ANALYSIS_RUNS, Some(_)) => Ok(()),
+        (REPLICA_SETS | ANALYSIS_RUNS, None) if is_ours(before) => Ok(()),
+        // One that is adopted has no controller before.
+        (REPLICA_SETS, Some(after)) if is_ours(after) => Ok(()),
+        // Whoever has made an AnalysisRun: it is measured as long as it is there.
+        (ROLLOUTS | EVENTS | ANALYSIS_RUNS, Some(_)) => Ok(()),
         (resource, _) => Err(format!("{} {} is touched and is not ours", resource.kind, write.target.name)),
     }
 }

@@ -3,6 +3,7 @@
 //! in which another fault keeps controllers from seeing or acting: an API server that is away, a right that was taken away,
 //! a watch that is late or broken, a process that has died or stands still.
 
+use crate::world::proxies::ALL;
 use crate::world::{milliseconds, plus};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ pub(super) struct Allowance {
 #[derive(Clone, Copy, Debug)]
 struct Grant {
     until: Timestamp,
-    /// In milliseconds of the whole traffic.
+    /// In [`ALL`]ths of a millisecond of the whole traffic.
     left: i64,
 }
 
@@ -34,14 +35,14 @@ impl Grant {
     fn new(since: Timestamp, until: Timestamp) -> Self {
         Self {
             until: until.saturating_add(NOTICED_WITHIN).unwrap_or(until),
-            left: milliseconds(since, until).saturating_add(REACTION),
+            left: milliseconds(since, until).saturating_add(REACTION).saturating_mul(ALL),
         }
     }
 
     /// That time does not count.
     fn stretch(&mut self, time: i64) {
         self.until = plus(self.until, time);
-        self.left = self.left.saturating_add(time);
+        self.left = self.left.saturating_add(time.saturating_mul(ALL));
     }
 }
 
@@ -72,7 +73,8 @@ impl Allowance {
         self.recovery = Some(self.grant(now, now));
     }
 
-    /// Takes what was lost from what faults may cost; returns what is left over.
+    /// Takes what was lost, in [`ALL`]ths of a millisecond of the whole traffic, from what faults may cost; returns what is left
+    /// over.
     pub(super) fn charge(&mut self, lost: i64, since: Timestamp) -> i64 {
         self.grants.retain(|grant| grant.until >= since && grant.left > 0);
         let grants = self.recovery.iter_mut().chain(&mut self.grants).filter(|grant| grant.until >= since);

@@ -71,7 +71,7 @@ use view::WayBack;
 use crate::world::kubelet::Cause;
 use crate::world::milliseconds;
 use crate::world::pods::{Pods, Truth};
-use crate::world::proxies::Loss;
+use crate::world::proxies::{ALL, Loss};
 use crate::world::server::Server;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use jiff::{SignedDuration, Timestamp};
@@ -157,7 +157,7 @@ pub struct Checkers {
     /// Somebody else has written weights, or a Rollout that is no more: nobody can say of a route that is no longer named
     /// whose they are.
     is_route_edited: bool,
-    /// Requests lost that no fault has forced, in milliseconds of the whole traffic.
+    /// Requests lost that no fault has forced, in [`ALL`]ths of a millisecond of the whole traffic.
     pub lost: i64,
     /// The same for those that a fault has forced.
     pub lost_excused: i64,
@@ -364,21 +364,23 @@ impl Checkers {
     }
 
     /// A process has died.
-    pub fn gone(&mut self, process: u32) {
+    pub fn gone(&mut self, process: u32, now: Timestamp) {
         self.events.gone(process);
+        self.shares.gone(process, now);
     }
 
     /// A process's clock was set, by so many milliseconds from the truth.
-    pub fn clock_set(&mut self, skew: i64) {
+    pub fn clock_set(&mut self, process: u32, skew: i64, now: Timestamp) {
         self.pod_health.clock_set(skew);
-        self.shares.clock_set();
+        self.shares.clock_set(process, skew, now);
         self.restarts.clock_set();
         self.news.clock_set();
     }
 
     /// A process starts, which knows of pods what it sees from now on.
-    pub fn started(&mut self, now: Timestamp) {
+    pub fn started(&mut self, process: u32, now: Timestamp) {
         self.pod_health.started(now);
+        self.shares.started(process, now);
     }
 
     /// What is ours is what the Rollout named at some time since then: a user may take a router away while a write to its
@@ -386,7 +388,7 @@ impl Checkers {
     fn is_foreign_left_alone(&self, write: &Write<'_>, since: Timestamp) -> Result<(), String> {
         let by_last_names = foreign::check(write, self.names.as_ref());
         let is_right =
-            || self.views_since(since).any(|view| foreign::check(write, Some(&view.names)).is_ok());
+            || self.views_for(write, since).any(|view| foreign::check(write, Some(&view.names)).is_ok());
         if by_last_names.is_err() && is_right() { Ok(()) } else { by_last_names }
     }
 
@@ -428,10 +430,10 @@ impl Checkers {
     /// Notes what was lost from then until now.
     pub fn lose(&mut self, loss: &Loss, ready: usize, since: Timestamp, now: Timestamp) {
         let milliseconds = milliseconds(since, now);
-        if loss.per_mille == 0 || milliseconds == 0 {
+        if loss.share == 0 || milliseconds == 0 {
             return;
         }
-        let lost = loss.per_mille.saturating_mul(milliseconds) / 1_000;
+        let lost = loss.share.saturating_mul(milliseconds);
         let view = self.views.back().map(|(_, view)| view);
         let wants_pods =
             view.is_some_and(|view| view.must_serve() && !view.is_held_empty() && !view.is_beyond_repair());
@@ -447,11 +449,8 @@ impl Checkers {
             return;
         }
         self.lost += unforced;
-        let message = format!(
-            "{} of 1000 requests are lost for {milliseconds} ms: {}",
-            loss.per_mille,
-            loss.to.join(" ")
-        );
+        let message =
+            format!("{} of {ALL} requests are lost for {milliseconds} ms: {}", loss.share, loss.to.join(" "));
         self.judge("requests lost", Err(message), since);
     }
 

@@ -2,7 +2,7 @@
 //! routes is ours.
 
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES, annotation};
-use crate::world::server::{Server, number, text};
+use crate::world::server::{Server, controller, number, text};
 use headgate_api::At;
 use headgate_driver::io::{ObjectRef, Resource};
 use serde_json::Value;
@@ -78,6 +78,11 @@ impl Names {
     /// True when the other names are of this Rollout, and not of one of its name that was deleted.
     pub fn is_of_same_rollout(&self, other: &Self) -> bool {
         self.uid == other.uid
+    }
+
+    /// True for an object that this Rollout controls.
+    pub fn owns(&self, child: &Value) -> bool {
+        controller(child, "/kind") == "Rollout" && controller(child, "/uid") == self.uid
     }
 
     /// Remembers what the same Rollout has named before.

@@ -260,6 +260,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         metrics: Source::Given(Box::new(Given::new(options.metrics.clone()))),
         budget: None,
         restarts_in: 0,
+        recreated_in: 8_000,
         webhooks: Vec::new(),
         focuses: Vec::new(),
         disturbances: Vec::new(),

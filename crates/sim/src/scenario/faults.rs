@@ -48,8 +48,12 @@ fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Dist
         },
         Fault::ApiOutage => Disturbance::ApiOutage { seconds: luck.between(2, 40) },
         Fault::Forbidden => Disturbance::Forbidden {
-            kind: luck.pick(REPLICA_SETS, &[ROLLOUTS, SERVICES, routes, ANALYSIS_RUNS]),
-            seconds: luck.pick(5, &[30, 90]),
+            // At most steps a controller writes no more than the first.
+            kind: luck.pick(
+                ROLLOUTS,
+                &[ROLLOUTS, ROLLOUTS, ROLLOUTS, REPLICA_SETS, SERVICES, routes, ANALYSIS_RUNS],
+            ),
+            seconds: luck.pick(30, &[5, 30, 90]),
         },
         Fault::Race => {
             Disturbance::Race { kind: luck.pick(ROLLOUTS, &[ROLLOUTS, REPLICA_SETS, REPLICA_SETS, routes]) }
@@ -92,7 +96,10 @@ fn of_world(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturban
         Fault::MissingTemplate => missing(ANALYSIS_TEMPLATES, luck.pick("success", &["watch"]), luck),
         Fault::ForeignWeights => Disturbance::ThirdParty(ThirdParty::Weights(luck.between(0, 100))),
         Fault::ForeignRoute => Disturbance::ThirdParty(ThirdParty::ForeignRoute),
-        Fault::ForeignScale => Disturbance::ThirdParty(ThirdParty::ScaleSet(luck.between(0, 6))),
+        Fault::ForeignScale => {
+            let whose = if of == Whose::Stable { Whose::Stable } else { Whose::Newest };
+            Disturbance::ThirdParty(ThirdParty::ScaleSet(whose, luck.between(0, 6)))
+        }
         Fault::DeletedPod => Disturbance::ThirdParty(ThirdParty::DeletePod),
         Fault::DeletedSet => {
             Disturbance::ThirdParty(ThirdParty::DeleteSet(luck.pick(Whose::Stable, &[Whose::Newest])))

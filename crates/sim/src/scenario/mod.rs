@@ -80,6 +80,8 @@ pub struct Scenario {
     pub budget: Option<Budget>,
     /// A user who restarts asks for it in so many milliseconds.
     pub restarts_in: i64,
+    /// A Rollout that is deleted is applied again in so many milliseconds.
+    pub recreated_in: i64,
     /// Webhooks that are told of the Rollout.
     pub webhooks: Vec<Webhook>,
     /// What happens at a step, the first in one release, the next in a later one.

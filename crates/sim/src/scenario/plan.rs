@@ -38,12 +38,10 @@ pub(super) fn of(seed: u64) -> Scenario {
         metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
         budget: budget(&mut Random::new(seed, "budget")),
         restarts_in: Random::new(seed, "restarts").pick(0, &[0, 30_000]),
+        // Before the garbage collector has taken its children, or when they are gone.
+        recreated_in: Random::new(seed, "recreation").pick(8_000, &[200]),
         webhooks: webhooks::of(seed),
-        focuses: coverage::rows(seed)
-            .iter()
-            .zip([Turn::First, Turn::Second])
-            .map(|(other, turn)| focus(other, turn, row.router, &mut luck))
-            .collect(),
+        focuses: focuses(&row, seed, &mut luck),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
     };
@@ -189,6 +187,16 @@ enum Turn {
     Second,
 }
 
+/// What happens at the step of a seed's rows: at first that of its own row.
+fn focuses(first: &Row, seed: u64, luck: &mut Random) -> Vec<Focus> {
+    let rows = coverage::rows(seed);
+    let turns = [Turn::First, Turn::Second].into_iter().cycle();
+    rows.iter().zip(turns).map(|(row, turn)| focus(row, turn, first.router, luck)).collect()
+}
+
+/// A controller has sent a request, or asked for a measurement, after so long, in milliseconds.
+const MET_WITHIN: i64 = 8_000;
+
 fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
     let mut acts = row.acts;
     // What ends a release comes last, or the other act would not be of this release. In the second row of a seed it comes
@@ -197,20 +205,38 @@ fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
     if turn == Turn::Second {
         acts.reverse();
     }
-    let mut delay = 0;
-    let acts = acts.into_iter().map(|act| {
-        delay += luck.between(0, 2_500);
-        (delay, Disturbance::User(faults::act(act, 2, router, luck)))
-    });
-    let acts = acts.collect();
-    Focus { step: row.step, fault: faults::made(row.fault, router, luck), acts }
+    if needs(acts[0]) == Some(acts[1]) {
+        acts.swap(0, 1);
+    }
+    // What is met by a request has the time to be, before an act takes the release elsewhere.
+    let mut delay = if coverage::is_met_later(row.fault) { MET_WITHIN } else { 0 };
+    let mut planned = Vec::new();
+    for act in acts {
+        let needed = needs(act).filter(|needed| !acts.contains(needed));
+        let made = |act, luck: &mut Random| Disturbance::User(faults::act(act, 2, router, luck));
+        planned.extend(needed.map(|needed| (delay, made(needed, luck))));
+        // Often both at once, so that the release still stands at the step when the second one comes.
+        let least = if planned.is_empty() { 0 } else { -1_500 };
+        delay += luck.between(least, 2_500).max(0);
+        planned.push((delay, made(act, luck)));
+    }
+    Focus { step: row.step, fault: faults::made(row.fault, router, luck), acts: planned }
+}
+
+/// What must come before an act, or it would change nothing.
+fn needs(act: UserAct) -> Option<UserAct> {
+    match act {
+        UserAct::Retry => Some(UserAct::Abort),
+        UserAct::Unpause => Some(UserAct::Pause),
+        _ => None,
+    }
 }
 
 fn ends_release(act: UserAct) -> u8 {
     match act {
         UserAct::Recreate => 3,
         UserAct::Release | UserAct::Undo => 2,
-        UserAct::Abort | UserAct::PromoteFull | UserAct::Steps => 1,
+        UserAct::Abort | UserAct::Retry | UserAct::PromoteFull | UserAct::Steps => 1,
         _ => 0,
     }
 }

@@ -13,13 +13,22 @@ use crate::world::server::{number, text};
 use crate::world::watch::Watches;
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
-use headgate_driver::io::{Call, Resource};
+use headgate_driver::io::{Call, ObjectRef, Resource};
 use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
 use serde_json::json;
+use std::ops::Range;
 
 /// An autoscaler looks so often, in milliseconds (kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`).
 const AUTOSCALER_PERIOD: i64 = 15_000;
+
+/// Numbers of what happens at a step on purpose: the first of them, and how many there are at most.
+pub(super) const FOCUS: usize = 1_000;
+const FOCUS_MAX: usize = 10;
+/// What had no effect there is tried again so often.
+const FOCUSED: Range<usize> = FOCUS..FOCUS + 5 * FOCUS_MAX;
+/// And after so long, in milliseconds.
+const TRIED_AGAIN_AFTER: i64 = 1_500;
 
 impl Simulation {
     pub(super) fn disturb(&mut self) {
@@ -27,87 +36,128 @@ impl Simulation {
             if entry.key().0 > self.now {
                 break;
             }
-            let disturbance = entry.remove();
-            if let Some(feature) = coverage::at_once(&disturbance) {
-                self.reached.takes_effect(feature, self.now);
+            let (number, disturbance) = (entry.key().1, entry.remove());
+            if self.happen(&disturbance) {
+                if let Some(feature) = coverage::at_once(&disturbance) {
+                    self.reached.takes_effect(feature, self.now);
+                }
+            } else if FOCUSED.contains(&number) {
+                let again = number + FOCUS_MAX;
+                self.agenda.insert((plus(self.now, TRIED_AGAIN_AFTER), again), disturbance);
             }
-            self.happen(&disturbance);
             self.checkers.look(&self.server, self.now);
         }
     }
 
-    pub(super) fn happen(&mut self, disturbance: &Disturbance) {
-        let after = |seconds: i64| plus(self.now, seconds * 1_000);
+    /// Lets something happen. False when it changes nothing.
+    pub(super) fn happen(&mut self, disturbance: &Disturbance) -> bool {
         match disturbance {
             Disturbance::User(act) => return self.user_acts(*act),
             Disturbance::ThirdParty(act) => return self.others_act(*act),
             _ => self.trace.say("fault", || format!("{disturbance:?}"), self.now),
         }
-        self.checkers.hold_up(after(holds_up(disturbance)));
+        self.checkers.hold_up(self.after(holds_up(disturbance)));
+        self.ails_processes(disturbance)
+            .or_else(|| self.ails_pods(disturbance))
+            .or_else(|| self.ails_objects(disturbance))
+            .unwrap_or(false)
+    }
+
+    fn after(&self, seconds: i64) -> Timestamp {
+        plus(self.now, seconds * 1_000)
+    }
+
+    /// What happens to processes, to what they see, and to their requests; `None` for anything else.
+    fn ails_processes(&mut self, disturbance: &Disturbance) -> Option<bool> {
+        let leader = self.leader();
         match disturbance {
-            Disturbance::Crash => {
-                if let Some(index) = self.leader() {
-                    self.crash(index);
-                }
-            }
-            Disturbance::Freeze => {
-                if let Some(index) = self.leader() {
-                    self.freeze(index);
-                }
-            }
+            Disturbance::Crash => leader.into_iter().for_each(|index| self.crash(index)),
+            Disturbance::Freeze => leader.into_iter().for_each(|index| self.freeze(index)),
             Disturbance::SlowWatch { kind, seconds, late } => {
-                let until = after(*seconds);
+                let until = self.after(*seconds);
                 self.each_watch(|watches, _| watches.slow_down(*kind, until, *late));
+                return Some(!self.processes.is_empty());
             }
             Disturbance::BrokenWatch { kind, seconds, lag } => {
-                let until = after(*seconds);
+                let until = self.after(*seconds);
                 self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
+                return Some(!self.processes.is_empty());
             }
             Disturbance::TwoLeaders { seconds } => {
-                if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
-                    process.ends_at = Some(after(*seconds));
+                let ends_at = self.after(*seconds);
+                if let Some(process) = leader.and_then(|index| self.processes.get_mut(index)) {
+                    process.ends_at = Some(ends_at);
                     self.start(0, 0);
                 }
             }
+            Disturbance::Clock(skew) => {
+                if let Some(process) = leader.and_then(|index| self.processes.get_mut(index)) {
+                    process.skew = *skew;
+                    self.checkers.clock_set(process.number, *skew, self.now);
+                }
+            }
             Disturbance::NextRequest(fate) => self.next_fates.push_back(*fate),
+            Disturbance::Race { kind } => {
+                self.raced.insert(*kind);
+            }
+            Disturbance::Forbidden { kind, seconds } => self.forbid(*kind, self.after(*seconds)),
+            Disturbance::ApiOutage { seconds } => self.api_down_until = Some(self.after(*seconds)),
             Disturbance::Metrics { outage, seconds } => {
-                self.metrics.fail(*outage, after(*seconds), self.now);
+                self.metrics.fail(*outage, self.after(*seconds), self.now);
                 if self.metrics_matter() {
                     self.reached.takes_effect(coverage::of_outage(*outage).into(), self.now);
                 }
             }
+            _ => return None,
+        }
+        Some(leader.is_some())
+    }
+
+    /// What happens to pods and their number; `None` for anything else.
+    fn ails_pods(&mut self, disturbance: &Disturbance) -> Option<bool> {
+        let count = match disturbance {
             Disturbance::PodsFail { of, seconds, backs_off } => {
                 let hash = self.hash(*of);
-                self.pods.make_fail(hash.as_deref(), *backs_off, after(*seconds), self.now);
                 // The last back-off may begin just before the end.
-                self.checkers.excuse(after(*seconds * 3));
+                self.checkers.excuse(self.after(*seconds * 3));
+                self.pods.make_fail(hash.as_deref(), *backs_off, self.after(*seconds), self.now)
             }
             Disturbance::PodsHurt { version, how, seconds } => {
                 let hash = self.version(*version).unwrap_or_default();
-                let count = self.pods.hurt(&hash, hurt(*how, after(*seconds)), self.now);
+                let count = self.pods.hurt(&hash, hurt(*how, self.after(*seconds)), self.now);
                 self.trace.say("world", || format!("{count} pods of {hash} are hit"), self.now);
-                self.checkers.excuse(after(*seconds));
+                self.checkers.excuse(self.after(*seconds));
+                count
             }
             Disturbance::NodeLost { seconds } => {
-                let count = self.pods.lose_node(after(*seconds), self.now);
+                let count = self.pods.lose_node(self.after(*seconds), self.now);
                 self.trace.say("world", || format!("{count} pods are out of reach"), self.now);
-                self.checkers.excuse(after(*seconds));
+                self.checkers.excuse(self.after(*seconds));
+                count
             }
-            Disturbance::Autoscale { least, most, rounds } => self.autoscale(*least, *most, *rounds),
             Disturbance::PodsUnready { of, share, seconds } => {
-                let until = after(*seconds);
+                let until = self.after(*seconds);
                 let hash = self.hash(*of);
-                self.pods.knock_out(hash.as_deref(), *share, until, self.now);
                 self.checkers.excuse(until);
+                self.pods.knock_out(hash.as_deref(), *share, until, self.now)
             }
-            Disturbance::Race { kind } => {
-                self.raced.insert(*kind);
+            Disturbance::Autoscale { least, most, rounds } => {
+                return Some(self.autoscale(*least, *most, *rounds));
             }
+            _ => return None,
+        };
+        Some(count > 0)
+    }
+
+    /// What happens to objects that a Rollout names; `None` for anything else.
+    fn ails_objects(&mut self, disturbance: &Disturbance) -> Option<bool> {
+        let before = self.server.history().len();
+        match disturbance {
             Disturbance::Missing { kind, name, seconds } => {
                 self.server.remove(&self.scenario.at(*kind, name), self.now);
-                self.checkers.excuse(after(*seconds));
+                self.checkers.excuse(self.after(*seconds));
                 let found = Disturbance::Found { kind: *kind, name };
-                self.agenda.insert((after(*seconds), usize::MAX), found);
+                self.agenda.insert((self.after(*seconds), usize::MAX), found);
             }
             Disturbance::Found { kind, name } => {
                 let target = self.scenario.at(*kind, name);
@@ -117,23 +167,18 @@ impl Simulation {
                     self.checkers.found(&self.server);
                 }
             }
-            Disturbance::MissingCrd { kind, seconds } => self.uninstall(*kind, after(*seconds)),
+            Disturbance::MissingCrd { kind, seconds } => self.uninstall(*kind, self.after(*seconds)),
             Disturbance::FoundCrd { kind } => self.install(*kind),
-            Disturbance::Forbidden { kind, seconds } => {
-                self.forbidden.insert(*kind, after(*seconds));
-                if *kind == SERVICES && !self.is_routed() {
-                    // Without a router and without room for one more pod the old one must go before its Service can be moved.
-                    self.checkers.excuse(after(*seconds));
-                }
-            }
-            Disturbance::Clock(skew) => {
-                self.checkers.clock_set(*skew);
-                if let Some(process) = self.leader().and_then(|index| self.processes.get_mut(index)) {
-                    process.skew = *skew;
-                }
-            }
-            Disturbance::ApiOutage { seconds } => self.api_down_until = Some(after(*seconds)),
-            Disturbance::User(_) | Disturbance::ThirdParty(_) => {}
+            _ => return None,
+        }
+        Some(self.server.history().len() > before)
+    }
+
+    fn forbid(&mut self, kind: Resource, until: Timestamp) {
+        self.forbidden.insert(kind, until);
+        if kind == SERVICES && !self.is_routed() {
+            // Without a router and without room for one more pod the old one must go before its Service can be moved.
+            self.checkers.excuse(until);
         }
     }
 
@@ -155,14 +200,15 @@ impl Simulation {
         kinds.get(index).copied().unwrap_or(VIRTUAL_SERVICES)
     }
 
-    /// One round of an autoscaler; the next one follows.
-    fn autoscale(&mut self, least: i64, most: i64, rounds: u32) {
+    /// One round of an autoscaler; the next one follows. False when it leaves the number as it is.
+    fn autoscale(&mut self, least: i64, most: i64, rounds: u32) -> bool {
         let replicas = self.luck.between(least, most);
-        self.user_acts(Act::Scale(replicas));
+        let has_effect = self.user_acts(Act::Scale(replicas));
         if rounds > 1 {
             let next = Disturbance::Autoscale { least, most, rounds: rounds - 1 };
             self.agenda.insert((plus(self.now, AUTOSCALER_PERIOD), usize::MAX - 1), next);
         }
+        has_effect
     }
 
     /// Whether the record gives the canary a share, or knows of a route that does.
@@ -209,6 +255,18 @@ impl Simulation {
         Some(text(self.server.get(&self.scenario.target())?, field).to_owned())
     }
 
+    /// The ReplicaSet of a version; it may not be there.
+    fn set_of(&self, whose: Whose) -> ObjectRef {
+        let hash = self.hash(whose).unwrap_or_default();
+        self.scenario.at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"))
+    }
+
+    /// Somebody else scales a ReplicaSet; says what came of it.
+    pub(super) fn scale(&mut self, set: &ObjectRef, replicas: i64) -> String {
+        let body = json!({ "spec": { "replicas": replicas } });
+        user::edit(set, body, &mut self.server, self.now)
+    }
+
     /// The hash of a version by its number, once its ReplicaSet is there.
     fn version(&self, number: i64) -> Option<String> {
         let image = self.scenario.image_of(number);
@@ -223,7 +281,11 @@ impl Simulation {
         }
     }
 
-    pub(super) fn user_acts(&mut self, act: Act) {
+    /// False when the act changes nothing.
+    pub(super) fn user_acts(&mut self, act: Act) -> bool {
+        let before = self.server.history().len();
+        // A retry of what was not aborted writes down what holds already.
+        let is_idle = act == Act::Retry && !self.is_aborted();
         if matches!(act, Act::Router(_)) {
             self.is_route_forgotten |= self.has_foreign_weights && !self.is_weight_recorded();
         }
@@ -236,20 +298,35 @@ impl Simulation {
         if let Some((time, next)) = follows {
             self.agenda.insert((time, usize::MAX), Disturbance::User(next));
         }
+        !is_idle && self.server.history().len() > before
     }
 
-    pub(super) fn others_act(&mut self, act: ThirdParty) {
+    fn is_aborted(&self) -> bool {
+        let rollout = self.server.get(&self.scenario.target());
+        rollout.is_some_and(|rollout| rollout.at("/status/abort") == Some(&json!(true)))
+    }
+
+    /// False when the act changes nothing.
+    pub(super) fn others_act(&mut self, act: ThirdParty) -> bool {
+        let before = self.server.history().len();
+        let mut ended = 0;
         if act != ThirdParty::ForeignRoute {
             self.checkers.excuse(self.now);
         }
         let said = match act {
-            ThirdParty::DeletePod => self.pods.delete_one(self.now).unwrap_or_default(),
-            ThirdParty::DrainNode => format!("{} pods", self.pods.drain_node(self.now)),
+            ThirdParty::DeletePod => {
+                let hash = self.pods.delete_one(self.now);
+                ended = hash.iter().len();
+                hash.unwrap_or_default()
+            }
+            ThirdParty::DrainNode => {
+                ended = self.pods.drain_node(self.now);
+                format!("{ended} pods")
+            }
             ThirdParty::DeleteSet(whose) => {
-                let hash = self.hash(whose).unwrap_or_default();
-                let target = self.scenario.at(REPLICA_SETS, &format!("{ROLLOUT}-{hash}"));
-                self.server.remove(&target, self.now);
-                hash
+                let set = self.set_of(whose);
+                self.server.remove(&set, self.now);
+                set.name
             }
             ThirdParty::Weights(canary) => {
                 self.checkers.route_edited(self.now);
@@ -261,15 +338,13 @@ impl Simulation {
                 let (route, body) = objects::other_route(self.door(0), &self.server);
                 user::edit(&route, body, &mut self.server, self.now)
             }
-            ThirdParty::ScaleSet(replicas) => {
-                let newest = self.server.all(REPLICA_SETS).map(|(target, _)| target.clone()).last();
-                newest.map_or(String::new(), |target| {
-                    let body = json!({ "spec": { "replicas": replicas } });
-                    format!("{} {}", target.name, user::edit(&target, body, &mut self.server, self.now))
-                })
+            ThirdParty::ScaleSet(whose, replicas) => {
+                let set = self.set_of(whose);
+                format!("{} {}", set.name, self.scale(&set, replicas))
             }
         };
         self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
+        ended > 0 || self.server.history().len() > before
     }
 }
 

@@ -6,7 +6,7 @@ use crate::scenario::Scenario;
 use crate::world::given::Given;
 use crate::world::metrics::Source;
 use crate::world::plus;
-use crate::world::proxies::Flow;
+use crate::world::proxies::{ALL, Flow};
 use crate::world::server::Server;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,7 +27,7 @@ impl Tally {
         for (hash, share) in &flow.shares {
             *self.sent.entry(hash.clone()).or_default() += share * milliseconds;
         }
-        self.lost += flow.loss.per_mille * milliseconds;
+        self.lost += flow.loss.share * milliseconds / (ALL / 1_000);
     }
 }
 

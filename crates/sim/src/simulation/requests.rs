@@ -4,6 +4,7 @@ use super::{CALL_TIME_LIMIT, Simulation};
 use crate::checkers::{Write, settled};
 use crate::coverage;
 use crate::faults::{Fate, ThirdParty};
+use crate::kinds::Fault;
 use crate::process::Flight;
 use crate::random::Random;
 use crate::trace::{Who, short};
@@ -157,7 +158,9 @@ impl Simulation {
     /// Somebody changes the object that a request is about to change.
     fn race(&mut self, call: &Call) {
         match target(call) {
-            Some(target) if routes::is_route(target.resource) => self.others_act(ThirdParty::ForeignRoute),
+            Some(target) if routes::is_route(target.resource) => {
+                self.others_act(ThirdParty::ForeignRoute);
+            }
             Some(target) if target.resource == ROLLOUTS => {
                 let act = self.luck.pick(
                     Act::Abort,
@@ -167,7 +170,11 @@ impl Simulation {
             }
             Some(target) if target.resource == REPLICA_SETS => match call {
                 Call::Create { body, .. } => self.take_name(target, body),
-                _ => self.others_act(ThirdParty::ScaleSet(1)),
+                _ => {
+                    self.checkers.excuse(self.now);
+                    let said = self.scale(target, 1);
+                    self.trace.say("third party", || format!("scales {} {said}", target.name), self.now);
+                }
             },
             _ => {}
         }
@@ -203,11 +210,13 @@ impl Simulation {
             return reply;
         }
         if self.api_down_until.is_some_and(|until| until > self.now) {
+            self.reached.takes_effect(Fault::ApiOutage.into(), self.now);
             return refused(503, "ServiceUnavailable", "the API server is overloaded");
         }
         let is_forbidden =
             |target: &ObjectRef| self.forbidden.get(&target.resource).is_some_and(|until| *until > self.now);
         if !matches!(call, Call::Get(_)) && target(call).is_some_and(is_forbidden) {
+            self.reached.takes_effect(Fault::Forbidden.into(), self.now);
             return refused(403, "Forbidden", "by the simulation");
         }
         if let Call::List { resource: PODS, namespace, labels } = call {

@@ -1,6 +1,7 @@
 //! What flows, what is measured, and where the release stands.
 
 use super::Simulation;
+use super::disturb::FOCUS;
 use crate::coverage;
 use crate::faults::Outage;
 use crate::kinds::{Step, Strategy};
@@ -103,7 +104,7 @@ impl Simulation {
             let focus = self.scenario.focuses.remove(0);
             let planned = focus.fault.into_iter().map(|fault| (0, fault)).chain(focus.acts);
             for (number, (delay, disturbance)) in planned.enumerate() {
-                self.agenda.insert((plus(self.now, delay), 1_000 + number), disturbance);
+                self.agenda.insert((plus(self.now, delay), FOCUS + number), disturbance);
             }
         }
     }

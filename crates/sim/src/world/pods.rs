@@ -250,20 +250,30 @@ impl Pods {
         true
     }
 
-    /// From now on until then containers of one version, or of all, end whenever they have been ready for a moment.
-    pub fn make_fail(&mut self, hash: Option<&str>, backs_off: bool, until: Timestamp, now: Timestamp) {
+    /// From now on until then containers of one version, or of all, end whenever they have been ready for a moment. Says of how
+    /// many pods.
+    pub fn make_fail(
+        &mut self,
+        hash: Option<&str>,
+        backs_off: bool,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> usize {
         let back_off = if backs_off { BACK_OFF } else { 0 };
+        let mut count = 0;
         for pod in self.pods.values_mut().filter(|pod| hash.is_none_or(|hash| pod.hash == hash)) {
+            count += 1;
             pod.fails = Some(Fails { until, back_off });
             if matches!(pod.state, State::Ready(_)) {
                 pod.fails_at = Some(plus(now, self.luck.between(100, 3_000)));
             }
         }
+        count
     }
 
     /// A node cannot be reached until then.
     pub fn lose_node(&mut self, until: Timestamp, now: Timestamp) -> usize {
-        let node = self.luck.between(0, self.nodes - 1);
+        let node = self.node_with_pods();
         let mut count = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             pod.dark_until = Some(until);
@@ -277,9 +287,18 @@ impl Pods {
         count
     }
 
+    /// One of the nodes that have pods; what befalls another one changes nothing.
+    fn node_with_pods(&mut self) -> i64 {
+        let alive = self.pods.values().filter(|pod| !matches!(pod.state, State::Terminating(_)));
+        let nodes: Vec<i64> = alive.map(|pod| pod.node).collect::<BTreeSet<i64>>().into_iter().collect();
+        let last = i64::try_from(nodes.len()).unwrap_or(0).max(1) - 1;
+        let index = usize::try_from(self.luck.between(0, last)).unwrap_or(0);
+        nodes.get(index).copied().unwrap_or(0)
+    }
+
     /// A node is drained: all of its pods are told to end at once.
     pub fn drain_node(&mut self, now: Timestamp) -> usize {
-        let node = self.luck.between(0, self.nodes - 1);
+        let node = self.node_with_pods();
         let end = plus(now, self.drain);
         let mut count = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {

@@ -43,11 +43,14 @@ impl Proxy {
     }
 }
 
+/// What is lost is counted of so many requests: the smallest weight at one of several proxies is more than none.
+pub const ALL: i64 = 1_000_000;
+
 /// Requests that are lost at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Loss {
-    /// Of a thousand requests, over all proxies.
-    pub per_mille: i64,
+    /// Of [`ALL`] requests, over all proxies.
+    pub share: i64,
     /// Where they were sent: Services and versions.
     pub to: Vec<String>,
 }
@@ -112,7 +115,9 @@ impl Proxies {
                             flow.give(hash, share * count / all);
                         }
                     }
-                    _ if is_named || !forgotten.covers(service) => flow.lose(service, hash.as_deref(), share),
+                    _ if is_named || !forgotten.covers(service) => {
+                        flow.lose(service, hash.as_deref(), ALL * weight / sum.max(1) / proxies);
+                    }
                     _ => {}
                 }
             }
@@ -155,8 +160,8 @@ impl Flow {
         *self.shares.entry(hash.to_owned()).or_default() += per_mille;
     }
 
-    fn lose(&mut self, service: &str, hash: Option<&str>, per_mille: i64) {
-        self.loss.per_mille += per_mille;
+    fn lose(&mut self, service: &str, hash: Option<&str>, share: i64) {
+        self.loss.share += share;
         self.loss.to.push(format!("{service}={}", hash.unwrap_or("any")));
     }
 }
