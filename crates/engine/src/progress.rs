@@ -144,7 +144,9 @@ fn is_at_a_wait(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 /// time does not count, so that it was overdue without its ReplicaSet.
 pub(crate) fn has_begun_late(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let has = |reason| crate::conditions::has_reason(record, types::PROGRESSING, reason);
-    let is_overdue = has(reasons::PROGRESS_DEADLINE_EXCEEDED) && is_at_a_wait(scene, record);
+    // The first version's pods are awaited at every step.
+    let is_waiting = is_at_a_wait(scene, record) && !initial::is_under_way(record);
+    let is_overdue = has(reasons::PROGRESS_DEADLINE_EXCEEDED) && is_waiting;
     scene.current.is_some() && (has(reasons::REPLICA_SET_CREATE_ERROR) || is_overdue)
 }
 

@@ -118,7 +118,7 @@ pub(super) fn weight(
         (true, false) => total,
         (true, true) if goes_back => way_back::weight(scene, record, (state, range), held, for_stable, plan),
         (true, true) => {
-            let least = followed_weight(scene, record, stage, held, for_canary);
+            let least = followed_weight(scene, record, stage, held, canary_side);
             released_weight(scene, stage, range, least, canary_side, stable_side)
         }
     }
@@ -223,14 +223,16 @@ fn services_are_known(scene: &Scene<'_>) -> bool {
 }
 
 /// Where a full promotion lets stable shrink with its weight, the weight follows the canary's available pods; else it stays
-/// until all of them are there (Argo Rollouts).
+/// until all of them are there (Argo Rollouts). Scaled down and up again within a moment, a ReplicaSet still reports pods that
+/// are about to go.
 fn followed_weight(
     scene: &Scene<'_>,
     record: &RolloutStatus,
     stage: Stage,
     held: i32,
-    available: i32,
+    canary: Option<&ReplicaSetView>,
 ) -> i32 {
+    let available = available(canary.filter(|canary| canary.is_observed()));
     let is_dynamic = scene.spec.canary.routing.as_ref().is_some_and(|routing| routing.dynamic_stable_scale);
     if stage == Stage::Finishing && record.promote_full && is_dynamic {
         held.max(replicas::bearable(available, scene.spec.replicas, steps::total(scene.spec)))

@@ -221,6 +221,12 @@ fn a_full_promotion_moves_the_weight_with_the_pods_of_the_canary() {
     world.promote_full();
     world.step();
     assert_eq!((world.pods(2), world.weight()), (10, 20));
+    for set in world.sets_mut().iter_mut().filter(|set| set.hash() == second) {
+        // Of a size that it had before: these pods may be about to go.
+        set.available_reported = 7;
+    }
+    world.step();
+    assert_eq!(world.weight(), 20, "the new size has not been seen yet");
     let set_available = |world: &mut World, available: i32| {
         for set in world.sets_mut().iter_mut().filter(|set| set.hash() == second) {
             set.observed_generation = set.generation;

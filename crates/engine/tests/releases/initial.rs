@@ -203,6 +203,24 @@ fn a_pod_that_is_lost_after_a_long_analysis_is_not_held_against_the_first_versio
 }
 
 #[test]
+fn a_first_version_whose_pods_never_get_ready_stays_overdue_at_a_step_that_waits() {
+    let mut canary = canary();
+    canary["steps"].as_array_mut().unwrap().remove(0);
+    canary["steps"].as_array_mut().unwrap().remove(0);
+    let mut world = World::new(spec(4, canary));
+    world.add_template("errors", template());
+    world.broken.insert(world.hash(1));
+    world.settle();
+    world.pass(601);
+    world.settle();
+    for _ in 0..5 {
+        assert_eq!(world.phase(), "Degraded", "{}", world.status().message);
+        world.pass(61);
+        world.step();
+    }
+}
+
+#[test]
 fn pods_of_a_bad_first_version_do_not_put_off_the_deadline_of_its_successor() {
     let mut world = found_bad();
     world.broken.insert(world.hash(2));
