@@ -115,8 +115,13 @@ impl RolloutTask {
             let change = context.store.not_found(&reference);
             context.touch(reference, change);
         }
-        for object in objects.into_iter().filter(ours) {
-            context.answered(resource, object);
+        for object in objects {
+            // Also the children of a Rollout of this name that is gone: others decide on what was shown of them.
+            let known = context.store.get(&object::reference(resource, &object));
+            let is_known = known.is_some_and(|known| object::uid(known) == object::uid(&object));
+            if ours(&object) || is_known {
+                context.answered(resource, object);
+            }
         }
     }
 
