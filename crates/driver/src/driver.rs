@@ -398,9 +398,7 @@ impl Driver {
         };
         let Some(resource) = resource else { return };
         for object in objects {
-            let known = self.store.get(&object::reference(resource, &object));
-            let is_known = known.is_some_and(|known| object::uid(known) == object::uid(&object));
-            if is_known && !object::is_deleting(&object) {
+            if self.store.knows(resource, &object) && !object::is_deleting(&object) {
                 self.context().answered(resource, object);
             }
         }
@@ -434,7 +432,7 @@ impl Driver {
             || self.store.get(target).is_some()
             || self.store.is_doubted(target);
         if let Outcome::Refused(refusal) = &outcome
-            && matches!(refusal.class, FailureClass::Forbidden | FailureClass::Invalid)
+            && refusal.class.is_refused()
             && is_workload(target.resource)
             && self.store.refused(target, &refusal.message)
         {

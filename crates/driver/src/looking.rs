@@ -117,9 +117,7 @@ impl RolloutTask {
         }
         for object in objects {
             // Also the children of a Rollout of this name that is gone: others decide on what was shown of them.
-            let known = context.store.get(&object::reference(resource, &object));
-            let is_known = known.is_some_and(|known| object::uid(known) == object::uid(&object));
-            if ours(&object) || is_known {
+            if ours(&object) || context.store.knows(resource, &object) {
                 context.answered(resource, object);
             }
         }

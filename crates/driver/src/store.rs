@@ -95,6 +95,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Whether the same object, and not another one of its name, is stored in some version.
+    pub(crate) fn knows(&self, resource: Resource, object: &Value) -> bool {
+        let known = self.get(&object::reference(resource, object));
+        known.is_some_and(|known| object::uid(known) == object::uid(object))
+    }
+
     pub(crate) fn get(&self, reference: &ObjectRef) -> Option<&Value> {
         match self.objects.get(reference)? {
             Entry::Present { object, .. } => Some(object),

@@ -20,7 +20,7 @@ fn is_given_up(snapshot: &Snapshot, name: &str) -> bool {
     snapshot
         .failures
         .get(&EffectKey::adoption(name))
-        .is_some_and(|failure| failure.is_refused() || failure.attempts >= ATTEMPTS_MAX)
+        .is_some_and(|failure| failure.class.is_refused() || failure.attempts >= ATTEMPTS_MAX)
 }
 
 fn adopt(rollout: &RolloutView, orphan: &OrphanView) -> Effect {

@@ -19,7 +19,8 @@ pub(crate) fn is_healthy(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     !is_paused(scene, record) && is_rolled_out(scene, record)
 }
 
-fn is_paused(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+/// True when the user pauses the Rollout, or the release is paused for a reason of its own.
+pub(crate) fn is_paused(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     scene.spec.paused || !record.pause_conditions.is_empty()
 }
 

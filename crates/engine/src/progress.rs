@@ -116,7 +116,6 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
             || on_failure::held_by(record).is_some()
             || bake::waits_for_verdict(scene, record)
     };
-    let is_paused = scene.spec.paused || !record.pause_conditions.is_empty();
     // Until their controller has taken them away pods are there, although none is wanted any more.
     let has_pods = |set: &&ReplicaSetView| set.replicas > 0 || set.current > 0;
     let old_pods =
@@ -127,7 +126,7 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
         progressing.reason.as_str(),
         reasons::ROLLOUT_ABORTED | reasons::ROLLOUT_PAUSED | reasons::NEW_REPLICA_SET_AVAILABLE
     );
-    if !counts || waits_by_nature || is_paused || stage == Stage::Aborted {
+    if !counts || waits_by_nature || crate::phase::is_paused(scene, record) || stage == Stage::Aborted {
         return None;
     }
     let last = Some(progressing.last_update_time.as_ref()?.0)

@@ -39,7 +39,8 @@ pub(crate) fn may_be_said(scene: &Scene<'_>, failure: &Failure, wait: &Wait) -> 
 /// Something that only a user or an administrator can mend keeps an act of ours from happening.
 fn refused(scene: &Scene<'_>) -> Option<Wait> {
     let is_lasting = |failure: &Failure| {
-        matches!(failure.class, FailureClass::Forbidden | FailureClass::Invalid | FailureClass::Bug)
+        failure.class.is_refused()
+            || failure.class == FailureClass::Bug
             || (matches!(failure.class, FailureClass::Transient | FailureClass::Conflict)
                 && failure.attempts >= 3)
     };

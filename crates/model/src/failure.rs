@@ -25,12 +25,6 @@ impl Failure {
         let leads_back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
         self.held.as_deref().is_some_and(|failed| !leads_back || failed == effect)
     }
-
-    /// Whether the API server has refused the act for a reason that time does not mend: it was not carried out, and is not
-    /// under way.
-    pub fn is_refused(&self) -> bool {
-        matches!(self.class, FailureClass::Forbidden | FailureClass::Invalid)
-    }
 }
 
 /// Who can mend a failure.
@@ -53,6 +47,12 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// Whether the API server has refused the act for a reason that time does not mend: it was not carried out, and is not
+    /// under way.
+    pub fn is_refused(self) -> bool {
+        matches!(self, Self::Forbidden | Self::Invalid)
+    }
+
     /// The name used in metrics labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! A Rollout, and what it names among the same files.
 
-use super::{Around, Notes, text, values};
+use super::{Around, CANARY, Notes, text, values};
 use headgate_api::{RolloutAnalysis, labels};
 use headgate_model::analysis::{ArgumentContext, Versions, blind_metrics, check_finite, reachable, resolve};
 use headgate_model::spec::{Canary, RolloutSpec, Step};
@@ -11,8 +11,6 @@ use headgate_model::{
 };
 use serde_json::{Value, json};
 use std::borrow::Cow;
-
-const CANARY: &str = "spec.strategy.canary";
 
 /// Checks a Rollout.
 pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {

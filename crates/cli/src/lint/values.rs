@@ -1,15 +1,13 @@
 //! Values that a release takes, as Argo Rollouts does, and that hardly say what was meant.
 
-use super::Notes;
+use super::{CANARY, Notes};
 use headgate_api::At;
 use serde_json::Value;
-
-const CANARY: &str = "spec.strategy.canary";
 
 /// Looks at the strategy of a Rollout whose spec is right.
 pub(super) fn check(spec: &Value, notes: &mut Notes) {
     let canary = spec.at("/strategy/canary").unwrap_or(&Value::Null);
-    let steps = canary.at("/steps").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let steps = canary.get("steps").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, step) in steps.iter().enumerate() {
         if let Some(scale) = step.get("setCanaryScale") {
             canary_scale(scale, total(canary), &format!("{CANARY}.steps[{index}].setCanaryScale"), notes);

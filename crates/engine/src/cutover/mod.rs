@@ -300,7 +300,7 @@ fn note_switched_services(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &
 /// be a record without end.
 fn is_refused(scene: &Scene<'_>, effect: &Effect) -> bool {
     let failure = scene.snapshot.failures.get(&effect.key());
-    failure.is_some_and(|failure| failure.is_refused() && failure.holds(effect))
+    failure.is_some_and(|failure| failure.class.is_refused() && failure.holds(effect))
 }
 
 /// True when nobody remembers when the weights of a release under way changed: the CRD drops what we remember and another
