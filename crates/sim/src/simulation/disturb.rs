@@ -126,7 +126,9 @@ impl Simulation {
                 let hash = self.version(*version).unwrap_or_default();
                 let count = self.pods.hurt(&hash, hurt(*how, self.after(*seconds)), self.now);
                 self.trace.say("world", || format!("{count} pods of {hash} are hit"), self.now);
-                self.checkers.excuse(self.after(*seconds));
+                // The last back-off may begin just before the end, and lasts as long as all before it.
+                let times = if *how == Ailment::Crashing { 2 } else { 1 };
+                self.checkers.excuse(self.after(*seconds * times));
                 count
             }
             Disturbance::NodeLost { seconds } => {
