@@ -45,6 +45,12 @@ pub(crate) fn had_pods(scene: &Scene<'_>) -> bool {
     furthest(scene).available >= scene.spec.replicas
 }
 
+/// True when all pods were available that were desired, and now another number is.
+pub(crate) fn is_scaled_when_full(scene: &Scene<'_>) -> bool {
+    let furthest = furthest(scene);
+    furthest.desired != scene.spec.replicas && furthest.available >= furthest.desired
+}
+
 /// True when the release is at another point of its way than the stored record says. Time that it could not move in,
 /// because its spec was invalid, is not held against it.
 fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
@@ -57,7 +63,7 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
         || on_failure::has_let_go(old, record)
         || bake::has_its_verdict(scene, record)
         || initial::has_lost_pods(scene, record)
-        || furthest(scene).desired != scene.spec.replicas
+        || initial::is_scaled_when_full(scene, record)
         || furthest(scene).step != record.current_step_index
 }
 
@@ -94,8 +100,9 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
         ReleaseProgress {
             desired: here.desired,
             updated: here.updated.max(furthest.updated),
-            ready: here.ready.max(furthest.ready),
-            available: here.available.max(furthest.available),
+            // Who wants fewer pods takes ready ones away; those that come back later have got further again.
+            ready: here.ready.max(furthest.ready.min(here.desired)),
+            available: here.available.max(furthest.available.min(here.desired)),
             old: here.old.min(furthest.old),
             outdated: here.outdated.into_iter().chain(known).min(),
             step: here.step,

@@ -16,6 +16,7 @@ use crate::steps::{self, Stage, Wish};
 use former::Shares;
 use headgate_api::{RolloutStatus, TrafficWeights, WeightDestination, labels};
 use headgate_model::{Destination, Effect, ReplicaSetView, Timestamp};
+use pods::Way;
 
 pub(crate) use pods::deadline;
 pub(crate) use way_back::{StepBack, next_step as next_step_back};
@@ -180,7 +181,7 @@ fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     former::remember(scene, record, &mut plan);
     note_unseen_shift(scene, record, &plan);
     note_switched_services(scene, record, &plan);
-    pods::scale(scene, record, stage, &versions, &mut plan);
+    pods::scale(scene, record, stage, &versions, Way::of(scene, record), &mut plan);
     if !is_known(scene, &versions) && !is_user_scaling(scene, &versions) {
         // Nothing shrinks while something that it needs is unknown.
         plan.shrink.clear();
@@ -203,7 +204,7 @@ fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Pla
     former::remember(scene, record, &mut plan);
     let sets = [versions.current, versions.stable];
     if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
-        pods::scale(scene, record, stage, &versions, &mut plan);
+        pods::scale(scene, record, stage, &versions, Way::Held, &mut plan);
     }
     plan
 }

@@ -1,8 +1,8 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, is_user_scaling, lowered_at,
-    observed_canary_max, observed_given, observed_share, passed, routes_are_known, target,
+    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, is_sized_for_another_number, lowered_at,
+    observed_canary_max, observed_given, observed_share, passed, routes_are_known, sized_for, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
@@ -19,28 +19,71 @@ pub(super) fn scale(
     record: &RolloutStatus,
     stage: Stage,
     versions: &Versions<'_>,
+    way: Way,
     plan: &mut Plan,
 ) {
+    let sizes = Sizes::of(scene, stage, versions, way);
     match &scene.spec.canary.routing {
         Some(routing) => {
-            scale_routed(scene, record, stage, versions, routing, plan);
+            scale_routed(scene, record, stage, versions, (routing, sizes), plan);
             retire_others(scene, record, versions, routing, plan);
         }
-        None => scale_basic(scene, record, stage, versions, plan),
+        None => scale_basic(scene, stage, versions, sizes, plan),
     }
 }
 
-/// Whether the sizes of a release may change.
+/// Whether a release goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sizes {
-    Move,
-    /// Held by the user or by an analysis without a verdict.
+pub(super) enum Way {
+    GoesOn,
+    /// A user, an analysis, an unhealthy pod or a spec that can't be carried out holds it: pods follow the user's number, and
+    /// nothing else.
     Held,
 }
 
-fn sizes(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, versions: &Versions<'_>) -> Sizes {
-    let held = steps::is_held(record, scene.spec) && !is_user_scaling(scene, versions);
-    if held && stage != Stage::Aborted { Sizes::Held } else { Sizes::Move }
+impl Way {
+    pub(super) fn of(scene: &Scene<'_>, record: &RolloutStatus) -> Self {
+        if steps::is_held(record, scene.spec) { Self::Held } else { Self::GoesOn }
+    }
+}
+
+/// Whether the size of a version may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Moves,
+    Held,
+}
+
+/// The same of both.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    canary: Size,
+    stable: Size,
+}
+
+impl Sizes {
+    fn of(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, way: Way) -> Self {
+        if way == Way::GoesOn || stage == Stage::Aborted {
+            return Self { canary: Size::Moves, stable: Size::Moves };
+        }
+        // Who holds a release does not want a number that changes to begin it.
+        let newest = versions.current.filter(|set| versions.stable.is_none() || has_begun(scene, set));
+        let is_scaled = [newest, versions.stable].into_iter().flatten().any(|set| is_left_behind(scene, set));
+        let size = |moves: bool| if moves { Size::Moves } else { Size::Held };
+        Self { canary: size(is_scaled && newest.is_some()), stable: size(is_scaled) }
+    }
+}
+
+/// True for a new version that serves, or would if it had not been scaled to nothing.
+fn has_begun(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    set.replicas > 0 || observed_canary_max(scene).is_some_and(|weight| weight > 0)
+}
+
+/// True while the user's change of `spec.replicas` has not reached this version, also one from nothing. A version that was
+/// given no pods yet has nothing to follow with.
+fn is_left_behind(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    let has_size = set.replicas > 0 || sized_for(set) == Some(0);
+    has_size && is_sized_for_another_number(scene, set)
 }
 
 pub(super) fn resize(set: &ReplicaSetView, to: i32, plan: &mut Plan) {
@@ -92,24 +135,23 @@ fn scale_routed(
     record: &RolloutStatus,
     stage: Stage,
     versions: &Versions<'_>,
-    routing: &Routing,
+    (routing, sizes): (&Routing, Sizes),
     plan: &mut Plan,
 ) {
-    let sizes = sizes(scene, record, stage, versions);
     let wanted = target(scene, stage, versions);
-    let canary_left = scale_canary(scene, record, stage, (versions, wanted.canary), sizes, plan);
+    let canary_left = scale_canary(scene, record, stage, (versions, wanted.canary), sizes.canary, plan);
     let Some(stable) = versions.stable else { return };
     forget_deadline(stable, plan);
     if !routing.dynamic_stable_scale {
-        return settle_size(scene, stable, wanted.stable, sizes, plan);
+        return settle_size(scene, stable, wanted.stable, sizes.stable, plan);
     }
-    if sizes == Sizes::Held {
+    if sizes.stable == Size::Held {
         // Nothing moves, but what the routes give to stable must be borne.
         let owed = dynamic::owed(scene, routing, stable).max(stable.replicas);
-        return settle_size(scene, stable, owed, Sizes::Move, plan);
+        return settle_size(scene, stable, owed, Size::Moves, plan);
     }
     let to = dynamic::size(scene, record, (stable, wanted.stable), canary_left, routing, plan);
-    settle_size(scene, stable, to, sizes, plan);
+    settle_size(scene, stable, to, Size::Moves, plan);
 }
 
 /// Sizes the newest version; answers how many available pods of it are left then.
@@ -118,7 +160,7 @@ fn scale_canary(
     record: &RolloutStatus,
     stage: Stage,
     (versions, wanted): (&Versions<'_>, i32),
-    sizes: Sizes,
+    size: Size,
     plan: &mut Plan,
 ) -> i32 {
     let (Some(canary), Some(routing)) = (versions.current, &scene.spec.canary.routing) else { return 0 };
@@ -138,8 +180,8 @@ fn scale_canary(
         _ => wanted,
     };
     if to == wanted {
-        settle_size(scene, canary, wanted, sizes, plan);
-    } else if to < canary.replicas && sizes == Sizes::Move && plan.shift.is_empty() {
+        settle_size(scene, canary, wanted, size, plan);
+    } else if to < canary.replicas && size == Size::Moves && plan.shift.is_empty() {
         // It has its share of the new number then; for the rest it drains.
         note_desired(scene, canary, plan);
         resize(canary, to, plan);
@@ -147,10 +189,10 @@ fn scale_canary(
     canary.available().min(to)
 }
 
-fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, sizes: Sizes, plan: &mut Plan) {
+fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, size: Size, plan: &mut Plan) {
     if set.replicas == to {
         note_desired(scene, set, plan);
-    } else if sizes == Sizes::Move {
+    } else if size == Size::Moves {
         resize(set, to, plan);
     }
 }
@@ -201,7 +243,7 @@ fn shrunk_canary(
 
 /// The pods of `spec.replicas` that are the same share as those that this ReplicaSet has of the number that it was sized for.
 fn same_share(scene: &Scene<'_>, set: &ReplicaSetView) -> i32 {
-    match super::sized_for(set) {
+    match sized_for(set) {
         Some(number) if number > scene.spec.replicas => {
             replicas::share(scene.spec.replicas, set.replicas.min(number), number)
         }
@@ -310,19 +352,17 @@ fn text(time: Timestamp) -> String {
     time.to_string()
 }
 
-fn scale_basic(
-    scene: &Scene<'_>,
-    record: &RolloutStatus,
-    stage: Stage,
-    versions: &Versions<'_>,
-    plan: &mut Plan,
-) {
+fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: Sizes, plan: &mut Plan) {
     let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
-    let sizes = sizes(scene, record, stage, versions);
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
-    if versions.current.is_none() && stage != Stage::Aborted {
+    let is_there = versions.current.is_some();
+    if !is_there && stage != Stage::Aborted && !versions.stable.is_some_and(|set| is_left_behind(scene, set))
+    {
         return;
     }
+    // A version that gets no pods leaves all of them to stable.
+    let weight =
+        if is_there && sizes.canary == Size::Moves { steps::wish(stage, scene.spec).weight } else { 0 };
     // An abort leads back to stable although the new version's ReplicaSet is gone.
     let canary = versions.current.map_or(Pods { wanted: 0, available: 0 }, pods);
     let counts = match versions.stable {
@@ -338,7 +378,7 @@ fn scale_basic(
         }
         Some(stable) => replicas::basic(replicas::Basic {
             desired: scene.spec.replicas,
-            weight: steps::wish(stage, scene.spec).weight,
+            weight,
             total: steps::total(scene.spec),
             surge: scene.max_surge(),
             unavailable: scene.max_unavailable(),
@@ -349,11 +389,11 @@ fn scale_basic(
     };
     if let Some(canary) = versions.current {
         forget_deadline(canary, plan);
-        settle_size(scene, canary, keep_one_for_service(scene, canary, counts.canary), sizes, plan);
+        settle_size(scene, canary, keep_one_for_service(scene, canary, counts.canary), sizes.canary, plan);
     }
     if let Some(stable) = versions.stable {
         forget_deadline(stable, plan);
-        settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes, plan);
+        settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes.stable, plan);
     }
     retire_basic_others(scene, versions, &others, plan);
 }

@@ -90,6 +90,25 @@ fn pods_that_never_get_ready_are_told_at_the_deadline_and_better_ones_go_on() {
 }
 
 #[test]
+fn a_number_that_changes_does_not_begin_a_release_that_is_held() {
+    let steps = json!([{"setWeight": 50}, {"pause": {}}]);
+    for canary in [json!({ "steps": steps }), json!({})] {
+        let mut world = World::running(spec(4, canary));
+        world.pause(true);
+        world.release(2);
+        world.settle_over_time();
+        for replicas in [8, 3] {
+            world.scale(replicas);
+            world.settle_over_time();
+            assert_eq!((world.pods(1), world.pods(2)), (replicas, 0));
+        }
+        world.pause(false);
+        world.settle_over_time();
+        assert!(world.pods(2) > 0);
+    }
+}
+
+#[test]
 fn replicas_left_out_are_written_back_as_one() {
     let mut left_out = spec(1, json!({}));
     left_out.as_object_mut().unwrap().remove("replicas");

@@ -1,7 +1,7 @@
 //! Specs that can't be carried out: nothing moves, it is said what to mend, and it heals by itself.
 
 use crate::world::{World, pod_template, routed, spec};
-use headgate_model::{EffectKey, Failure, FailureClass, Observed, RouterProblem, TemplateKey};
+use headgate_model::{Effect, EffectKey, Failure, FailureClass, Observed, RouterProblem, TemplateKey};
 use serde_json::json;
 
 fn running() -> World {
@@ -228,6 +228,26 @@ fn a_replica_set_that_is_refused_is_told_and_overdue_at_the_deadline() {
     world.snapshot.failures.remove(&key);
     world.settle();
     assert_eq!(world.phase(), "Paused");
+}
+
+#[test]
+fn stable_follows_the_number_while_the_new_replica_set_is_refused() {
+    for canary in [routed(json!([{"setWeight": 50}, {"pause": {}}])), json!({"steps": [{"setWeight": 50}]})] {
+        let mut world = World::running(spec(4, canary));
+        let key = refused(&mut world);
+        world.snapshot.failures.remove(&key);
+        let refused_again = |world: &mut World| {
+            let mut decision = world.decide();
+            decision.effects.retain(|effect| !matches!(effect, Effect::CreateReplicaSet { .. }));
+            world.carry_out(&decision, decision.effects.len());
+            world.kubelet();
+        };
+        for replicas in [8, 3] {
+            world.scale(replicas);
+            (0..20).for_each(|_| refused_again(&mut world));
+            assert_eq!(world.pods(1), replicas);
+        }
+    }
 }
 
 #[test]

@@ -328,6 +328,50 @@ fn scaling_in_the_middle_of_a_release_does_not_stop_it() {
 }
 
 #[test]
+fn a_number_that_changes_does_not_begin_a_release_that_is_held() {
+    let mut world = two_steps();
+    world.pause(true);
+    world.release(2);
+    world.settle_over_time();
+    for replicas in [8, 6] {
+        world.scale(replicas);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2), world.weight()), (replicas, 0, 0));
+    }
+    world.pause(false);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2), world.weight()), (6, 2, 25));
+}
+
+#[test]
+fn a_release_that_is_held_comes_back_from_zero_as_it_was() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.pause(true);
+    world.settle();
+    for (replicas, canary) in [(0, 0), (8, 2), (0, 0), (4, 1)] {
+        world.scale(replicas);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2)), (replicas, canary), "{replicas}");
+    }
+    assert_eq!(world.weight(), 25);
+}
+
+#[test]
+fn a_paused_rollout_without_a_release_comes_back_from_zero() {
+    for canary in [routed(json!([{"setWeight": 25}, {"pause": {}}])), json!({"steps": [{"pause": {}}]})] {
+        let mut world = World::running(spec(4, canary));
+        world.pause(true);
+        for replicas in [0, 4] {
+            world.scale(replicas);
+            world.settle_over_time();
+            assert_eq!(world.pods(1), replicas);
+        }
+    }
+}
+
+#[test]
 fn spec_paused_stops_steps_and_pods_but_not_an_abort() {
     let mut world = two_steps();
     world.pause(true);
@@ -374,6 +418,47 @@ fn a_canary_scale_sizes_the_canary_apart_from_its_weight() {
     world.promote();
     world.settle_over_time();
     assert_eq!((world.weight(), world.pods(2)), (25, 1));
+}
+
+#[test]
+fn a_number_that_changes_does_not_put_off_the_deadline_of_pods_that_never_get_ready() {
+    let mut world = two_steps();
+    world.edit(|spec| spec["progressDeadlineSeconds"] = json!(600));
+    let second = world.hash(2);
+    world.broken.insert(second);
+    world.release(2);
+    world.settle();
+    for minute in 0..13 {
+        world.pass(60);
+        world.scale(4 + minute % 2);
+        world.settle();
+    }
+    assert_eq!(world.phase(), "Degraded");
+    assert!(world.status().message.contains("has timed out progressing"), "{}", world.status().message);
+}
+
+#[test]
+fn pods_that_come_back_after_a_smaller_number_are_progress() {
+    let mut world = World::running(spec(10, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    let second = world.hash(2);
+    world.broken.insert(second.clone());
+    world.release(2);
+    world.settle();
+    let three_get_ready = |world: &mut World| {
+        let sets = world.sets_mut().iter_mut().filter(|set| set.hash() == second);
+        sets.for_each(|set| (set.ready, set.available_reported) = (3, 3));
+        world.step();
+    };
+    three_get_ready(&mut world);
+    for replicas in [2, 10] {
+        world.scale(replicas);
+        world.settle();
+    }
+    world.pass(550);
+    three_get_ready(&mut world);
+    world.pass(100);
+    world.step();
+    assert_eq!(world.phase(), "Progressing", "{}", world.status().message);
 }
 
 #[test]
