@@ -3,7 +3,6 @@
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
 use crate::intent::is_another_abort;
-use crate::on_failure;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
@@ -20,6 +19,7 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     change.weights(&mut notices);
     change.version(&mut notices);
     change.dropped_intents(&mut notices);
+    change.ended_runs(&mut notices);
     change.abort(&mut notices);
     change.deadline(&mut notices);
     change.steps(&mut notices);
@@ -78,7 +78,9 @@ impl Change<'_> {
         let is_under_way = |status: &RolloutStatus| {
             !status.current_pod_hash.is_empty() && status.stable_rs != status.current_pod_hash
         };
-        if !is_under_way(self.old) && is_under_way(self.new) {
+        // A first version counts as stable at once, and is told as one that begins all the same.
+        let is_first = self.old.current_pod_hash.is_empty() && !self.new.current_pod_hash.is_empty();
+        if is_first || !is_under_way(self.old) && is_under_way(self.new) {
             let message = format!(
                 "Rollout not completed, started update to revision {} ({})",
                 self.revision(),
@@ -86,7 +88,8 @@ impl Change<'_> {
             );
             notices.push(Notice::normal(events::ROLLOUT_NOT_COMPLETED, message));
         }
-        if !completed(self.old) && completed(self.new) {
+        // Who goes back to the stable version in the middle of a release has completed nothing.
+        if self.old.stable_rs != self.new.stable_rs && completed(self.new) {
             let message = format!(
                 "Rollout completed update to revision {} ({}): {}",
                 self.revision(),
@@ -104,8 +107,6 @@ impl Change<'_> {
             "Full promotion requested".to_owned()
         } else if self.is_recent_rollback() {
             "Rollback within window".to_owned()
-        } else if self.old.stable_rs == self.new.current_pod_hash {
-            "Fast rollback".to_owned()
         } else {
             format!("Completed all {} canary steps", self.new.current_step_index.unwrap_or(0))
         }
@@ -131,6 +132,13 @@ impl Change<'_> {
         let sets: Vec<&ReplicaSetView> = sets.iter().filter(|set| !set.deleting).collect();
         let hashes = (self.new.current_pod_hash.as_str(), self.old.stable_rs.as_str());
         is_recent_rollback(&sets, hashes, spec.rollback_window)
+    }
+
+    /// The same for one that has pods still.
+    fn is_back_to_pods(&self) -> bool {
+        let mut sets = self.snapshot.replica_sets.present().into_iter().flatten();
+        self.is_recent_rollback()
+            && sets.any(|set| set.hash() == self.new.current_pod_hash && set.replicas > 0)
     }
 
     fn deadline(&self, notices: &mut Vec<Notice>) {
@@ -180,9 +188,13 @@ impl Change<'_> {
         if !same {
             let back =
                 self.new.stable_rs == self.new.current_pod_hash && self.old.stable_rs == self.new.stable_rs;
-            if back && end.is_some() && self.old.current_pod_hash != self.new.current_pod_hash {
-                notices.push(Notice::normal(events::SKIP_STEPS, "Rollback to stable ReplicaSets"));
-            }
+            let is_another = self.old.current_pod_hash != self.new.current_pod_hash;
+            let skips = [
+                (back, "Rollback to stable ReplicaSets"),
+                (self.is_back_to_pods(), "Rollback to active ReplicaSets within RollbackWindow"),
+            ];
+            let skipped = skips.into_iter().find(|(skips, _)| *skips && is_another && end.is_some());
+            notices.extend(skipped.map(|(_, message)| Notice::normal(events::SKIP_STEPS, message)));
             return;
         }
         let (Some(before), Some(after)) = (self.old.current_step_index, self.new.current_step_index) else {
@@ -278,17 +290,27 @@ impl Change<'_> {
             }
             let before = old.filter(|old| old.name == new.name).and_then(|old| old.status);
             let Some(after) = new.status.filter(|after| Some(*after) != before) else { continue };
-            let message = format!(
-                "{kind} Analysis Run '{}' Status New: '{after}' Previous: '{}'",
-                new.name,
-                before.map_or("NoPreviousStatus", |before| before.as_str())
-            );
-            let reason = run_reason(after);
-            notices.push(if on_failure::is_bad(new) {
-                Notice::warning(reason, message)
-            } else {
-                Notice::normal(reason, message)
-            });
+            notices.push(run_notice(kind, &new.name, before, after));
+        }
+    }
+
+    /// Runs that have ended and that the record names no more: an abort, or the end of their step, has come of it.
+    fn ended_runs(&self, notices: &mut Vec<Notice>) {
+        let is_bake = self.old.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
+        for (kind, of) in [
+            (
+                if is_bake { "Bake" } else { "Step" },
+                step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>,
+            ),
+            ("Background", background_run),
+        ] {
+            let is_named =
+                |old: &&RolloutAnalysisRunStatus| of(self.new).is_some_and(|new| new.name == old.name);
+            let Some(old) = of(self.old).filter(|old| !is_named(old)) else { continue };
+            let mut runs = self.snapshot.analysis_runs.present().into_iter().flatten();
+            let run = runs.find(|run| run.name == old.name).map(|run| run.phase);
+            let ended = run.filter(|phase| phase.is_completed() && Some(*phase) != old.status);
+            notices.extend(ended.map(|phase| run_notice(kind, &old.name, old.status, phase)));
         }
     }
 
@@ -319,6 +341,17 @@ fn step_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
 
 fn background_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
     status.canary.as_ref()?.current_background_analysis_run_status.as_ref()
+}
+
+fn run_notice(kind: &str, name: &str, before: Option<AnalysisPhase>, after: AnalysisPhase) -> Notice {
+    let before = before.map_or("NoPreviousStatus", |before| before.as_str());
+    let message = format!("{kind} Analysis Run '{name}' Status New: '{after}' Previous: '{before}'");
+    let is_bad = matches!(after, AnalysisPhase::Failed | AnalysisPhase::Error);
+    if is_bad {
+        Notice::warning(run_reason(after), message)
+    } else {
+        Notice::normal(run_reason(after), message)
+    }
 }
 
 fn run_reason(phase: AnalysisPhase) -> &'static str {

@@ -17,13 +17,21 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
         let name = format!("shop-{}-2-1", world.hash(2));
         assert_eq!(world.waits_for(), "Analysis");
         assert!(world.runs_mut().iter().map(|run| &run.name).eq([&name]));
+        world.events.clear();
         world.verdict(&name, verdict, message);
         world.settle();
+        let told = format!(
+            "AnalysisRun{verdict}: Step Analysis Run '{name}' Status New: '{verdict}' Previous: 'Pending'"
+        );
+        assert_eq!(world.events.iter().filter(|event| **event == told).count(), 1, "{:?}", world.events);
         (world, name)
     };
     let (world, _) = start(AnalysisPhase::Successful, "");
     assert_eq!((world.phase(), world.status().current_step_index), ("Paused", Some(2)));
     let (world, _) = start(AnalysisPhase::Failed, "too many errors");
+    assert!(
+        world.events[0].starts_with("AnalysisRunFailed: ") && world.events[1].starts_with("RolloutAborted: ")
+    );
     assert_eq!(
         world.status().message,
         "RolloutAborted: Rollout aborted update to revision 2 at step 2/3, weight 25: Step-based analysis phase \
@@ -82,6 +90,8 @@ fn a_background_analysis_that_fails_aborts_and_one_that_is_not_needed_ends() {
     assert_eq!(world.runs_mut().len(), 1);
     world.verdict(&name, AnalysisPhase::Error, "no answer");
     world.settle_over_time();
+    let told = |event: &&String| event.starts_with("AnalysisRunError: Background Analysis Run 'shop-");
+    assert_eq!(world.events.iter().filter(told).count(), 1, "{:?}", world.events);
     assert!(world.status().message.ends_with("Background analysis phase error/failed: no answer"));
     world.retry();
     world.settle();

@@ -1,6 +1,6 @@
 //! Releases without a router: the share of the pods is the share of the traffic.
 
-use crate::world::{World, pod_template, spec};
+use crate::world::{World, pod_template, routed, spec};
 use serde_json::json;
 
 fn half_way() -> World {
@@ -245,6 +245,43 @@ fn a_rollback_within_the_window_takes_no_steps_and_one_beyond_does() {
         let is_told = world.events.iter().any(|event| event.ends_with(": Rollback within window"));
         assert_eq!(is_told, window == 1, "{:#?}", world.events);
     }
+}
+
+#[test]
+fn going_back_is_told_as_what_it_is_and_not_as_a_release_that_is_completed() {
+    let mut world = World::new(spec(4, json!({"steps": [{"setWeight": 50}, {"pause": {}}]})));
+    world.settle_over_time();
+    let told =
+        |world: &World, what: &str| world.events.iter().filter(|event| event.starts_with(what)).count();
+    assert_eq!(
+        (told(&world, "RolloutNotCompleted: "), told(&world, "RolloutCompleted: ")),
+        (1, 1),
+        "the first"
+    );
+    world.release(2);
+    world.settle();
+    world.events.clear();
+    world.release(1);
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy");
+    assert_eq!(told(&world, "SkipSteps: Rollback to stable ReplicaSets"), 1, "{:#?}", world.events);
+    assert_eq!(told(&world, "RolloutCompleted: "), 0, "{:#?}", world.events);
+}
+
+#[test]
+fn a_rollback_within_the_window_to_a_version_with_pods_is_told() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.edit(|spec| spec["rollbackWindow"] = json!({"revisions": 1}));
+    world.pass(10);
+    world.release(2);
+    world.settle();
+    world.promote();
+    world.settle();
+    assert!(world.pods(1) > 0 && world.phase() == "Healthy");
+    world.release(1);
+    world.settle();
+    let told = "SkipSteps: Rollback to active ReplicaSets within RollbackWindow";
+    assert_eq!(world.events.iter().filter(|event| *event == told).count(), 1, "{:#?}", world.events);
 }
 
 #[test]

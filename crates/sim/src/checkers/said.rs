@@ -5,6 +5,7 @@ use super::view::rollout;
 use crate::world::server::{Server, text};
 use headgate_api::At;
 use headgate_api::conditions::{TRUE, reasons, types};
+use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ impl Said {
         if let (Some((_, rollout)), Some(view)) = (rollout(server), view) {
             of_status(rollout.get("status").unwrap_or(&Value::Null), &mut statements);
             of_view(view, &mut statements);
+            of_runs(server, &mut statements);
         }
         for ended in self.now.difference(&statements) {
             self.until.insert(ended.clone(), now);
@@ -90,6 +92,12 @@ fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
             statements.insert(PAUSED.to_owned());
         }
     }
+}
+
+/// The record that an end of a run leads to may name the run no more.
+fn of_runs(server: &Server, statements: &mut BTreeSet<String>) {
+    let ended = server.all(ANALYSIS_RUNS).filter(|(_, run)| !text(run, "/status/completedAt").is_empty());
+    statements.extend(ended.map(|(at, run)| format!("run {} {}", at.name, text(run, "/status/phase"))));
 }
 
 fn of_view(view: &View, statements: &mut BTreeSet<String>) {
