@@ -19,6 +19,7 @@ use crate::world::jobs::JOBS;
 use crate::world::metrics::Source;
 use crate::world::plus;
 use crate::world::pods::Health;
+use crate::world::prune::OURS;
 use crate::world::routes;
 use crate::world::server::{Change, is_of, reference, text};
 use headgate_driver::io::{ObjectRef, Resource};
@@ -159,7 +160,7 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
         surroundings: Vec::new(),
         image: format!("{}-next-", text(&rollout, "/spec/template/spec/containers/0/image")),
         health: BTreeMap::from([(String::new(), health)]),
-        pruned: if crds == Crds::Theirs { &["headgate", "waiting"] } else { &[] },
+        pruned: if crds == Crds::Theirs { &OURS } else { &[] },
         nodes: 1,
         proxies: 1,
         proxy_delay: 500,
@@ -173,6 +174,7 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
         focuses: Vec::new(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
+        ambushes: Vec::new(),
         rollout,
     }
 }

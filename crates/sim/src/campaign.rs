@@ -2,10 +2,13 @@
 
 use crate::coverage::{Pair, impossible, pairs};
 use crate::defects::Defect;
+use crate::effect::{Effect, strikes};
+use crate::kinds::Fault;
 use crate::scenario::Scenario;
 use crate::simulation::{Outcome, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
@@ -18,6 +21,8 @@ pub struct Campaign {
     pub failed: BTreeSet<u64>,
     /// Pairs of features, and how many seeds have reached them.
     pub reached: BTreeMap<Pair, u64>,
+    /// Kinds of requests to which something has happened, and what.
+    pub struck: BTreeSet<(Effect, Fault)>,
     /// Requests of controllers to the API server.
     pub requests: u64,
 }
@@ -38,7 +43,7 @@ pub fn run_all(
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || send.send(run(Scenario::new(seed), defect)).is_err() {
+                    if seed >= end || send.send(one(seed, defect)).is_err() {
                         return;
                     }
                 }
@@ -53,6 +58,15 @@ pub fn run_all(
     campaign
 }
 
+/// What comes of a seed. One that panics breaks a rule, too, and the others go on.
+fn one(seed: u64, defect: Defect) -> Outcome {
+    catch_unwind(|| run(Scenario::new(seed), defect)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Outcome::panicked(seed, message.to_owned())
+    })
+}
+
 impl Campaign {
     fn add(&mut self, outcome: &Outcome) {
         self.seeds += 1;
@@ -63,6 +77,7 @@ impl Campaign {
         for pair in &outcome.reached.pairs {
             *self.reached.entry(*pair).or_default() += 1;
         }
+        self.struck.extend(&outcome.reached.struck);
     }
 
     /// Pairs that are possible and that no seed has reached.
@@ -71,6 +86,11 @@ impl Campaign {
             impossible(*one, *other).is_none() && !self.reached.contains_key(&(*one, *other))
         };
         pairs().into_iter().filter(is_missed).collect()
+    }
+
+    /// Kinds of requests at which no process has died or stood still in this way.
+    pub fn not_struck(&self) -> Vec<(Effect, Fault)> {
+        strikes().filter(|strike| !self.struck.contains(strike)).collect()
     }
 
     /// Pairs that were said to be impossible and were reached all the same.

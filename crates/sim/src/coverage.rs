@@ -5,6 +5,7 @@
 //! within two minutes. A fault of requests takes effect when a request has met it, one of metrics when a measurement has, and
 //! what changes nothing has none.
 
+use crate::effect::Effect;
 use crate::faults::{Disturbance, Fate, Outage, ThirdParty};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::scenario::{Row, plan};
@@ -169,6 +170,8 @@ pub struct Reached {
     last_step: Option<Step>,
     lasting: Vec<Fault>,
     recent: Vec<(Timestamp, Feature)>,
+    /// Which kinds of requests something has happened to, and what.
+    pub struck: BTreeSet<(Effect, Fault)>,
 }
 
 /// What took effect so shortly before may matter still.
@@ -214,6 +217,11 @@ impl Reached {
         }
     }
 
+    /// Something happens to a request of this kind.
+    pub fn strikes(&mut self, effect: Effect, fault: Fault) {
+        self.struck.insert((effect, fault));
+    }
+
     /// A fault or an act takes effect.
     pub fn takes_effect(&mut self, feature: Feature, now: Timestamp) {
         self.recent.retain(|(time, _)| now.duration_since(*time) <= RECENT);
@@ -245,7 +253,7 @@ pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
             ThirdParty::DeleteSet(_) => Fault::DeletedSet,
             ThirdParty::ScaleSet(..) => Fault::ForeignScale,
         },
-        Disturbance::Crash => Fault::Crash,
+        Disturbance::Crash { .. } => Fault::Crash,
         Disturbance::Freeze => Fault::Freeze,
         Disturbance::TwoLeaders { .. } => Fault::TwoLeaders,
         Disturbance::SlowWatch { .. } => Fault::SlowWatch,

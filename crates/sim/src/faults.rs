@@ -92,7 +92,10 @@ pub enum Disturbance {
     /// This happens to the next request of the leading process.
     NextRequest(Fate),
     /// The leading process dies; another one starts.
-    Crash,
+    Crash {
+        /// For so many seconds at least.
+        away: i64,
+    },
     /// The leading process stands still for a minute; another one leads meanwhile.
     Freeze,
     /// Another process leads, and the one before it goes on for so long before it notices.

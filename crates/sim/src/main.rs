@@ -5,6 +5,7 @@ mod report;
 use clap::Parser;
 use headgate_sim::campaign::{self, Campaign};
 use headgate_sim::coverage::pairs;
+use headgate_sim::effect::strikes;
 use headgate_sim::simulation::seconds_since_start;
 use headgate_sim::{Defect, Outcome, Scenario, shrink};
 use std::io::{Result, Write};
@@ -34,7 +35,8 @@ struct Args {
     /// Leave out faults that a failure does not need
     #[arg(long)]
     shrink: bool,
-    /// Print which pairs of strategy, router, step, fault and act were reached; fail when a possible one was not
+    /// Fail when a possible pair of strategy, router, step, fault and act was not reached, or when no process has died at
+    /// some kind of request; print which, and which pairs are impossible
     #[arg(long)]
     coverage: bool,
     /// Run with a defect made on purpose, by its name
@@ -82,8 +84,8 @@ fn work(args: &Args, out: &mut impl Write) -> Result<bool> {
         "{} seeds, {failed} failed, {took:.1} s on {threads} threads, {rate:.1} seeds/s, {} requests",
         args.seeds, campaign.requests
     )?;
-    let is_covered = !args.coverage || covered(&campaign, out)?;
-    Ok(failed == 0 && is_covered)
+    let is_covered = covered(&campaign, args.coverage, out)?;
+    Ok(failed == 0 && (is_covered || !args.coverage))
 }
 
 fn report(outcome: &Outcome, defect: Defect, args: &Args, out: &mut impl Write) -> Result<()> {
@@ -91,7 +93,8 @@ fn report(outcome: &Outcome, defect: Defect, args: &Args, out: &mut impl Write) 
         .then(|| shrink(&Scenario::new(outcome.seed), defect))
         .flatten();
     if let Some((smaller, _)) = &shrunk {
-        writeln!(out, "shrunk to {:?} {:?} {:?}", smaller.focuses, smaller.disturbances, smaller.fates)?;
+        let (fates, ambushes) = (&smaller.fates, &smaller.ambushes);
+        writeln!(out, "shrunk to {:?} {:?} {fates:?} {ambushes:?}", smaller.focuses, smaller.disturbances)?;
     }
     let outcome = shrunk.as_ref().map_or(outcome, |(_, smallest)| smallest);
     if args.trace {
@@ -106,31 +109,45 @@ fn report(outcome: &Outcome, defect: Defect, args: &Args, out: &mut impl Write) 
         writeln!(out, "seed {} at {at} s: {}: {}", outcome.seed, violation.rule, violation.message)?;
     }
     if !outcome.violations.is_empty() && !args.trace {
-        writeln!(out, "  again: cargo xtask sim --first {} --seeds 1 --shrink --trace", outcome.seed)?;
+        let broken = args.defect.map_or(String::new(), |defect| format!(" --defect {defect:?}"));
+        writeln!(
+            out,
+            "  again: cargo xtask sim --first {} --seeds 1 --shrink --trace{broken}",
+            outcome.seed
+        )?;
     }
     out.flush()
 }
 
-/// Says what was reached; true when all that is possible was.
-fn covered(campaign: &Campaign, out: &mut impl Write) -> Result<bool> {
+/// Says what was reached, and in detail what was not; true when all that is possible was.
+fn covered(campaign: &Campaign, in_detail: bool, out: &mut impl Write) -> Result<bool> {
     let impossible = campaign::impossible_pairs();
-    for (reason, pairs) in &impossible {
-        writeln!(out, "{} pairs are impossible: {reason}", pairs.len())?;
+    let (missed, surprising) = (campaign.missed(), campaign.surprising());
+    let not_struck = campaign.not_struck();
+    if in_detail {
+        for (reason, pairs) in &impossible {
+            let pairs: Vec<_> = pairs.iter().map(|(one, other)| format!("{one} with {other}")).collect();
+            writeln!(out, "impossible, as {reason}: {}", pairs.join(", "))?;
+        }
+        for (one, other) in &missed {
+            writeln!(out, "never reached: {one} with {other}")?;
+        }
+        for (effect, fault) in &not_struck {
+            writeln!(out, "never struck: {effect:?} by {fault:?}")?;
+        }
     }
-    let missed = campaign.missed();
-    for (one, other) in &missed {
-        writeln!(out, "never reached: {one} with {other}")?;
-    }
-    let surprising = campaign.surprising();
     for (one, other) in &surprising {
         writeln!(out, "reached although it is said to be impossible: {one} with {other}")?;
     }
     let impossible: usize = impossible.values().map(Vec::len).sum();
     let possible = pairs().len() - impossible;
+    let strikes = strikes().count();
     writeln!(
         out,
-        "pairs: {possible} possible, {} reached; {impossible} impossible",
-        possible - missed.len()
+        "pairs: {possible} possible, {} reached; {impossible} impossible; ends of a process at a kind of request: {} of \
+         {strikes}",
+        possible - missed.len(),
+        strikes - not_struck.len()
     )?;
-    Ok(missed.is_empty() && surprising.is_empty())
+    Ok(missed.is_empty() && surprising.is_empty() && not_struck.is_empty())
 }

@@ -111,18 +111,15 @@ impl Process {
         if !self.is_awake(now) {
             return Vec::new();
         }
-        self.frozen_until = None;
+        // What has piled up meanwhile comes in any order: often the answers first, and what they lead to goes out at once.
+        let answers_first = self.frozen_until.take().is_some() && self.latency.percent(50);
         let clock = plus(now, self.skew);
         if self.leads_at.is_some_and(|time| time <= now) {
             self.leads_at = None;
             self.driver.lead(clock);
         }
-        for observation in self.watches.deliver(server, now) {
-            self.wire.observed(&observation);
-            self.driver.observe(observation, clock);
-        }
-        for observation in self.pod_watch.deliver(pods, now) {
-            self.driver.observe(observation, clock);
+        if !answers_first {
+            self.look(server, pods, now);
         }
         while let Some(entry) = self.back.first_entry() {
             if entry.key().0 > now {
@@ -136,6 +133,18 @@ impl Process {
             self.answer(id, reply, 0, now);
         }
         requests
+    }
+
+    /// Takes in what the watches have brought.
+    fn look(&mut self, server: &Server, pods: &Record, now: Timestamp) {
+        let clock = plus(now, self.skew);
+        for observation in self.watches.deliver(server, now) {
+            self.wire.observed(&observation);
+            self.driver.observe(observation, clock);
+        }
+        for observation in self.pod_watch.deliver(pods, now) {
+            self.driver.observe(observation, clock);
+        }
     }
 
     /// Sends a request on its way.

@@ -1,15 +1,23 @@
 //! After how many seeds each defect made on purpose is found by the rule that it breaks.
 
-use headgate_sim::{Defect, Scenario, run};
+use headgate_sim::{Defect, Scenario, run, run_heeding};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
-/// What came of a defect.
-struct Finding {
+/// A defect, and the one rule that has to find it; any of those that it breaks where none is named.
+#[derive(Clone, Copy)]
+struct Task {
     defect: Defect,
+    alone: Option<&'static str>,
+}
+
+/// What came of it.
+struct Finding {
+    task: Task,
     /// The first seed that finds it, and the rule that it breaks.
     found: Option<(u64, &'static str, String)>,
     /// How many seeds were run, and for how many seconds.
@@ -18,47 +26,65 @@ struct Finding {
 }
 
 /// Looks for all defects, each in these seeds, one after the other until one finds it; a line for each. True when all
-/// were found.
+/// were found, and each rule that a defect breaks has found one.
 pub(crate) fn defects(seeds: &Range<u64>, threads: usize, out: &mut impl Write) -> std::io::Result<bool> {
+    let all = Defect::ALL.into_iter().map(|defect| Task { defect, alone: None });
+    let alone = Defect::ALONE.into_iter().map(|(rule, defect)| Task { defect, alone: Some(rule) });
+    let tasks: Vec<Task> = all.chain(alone).collect();
     let next = AtomicUsize::new(0);
     let (sender, findings) = channel();
-    let mut missed = 0;
+    let (mut missed, mut finders) = (0, BTreeSet::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || look(next, seeds.clone(), &sender));
+            let (sender, next, tasks) = (sender.clone(), &next, &tasks);
+            scope.spawn(move || look(tasks, next, seeds.clone(), &sender));
         }
         drop(sender);
         for finding in findings {
             missed += u64::from(finding.found.is_none());
+            finders.extend(finding.found.iter().map(|(_, rule, _)| *rule));
             print(&finding, out)?;
         }
         Ok::<(), std::io::Error>(())
     })?;
+    let rules: BTreeSet<&str> = Defect::ALL.iter().flat_map(|defect| defect.breaks()).copied().collect();
+    let idle: Vec<&str> = rules.difference(&finders).copied().collect();
+    for rule in &idle {
+        writeln!(out, "{rule}: the checker has found no defect by itself")?;
+    }
     let count = seeds.end.saturating_sub(seeds.start);
-    writeln!(out, "{} defects, {missed} not found within {count} seeds", Defect::ALL.len())?;
-    Ok(missed == 0)
+    writeln!(
+        out,
+        "{} defects, {missed} not found within {count} seeds; {} of {} rules have found one",
+        Defect::ALL.len(),
+        rules.len() - idle.len(),
+        rules.len()
+    )?;
+    Ok(missed == 0 && idle.is_empty())
 }
 
 /// Takes one defect after the other until none is left.
-fn look(next: &AtomicUsize, seeds: Range<u64>, findings: &Sender<Finding>) {
-    while let Some(defect) = Defect::ALL.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+fn look(tasks: &[Task], next: &AtomicUsize, seeds: Range<u64>, findings: &Sender<Finding>) {
+    while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
         let started = Instant::now();
         let mut tried = 0;
         let found = seeds.clone().find_map(|seed| {
             tried += 1;
-            let violation = run(Scenario::new(seed), defect).violations.into_iter().next()?;
+            let outcome = match task.alone {
+                Some(rule) => run_heeding(Scenario::new(seed), task.defect, rule),
+                None => run(Scenario::new(seed), task.defect),
+            };
+            let violation = outcome.violations.into_iter().next()?;
             // What another rule notices says nothing of the one that should; what is wrong anyway is not found because
             // of the defect.
-            if !defect.breaks().contains(&violation.rule)
-                || !run(Scenario::new(seed), Defect::None).violations.is_empty()
-            {
+            let is_meant = task.alone.is_some() || task.defect.breaks().contains(&violation.rule);
+            if !is_meant || !run(Scenario::new(seed), Defect::None).violations.is_empty() {
                 return None;
             }
             Some((seed, violation.rule, violation.message))
         });
         let took = started.elapsed().as_secs_f64().max(0.001);
-        if findings.send(Finding { defect, found, tried, took }).is_err() {
+        if findings.send(Finding { task, found, tried, took }).is_err() {
             // Whoever reads has stopped reading.
             return;
         }
@@ -66,9 +92,9 @@ fn look(next: &AtomicUsize, seeds: Range<u64>, findings: &Sender<Finding>) {
 }
 
 fn print(finding: &Finding, out: &mut impl Write) -> std::io::Result<()> {
-    let Finding { defect, found, tried, took } = finding;
+    let Finding { task, found, tried, took } = finding;
     let rate = f64::from(*tried) / took;
-    let name = format!("{defect:?}");
+    let name = format!("{:?}{}", task.defect, task.alone.map_or("", |_| " (alone)"));
     match found {
         Some((seed, rule, message)) => {
             writeln!(

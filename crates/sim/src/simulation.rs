@@ -9,6 +9,7 @@ use crate::checkers::{Checkers, ENDLESS, Violation, Waits};
 use crate::coverage::Reached;
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate};
+use crate::kinds::{Router, Strategy};
 use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
@@ -68,6 +69,15 @@ pub struct Outcome {
     pub trace: Trace,
 }
 
+impl Outcome {
+    /// Deciding, or the world itself, has panicked.
+    pub(crate) fn panicked(seed: u64, message: String) -> Self {
+        let reached = Reached::new(Strategy::Steps, Router::None);
+        let violations = vec![Violation { rule: "panic", message, at: start() }];
+        Self { seed, violations, requests: 0, reached, trace: Trace::none() }
+    }
+}
+
 /// One world, one seed.
 pub struct Simulation {
     scenario: Scenario,
@@ -102,6 +112,8 @@ pub struct Simulation {
     api_down_until: Option<Timestamp>,
     forbidden: BTreeMap<Resource, Timestamp>,
     requests: u64,
+    /// Writes among them.
+    writes: u64,
     /// When something else than a measurement was written last.
     written_at: Timestamp,
     /// From then on nothing may be written.
@@ -121,21 +133,20 @@ pub fn run(scenario: Scenario, defect: Defect) -> Outcome {
     live(scenario, defect, Trace::none())
 }
 
+/// Runs a scenario to its end, heeding one rule only.
+pub fn run_heeding(scenario: Scenario, defect: Defect, rule: &'static str) -> Outcome {
+    let mut simulation = Simulation::new(scenario, defect, Trace::none());
+    simulation.checkers.only = Some(rule);
+    simulation.tell()
+}
+
 /// Runs a scenario to its end and tells everything.
 pub fn trace(scenario: Scenario, defect: Defect) -> Outcome {
     live(scenario, defect, Trace::new(start()))
 }
 
 fn live(scenario: Scenario, defect: Defect, trace: Trace) -> Outcome {
-    let mut simulation = Simulation::new(scenario, defect, trace);
-    simulation.live();
-    Outcome {
-        seed: simulation.scenario.seed,
-        violations: simulation.checkers.violations,
-        requests: simulation.requests,
-        reached: simulation.reached,
-        trace: simulation.trace,
-    }
+    Simulation::new(scenario, defect, trace).tell()
 }
 
 impl Simulation {
@@ -199,6 +210,7 @@ impl Simulation {
             api_down_until: None,
             forbidden: BTreeMap::new(),
             requests: 0,
+            writes: 0,
             written_at: now,
             settled_at: None,
             luck: Random::new(seed, "simulation"),
@@ -215,6 +227,17 @@ impl Simulation {
             simulation.checkers.waits = Waits::Pruned;
         }
         simulation
+    }
+
+    fn tell(mut self) -> Outcome {
+        self.live();
+        Outcome {
+            seed: self.scenario.seed,
+            violations: self.checkers.violations,
+            requests: self.requests,
+            reached: self.reached,
+            trace: self.trace,
+        }
     }
 
     fn live(&mut self) {
@@ -291,7 +314,7 @@ impl Simulation {
     fn begin_faults(&mut self) {
         self.trace.say("world", || "the first version is out: faults begin".to_owned(), self.now);
         self.epoch = Some(self.now);
-        self.requests = 0;
+        (self.requests, self.writes) = (0, 0);
         let agenda = self.scenario.disturbances.iter().enumerate();
         self.agenda = agenda
             .map(|(number, (time, disturbance))| ((plus(self.now, *time), number), disturbance.clone()))
@@ -313,6 +336,7 @@ impl Simulation {
         }
         self.scenario.fates.clear();
         self.scenario.focuses.clear();
+        self.scenario.ambushes.clear();
         self.next_fates.clear();
         self.raced.clear();
     }
@@ -409,7 +433,8 @@ impl Simulation {
         self.processes.iter().rposition(|process| process.is_awake(self.now) && process.ends_at.is_none())
     }
 
-    fn crash(&mut self, index: usize) {
+    /// A process dies; nobody takes over for at least so many milliseconds.
+    fn crash(&mut self, index: usize, away: i64) {
         if index >= self.processes.len() {
             return;
         }
@@ -419,7 +444,7 @@ impl Simulation {
         self.leave(process);
         // One that stands still has lost its lease already.
         if !has_successor {
-            self.start_another(0, 10_000);
+            self.start_another(away, away + 10_000);
         }
     }
 

@@ -204,6 +204,19 @@ fn somebody_promotes_a_pause_without_end_or_nobody_does() {
 }
 
 #[test]
+fn a_release_that_is_held_goes_on_when_its_metric_does_and_hangs_when_it_never_will() {
+    let held = with(example(), |rollout| {
+        rollout["spec"]["strategy"]["canary"]["analysis"]["onFailure"] = json!("hold");
+    });
+    let told = forecast(held.clone(), &options(&["success-rate=0.7", "success-rate=1@10m"], &[])).unwrap();
+    assert_eq!(told.verdict, Verdict::Promoted, "{}", lines(&told));
+    let told = forecast(held, &options(&["success-rate=0.7"], &[])).unwrap();
+    assert_eq!(told.verdict, Verdict::Hangs);
+    assert!(told.message.contains("the release is held"), "{}", told.message);
+    assert!(told.seconds < 7_200.0, "{} s", told.seconds);
+}
+
+#[test]
 fn what_is_missing_or_wrong_is_said() {
     let problem =
         |objects: Vec<Value>, options: &Options| forecast(objects, options).unwrap_err().to_string();

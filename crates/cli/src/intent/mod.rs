@@ -9,7 +9,7 @@ pub mod images;
 mod tests;
 
 use crate::phase::is_resumed;
-use headgate_api::{AnalysisPhase, CanaryStrategy, PauseCondition, Rollout, RolloutStatus};
+use headgate_api::{AnalysisPhase, CanaryStrategy, PauseCondition, Rollout, RolloutStatus, Time};
 use serde_json::{Value, json};
 
 /// Which part of an object a patch is sent to.
@@ -118,6 +118,11 @@ fn step_promotion(rollout: &Rollout, status: &RolloutStatus) -> Result<Value, St
     if pauses {
         return Ok(json!({ "status": { "pauseConditions": null } }));
     }
+    if let Some(until) = bakes_until(status)
+        && step.is_none_or(|step| step.index == step.count)
+    {
+        return Err(baking(until, step));
+    }
     match step {
         Some(step) if step.index < step.count => {
             Ok(json!({ "status": { "pauseConditions": null, "currentStepIndex": step.next() } }))
@@ -132,6 +137,16 @@ fn step_promotion(rollout: &Rollout, status: &RolloutStatus) -> Result<Value, St
         }
         None => Err("is not paused: it goes on by itself".to_owned()),
     }
+}
+
+/// Until when the new version, which has everything, bakes: the controller says so while it does.
+fn bakes_until(status: &RolloutStatus) -> Option<&Time> {
+    status.waiting.as_ref().filter(|waiting| waiting.kind == "Bake")?.until.as_ref()
+}
+
+fn baking(until: &Time, step: Option<CurrentStep>) -> String {
+    let done = step.map_or_else(String::new, |step| format!("has done all {} steps and ", step.count));
+    format!("{done}bakes until {}: `promote --full` ends the bake", until.0)
 }
 
 fn promote_full(rollout: &Rollout, status: &RolloutStatus) -> Intent {

@@ -135,6 +135,23 @@ fn promote_writes_what_ends_the_pause_or_the_step() {
 }
 
 #[test]
+fn promote_during_a_bake_says_until_when_it_bakes_and_what_ends_it() {
+    let baking = json!({
+        "currentStepIndex": 4, "waiting": { "kind": "Bake", "until": "2026-11-21T10:00:00Z" },
+    });
+    for (steps, place) in [(steps(), "has done all 4 steps and bakes"), (json!([]), "bakes")] {
+        let rollout = rollout(canary_with(steps, json!({})), updating(baking.clone()));
+        let expected = format!("nothing: {place} until 2026-11-21T10:00:00Z: `promote --full` ends the bake");
+        assert_eq!(told(promote(&rollout, Promotion::Step)), expected);
+        let full = r#"Version to Status {"status":{"promoteFull":true}}"#;
+        assert_eq!(told(promote(&rollout, Promotion::Full)), full);
+    }
+    let after_it = updating(json!({ "currentStepIndex": 4 }));
+    let expected = "nothing: has done all 4 steps: its last pods are on their way";
+    assert_eq!(told(promote(&rollout(canary_with(steps(), json!({})), after_it), Promotion::Step)), expected);
+}
+
+#[test]
 fn promote_full_asks_for_it_only_when_there_is_something_to_promote() {
     let spec = || canary_with(steps(), json!({}));
     let paused = || canary_with(steps(), json!({ "paused": true }));

@@ -19,8 +19,9 @@ use std::path::PathBuf;
 applied, and what the controller does from then on is shown: steps, weights, pods, analysis, decision, with the times \
 that they would take. Metrics that are not given have a value that their own conditions accept.
 
-Exit code 0: it would be promoted, or wait for a person. 1: it would abort, be Degraded, or hang. 2: the manifests can't \
-be tried.
+Exit code 0: it would be promoted, or wait at a pause for a person. 1: it would abort, be Degraded, hang, or stop because \
+an analysis or its pods tell nothing good (onFailure: pause or hold, podHealth.action: pause, Inconclusive). 2: the \
+manifests can't be tried.
 
 Examples:
   # From Git, in a pull request

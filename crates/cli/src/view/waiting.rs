@@ -77,6 +77,7 @@ fn subject(kind: &str) -> String {
         "PodsAvailable" => "for pods to become available",
         "PauseDuration" => "for a pause to end",
         "UserPromotion" => "for a promotion",
+        "PauseOverdue" => "for a promotion that is overdue",
         "UserUnpause" => "to be resumed",
         "InconclusiveAnalysis" => "for somebody to judge an inconclusive analysis",
         "AnalysisFailed" => "for somebody to look at an analysis that has failed",

@@ -3,8 +3,8 @@
 use super::{View, WayBack};
 use jiff::{SignedDuration, Timestamp};
 
-/// The longest sum of faults that may hold a controller up: a frozen one, a broken watch, an API server that is away.
-const SOON: SignedDuration = SignedDuration::from_secs(240);
+/// So long after the last fault that held controllers up: a refusal is tried again within a minute.
+const SOON: SignedDuration = SignedDuration::from_secs(120);
 /// No way back in steps takes longer: each step waits until proxies have the one before.
 const STEPS: SignedDuration = SignedDuration::from_secs(120);
 
@@ -15,15 +15,20 @@ pub(super) struct Overdue {
 }
 
 impl Overdue {
-    /// Looks at the world as it is from now on.
-    pub(super) fn look(&mut self, view: &View, now: Timestamp) -> Result<(), String> {
+    /// Looks at the world as it is from now on. `held_until`: controllers are kept from seeing or acting until then.
+    pub(super) fn look(
+        &mut self,
+        view: &View,
+        held_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), String> {
         if !is_owed(view) {
             self.since = None;
             return Ok(());
         }
         let since = *self.since.get_or_insert(now);
         let soon = if matches!(view.way_back, WayBack::Stepped(_)) { SOON + STEPS } else { SOON };
-        if now.duration_since(since) <= soon {
+        if now.duration_since(since.max(held_until.unwrap_or(since))) <= soon {
             return Ok(());
         }
         let canary = view.canary_weight.unwrap_or(0);

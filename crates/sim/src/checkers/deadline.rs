@@ -15,8 +15,10 @@ pub(super) struct Way {
     key: Vec<String>,
     least: Marks,
     most: Marks,
-    /// Pods that a restart has replaced since.
+    /// Pods that a restart has replaced since, and those that a user who wants fewer has taken away: others may follow.
     replaced: i64,
+    /// `spec.replicas`.
+    desired: i64,
     renewed: i64,
 }
 
@@ -53,6 +55,11 @@ impl Marks {
 impl Way {
     /// Looks at the world as it is from now on.
     pub(super) fn look(&mut self, view: &View) {
+        let fewer = |most: i64| (most - view.desired).max(0);
+        if view.desired < self.desired {
+            self.replaced += fewer(self.most.ready) + fewer(self.most.available);
+        }
+        self.desired = view.desired;
         self.least = self.least.with(Marks::of(view), i64::min);
         self.most = self.most.with(Marks::of(view), i64::max);
     }
@@ -120,7 +127,6 @@ fn has_waited_by_nature(before: &Value, after: &Value) -> bool {
 fn key(rollout: &Value) -> Vec<String> {
     let fields = [
         "/metadata/uid",
-        "/spec/replicas",
         "/status/currentPodHash",
         "/status/currentStepHash",
         "/status/currentStepIndex",
@@ -129,6 +135,10 @@ fn key(rollout: &Value) -> Vec<String> {
     ];
     let mut key: Vec<String> =
         fields.iter().map(|field| rollout.at(field).map_or(String::new(), Value::to_string)).collect();
+    if text(rollout, "/status/stableRS").is_empty() {
+        // A first version that has all of its pods and is to have more begins anew.
+        key.push(number(rollout, "/spec/replicas").to_string());
+    }
     // Time in which the spec cannot be carried out does not count.
     key.push(condition(rollout, types::INVALID_SPEC, "/status").to_owned());
     // Nor does time in which the analysis in the background, which has failed, holds a release: until a fresh run is good.

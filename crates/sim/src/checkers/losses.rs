@@ -62,6 +62,11 @@ impl Allowance {
         }
     }
 
+    /// Until then a fault keeps controllers from seeing or acting.
+    pub(super) fn held_until(&self) -> Option<Timestamp> {
+        self.held_until
+    }
+
     fn grant(&self, since: Timestamp, until: Timestamp) -> Grant {
         let mut grant = Grant::new(since, until);
         grant.stretch(self.held_until.map_or(0, |held| milliseconds(since, held)));

@@ -91,8 +91,8 @@ pub struct View {
     pub sets: Vec<Set>,
     /// The Services and routes that the spec names.
     pub names: Names,
-    /// The largest share of the canary Service in any route, of the total; `None` without a router, or while its object
-    /// is gone.
+    /// The largest share of the canary Service in any route, of the total; `None` without a router, or while all of its
+    /// objects are gone.
     pub canary_weight: Option<i64>,
     /// The smallest such share.
     pub canary_weight_least: Option<i64>,
@@ -120,8 +120,8 @@ impl View {
             server.get(&service).and_then(selected)
         };
         let share = |route: &ObjectRef| names.canary_shares(route, server.get(route));
-        let shares: Option<Vec<(i64, i64)>> = names.routes().map(share).collect();
-        let mut shares = shares.unwrap_or_default();
+        // A route that is gone gives nothing; the others do.
+        let mut shares: Vec<(i64, i64)> = names.routes().filter_map(share).collect();
         if !shares.is_empty() {
             // One that has been led back counts as forgotten, though it is watched for a while.
             shares.extend(names.former().filter_map(share).filter(|(_, most)| *most > 0));

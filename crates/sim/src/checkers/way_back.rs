@@ -1,4 +1,5 @@
-//! Rule 4, the way that the user chose (`abort.policy`): through the weights of the steps, or with the pods of stable.
+//! Rule 4, the way that the user chose (`abort.policy`): through the weights of the steps, with the pods of stable, or at once
+//! where stable has all but those that may be missing, and in proportion to its pods before that.
 
 use super::{View, WayBack, Write};
 use crate::world::routes::is_route;
@@ -25,7 +26,7 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
         return Ok(());
     }
     match &view.way_back {
-        WayBack::Instant => Ok(()),
+        WayBack::Instant if for_stable >= view.bears_all() => Ok(()),
         WayBack::Stepped(weights) => {
             let next = weights.iter().copied().filter(|weight| *weight < before).max().unwrap_or(0);
             if after >= next {
@@ -33,7 +34,7 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
             }
             Err(format!("aborted, and the weight goes from {before} to {after}; {next} is next"))
         }
-        WayBack::AsCapacityAllows => {
+        WayBack::Instant | WayBack::AsCapacityAllows => {
             let total = view.names.total;
             if (total - after) * view.desired <= total * for_stable {
                 return Ok(());

@@ -20,7 +20,7 @@ pub struct Case {
     pub name: &'static str,
     /// What is done, in order.
     pub steps: Vec<Step>,
-    /// Fields of a Rollout's status that the CRD does not know.
+    /// Fields of a Rollout that the CRD does not know, by their paths.
     pub pruned: &'static [&'static str],
     /// Kinds that are not installed.
     pub absent: Vec<Resource>,

@@ -8,8 +8,8 @@ use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
 use headgate_model::spec::{AbortPolicy, WorkloadScaleDown};
 use headgate_model::{
-    Decision, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, ReplicaSetView, Reply,
-    RunningPod, Snapshot, Timestamp, Unready,
+    Decision, Direction, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, ReplicaSetView,
+    Reply, RunningPod, Snapshot, Timestamp, Unready,
 };
 use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;
@@ -38,6 +38,10 @@ pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
         }
         if defect == Defect::StableGoesWithWish {
             let effect = stable_as_wished(snapshot, &decision);
+            beside.add(effect.iter().filter_map(|effect| scale(effect, snapshot)));
+        }
+        if defect == Defect::HeldReleaseBegun {
+            let effect = first_pod(snapshot, &decision);
             beside.add(effect.iter().filter_map(|effect| scale(effect, snapshot)));
         }
         spoil(defect, &mut decision, snapshot, now);
@@ -203,6 +207,17 @@ fn stable_as_wished(snapshot: &Snapshot, decision: &Decision) -> Option<Effect> 
     Some(Effect::Scale { name: stable.name.clone(), uid: stable.uid.clone(), from: stable.replicas, to })
 }
 
+/// The first pod of a release that is held.
+fn first_pod(snapshot: &Snapshot, decision: &Decision) -> Option<Effect> {
+    let record = &decision.record;
+    let is_held = snapshot.rollout.spec.as_ref().is_ok_and(|spec| spec.paused) && !record.abort;
+    let is_newest = |set: &&ReplicaSetView| {
+        set.hash() == record.current_pod_hash && set.hash() != record.stable_rs && set.replicas == 0
+    };
+    let newest = snapshot.replica_sets.present()?.iter().filter(|_| is_held).find(is_newest)?;
+    Some(Effect::Scale { name: newest.name.clone(), uid: newest.uid.clone(), from: 0, to: 1 })
+}
+
 fn shrinks_after(decision: &Decision) -> Vec<Effect> {
     let shrinks = decision.effects.iter().filter(|effect| effect.class() == EffectClass::Shrink);
     shrinks.filter(|effect| matches!(effect, Effect::Scale { .. })).cloned().collect()
@@ -257,6 +272,10 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         Defect::AbortForgetsServices if decision.record.abort => {
             decision.effects.retain(|effect| router(effect) != Some("services"));
         }
+        Defect::AbortForgetsOneRouter if decision.record.abort && snapshot.routers.len() > 2 => {
+            decision.effects.retain(|effect| router(effect) != Some("nginx"));
+        }
+        Defect::AbortTooFast if decision.record.abort => go_back_at_once(decision, snapshot),
         Defect::AbortForgetsWeights if decision.record.abort => {
             decision.effects.retain(|effect| router(effect).is_none_or(|router| router == "services"));
         }
@@ -281,6 +300,18 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
             }
         }
         _ => spoil_record(defect, decision, snapshot, now),
+    }
+}
+
+fn go_back_at_once(decision: &mut Decision, snapshot: &Snapshot) {
+    let policy = snapshot.rollout.spec.as_ref().map(|spec| spec.canary.abort_policy);
+    if policy != Ok(AbortPolicy::Instant) {
+        return;
+    }
+    for effect in &mut decision.effects {
+        if let Effect::Route { intent, direction: Direction::TowardsStable, .. } = effect {
+            intent.canary_weight = 0;
+        }
     }
 }
 
@@ -373,6 +404,16 @@ fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, no
                 // What is, not the furthest so far.
                 progress.ready = newest.ready;
                 progress.available = newest.available_reported;
+            }
+        }
+        Defect::DeadlineResetByScaling => {
+            let number =
+                |status: &RolloutStatus| status.headgate.as_ref()?.progress.as_ref().map(|one| one.desired);
+            let is_scaled = number(old) != number(new);
+            if let Some(progress) =
+                new.headgate.as_mut().and_then(|memory| memory.progress.as_mut()).filter(|_| is_scaled)
+            {
+                progress.updated = 0;
             }
         }
         _ => {}

@@ -46,6 +46,8 @@ pub enum Defect {
     StableGoesWithWish,
     /// An abort goes back at once, whatever the user chose. Rule 4, its way.
     WayBackIgnored,
+    /// An abort that goes back at once does so before stable has the pods for it. Rule 4, its way.
+    AbortTooFast,
     /// Our destinations get one more than there is. Rule 8.
     WeightsDoNotSum,
     /// Writing weights drops the routes of others. Rule 7.
@@ -61,6 +63,8 @@ pub enum Defect {
     NoOverlay,
     /// After a conflict the cache is read instead of the server. R3.
     RetryOnStaleCache,
+    /// A conflict counts as success. R1, R3 and R5.
+    ConflictTakenForSuccess,
     /// A run's name is recorded after the run was created. R5.
     NameAfterCreate,
     /// Whoever ends a run writes its verdict, too. R9.
@@ -90,6 +94,8 @@ pub enum Defect {
     AbortForgetsWeights,
     /// An abort leaves the Services as they are. Rule 4.
     AbortForgetsServices,
+    /// An abort forgets one of two routers. Rule 4.
+    AbortForgetsOneRouter,
     /// An abort passes on to the next version. Rule 5.
     AbortOfAnotherRevision,
     /// A full promotion passes on to the next version. Rule 5.
@@ -100,6 +106,8 @@ pub enum Defect {
     RetryForgotten,
     /// A pause that the user has ended comes back. Rule 5.
     PausedAgain,
+    /// A release that `spec.paused` holds gets its first pod. Rule 5, for releases that are held.
+    HeldReleaseBegun,
     /// A pause without an end ends after half a minute. Rule 5.
     PauseEndsByItself,
     /// Two steps end at once. Rule 5.
@@ -113,6 +121,8 @@ pub enum Defect {
     NoWakeUp,
     /// Pods that come and go count as progress. Rule 9, for releases.
     DeadlineResetByFlapping,
+    /// A changed number of pods counts as progress. Rule 9, for releases.
+    DeadlineResetByScaling,
     /// Nothing says for what a release waits. The rule of waits.
     WaitUnnamed,
     // ---- analysis ----
@@ -145,7 +155,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 63] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -160,6 +170,7 @@ impl Defect {
         Self::FormerRouterForgotten,
         Self::StableGoesWithWish,
         Self::WayBackIgnored,
+        Self::AbortTooFast,
         Self::WeightsDoNotSum,
         Self::OthersRoutesDropped,
         Self::NoFence,
@@ -167,6 +178,7 @@ impl Defect {
         Self::ScaledBlindly,
         Self::NoOverlay,
         Self::RetryOnStaleCache,
+        Self::ConflictTakenForSuccess,
         Self::NameAfterCreate,
         Self::TwoWriters,
         Self::NeverStill,
@@ -181,17 +193,20 @@ impl Defect {
         Self::RouteTakenForGranted,
         Self::AbortForgetsWeights,
         Self::AbortForgetsServices,
+        Self::AbortForgetsOneRouter,
         Self::AbortOfAnotherRevision,
         Self::PromoteOfAnotherRevision,
         Self::PromotionForgotten,
         Self::RetryForgotten,
         Self::PausedAgain,
+        Self::HeldReleaseBegun,
         Self::PauseEndsByItself,
         Self::StepsSkipped,
         Self::BakeCutShort,
         Self::HoldTakenForSuccess,
         Self::NoWakeUp,
         Self::DeadlineResetByFlapping,
+        Self::DeadlineResetByScaling,
         Self::WaitUnnamed,
         Self::OutageTakenForFailure,
         Self::NoDataTakenForGood,
@@ -229,7 +244,7 @@ impl Defect {
             Self::StableGoesWithWish => {
                 &["2 removals", "2 drain", "3 availability", "R1 fence", "R3 overlay"]
             }
-            Self::WayBackIgnored => &["4 way back"],
+            Self::WayBackIgnored | Self::AbortTooFast => &["4 way back"],
             Self::SurgeIgnored => &["3 availability", "9 settled", "6 quiet"],
             Self::WeightsDoNotSum | Self::OthersRoutesDropped => &["7 foreign"],
             Self::NoFence => &["R2 guards"],
@@ -253,11 +268,15 @@ impl Defect {
             | Self::PauseEndsByItself
             | Self::StepsSkipped => &["5 intents"],
             Self::RouteTakenForGranted => &["4 abort", "2 drain", "2 removals", "9 settled", "requests lost"],
-            Self::AbortForgetsWeights | Self::AbortForgetsServices => {
+            Self::AbortForgetsWeights | Self::AbortForgetsServices | Self::AbortForgetsOneRouter => {
                 &["4 abort", "9 settled", "requests lost"]
             }
             Self::RetryForgotten => &["10 verdicts", "5 intents"],
-            Self::DeadlineResetByFlapping => &["9 deadline"],
+            Self::DeadlineResetByFlapping | Self::DeadlineResetByScaling => &["9 deadline"],
+            Self::HeldReleaseBegun => &["5 held"],
+            Self::ConflictTakenForSuccess => {
+                &["R5 names", "R3 overlay", "R1 fence", "R11 events", "R11 news", "5 intents"]
+            }
             Self::WaitUnnamed => &["waits"],
             Self::BakeCutShort => &["bake"],
             Self::HoldTakenForSuccess
@@ -269,6 +288,14 @@ impl Defect {
             Self::PodHealthIgnored | Self::EvictionTakenForKill | Self::StartTakenForLoss => &["pod health"],
         }
     }
+
+    /// Rules whose defects others notice first, as they look at what comes before: each has to find one of these by itself.
+    pub const ALONE: [(&'static str, Self); 4] = [
+        ("1 weights", Self::WeightBeforeReady),
+        ("requests lost", Self::NoDrain),
+        ("R9 writers", Self::TwoWriters),
+        ("2 removals", Self::ShiftAndShrink),
+    ];
 
     /// What the API server does wrong.
     pub fn of_server(self) -> ServerBug {

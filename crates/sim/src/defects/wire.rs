@@ -49,7 +49,13 @@ impl Wire {
 
     /// A watch shows something.
     pub fn observed(&mut self, observation: &Observation) {
-        if !matches!(self.defect, Defect::NoOverlay | Defect::RetryOnStaleCache | Defect::FenceFromCache) {
+        if !matches!(
+            self.defect,
+            Defect::NoOverlay
+                | Defect::RetryOnStaleCache
+                | Defect::FenceFromCache
+                | Defect::ConflictTakenForSuccess
+        ) {
             return;
         }
         match observation {
@@ -106,7 +112,9 @@ impl Wire {
 
     fn remember(&mut self, request: &Request) {
         if let (Defect::NoOverlay, Call::Patch { target, .. })
-        | (Defect::RetryOnStaleCache, Call::Get(target)) = (self.defect, &request.call)
+        | (Defect::RetryOnStaleCache, Call::Get(target))
+        | (Defect::ConflictTakenForSuccess, Call::Patch { target, status: true, .. }) =
+            (self.defect, &request.call)
         {
             self.asked.insert(request.id, target.clone());
         }
@@ -117,7 +125,14 @@ impl Wire {
         let cached = self.asked.remove(&id).and_then(|target| self.cache.get(&target));
         match (reply, cached) {
             (Reply::Notified(_), _) if self.defect == Defect::RefusalTakenForDelivery => Reply::Notified(200),
-            (Reply::Object(_), Some(cached)) => Reply::Object(cached.clone()),
+            (Reply::Refused { code: 409, .. }, Some(cached))
+                if self.defect == Defect::ConflictTakenForSuccess =>
+            {
+                Reply::Object(cached.clone())
+            }
+            (Reply::Object(_), Some(cached)) if self.defect != Defect::ConflictTakenForSuccess => {
+                Reply::Object(cached.clone())
+            }
             (reply, _) => reply,
         }
     }

@@ -52,7 +52,7 @@ enum Stop {
 pub(super) fn go_out(simulation: &mut Simulation) -> Result<SignedDuration, Problem> {
     let started_at = simulation.now();
     loop {
-        match follow(simulation, "", &mut Vec::new())? {
+        match follow(simulation, "", &mut Vec::new(), started_at)? {
             Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
             Some(Stop::Ended(Verdict::Promoted)) => return Ok(simulation.now().duration_since(started_at)),
             // It is not the release that people are asked about.
@@ -80,8 +80,9 @@ pub(super) fn release(simulation: &mut Simulation, options: &Options) -> Result<
     }
     let mut promoted_by_hand = Vec::new();
     let mut handled = Vec::new();
+    let changes_until = started_at.saturating_add(options.last_change()).unwrap_or(Timestamp::MAX);
     let verdict = loop {
-        match follow(simulation, &old, &mut handled)? {
+        match follow(simulation, &old, &mut handled, changes_until)? {
             Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
             Some(Stop::Ended(verdict)) => break verdict,
             Some(Stop::Person(_)) => {
@@ -148,17 +149,20 @@ fn clear_away(simulation: &mut Simulation) {
     });
 }
 
-/// Lets the world run until something is to be said; `None` when it stands still for too long. Waits for a person that
-/// were `handled` are passed over.
+/// Lets the world run until something is to be said; `None` when it stands still for too long, or is held by an analysis that
+/// fails again and again, as the metrics stay what they are from `changes_until` on. Waits for a person that were `handled`
+/// are passed over.
 fn follow(
     simulation: &mut Simulation,
     old: &str,
     handled: &mut Vec<String>,
+    changes_until: Timestamp,
 ) -> Result<Option<Stop>, Problem> {
     let last = plus(simulation.now(), LONGEST);
     while simulation.now() < last {
         let before = signs_of_life(simulation);
-        let slice = plus(simulation.now(), PATIENCE);
+        let began = simulation.now();
+        let slice = plus(began, PATIENCE);
         let stops = |simulation: &Simulation| stop(simulation.rollout(), old, handled);
         let unanswered =
             |simulation: &Simulation| simulation.given().and_then(|given| given.unanswered.clone());
@@ -178,9 +182,12 @@ fn follow(
         }
         let rollout = simulation.rollout();
         let until: Option<Timestamp> = text(rollout, "/status/waiting/until").parse().ok();
-        let is_expected = text(rollout, "/status/waiting/kind") == "Analysis"
-            || until.is_some_and(|until| until > simulation.now());
-        if !is_expected && signs_of_life(simulation) == before {
+        let stands_still = match text(rollout, "/status/waiting/kind") {
+            "Analysis" => false,
+            "AnalysisHold" => began >= changes_until,
+            _ => until.is_none_or(|until| until <= simulation.now()) && signs_of_life(simulation) == before,
+        };
+        if stands_still {
             return Ok(None);
         }
     }

@@ -100,7 +100,7 @@ impl Fault {
     pub(super) fn disturbance(&self) -> Option<Disturbance> {
         let seconds = self.lasts.as_secs();
         Some(match self.kind {
-            FaultKind::Crash => Disturbance::Crash,
+            FaultKind::Crash => Disturbance::Crash { away: 0 },
             FaultKind::Freeze => Disturbance::Freeze,
             FaultKind::Prometheus => Disturbance::Metrics { outage: Outage::Down, seconds },
             FaultKind::Api => Disturbance::ApiOutage { seconds },

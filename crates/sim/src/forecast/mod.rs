@@ -63,6 +63,15 @@ pub struct Options {
     pub strict: bool,
 }
 
+impl Options {
+    /// How long after the release began something changes for the last time by what was given: a metric, or the end of a fault.
+    fn last_change(&self) -> SignedDuration {
+        let metrics = self.metrics.iter().map(|metric| metric.from);
+        let faults = self.faults.iter().map(|fault| fault.at.saturating_add(fault.lasts));
+        metrics.chain(faults).max().unwrap_or_default()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -265,6 +274,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         focuses: Vec::new(),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
+        ambushes: Vec::new(),
         rollout,
     }
 }

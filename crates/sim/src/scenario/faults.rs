@@ -22,7 +22,8 @@ fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Dist
     let routes = door(router, luck);
     let kind = luck.pick(ROLLOUTS, &[REPLICA_SETS, SERVICES, ANALYSIS_RUNS, routes]);
     Some(match fault {
-        Fault::Crash => Disturbance::Crash,
+        // Mostly another process waits to take over; sometimes nobody is there for minutes.
+        Fault::Crash => Disturbance::Crash { away: luck.pick(0, &[0, 0, 300]) },
         Fault::CrashBefore => Disturbance::NextRequest(Fate::CrashBefore),
         Fault::CrashAfter => Disturbance::NextRequest(Fate::CrashAfter),
         Fault::AnswerLost => Disturbance::NextRequest(Fate::AnswerLost),

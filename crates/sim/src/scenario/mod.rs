@@ -2,11 +2,13 @@
 //! advance, so that single faults can be left out when a failure is to be understood.
 
 mod additions;
+mod ambushes;
 mod faults;
 pub(crate) mod objects;
 pub(crate) mod plan;
 mod steps;
 
+pub use ambushes::Ambush;
 pub use steps::steps;
 
 use crate::faults::{Disturbance, Fate};
@@ -62,7 +64,7 @@ pub struct Scenario {
     pub image: String,
     /// Images by number, and how their pods behave.
     pub health: BTreeMap<String, Health>,
-    /// Fields of a Rollout's status that the installed CRD drops.
+    /// Fields of a Rollout that the installed CRD drops, by their paths.
     pub pruned: &'static [&'static str],
     /// Nodes.
     pub nodes: i64,
@@ -88,8 +90,10 @@ pub struct Scenario {
     pub focuses: Vec<Focus>,
     /// What happens in the world, at this many milliseconds after the first version is out.
     pub disturbances: Vec<(i64, Disturbance)>,
-    /// What happens to requests, by their number.
+    /// What happens to writes, by their number.
     pub fates: BTreeMap<u64, Fate>,
+    /// Where a process dies or stands still.
+    pub ambushes: Vec<Ambush>,
 }
 
 /// Until then, in milliseconds, faults happen.
@@ -101,7 +105,7 @@ impl Scenario {
         plan::of(seed)
     }
 
-    /// Leaves out faults by their numbers: disturbances first, then fates, then focuses.
+    /// Leaves out faults by their numbers: disturbances first, then fates, focuses, and ambushes.
     #[must_use]
     pub fn without(&self, numbers: &BTreeSet<usize>) -> Self {
         let mut scenario = self.clone();
@@ -117,12 +121,16 @@ impl Scenario {
         let focuses = self.focuses.iter().enumerate();
         scenario.focuses =
             focuses.filter(|(number, _)| kept(first + number)).map(|(_, focus)| focus.clone()).collect();
+        let first = first + self.focuses.len();
+        let ambushes = self.ambushes.iter().enumerate();
+        scenario.ambushes =
+            ambushes.filter(|(number, _)| kept(first + number)).map(|(_, one)| *one).collect();
         scenario
     }
 
     /// How many faults and acts there are.
     pub fn faults(&self) -> usize {
-        self.disturbances.len() + self.fates.len() + self.focuses.len()
+        self.disturbances.len() + self.fates.len() + self.focuses.len() + self.ambushes.len()
     }
 
     /// Faults that last as long as this version of the world.

@@ -1,6 +1,8 @@
 //! From a seed to a scenario: a row of the covering plan, and chance.
 
-use super::{FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, additions, faults, objects, steps};
+use super::{
+    FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, additions, ambushes, faults, objects, steps,
+};
 use crate::coverage;
 use crate::faults::{Ailment, Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
@@ -9,6 +11,7 @@ use crate::user::Act;
 use crate::world::metrics::Source;
 use crate::world::patch;
 use crate::world::pods::{Budget, Health};
+use crate::world::prune::OURS;
 use crate::world::routes;
 use crate::world::webhooks;
 use headgate_driver::io::Resource;
@@ -29,7 +32,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         surroundings: Vec::new(),
         image: IMAGE.to_owned(),
         health: health(&row, &mut luck),
-        pruned: if row.fault == Fault::Pruned || luck.percent(8) { &["headgate", "waiting"] } else { &[] },
+        pruned: if row.fault == Fault::Pruned || luck.percent(8) { &OURS } else { &[] },
         nodes: luck.pick(3, &[2, 5]),
         proxies: 3,
         proxy_delay: luck.pick(500, &[1_500, 3_000]),
@@ -44,6 +47,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         focuses: focuses(&row, seed, &mut luck),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
+        ambushes: Vec::new(),
     };
     let mut chance = Random::new(seed, "additions");
     additions::plan(&mut scenario.rollout, scenario.router, &mut chance);
@@ -61,6 +65,7 @@ pub(super) fn of(seed: u64) -> Scenario {
     scenario.doors = doors(&scenario);
     scenario.surroundings = objects::surroundings(scenario.router, &scenario.doors);
     refer_to_deployment(&mut scenario, &mut Random::new(seed, "workload"));
+    scenario.ambushes = ambushes::plan(&scenario, &mut Random::new(seed, "ambushes"));
     scenario
 }
 
@@ -297,7 +302,7 @@ fn plan_disturbances(scenario: &mut Scenario, intensity: i64, is_early: bool, lu
 }
 
 fn plan_fates(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mut Random) {
-    let from = if is_early { 1 } else { 40 };
+    let from = if is_early { 1 } else { 25 };
     for _ in 0..luck.between(0, intensity * 8) {
         let fate = luck.pick(
             Fate::CrashAfter,
@@ -320,7 +325,7 @@ fn plan_fates(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mu
                 Fate::Raced,
             ],
         );
-        let number = u64::try_from(luck.between(from, 140)).unwrap_or(1);
+        let number = u64::try_from(luck.between(from, 100)).unwrap_or(1);
         scenario.fates.insert(number, fate);
     }
 }

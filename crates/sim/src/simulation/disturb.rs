@@ -71,7 +71,9 @@ impl Simulation {
     fn ails_processes(&mut self, disturbance: &Disturbance) -> Option<bool> {
         let leader = self.leader();
         match disturbance {
-            Disturbance::Crash => leader.into_iter().for_each(|index| self.crash(index)),
+            Disturbance::Crash { away } => {
+                leader.into_iter().for_each(|index| self.crash(index, away * 1_000));
+            }
             Disturbance::Freeze => leader.into_iter().for_each(|index| self.freeze(index)),
             Disturbance::SlowWatch { kind, seconds, late } => {
                 let until = self.after(*seconds);

@@ -3,6 +3,7 @@
 use super::{CALL_TIME_LIMIT, Simulation};
 use crate::checkers::{Write, settled};
 use crate::coverage;
+use crate::effect::Effect;
 use crate::faults::{Fate, ThirdParty};
 use crate::kinds::Fault;
 use crate::process::Flight;
@@ -27,17 +28,7 @@ const STRANGER: &str = "stranger";
 
 impl Simulation {
     pub(super) fn send(&mut self, index: usize, request: Request) {
-        let is_counted = self.epoch.is_some()
-            && !is_about(&request.call, EVENTS)
-            && !matches!(request.call, Call::Measure { .. } | Call::Notify { .. });
-        let mut fate = None;
-        if is_counted {
-            self.requests += 1;
-            fate = self.scenario.fates.get(&self.requests).copied();
-            if self.leader() == Some(index) {
-                fate = self.next_fates.pop_front().or(fate);
-            }
-        }
+        let mut fate = self.fate_of(&request.call, index);
         if let Call::Patch { target, .. } | Call::Create { target, .. } = &request.call
             && self.raced.remove(&target.resource)
         {
@@ -45,6 +36,7 @@ impl Simulation {
         }
         if let Some(fate) = fate {
             self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
+            self.reached.strikes(Effect::of(&request.call), coverage::of_fate(fate));
         }
         let way = match fate {
             Some(Fate::Slow(milliseconds)) => milliseconds,
@@ -56,13 +48,40 @@ impl Simulation {
         }
         let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
-        let number = self.requests;
+        let number = self.writes;
         let Some(process) = self.processes.get_mut(index) else { return };
         let who = Who(process.number);
         let fault = fate.map_or(String::new(), |fate| format!(" {fate:?}"));
         self.trace.say(who, || format!("#{number}{fault} sends {}", describe(&request.call)), self.now);
         self.checkers.sent(process.number, &request.call, self.now);
         process.send(request, fate, slow, self.now);
+    }
+
+    /// What happens to a request. Fates by number, and those of the next request, are of writes: nothing is changed by what is
+    /// read.
+    fn fate_of(&mut self, call: &Call, index: usize) -> Option<Fate> {
+        self.epoch?;
+        let (effect, is_leader) = (Effect::of(call), self.leader() == Some(index));
+        self.requests += u64::from(effect.is_counted());
+        let mut fate = None;
+        if effect.is_write() {
+            self.writes += 1;
+            fate = self.scenario.fates.get(&self.writes).copied();
+            if is_leader {
+                fate = self.next_fates.pop_front().or(fate);
+            }
+        }
+        if is_leader { self.ambushed(effect).or(fate) } else { fate }
+    }
+
+    fn ambushed(&mut self, effect: Effect) -> Option<Fate> {
+        let ambushes = &mut self.scenario.ambushes;
+        let place = ambushes.iter().position(|ambush| ambush.effect == effect)?;
+        if let Some(ambush) = ambushes.get_mut(place).filter(|ambush| ambush.passes > 0) {
+            ambush.passes -= 1;
+            return None;
+        }
+        Some(ambushes.remove(place).fate)
     }
 
     pub(super) fn arrive(&mut self) {
@@ -122,7 +141,7 @@ impl Simulation {
         let arrives = process.answer(flight.request.id, reply.clone(), takes, self.now);
         self.checkers.answered(process.number, &flight.request.call, &reply, arrives);
         match flight.fate {
-            Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index),
+            Some(Fate::CrashBefore | Fate::CrashAfter) => self.crash(index, 0),
             Some(Fate::Freeze) if process.ends_at.is_none() => self.freeze(index),
             _ => {}
         }

@@ -10,6 +10,7 @@ pub mod patch;
 pub mod pod_watch;
 pub mod pods;
 pub mod proxies;
+pub mod prune;
 pub mod routes;
 pub mod server;
 pub mod watch;

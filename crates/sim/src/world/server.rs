@@ -3,6 +3,7 @@
 //! `crate::conformance` holds it against a real one.
 
 use super::jobs::JOBS;
+use super::prune::prune;
 use super::{defaults, patch, plus};
 use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
@@ -46,7 +47,7 @@ pub struct Server {
     bug: ServerBug,
     /// Kinds that are not installed.
     pub absent: Vec<Resource>,
-    /// Fields of a Rollout's status that the installed CRD does not know: they are dropped.
+    /// Fields of a Rollout that the installed CRD does not know, by their paths: they are dropped.
     pub pruned: &'static [&'static str],
 }
 
@@ -149,6 +150,7 @@ impl Server {
         let uid = format!("uid-{}", self.version + 1);
         patch::merge(&mut object, &given(target, &uid, now));
         initialise_status(target.resource, &mut object);
+        self.prune(target.resource, &mut object);
         tidy(&mut object);
         defaults::fill_in(target.resource, &mut object);
         self.uids.insert(uid);
@@ -186,9 +188,7 @@ impl Server {
         keep_given(before, &mut after);
         tidy(&mut after);
         defaults::leave_out_zeros(target.resource, &mut after);
-        if let (ROLLOUTS, Some(Value::Object(status))) = (target.resource, after.get_mut("status")) {
-            status.retain(|field, _| !self.pruned.contains(&field.as_str()));
-        }
+        self.prune(target.resource, &mut after);
         if after == *before {
             return Reply::Object(after);
         }
@@ -209,6 +209,12 @@ impl Server {
             self.suspect(target, &after, now);
         }
         self.store(target, after, now)
+    }
+
+    fn prune(&self, resource: Resource, object: &mut Value) {
+        if resource == ROLLOUTS {
+            prune(object, self.pruned);
+        }
     }
 
     fn changed(&self, object: &mut Value, change: &Patch) -> Result<(), Reply> {

@@ -1,21 +1,56 @@
 //! What Headgate writes can be read by Argo Rollouts, so that a team may go back at any time.
 
-use crate::fleet::carried_out;
+use crate::fleet::{STANDS_FOR, carried_out, names, objects, take_over};
 use crate::goes_on::to_the_end;
-use headgate_sim::adoption::unreadable;
-use serde_json::json;
+use headgate_driver::resources::ANALYSIS_RUNS;
+use headgate_sim::adoption::{World, unreadable};
+use headgate_sim::user::Act;
+use serde_json::{Value, json};
+
+#[track_caller]
+fn assert_is_readable(name: &str, object: &Value) {
+    assert_eq!(unreadable(object), Vec::<String>::new(), "{name}: {}", object["status"]);
+}
+
+/// How many statuses there were.
+#[track_caller]
+fn assert_all_are_readable(name: &str, world: &World) -> usize {
+    let told = world.course().chain(world.all(ANALYSIS_RUNS));
+    told.map(|object| assert_is_readable(name, object)).count()
+}
 
 #[test]
 fn every_status_on_the_way_can_be_read_by_argo_rollouts() {
-    let mut seen = 0;
-    for name in carried_out() {
-        let (world, _) = to_the_end(&name);
-        for rollout in world.course() {
-            assert_eq!(unreadable(&rollout["status"]), Vec::<String>::new(), "{name}: {}", rollout["status"]);
-            seen += 1;
-        }
-    }
+    let seen: usize = carried_out().map(|name| assert_all_are_readable(&name, &to_the_end(&name).0)).sum();
     assert!(seen > 200, "{seen}");
+}
+
+#[test]
+fn every_status_after_a_full_promotion_and_a_restart_can_be_read_too() {
+    for name in ["midpause", "istio"] {
+        let mut world = take_over(&objects(name));
+        for act in [Act::PromoteFull, Act::Restart] {
+            world.act(act);
+            world.pass(STANDS_FOR);
+        }
+        assert_all_are_readable(name, &world);
+        assert!(world.course().any(|rollout| rollout["status"]["promoteFull"] == json!(true)), "{name}");
+        assert!(
+            world.rollout()["status"]["restartedAt"].is_string(),
+            "{name}: {}",
+            world.rollout()["status"]
+        );
+    }
+}
+
+#[test]
+fn what_argo_rollouts_has_written_itself_can_be_read() {
+    for name in names() {
+        let objects = objects(&name);
+        let told =
+            objects.iter().filter(|object| object["kind"] == "Rollout" || object["kind"] == "AnalysisRun");
+        told.for_each(|object| assert_is_readable(&name, object));
+    }
 }
 
 #[test]
@@ -25,7 +60,7 @@ fn a_status_that_it_cannot_read_is_noticed() {
     let status = json!({ "observedGeneration": 3, "replicas": 3_000_000_000_i64, "ours": true,
         "conditions": [condition], "headgate": { "anything": [1] } });
     assert_eq!(
-        unreadable(&status),
+        unreadable(&json!({ "kind": "Rollout", "status": status })),
         [
             "/conditions lacks lastTransitionTime",
             "/conditions/type is \"Well\", which is no OneOf([\"InvalidSpec\", \"Available\", \"Progressing\", \
@@ -33,6 +68,24 @@ fn a_status_that_it_cannot_read_is_noticed() {
             "/observedGeneration is 3, which is no Generation",
             "/ours is a field that Argo Rollouts does not have",
             "/replicas is 3000000000, which is no Number",
+        ]
+    );
+}
+
+#[test]
+fn a_status_of_a_run_that_it_cannot_read_is_noticed() {
+    let measurement = json!({ "value": 1, "metadata": { "query": ["up"] } });
+    let result = json!({ "name": "m", "phase": "Running", "measurements": [measurement] });
+    assert_eq!(
+        unreadable(
+            &json!({ "kind": "AnalysisRun", "status": { "metricResults": [result], "headgate": { "a": 1 } } })
+        ),
+        [
+            "/ lacks phase",
+            "/headgate/a is a field that Argo Rollouts does not have",
+            "/metricResults/measurements lacks phase",
+            "/metricResults/measurements/metadata is {\"query\":[\"up\"]}, which is no Texts",
+            "/metricResults/measurements/value is 1, which is no Text",
         ]
     );
 }

@@ -5,6 +5,8 @@
 mod can_go_back;
 mod fleet;
 mod goes_on;
+mod makes_the_same;
 mod orphans;
+mod running_analyses;
 mod stands_still;
 mod versions;

@@ -90,7 +90,7 @@ fn pruning() -> Case {
             get("now", a()),
         ],
     );
-    case.pruned = &["ofTheFuture"];
+    case.pruned = &["status/ofTheFuture"];
     case
 }
 
