@@ -35,7 +35,8 @@ const CONDITIONS: Form = Form::OneOf(&[
 
 /// The status of a kind.
 struct Shape {
-    /// Every field that Argo Rollouts has, by its path without the places in lists.
+    /// Every field that Argo Rollouts has, by its path without the places in lists. Release 1.10.1 passes over `duration`,
+    /// which is newer.
     fields: &'static [(&'static str, Form)],
     /// Members that its CRD asks for wherever their parent is there.
     required: &'static [(&'static str, &'static [&'static str])],
