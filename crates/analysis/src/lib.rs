@@ -23,9 +23,11 @@ mod notices;
 mod prometheus;
 mod provider;
 mod snapshot;
+mod trial;
 
 pub use condition::problems;
 pub use decide::decide;
 pub use notices::notices;
 pub use provider::{Defaults, Measured, MetricProvider, MetricValue, PROVIDERS};
 pub use snapshot::{Measure, Outcome, RunDecision, RunSnapshot};
+pub use trial::first_measurement;

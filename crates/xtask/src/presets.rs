@@ -3,12 +3,12 @@
 
 use crate::process::{output, root, run};
 use anyhow::{Context, ensure};
-use headgate_analysis::{Outcome, RunSnapshot, decide, problems};
-use headgate_api::{AnalysisRunSpec, AnalysisRunStatus, AnalysisTemplateSpec, RolloutAnalysis};
+use headgate_analysis::{first_measurement, problems};
+use headgate_api::{AnalysisRunSpec, AnalysisTemplateSpec, RolloutAnalysis};
 use headgate_model::analysis::{
     ArgumentContext, ValidMetric, Versions, blind_metrics, check_finite, resolve, valid_metrics,
 };
-use headgate_model::{MeasurementKey, Observed, Reply, TemplateKey, Timestamp};
+use headgate_model::{Observed, Reply, TemplateKey, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,23 +216,8 @@ fn measured(spec: &AnalysisRunSpec, metric: &str, reply: Reply) -> anyhow::Resul
     let suffix = format!("-{metric}");
     let name = spec.metrics.iter().map(|metric| metric.name.clone()).find(|name| name.ends_with(&suffix));
     let name = name.with_context(|| format!("there is no metric {metric}"))?;
-    let now = Timestamp::UNIX_EPOCH;
-    let outcome = Outcome { started_at: now, finished_at: now, reply };
-    let snapshot = RunSnapshot {
-        namespace: "shop".to_owned(),
-        name: "shop-1".to_owned(),
-        uid: "1".to_owned(),
-        created_at: now,
-        spec: Ok(spec.clone()),
-        status: AnalysisRunStatus::default(),
-        outcomes: BTreeMap::from([(MeasurementKey { metric: name.clone(), ordinal: 0 }, outcome)]),
-        in_flight: BTreeMap::new(),
-        prometheus_address: Some("http://prometheus".to_owned()),
-    };
-    let record = decide(&snapshot, now).record;
-    let result = record.metric_results.iter().find(|result| result.name == name);
     let measurement =
-        result.and_then(|result| result.measurements.first()).context("nothing was measured")?;
+        first_measurement(spec, &name, reply, Timestamp::UNIX_EPOCH).context("nothing was measured")?;
     let phase = measurement.phase.context("a measurement without a phase")?;
     Ok((phase.to_string(), measurement.message.clone()))
 }

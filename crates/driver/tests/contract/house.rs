@@ -14,7 +14,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Two assemblers of snapshots would be two opinions about what is known. Tests of the engine make theirs by
-/// hand, in tests.
+/// hand, in tests; `trial` knows of no object at all.
 #[test]
 fn only_the_driver_assembles_snapshots() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -37,7 +37,7 @@ fn only_the_driver_assembles_snapshots() {
                         && !line.contains("struct ")
                         && !line.contains("impl ")
                         && !line.contains("-> ")
-                        && !line.contains("let ")
+                        && !(line.starts_with("let ") && line.contains("} = "))
                 })
             };
             if makes("Snapshot {") && !file.ends_with("tests.rs") {
@@ -46,5 +46,5 @@ fn only_the_driver_assembles_snapshots() {
         }
     }
     assemblers.sort();
-    assert_eq!(assemblers, ["driver/src/run_task.rs", "driver/src/view.rs"]);
+    assert_eq!(assemblers, ["analysis/src/trial.rs", "driver/src/run_task.rs", "driver/src/view.rs"]);
 }

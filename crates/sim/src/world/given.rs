@@ -3,14 +3,12 @@
 
 use super::metrics::vector;
 use super::server::{Server, text};
-use headgate_analysis::{Outcome, RunSnapshot};
+use headgate_analysis::first_measurement;
 use headgate_api::At;
-use headgate_api::{
-    AnalysisPhase, AnalysisRunSpec, AnalysisRunStatus, AnalysisTemplateSpec, DurationOrSeconds, Metric,
-};
+use headgate_api::{AnalysisPhase, AnalysisRunSpec, AnalysisTemplateSpec, DurationOrSeconds, Metric};
 use headgate_driver::resources::{ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES};
 use headgate_model::analysis::{ValidMetric, percent_encoded, valid_metrics};
-use headgate_model::{HttpQuery, MeasurementKey, Reply};
+use headgate_model::{HttpQuery, Reply};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -139,7 +137,8 @@ impl Given {
         }
         let alone = alone(spec, &name);
         let is_good = |value: &String| {
-            judged(&alone, &name, vector(Some(value.clone())), now) == Some(AnalysisPhase::Successful)
+            let measured = first_measurement(&alone, &name, vector(Some(value.clone())), now);
+            measured.and_then(|measured| measured.phase) == Some(AnalysisPhase::Successful)
         };
         let Some(value) = candidates(metric).into_iter().find(is_good) else {
             self.unanswered.get_or_insert(name.clone());
@@ -179,26 +178,6 @@ fn asks(metric: &ValidMetric, query: &HttpQuery) -> bool {
 fn alone(spec: AnalysisRunSpec, name: &str) -> AnalysisRunSpec {
     let metrics = spec.metrics.into_iter().filter(|metric| metric.name == name).collect();
     AnalysisRunSpec { metrics, args: spec.args, ..AnalysisRunSpec::default() }
-}
-
-/// What a reply means for the only metric of a run.
-fn judged(spec: &AnalysisRunSpec, name: &str, reply: Reply, now: Timestamp) -> Option<AnalysisPhase> {
-    let key = MeasurementKey { metric: name.to_owned(), ordinal: 0 };
-    let outcome = Outcome { started_at: now, finished_at: now, reply };
-    let (namespace, name, uid, in_flight) = Default::default();
-    let run = RunSnapshot {
-        namespace,
-        name,
-        uid,
-        created_at: now,
-        spec: Ok(spec.clone()),
-        status: AnalysisRunStatus::default(),
-        outcomes: BTreeMap::from([(key, outcome)]),
-        in_flight,
-        prometheus_address: None,
-    };
-    let record = headgate_analysis::decide(&run, now).record;
-    record.metric_results.first()?.measurements.first()?.phase
 }
 
 fn candidates(metric: &ValidMetric) -> Vec<String> {
