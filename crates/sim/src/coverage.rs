@@ -86,18 +86,11 @@ pub fn impossible(one: Feature, other: Feature) -> Option<&'static str> {
         (
             Feature::Router(Router::None),
             Feature::Fault(
-                Fault::MissingCrd
-                | Fault::MissingService
-                | Fault::MissingRoute
-                | Fault::ForeignWeights
-                | Fault::ForeignRoute,
+                Fault::MissingCrd | Fault::MissingRoute | Fault::ForeignWeights | Fault::ForeignRoute,
             ),
-        ) => Some("without a router the Rollout names no route and no Service"),
+        ) => Some("without a router the Rollout names no route"),
         (Feature::Router(Router::Nginx), Feature::Fault(Fault::MissingCrd)) => {
             Some("Ingress is built in: it has no CRD")
-        }
-        (Feature::Router(Router::None), Feature::Act(UserAct::Router)) => {
-            Some("a world without a router has no route to change to")
         }
         _ => None,
     }

@@ -237,7 +237,8 @@ impl Router {
             Self::IstioAndNginx => &[Self::None, Self::Istio, Self::Nginx, Self::GatewayApi],
             // Without a router weights are of a hundred.
             Self::NginxAndGatewayApi => &[Self::Nginx, Self::GatewayApi],
-            Self::None => &[],
+            // The first router.
+            Self::None => &[Self::Istio],
         }
     }
 

@@ -75,6 +75,11 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
     if let Act::Release(version) | Act::Undo(version) = act {
         return (outcome(&release(version, &rollout, scenario, server, now)), None);
     }
+    if let (Act::Router(_), Router::None) = (act, scenario.router) {
+        // Before there is a first router, there is a route that leads to both Services.
+        let (route, body) = objects::route_to_both();
+        edit(&route, body, server, now);
+    }
     let said = match patch(act, &rollout, scenario, now) {
         Some((part, body)) => {
             let status = part == Part::Status;
@@ -124,9 +129,7 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": limits } } })))
         }
         Act::Router(other) => {
-            let own = objects::traffic_routing(scenario.router, scenario.router.total());
-            let has_own = rollout.at("/spec/strategy/canary/trafficRouting") == Some(&own);
-            let to = if has_own { other } else { scenario.router };
+            let to = if Router::of(rollout) == scenario.router { other } else { scenario.router };
             let is_dynamic = rollout.at("/spec/strategy/canary/dynamicStableScale") == Some(&json!(true));
             let canary = routed(to, scenario.router.total(), is_dynamic);
             Some((Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
@@ -154,7 +157,10 @@ fn routed(router: Router, total: i64, is_dynamic: bool) -> Value {
         let mut routing = json!({ "istio": null, "nginx": null, "plugins": null, "maxTrafficWeight": null });
         patch::merge(&mut routing, &objects::traffic_routing(router, total));
         let delay = if is_dynamic { Value::Null } else { json!(10) };
-        return json!({ "trafficRouting": routing, "scaleDownDelaySeconds": delay });
+        return json!({
+            "canaryService": "shop-canary", "stableService": "shop-stable",
+            "trafficRouting": routing, "scaleDownDelaySeconds": delay,
+        });
     }
     json!({
         "trafficRouting": null,

@@ -225,11 +225,12 @@ impl View {
         self.desired > if self.is_routed { 0 } else { self.max_unavailable }
     }
 
-    /// True when the user holds a Rollout, or its spec waits to be mended, whose stable version is wanted without pods:
-    /// somebody has deleted them, or wanted none.
+    /// True when the user holds a Rollout, or its spec waits to be mended, whose stable ReplicaSet somebody has deleted: made
+    /// again it has no pods. One that was scaled to nothing comes back.
     pub fn is_held_empty(&self) -> bool {
+        let is_empty = |set: &Set| set.replicas == 0 && set.sized_for != Some(0);
         (self.is_paused || self.is_invalid)
-            && self.sets.iter().all(|set| set.hash != self.stable || set.replicas == 0)
+            && self.sets.iter().all(|set| set.hash != self.stable || is_empty(set))
     }
 
     /// True while the user's change of `spec.replicas` has not reached all ReplicaSets.

@@ -292,7 +292,7 @@ impl Defect {
     /// Rules whose defects others notice first, as they look at what comes before: each has to find one of these by itself.
     pub const ALONE: [(&'static str, Self); 4] = [
         ("1 weights", Self::WeightBeforeReady),
-        ("requests lost", Self::NoDrain),
+        ("requests lost", Self::WeightBeforeReady),
         ("R9 writers", Self::TwoWriters),
         ("2 removals", Self::ShiftAndShrink),
     ];

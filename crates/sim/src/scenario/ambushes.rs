@@ -42,7 +42,9 @@ pub(super) fn plan(scenario: &Scenario, luck: &mut Random) -> Vec<Ambush> {
     let mut rare: Vec<_> =
         rare.into_iter().filter(|(_, is_here)| *is_here).map(|(effect, _)| effect).collect();
     rare.extend([Effect::DeleteSet, Effect::DeleteRun, Effect::TerminateRun, Effect::Annotate]);
-    let rare = luck.pick(Effect::Evict, &rare);
+    // A Deployment gives way once, with the first version.
+    let is_about_workload = has_deployment && luck.percent(70);
+    let rare = if is_about_workload { Effect::Workload } else { luck.pick(Effect::Evict, &rare) };
     let at = |effect, most, luck: &mut Random| {
         let fates: &[Fate] = if effect == Effect::Read { &OF_READS } else { &INTERRUPTIONS };
         let passes = u32::try_from(luck.between(0, most)).unwrap_or(0);

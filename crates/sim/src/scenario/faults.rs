@@ -108,6 +108,8 @@ fn of_world(fault: Fault, router: Router, luck: &mut Random) -> Option<Disturban
         Fault::DrainedNode => Disturbance::ThirdParty(ThirdParty::DrainNode),
         Fault::LostNode => Disturbance::NodeLost { seconds: luck.pick(20, &[60, 120]) },
         Fault::UnreadyPods => {
+            // Where a step begins the newest version has no ready pod yet.
+            let of = luck.pick(Whose::All, &[Whose::All, Whose::Stable, Whose::Newest]);
             Disturbance::PodsUnready { of, share: luck.pick(30, &[100]), seconds: luck.pick(5, &[30, 200]) }
         }
         Fault::FlappingPods => Disturbance::PodsFail { of, seconds: luck.pick(20, &[60]), backs_off: false },

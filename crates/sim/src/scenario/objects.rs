@@ -50,6 +50,12 @@ fn route(door: Resource) -> Value {
     }
 }
 
+/// The merge patch that leads a route to the stable and the canary Service, and the route.
+pub(crate) fn route_to_both() -> (ObjectRef, Value) {
+    let http = virtual_service().pointer("/spec/http").cloned().unwrap_or_default();
+    (at(VIRTUAL_SERVICES, ROLLOUT), json!({ "spec": { "http": http } }))
+}
+
 fn route_to_all() -> Value {
     let mut route = virtual_service();
     let all =

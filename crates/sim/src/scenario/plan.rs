@@ -23,11 +23,16 @@ pub(super) fn of(seed: u64) -> Scenario {
     let mut luck = Random::new(seed, "scenario");
     let row = coverage::row(seed);
     let intensity = luck.pick(0, &[1, 1, 2, 3]);
+    let rows = coverage::rows(seed);
+    let needs = Needs {
+        services: rows.iter().any(|row| row.fault == Fault::MissingService),
+        metrics: rows.iter().any(|row| is_of_metrics(row.fault) && row.step != Step::Analysis),
+    };
     let mut scenario = Scenario {
         seed,
         strategy: row.strategy,
         router: row.router,
-        rollout: rollout(&row, &mut luck),
+        rollout: rollout(&row, needs, &mut luck),
         doors: Vec::new(),
         surroundings: Vec::new(),
         image: IMAGE.to_owned(),
@@ -280,7 +285,7 @@ fn act(luck: &mut Random, version: i64, router: Router) -> Act {
         15 | 16 => UserAct::Scale,
         17 => UserAct::Steps,
         18 => UserAct::Limits,
-        19 if router != Router::None && luck.percent(40) => UserAct::Router,
+        19 if luck.percent(40) => UserAct::Router,
         20 => UserAct::Restart,
         21 if luck.percent(30) => UserAct::Recreate,
         _ => luck.pick(UserAct::Promote, &[UserAct::ScaleToZero]),
@@ -360,8 +365,16 @@ fn health(row: &Row, luck: &mut Random) -> BTreeMap<String, Health> {
     (1..=9).map(one).collect()
 }
 
-fn rollout(row: &Row, luck: &mut Random) -> Value {
+/// What a Rollout must have for the faults of its seed's rows.
+#[derive(Clone, Copy)]
+struct Needs {
+    services: bool,
+    metrics: bool,
+}
+
+fn rollout(row: &Row, needs: Needs, luck: &mut Random) -> Value {
     let router = row.router;
+    let has_services = needs.services || luck.percent(50);
     let (surge, unavailable) =
         luck.pick(Pair(-1, -1), &[Pair(1, 0), Pair(0, 1), Pair(2, 1), Pair(0, 2)]).values();
     let steps = match row.strategy {
@@ -374,9 +387,12 @@ fn rollout(row: &Row, luck: &mut Random) -> Value {
             fields.insert(key.to_owned(), value);
         }
     };
-    if router != Router::None {
+    // Without a router Services may lead to the versions all the same.
+    if router != Router::None || has_services {
         set("canaryService", json!("shop-canary"));
         set("stableService", json!("shop-stable"));
+    }
+    if router != Router::None {
         set("trafficRouting", objects::traffic_routing(router, router.total()));
         set("scaleDownDelaySeconds", json!(luck.pick(5, &[10, 30])));
         set("abortScaleDownDelaySeconds", json!(luck.pick(0, &[5, 30])));
@@ -384,9 +400,7 @@ fn rollout(row: &Row, luck: &mut Random) -> Value {
             set("minPodsPerReplicaSet", json!(2));
         }
     }
-    let measures =
-        row.strategy == Strategy::Watched || is_of_metrics(row.fault) && row.step != Step::Analysis;
-    if measures {
+    if row.strategy == Strategy::Watched || needs.metrics {
         let arguments = json!([{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }]);
         set("analysis", json!({ "templates": [{ "templateName": "watch" }], "args": arguments }));
     }

@@ -296,7 +296,7 @@ impl Simulation {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         self.is_made_anew |= act == Act::Create;
-        if matches!(act, Act::Recreate | Act::Create | Act::Scale(0) | Act::Router(_)) {
+        if matches!(act, Act::Recreate | Act::Create | Act::Scale(0)) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {

@@ -60,8 +60,11 @@ impl Simulation {
     /// What happens to a request. Fates by number, and those of the next request, are of writes: nothing is changed by what is
     /// read.
     fn fate_of(&mut self, call: &Call, index: usize) -> Option<Fate> {
-        self.epoch?;
         let (effect, is_leader) = (Effect::of(call), self.leader() == Some(index));
+        if self.epoch.is_none() {
+            // A Deployment gives way with the first version: then or never.
+            return if effect == Effect::Workload { self.ambushed(effect) } else { None };
+        }
         self.requests += u64::from(effect.is_counted());
         let mut fate = None;
         if effect.is_write() {

@@ -23,13 +23,13 @@ const GIVEN_TAKES: i64 = 20;
 impl Simulation {
     /// Requests flow from now until then.
     pub(super) fn flow(&mut self, until: Timestamp) {
-        let stable = text(&self.scenario.rollout, "/spec/strategy/canary/stableService");
+        let stable = text(self.rollout(), "/spec/strategy/canary/stableService").to_owned();
         // Where the server drops what is remembered, the next process knows nothing of a router that the spec no longer names.
         let forgets = !self.scenario.pruned.is_empty() && self.made > 1;
         let forgotten = if self.is_made_anew || self.is_route_forgotten || forgets {
             Forgotten::Everything
         } else {
-            Forgotten::Service(stable)
+            Forgotten::Service(&stable)
         };
         let flow = self.proxies.flow(&self.pods, self.doors(), forgotten);
         self.sent.add(&flow, milliseconds(self.now, until));
