@@ -9,7 +9,7 @@ pub mod images;
 mod tests;
 
 use crate::phase::is_resumed;
-use headgate_api::{AnalysisPhase, CanaryStrategy, PauseCondition, Rollout, RolloutStatus, Time};
+use headgate_api::{AnalysisPhase, CanaryStrategy, Rollout, RolloutStatus, Time};
 use serde_json::{Value, json};
 
 /// Which part of an object a patch is sent to.
@@ -244,13 +244,9 @@ pub fn is_promoted(status: &RolloutStatus) -> bool {
 }
 
 fn step_analysis_is_inconclusive(status: &RolloutStatus) -> bool {
+    // Not by the pause's reason: it may be the one in the background that came to no verdict.
     let run = status.canary.as_ref().and_then(|canary| canary.current_step_analysis_run_status.as_ref());
     run.is_some_and(|run| run.status == Some(AnalysisPhase::Inconclusive))
-        || status
-            .pause_conditions
-            .iter()
-            .any(|condition| condition.reason == PauseCondition::INCONCLUSIVE_ANALYSIS_RUN)
-            && run.is_some()
 }
 
 /// The canary strategy of a Rollout, if that is its strategy.

@@ -51,6 +51,14 @@ fn promote_writes_what_ends_the_pause_or_the_step() {
         "currentStepIndex": 3,
         "canary": { "currentStepAnalysisRunStatus": { "name": "a", "status": "Inconclusive" } },
     });
+    let inconclusive_behind = json!({
+        "pauseConditions": [{ "reason": "InconclusiveAnalysisRun" }], "controllerPause": true,
+        "currentStepIndex": 3,
+        "canary": {
+            "currentStepAnalysisRunStatus": { "name": "a", "status": "Running" },
+            "currentBackgroundAnalysisRunStatus": { "name": "b", "status": "Inconclusive" },
+        },
+    });
     let none = json!({});
     let spec_paused = json!({ "paused": true });
     let blue_green = json!({ "strategy": { "blueGreen": { "activeService": "a" } } });
@@ -85,6 +93,12 @@ fn promote_writes_what_ends_the_pause_or_the_step() {
             canary_with(steps(), none.clone()),
             updating(inconclusive),
             r#"Step to Status {"status":{"controllerPause":false,"currentStepIndex":4,"pauseConditions":null}}"#,
+        ),
+        (
+            "the analysis in the background is inconclusive: that of the step goes on",
+            canary_with(steps(), none.clone()),
+            updating(inconclusive_behind),
+            r#"Step to Status {"status":{"pauseConditions":null}}"#,
         ),
         (
             "resumed, not consumed: a second promote must not skip a step",
