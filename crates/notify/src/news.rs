@@ -69,8 +69,11 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Also when a release that was aborted was tried again and is aborted once more, all in one record.
     fn is_aborted(&self) -> bool {
-        is_aborted(self.new) && !is_aborted(self.old)
+        let at = |status: &RolloutStatus| status.aborted_at.clone();
+        let is_another = at(self.old).is_some() && at(self.new).is_some() && at(self.old) != at(self.new);
+        is_aborted(self.new) && (!is_aborted(self.old) || is_another)
     }
 
     /// An abort makes a Rollout Degraded, too, and is told as what it is.
@@ -119,11 +122,9 @@ impl Change<'_> {
 
     fn entry(&self, trigger: Trigger) -> OutboxEntry {
         let revision = self.revision();
-        let steps = self.snapshot.rollout.spec.as_ref().map_or(0, |spec| spec.canary.steps.len());
-        let steps = i32::try_from(steps).ok().filter(|count| *count > 0);
-        let weights = self.new.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+        let place = self.place(trigger);
         OutboxEntry {
-            key: self.key(trigger, revision),
+            key: self.key(trigger, revision, &place),
             trigger: trigger.as_str().to_owned(),
             time: Some(Time(self.now)),
             revision,
@@ -131,18 +132,38 @@ impl Change<'_> {
             images: self.images(),
             phase: self.new.phase.map_or(String::new(), |phase| phase.as_str().to_owned()),
             message: cut(&self.message(trigger, revision), MESSAGE_BYTES_MAX).to_owned(),
-            step_index: self.new.current_step_index.filter(|_| steps.is_some()),
-            step_count: steps,
-            weight: weights.map(|weights| weights.canary.weight),
-            analysis_run: self.analysis_run(),
+            step_index: place.step_index.filter(|_| place.step_count.is_some()),
+            step_count: place.step_count,
+            weight: place.weight,
+            analysis_run: match trigger {
+                Trigger::Aborted => self.run_before_abort(),
+                _ => self.analysis_run(),
+            },
         }
+    }
+
+    /// Where the release was. The record of an abort is back at the first step with no weight: how far it had come is told.
+    fn place(&self, trigger: Trigger) -> Place {
+        let steps = self.snapshot.rollout.spec.as_ref().map_or(0, |spec| spec.canary.steps.len());
+        let weights = self.new.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+        let now = Place {
+            step_index: self.new.current_step_index,
+            step_count: i32::try_from(steps).ok().filter(|count| *count > 0),
+            weight: weights.map(|weights| weights.canary.weight),
+        };
+        let memory = self.new.headgate.as_ref().filter(|_| trigger == Trigger::Aborted);
+        memory.and_then(|memory| memory.abort_place.as_ref()).map_or(now, |place| Place {
+            step_index: Some(place.step_index),
+            step_count: Some(place.step_count),
+            weight: weights.map(|_| place.weight),
+        })
     }
 
     /// The release (its revision; and its hash, which changes when a name was taken), what happened to it, where and
     /// when: all of it can happen to one revision again, also its completion, when it is undone before another has pods.
-    fn key(&self, trigger: Trigger, revision: i64) -> String {
+    fn key(&self, trigger: Trigger, revision: i64, place: &Place) -> String {
         let (uid, hash) = (&self.snapshot.rollout.uid, &self.new.current_pod_hash);
-        let (step, second) = (self.new.current_step_index.unwrap_or(0), self.now.as_second());
+        let (step, second) = (place.step_index.unwrap_or(0), self.now.as_second());
         format!("{uid}/{revision}/{hash}/{}/{step}/{second}", trigger.as_str())
     }
 
@@ -189,18 +210,42 @@ impl Change<'_> {
 
     /// The one that is no success, if there is one; else that of the step, else the one in the background.
     fn analysis_run(&self) -> String {
-        let Some(canary) = &self.new.canary else { return String::new() };
-        let runs = [&canary.current_step_analysis_run_status, &canary.current_background_analysis_run_status];
-        let runs: Vec<&RolloutAnalysisRunStatus> = runs.into_iter().flatten().collect();
-        let is_bad = |run: &&&RolloutAnalysisRunStatus| {
-            matches!(
-                run.status,
-                Some(AnalysisPhase::Failed | AnalysisPhase::Error | AnalysisPhase::Inconclusive)
-            )
-        };
-        let run = runs.iter().find(is_bad).or_else(|| runs.first());
+        let runs: Vec<_> = runs(self.new).collect();
+        let run = runs.iter().find(|run| is_bad(run.status)).or_else(|| runs.first());
         run.map_or(String::new(), |run| run.name.clone())
     }
+
+    /// The one whose verdict has just come; else one that was no success before, and for which a user may have aborted. An
+    /// abort forgets its runs, and the record before it need not have heard of the verdict.
+    fn run_before_abort(&self) -> String {
+        let views = || self.snapshot.analysis_runs.present().into_iter().flatten();
+        let verdict = |run: &RolloutAnalysisRunStatus| {
+            let view = views().find(|view| view.name == run.name);
+            view.map_or(run.status, |view| Some(view.phase))
+        };
+        let bad: Vec<_> = runs(self.old).filter(|run| is_bad(verdict(run))).collect();
+        let run = bad.iter().find(|run| !is_bad(run.status)).or_else(|| bad.first());
+        run.map_or(String::new(), |run| run.name.clone())
+    }
+}
+
+/// How far a release has come, as far as it has steps and routes.
+struct Place {
+    step_index: Option<i32>,
+    step_count: Option<i32>,
+    weight: Option<i32>,
+}
+
+/// That of the step, then the one in the background.
+fn runs(status: &RolloutStatus) -> impl Iterator<Item = &RolloutAnalysisRunStatus> {
+    let canary = status.canary.as_ref();
+    let step = canary.and_then(|canary| canary.current_step_analysis_run_status.as_ref());
+    let background = canary.and_then(|canary| canary.current_background_analysis_run_status.as_ref());
+    step.into_iter().chain(background)
+}
+
+fn is_bad(phase: Option<AnalysisPhase>) -> bool {
+    matches!(phase, Some(AnalysisPhase::Failed | AnalysisPhase::Error | AnalysisPhase::Inconclusive))
 }
 
 fn progressing(status: &RolloutStatus) -> Option<(&str, &str)> {

@@ -220,6 +220,11 @@ fn the_notifications_page_shows_a_message_as_it_is_sent() {
     let about = About { namespace: field("namespace"), name: field("name"), uid: field("uid") };
     let sent: Value = serde_json::from_str(&body(&entry, &about, Some(&field("cluster")))).unwrap();
     assert_eq!(shown, sent);
+    // An abort is told with the place to which the release had come, by each field that says where it was.
+    let (index, count, weight) = (number("/step/index"), number("/step/count"), number("/weight"));
+    let place = format!(" at step {}/{count}, weight {weight}: ", index + 1);
+    assert!(field("message").contains(&place), "{place}");
+    assert!(field("key").contains(&format!("/aborted/{index}/")), "{}", field("key"));
     for trigger in Trigger::ALL {
         assert!(
             page.text.contains(&format!("| `{}` |", trigger.as_str())),

@@ -81,11 +81,11 @@ pub(super) fn templates(encoder: &mut DescriptorEncoder<'_>, templates: &[Templa
 fn provider(provider: &str) -> &str {
     match provider {
         "prometheus" => "Prometheus",
-        "web" => "WebMetric",
+        "web" => "Web",
         "job" => "Job",
         "datadog" => "Datadog",
         "newRelic" => "NewRelic",
-        "wavefront" => "WavefrontMetric",
+        "wavefront" => "Wavefront",
         "cloudWatch" => "CloudWatch",
         "kayenta" => "Kayenta",
         "graphite" => "Graphite",
@@ -107,5 +107,30 @@ pub(super) fn router(router: &'static str) -> &'static str {
         "traefik" => "Traefik",
         "apisix" => "Apisix",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_provider_has_the_type_that_argo_rollouts_gives_it() {
+        // What its manifest calls a provider, in the order of `Type` in metricproviders.go of v1.10.1.
+        for (key, provider_type) in [
+            ("prometheus", "Prometheus"),
+            ("job", "Job"),
+            ("kayenta", "Kayenta"),
+            ("web", "Web"),
+            ("datadog", "Datadog"),
+            ("wavefront", "Wavefront"),
+            ("newRelic", "NewRelic"),
+            ("cloudWatch", "CloudWatch"),
+            ("graphite", "Graphite"),
+            ("influxdb", "Influxdb"),
+            ("skywalking", "skywalking"),
+            ("plugin", "RPCPlugin"),
+            ("", "Unknown Provider"),
+        ] {
+            assert_eq!(super::provider(key), provider_type, "{key}");
+        }
     }
 }

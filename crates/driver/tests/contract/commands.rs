@@ -2,182 +2,42 @@
 //! a command is not lost, wherever the controller is when it comes.
 
 use crate::server::Author;
-use crate::world::{VIRTUAL_SERVICES, World, at, routed, service, template, virtual_service};
-use headgate_driver::io::{Call, Patch, Reply, Resource};
-use headgate_driver::resources::{ROLLOUTS, SERVICES};
-use headgate_model::Reply as Measured;
+use crate::states::State;
+use crate::world::{VIRTUAL_SERVICES, World, at, template};
+use headgate_driver::io::{Call, Patch, Reply};
+use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_model::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
-
-const TEMPLATES: Resource = Resource {
-    group: "argoproj.io",
-    version: "v1alpha1",
-    kind: "AnalysisTemplate",
-    plural: "analysistemplates",
-    namespaced: true,
-};
-
-/// Where a Rollout may be when a command comes.
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Healthy,
-    PodsAwaited,
-    Paused,
-    PausedByUser,
-    AnalysisRunning,
-    Inconclusive,
-    Aborted,
-    Overdue,
-    PromotedInFull,
-    InvalidSpec,
-    FirstAnalysed,
-    Baking,
-    Held,
-}
-
-impl State {
-    const ALL: [Self; 13] = [
-        Self::Healthy,
-        Self::PodsAwaited,
-        Self::Paused,
-        Self::PausedByUser,
-        Self::AnalysisRunning,
-        Self::Inconclusive,
-        Self::Aborted,
-        Self::Overdue,
-        Self::PromotedInFull,
-        Self::InvalidSpec,
-        Self::FirstAnalysed,
-        Self::Baking,
-        Self::Held,
-    ];
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Healthy => "Nothing is released",
-            Self::PodsAwaited => "A step waits for pods",
-            Self::Paused => "Paused by a step",
-            Self::PausedByUser => "Paused by the user, at a pause of the steps",
-            Self::AnalysisRunning => "A step waits for its analysis",
-            Self::Inconclusive => "Paused by an inconclusive analysis",
-            Self::Aborted => "Aborted",
-            Self::Overdue => "The progress deadline has passed",
-            Self::PromotedInFull => "Promoted in full, pods awaited",
-            Self::InvalidSpec => "The spec cannot be carried out",
-            Self::FirstAnalysed => "The first version is analysed (`initial: analyse`)",
-            Self::Baking => "The new version bakes (`bake`)",
-            Self::Held => "Held by a failed analysis (`onFailure: hold`)",
-        }
-    }
-
-    fn reached(self) -> World {
-        let mut world = World::new();
-        world.provider = match self {
-            Self::Inconclusive => Box::new(|_| Some(measured("0.5"))),
-            Self::Held => Box::new(|_| Some(measured("0"))),
-            _ => Box::new(|_| None),
-        };
-        world.create(SERVICES, service("web-stable"));
-        world.create(SERVICES, service("web-canary"));
-        world.create(VIRTUAL_SERVICES, virtual_service());
-        world.create(TEMPLATES, analysis());
-        let mut rollout = routed();
-        let canary = &mut rollout["spec"]["strategy"]["canary"];
-        canary["steps"] = self.steps();
-        match self {
-            Self::FirstAnalysed => canary["initial"] = json!("analyse"),
-            Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
-            _ => {}
-        }
-        world.create(ROLLOUTS, rollout);
-        world.run(60);
-        self.lead_to(&mut world);
-        world
-    }
-
-    /// 25 %, then what the state is about, 50 % and a pause.
-    fn steps(self) -> Value {
-        let middle = match self {
-            Self::AnalysisRunning | Self::Inconclusive | Self::FirstAnalysed => {
-                json!({ "analysis": { "templates": [{ "templateName": "watch" }] } })
-            }
-            Self::Held => {
-                json!({ "analysis": { "templates": [{ "templateName": "watch" }], "onFailure": "hold" } })
-            }
-            Self::Baking => json!({ "setWeight": 30 }),
-            _ => json!({ "pause": {} }),
-        };
-        let last = if let Self::Baking = self { json!({ "setWeight": 60 }) } else { json!({ "pause": {} }) };
-        json!([{ "setWeight": 25 }, middle, { "setWeight": 50 }, last])
-    }
-
-    fn lead_to(self, world: &mut World) {
-        let rollout = || at(ROLLOUTS, "web");
-        world.pods_start = !matches!(self, Self::PodsAwaited | Self::Overdue | Self::PromotedInFull);
-        if let Self::Overdue = self {
-            world.edit(rollout(), json!({ "spec": { "progressDeadlineSeconds": 20 } }));
-        }
-        match self {
-            Self::Healthy | Self::FirstAnalysed => return,
-            Self::InvalidSpec => {
-                world.edit(rollout(), json!({ "spec": { "template": template("2") } }));
-                world.run(10);
-                world.edit(rollout(), json!({ "spec": { "strategy": { "canary": { "maxSurge": "x" } } } }));
-            }
-            _ => world.edit(rollout(), json!({ "spec": { "template": template("2") } })),
-        }
-        world.run(30);
-        match self {
-            Self::PausedByUser => world.edit(rollout(), json!({ "spec": { "paused": true } })),
-            Self::Aborted => world.edit(rollout(), json!({ "status": { "abort": true } })),
-            Self::PromotedInFull => world.edit(rollout(), json!({ "status": { "promoteFull": true } })),
-            _ => {}
-        }
-        world.run(5);
-    }
-}
-
-fn analysis() -> Value {
-    json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
-        "metadata": { "name": "watch", "namespace": "shop" },
-        "spec": { "metrics": [{
-            "name": "success", "count": 1,
-            "successCondition": "result[0] > 0.9", "failureCondition": "result[0] < 0.1",
-            "provider": { "prometheus": { "address": "http://prometheus", "query": "up" } },
-        }]},
-    })
-}
-
-fn measured(value: &str) -> Measured {
-    let body = json!({ "status": "success",
-        "data": { "resultType": "vector", "result": [{ "metric": {}, "value": [0, value] }] } });
-    Measured::Http { status: 200, body: body.to_string(), truncated: false }
-}
+use std::sync::LazyLock;
 
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Promote,
     PromoteFull,
+    SkipCurrentStep,
     SkipAllSteps,
     Abort,
     Retry,
     Pause,
     Restart,
+    Terminate,
     Undo,
     SetImage,
 }
 
 impl Command {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Promote,
         Self::PromoteFull,
+        Self::SkipCurrentStep,
         Self::SkipAllSteps,
         Self::Abort,
         Self::Retry,
         Self::Pause,
         Self::Restart,
+        Self::Terminate,
         Self::Undo,
         Self::SetImage,
     ];
@@ -186,29 +46,41 @@ impl Command {
         match self {
             Self::Promote => "promote",
             Self::PromoteFull => "promote --full",
+            Self::SkipCurrentStep => "promote --skip-current-step",
             Self::SkipAllSteps => "promote --skip-all-steps",
             Self::Abort => "abort",
             Self::Retry => "retry",
             Self::Pause => "pause",
             Self::Restart => "restart",
+            Self::Terminate => "terminate analysisrun",
             Self::Undo => "undo",
             Self::SetImage => "set image",
         }
     }
 
+    /// Those that make sense in a state: an AnalysisRun that is not there cannot be terminated.
+    fn of(state: State) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |command| state.has_run() || !matches!(command, Self::Terminate))
+    }
+
     /// What the plugin of Argo Rollouts sends for it, in order (pkg/kubectl-argo-rollouts/cmd).
-    fn sent(self, rollout: &Value) -> Vec<Patch> {
+    fn sent(self, rollout: &Value, now: Timestamp) -> Vec<Call> {
+        let of_rollout = |patch: Patch| {
+            let status = matches!(&patch, Patch::Merge(body) if body.get("status").is_some());
+            Call::Patch { target: at(ROLLOUTS, "web"), status, patch }
+        };
         let template_of =
             |version| json!([{ "op": "replace", "path": "/spec/template", "value": template(version) }]);
         match self {
-            Self::Undo => vec![Patch::Json(template_of("1"))],
-            Self::SetImage => vec![Patch::Json(updated(rollout, "web:3"))],
-            _ => self.patches(rollout).into_iter().map(Patch::Merge).collect(),
+            Self::Undo => vec![of_rollout(Patch::Json(template_of("1")))],
+            Self::SetImage => vec![of_rollout(Patch::Json(updated(rollout, "web:3")))],
+            Self::Terminate => vec![terminated(rollout)],
+            _ => self.patches(rollout, now).into_iter().map(Patch::Merge).map(of_rollout).collect(),
         }
     }
 
-    /// All but two commands are merge patches.
-    fn patches(self, rollout: &Value) -> Vec<Value> {
+    /// The others are merge patches of the Rollout.
+    fn patches(self, rollout: &Value, now: Timestamp) -> Vec<Value> {
         let (spec, status) = (&rollout["spec"], &rollout["status"]);
         let unpause = (spec["paused"] == true).then(|| json!({ "spec": { "paused": false } }));
         let steps = spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len);
@@ -219,14 +91,21 @@ impl Command {
                 let full = is_under_way.then(|| json!({ "status": { "promoteFull": true } }));
                 full.into_iter().chain(unpause).collect()
             }
+            Self::SkipCurrentStep => vec![json!({ "status": { "currentStepIndex": next(status, steps) } })],
             Self::SkipAllSteps => vec![json!({ "status": { "currentStepIndex": steps } })],
             Self::Abort => vec![json!({ "status": { "abort": true } })],
             Self::Retry => vec![json!({ "status": { "abort": false } })],
             Self::Pause => vec![json!({ "spec": { "paused": true } })],
-            Self::Restart => vec![json!({ "spec": { "restartAt": "2026-11-21T09:00:01Z" } })],
-            Self::Undo | Self::SetImage => Vec::new(),
+            Self::Restart => vec![json!({ "spec": { "restartAt": now.to_string() } })],
+            Self::Terminate | Self::Undo | Self::SetImage => Vec::new(),
         }
     }
+}
+
+fn terminated(rollout: &Value) -> Call {
+    let run = &rollout["status"]["canary"]["currentStepAnalysisRunStatus"]["name"];
+    let patch = Patch::Merge(json!({ "spec": { "terminate": true } }));
+    Call::Patch { target: at(ANALYSIS_RUNS, run.as_str().unwrap()), status: false, patch }
 }
 
 /// An update: the Rollout as it was read, with another image, if nobody else has written it since.
@@ -239,9 +118,12 @@ fn updated(rollout: &Value, image: &str) -> Value {
     ])
 }
 
+fn next(status: &Value, steps: usize) -> u64 {
+    status["currentStepIndex"].as_u64().map_or(1, |index| index + 1).min(steps as u64)
+}
+
 fn promotion(status: &Value, steps: usize) -> Option<Value> {
-    let next = status["currentStepIndex"].as_u64().map_or(1, |index| index + 1);
-    let next = next.min(steps as u64);
+    let next = next(status, steps);
     let is_paused = status["pauseConditions"].as_array().is_some_and(|all| !all.is_empty());
     let is_inconclusive = status["canary"]["currentStepAnalysisRunStatus"]["status"] == "Inconclusive";
     if is_inconclusive && is_paused && status["controllerPause"] == true {
@@ -268,7 +150,7 @@ enum Moment {
 /// How it stands at once, and how it ends.
 fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
     let mut world = state.reached();
-    let stable_before = world.rollout()["status"]["stableRS"].clone();
+    let before = world.rollout().clone();
     let mut on_their_way = Vec::new();
     if let Moment::Writing = moment {
         // Something else that it has to write.
@@ -277,8 +159,9 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
         on_their_way = world.driver.poll(world.now);
         assert!(!on_their_way.is_empty());
     }
-    for patch in command.sent(world.rollout()) {
-        send(&mut world, patch);
+    for call in command.sent(world.rollout(), world.now) {
+        let reply = world.server.call(&call, Author::Other, world.now);
+        assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
     }
     if let Moment::Down = moment {
         world.restart();
@@ -287,22 +170,16 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
         world.carry_out(&request);
     }
     world.settle();
-    let at_once = seen(&world, &stable_before);
+    let at_once = seen(&world, &before);
     // What the state was waiting for happens.
     world.pods_start = true;
+    world.server.refusals.clear();
     world.run(200);
-    [at_once, seen(&world, &stable_before)]
+    [at_once, seen(&world, &before)]
 }
 
-fn send(world: &mut World, patch: Patch) {
-    let status = matches!(&patch, Patch::Merge(body) if body.get("status").is_some());
-    let call = Call::Patch { target: at(ROLLOUTS, "web"), status, patch };
-    let reply = world.server.call(&call, Author::Other, world.now);
-    assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
-}
-
-/// Phase, version, step and weight.
-fn seen(world: &World, stable_before: &Value) -> String {
+/// Phase, version, step and weight, and what users have asked for.
+fn seen(world: &World, before: &Value) -> String {
     let (spec, status) = (&world.rollout()["spec"], &world.rollout()["status"]);
     let image = spec["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
     let version = image.trim_start_matches("web:");
@@ -310,7 +187,7 @@ fn seen(world: &World, stable_before: &Value) -> String {
     let weight = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"];
     let mut text = phase.to_owned();
     if status["currentPodHash"] == status["stableRS"] {
-        let is_new = status["stableRS"] != *stable_before;
+        let is_new = status["stableRS"] != before["status"]["stableRS"];
         let _ = write!(text, ", version {version}{}", if is_new { " is stable now" } else { "" });
     } else {
         let step = match status["currentStepIndex"].as_u64() {
@@ -328,8 +205,20 @@ fn seen(world: &World, stable_before: &Value) -> String {
     if spec["paused"] == true {
         text.push_str(", paused by the user");
     }
+    let [asked, asked_before] = [&spec["restartAt"], &before["spec"]["restartAt"]];
+    if !asked.is_null() {
+        text.push_str(if *asked == status["restartedAt"] { ", restarted" } else { ", to be restarted" });
+        text.push_str(if asked_before.is_null() || asked == asked_before { "" } else { " again" });
+    }
     text
 }
+
+/// What comes of each command when the controller waits; all tests look at it.
+static WHILE_IT_WAITS: LazyLock<Vec<(State, Command, [String; 2])>> = LazyLock::new(|| {
+    let all =
+        State::ALL.into_iter().flat_map(|state| Command::of(state).map(move |command| (state, command)));
+    all.map(|(state, command)| (state, command, outcome(state, command, Moment::Waiting))).collect()
+});
 
 fn page() -> String {
     let mut page = "<!-- Made by the test `commands` of crates/driver: do not edit. -->\n\n\
@@ -339,7 +228,9 @@ fn page() -> String {
         A command is not lost when\nthe controller is away, or just writing, when it comes: the test that makes this page \
         tries each of them in all three ways.\n\n\
         The Rollout has the steps 25 %, a pause or an analysis, 50 %, a pause; version 1 is stable, version 2 is released.\n\
-        *At once* is before any time has passed; *in the end* is 200 s later, when pods have started.\n"
+        *At once* is before any time has passed; *in the end* is 200 s later, when pods have started. A Rollout is *to be\n\
+        restarted* while pods are left that are older than `restart` wants them, and *restarted* once there are none: the\n\
+        last pod of a version that serves stays until that version has another one.\n"
         .to_owned();
     for state in State::ALL {
         let before = seen(&state.reached(), &Value::Null).replace(" is stable now", " is stable");
@@ -348,8 +239,8 @@ fn page() -> String {
             "\n## {}\n\n{before}\n\n| command | at once | in the end |\n| --- | --- | --- |\n",
             state.title()
         );
-        for command in Command::ALL {
-            let [at_once, in_the_end] = outcome(state, command, Moment::Waiting);
+        let of_state = WHILE_IT_WAITS.iter().filter(|(one, ..)| *one == state);
+        for (_, command, [at_once, in_the_end]) in of_state {
             let _ = writeln!(page, "| `{}` | {at_once} | {in_the_end} |", command.name());
         }
     }
@@ -370,19 +261,24 @@ fn the_table_of_commands_and_phases_says_what_comes_of_them() {
     );
 }
 
-#[test]
-fn no_command_is_lost_while_the_controller_is_down_or_in_the_middle_of_a_write() {
+/// The commands that end otherwise when they come at this moment.
+fn lost(moment: Moment) -> Vec<String> {
     let mut lost = Vec::new();
-    for state in State::ALL {
-        for command in Command::ALL {
-            let [_, expected] = outcome(state, command, Moment::Waiting);
-            for moment in [Moment::Down, Moment::Writing] {
-                let [_, end] = outcome(state, command, moment);
-                if end != expected {
-                    lost.push(format!("{state:?} {command:?} {moment:?}: {end}; else {expected}"));
-                }
-            }
+    for (state, command, [_, expected]) in WHILE_IT_WAITS.iter() {
+        let [_, end] = outcome(*state, *command, moment);
+        if end != *expected {
+            lost.push(format!("{state:?} {command:?}: {end}; else {expected}"));
         }
     }
-    assert!(lost.is_empty(), "{lost:#?}");
+    lost
+}
+
+#[test]
+fn no_command_is_lost_while_the_controller_is_down() {
+    assert_eq!(lost(Moment::Down), [""; 0]);
+}
+
+#[test]
+fn no_command_is_lost_in_the_middle_of_a_write() {
+    assert_eq!(lost(Moment::Writing), [""; 0]);
 }

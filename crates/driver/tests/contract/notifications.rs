@@ -1,5 +1,6 @@
 //! R11: what happens to a release is told at least once, with one key, and nobody waits for it.
 
+use crate::states::{State, measured};
 use crate::world::{Heard, World, at, taken_over, template, web};
 use headgate_driver::io::Call;
 use headgate_driver::resources::ROLLOUTS;
@@ -8,6 +9,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::rc::Rc;
 
 pub(crate) fn to(services: &[&str]) -> Option<Subscriptions> {
@@ -73,9 +75,11 @@ fn an_abort_and_a_completion_are_told_once_and_leave_nothing_behind() {
         ("revision", json!(2)),
         ("phase", json!("Degraded")),
         ("images", json!(["web:2"])),
+        ("step", json!({ "index": 1, "count": 4 })),
     ] {
         assert_eq!(body[field], value, "{field} of {body:#}");
     }
+    assert_eq!(body.get("weight"), None, "there are no routes");
     assert_eq!(outbox(&world), 0);
     release(&mut world);
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("3") } }));
@@ -84,6 +88,59 @@ fn an_abort_and_a_completion_are_told_once_and_leave_nothing_behind() {
     let before = world.server.writes.len();
     world.run(3_600);
     assert_eq!(world.server.writes.len(), before, "{:?}", &world.server.writes[before..]);
+}
+
+/// What is told of an abort of the routed Rollout in this state, at 25 %.
+fn told_of_abort(state: State, act: impl FnOnce(&mut World)) -> Value {
+    let mut world = state.reached();
+    world.subscriptions = to(&["hook"]);
+    world.restart();
+    world.settle();
+    world.told.clear();
+    act(&mut world);
+    world.run(60);
+    assert_eq!(events(&world), ["hook aborted"], "{:#}", world.rollout()["status"]);
+    world.told.remove(0).2
+}
+
+#[test]
+fn an_abort_by_an_analysis_says_how_far_the_release_had_come_and_names_the_run() {
+    let body = told_of_abort(State::AnalysisRunning, |world| {
+        world.provider = Box::new(|_| Some(measured("0")));
+        // The measurement that never ended dies with its process.
+        world.restart();
+    });
+    assert_eq!(
+        (&body["step"], &body["weight"]),
+        (&json!({ "index": 1, "count": 4 }), &json!(25)),
+        "{body:#}"
+    );
+    let hash = body["podTemplateHash"].as_str().unwrap();
+    assert_eq!(body["analysisRun"], json!(format!("web-{hash}-2-1")), "{body:#}");
+    let message = body["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Rollout aborted update to revision 2 at step 2/4, weight 25: "),
+        "{message}"
+    );
+    assert!(body["key"].as_str().unwrap().contains("/aborted/1/"), "{body:#}");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/notifications.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let shown = page.split("```json message").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap();
+    let fields = |body: &Value| body.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(fields(&body), fields(&shown), "the page shows a real one");
+}
+
+#[test]
+fn an_abort_by_hand_says_how_far_the_release_had_come_and_names_no_run() {
+    for state in [State::Paused, State::AnalysisRunning] {
+        let body = told_of_abort(state, |world| {
+            world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+        });
+        let place = json!({ "index": 1, "count": 4 });
+        assert_eq!((&body["step"], &body["weight"]), (&place, &json!(25)), "{body:#}");
+        assert_eq!(body.get("analysisRun"), None, "{body:#}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ use crate::server::refused;
 use crate::world::{VIRTUAL_SERVICES, World, at, released, service, template, web};
 use headgate_driver::io::{Call, Observation, Reply};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_model::template::MetadataChange;
 use headgate_model::{Decision, Effect, FailureClass};
 use jiff::SignedDuration;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// Sends the change of a size from 2 to 3, and the request lands after others have set these sizes: what has come of it.
@@ -67,6 +69,37 @@ fn r2_after_a_conflict_the_rest_of_the_decision_is_dropped() {
         world.carry_out(&request);
     }
     assert_eq!(world.written(), Vec::<String>::new(), "the shrink of b rested on the size of a");
+}
+
+#[test]
+fn r2_a_replica_set_that_is_known_to_have_changed_is_decided_on_again_without_a_call() {
+    let mut world = scripted_world(|snapshot| {
+        let mut sets = snapshot.replica_sets.present().into_iter().flatten();
+        let set = sets.find(|set| set.name == "a" && !set.annotations.contains_key("ours"));
+        let patch = set.map(|set| Effect::PatchReplicaSet {
+            name: set.name.clone(),
+            uid: set.uid.clone(),
+            resource_version: set.resource_version.clone(),
+            annotations: BTreeMap::from([("ours".to_owned(), Some("1".to_owned()))]),
+            min_ready_seconds: None,
+            affinity: None,
+            pod_metadata: MetadataChange::default(),
+        });
+        unchanged(snapshot, patch.into_iter().collect())
+    });
+    world.deliver();
+    let confirm = world.driver.poll(world.now);
+    world.edit(at(REPLICA_SETS, "a"), json!({ "metadata": { "annotations": { "by": "user" } } }));
+    world.deliver();
+    for request in confirm {
+        world.carry_out(&request);
+    }
+    let start = world.log.len();
+    world.settle();
+    let calls = calls_since(&world, start);
+    assert_eq!(calls.iter().filter(|call| *call == "patch a").count(), 1, "{calls:?}");
+    let annotations = &world.get(&at(REPLICA_SETS, "a"))["metadata"]["annotations"];
+    assert_eq!(*annotations, json!({ "by": "user", "ours": "1" }));
 }
 
 #[test]

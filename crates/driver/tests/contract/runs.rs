@@ -2,10 +2,10 @@
 
 use crate::script::{scripted_world, unchanged};
 use crate::server::refused;
-use crate::world::{World, at};
+use crate::world::{World, at, web};
 use headgate_driver::io::{Call, ObjectRef, Observation, Reply, RequestId};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
-use headgate_model::{Effect, Query, Reply as Measured};
+use headgate_model::{Decision, Effect, Query, Reply as Measured};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -268,6 +268,35 @@ fn r3_what_a_rollout_wrote_to_its_run_is_seen_although_the_rollout_is_gone_when_
     world.run(5);
     assert_eq!(phase(&world, "a"), "Successful");
     assert_eq!(world.driver.counters().conflicts, 0);
+}
+
+#[test]
+fn r3_what_a_list_of_a_rollout_made_anew_shows_of_a_run_of_the_former_one_is_known_to_the_run() {
+    let mut world = scripted_world(|snapshot| {
+        // Something to write: nobody looks before that.
+        let mut record = snapshot.rollout.status.clone();
+        record.message = "new".to_owned();
+        Decision { record, effects: Vec::new(), wake_at: None }
+    });
+    let mut child = run("a", 1);
+    let of_set = &world.get(&at(REPLICA_SETS, "a"))["metadata"];
+    child["metadata"]["ownerReferences"] = of_set["ownerReferences"].clone();
+    child["metadata"]["labels"] = of_set["labels"].clone();
+    world.create(ANALYSIS_RUNS, child);
+    world.provider = Box::new(|_| Some(good()));
+    world.run(1);
+    world.watch_delay = SignedDuration::from_mins(10);
+    world.edit(at(ANALYSIS_RUNS, "a"), json!({ "metadata": { "annotations": { "by": "user" } } }));
+    world.deliver();
+    world.watch_delay = SignedDuration::ZERO;
+    // Garbage collection has not come yet, and another process has acted for the new Rollout: all of it is read.
+    world.server.objects.remove(&at(ROLLOUTS, "web"));
+    world.create(ROLLOUTS, web());
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "stableRS": "b" } }));
+    world.run(20);
+    let is_list = |call: &Call| matches!(call, Call::List { resource, .. } if *resource == ANALYSIS_RUNS);
+    assert!(world.log.iter().any(is_list));
+    assert_eq!((phase(&world, "a"), world.driver.counters().conflicts), ("Successful", 0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A small API server: objects as JSON, resource versions, preconditions, patches, label selectors, garbage
 //! collection, and a log of everything that changed.
 
+use crate::kubelet::make_pods;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Timestamp;
@@ -36,6 +37,8 @@ pub(crate) struct Server {
     /// Refusals, by test: the first whose predicate holds answers.
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) author_of_last_change: BTreeMap<ObjectRef, Author>,
+    /// Whether there are pods, or only numbers of them.
+    pub(crate) makes_pods: bool,
 }
 
 pub(crate) struct Refusal {
@@ -266,6 +269,9 @@ impl Server {
             });
             let patch = Patch::Merge(json!({ "status": status }));
             self.call(&Call::Patch { target, status: true, patch }, Author::Other, now);
+        }
+        if self.makes_pods {
+            make_pods(self, now);
         }
     }
 

@@ -1,4 +1,6 @@
-use crate::world::{all, at, outbox, snapshot, status, stored, subscribed, told, triggers};
+use crate::world::{
+    all, at, failed_run, outbox, snapshot, status, stored, subscribed, told, told_with, triggers,
+};
 use headgate_api::OutboxEntry;
 use headgate_notify::{About, News, OUTBOX_MAX, Subscriptions, Trigger, file, news, post, taken};
 use serde_json::{Value, json};
@@ -17,13 +19,27 @@ fn with(status: &Value, changes: &Value) -> Value {
     status
 }
 
-fn aborted() -> Value {
-    let message = "Rollout aborted update to revision 2: metric success-rate failed";
+/// The same with routes at 20 %, and an analysis of whose verdict the record knows nothing yet.
+fn analysed() -> Value {
     with(
         &releasing(),
-        &json!({ "phase": "Degraded", "abort": true, "message": format!("RolloutAborted: {message}"),
-            "canary": { "currentStepAnalysisRunStatus": { "name": "web-b-2-1", "status": "Failed" },
-                "weights": { "canary": { "weight": 20 }, "stable": { "weight": 80 } } },
+        &json!({ "canary": {
+            "currentStepAnalysisRunStatus": { "name": "web-b-2-1", "status": "Running" },
+            "weights": { "canary": { "weight": 20 }, "stable": { "weight": 80 } },
+        }}),
+    )
+}
+
+/// As the engine leaves it: at the first step, without runs and weight; where that was stands in its memory.
+fn aborted() -> Value {
+    let message =
+        "Rollout aborted update to revision 2 at step 2/4, weight 20: Step-based analysis phase error/failed";
+    with(
+        &releasing(),
+        &json!({ "phase": "Degraded", "abort": true, "abortedAt": "2026-11-21T09:01:00Z", "currentStepIndex": 0,
+            "message": format!("RolloutAborted: {message}"),
+            "canary": { "weights": { "canary": { "weight": 0 }, "stable": { "weight": 100 } } },
+            "headgate": { "abortPlace": { "stepIndex": 1, "stepCount": 4, "weight": 20 } },
             "conditions": [{ "type": "Progressing", "status": "False", "reason": "RolloutAborted", "message": message }] }),
     )
 }
@@ -43,6 +59,28 @@ fn an_abort_is_told_once_and_not_as_degraded() {
     assert_eq!(triggers(&aborted(), &aborted()), Vec::<String>::new());
     let already = with(&releasing(), &json!({ "phase": "Degraded" }));
     assert_eq!(triggers(&already, &aborted()), ["aborted"]);
+}
+
+#[test]
+fn a_retry_that_is_aborted_in_the_same_record_is_told_as_another_abort() {
+    let again = with(&aborted(), &json!({ "abortedAt": "2026-11-21T09:05:00Z" }));
+    assert_eq!(triggers(&aborted(), &again), ["aborted"]);
+}
+
+#[test]
+fn an_abort_names_the_run_whose_verdict_came_last_or_none() {
+    let run = |old: &Value, runs: &[&str]| {
+        let runs = runs.iter().map(|name| failed_run(name)).collect();
+        told_with(old, &aborted(), runs).entries.remove(0).analysis_run
+    };
+    assert_eq!(run(&analysed(), &[]), "", "it was still running");
+    assert_eq!(run(&analysed(), &["web-b-2-1", "web-a-1-1"]), "web-b-2-1");
+    let mut both = analysed();
+    both["canary"]["currentBackgroundAnalysisRunStatus"] = json!({ "name": "web-b-2", "status": "Running" });
+    assert_eq!(run(&both, &["web-b-2"]), "web-b-2");
+    both["canary"]["currentStepAnalysisRunStatus"]["status"] = json!("Failed");
+    assert_eq!(run(&both, &["web-b-2-1", "web-b-2"]), "web-b-2", "the other one was held, or paused for");
+    assert_eq!(run(&both, &[]), "web-b-2-1", "a user has looked at it");
 }
 
 #[test]
@@ -136,7 +174,7 @@ fn what_nobody_wants_to_know_is_not_filed() {
 
 #[test]
 fn the_message_has_the_documented_fields() {
-    let entry = told(&releasing(), &aborted()).entries.remove(0);
+    let entry = told_with(&analysed(), &aborted(), vec![failed_run("web-b-2-1")]).entries.remove(0);
     let about = About { namespace: "shop".to_owned(), name: "web".to_owned(), uid: "6b1c".to_owned() };
     let post = post(&entry, &about, Some("prod-eu"));
     assert_eq!(post.headers[1], ("Idempotency-Key", "6b1c/2/b/aborted/1/1795251660".to_owned()));

@@ -1,8 +1,8 @@
 //! A Rollout whose status is written by hand, and a webhook that wants to know everything.
 
-use headgate_api::{OutboxEntry, RolloutStatus};
+use headgate_api::{AnalysisPhase, HeadgateStatus, OutboxEntry, RolloutStatus};
 use headgate_model::spec::PodHealthAction;
-use headgate_model::{Observed, ReplicaSetView, RolloutView, Snapshot, Timestamp, validate};
+use headgate_model::{AnalysisRunView, Observed, ReplicaSetView, RolloutView, Snapshot, Timestamp, validate};
 use headgate_notify::{News, Subscription, Subscriptions, Trigger, file, news};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -89,6 +89,24 @@ pub(crate) fn snapshot(old: RolloutStatus) -> Snapshot {
     }
 }
 
+/// An AnalysisRun that has failed.
+pub(crate) fn failed_run(name: &str) -> AnalysisRunView {
+    AnalysisRunView {
+        name: name.to_owned(),
+        uid: name.to_owned(),
+        resource_version: "1".to_owned(),
+        created_at: at(0),
+        deleting: false,
+        labels: BTreeMap::new(),
+        terminate: false,
+        phase: AnalysisPhase::Failed,
+        message: String::new(),
+        completed_at: Some(at(50)),
+        stands_well: false,
+        last_value: None,
+    }
+}
+
 pub(crate) fn subscribed(service: &str, triggers: &[Trigger], namespaces: &[&str]) -> Subscription {
     Subscription {
         service: service.to_owned(),
@@ -103,7 +121,14 @@ pub(crate) fn all() -> Subscriptions {
 
 /// What is told when one status follows another.
 pub(crate) fn told(old: &Value, new: &Value) -> News {
-    news(&snapshot(status(old.clone())), &status(new.clone()), &all(), at(60))
+    told_with(old, new, Vec::new())
+}
+
+/// The same, with AnalysisRuns.
+pub(crate) fn told_with(old: &Value, new: &Value, runs: Vec<AnalysisRunView>) -> News {
+    let mut snapshot = snapshot(status(old.clone()));
+    snapshot.analysis_runs = Observed::Present(runs);
+    news(&snapshot, &status(new.clone()), &all(), at(60))
 }
 
 /// The same, as words.
@@ -113,7 +138,9 @@ pub(crate) fn triggers(old: &Value, new: &Value) -> Vec<String> {
 
 /// The record as it is stored: with what it has to tell.
 pub(crate) fn stored(old: &RolloutStatus, mut new: RolloutStatus, seconds: i64) -> RolloutStatus {
-    new.headgate = old.headgate.clone();
+    let HeadgateStatus { outbox, completing, .. } = old.headgate.clone().unwrap_or_default();
+    let memory = HeadgateStatus { outbox, completing, ..new.headgate.take().unwrap_or_default() };
+    new.headgate = Some(memory).filter(|memory| *memory != HeadgateStatus::default());
     let news = news(&snapshot(old.clone()), &new, &all(), at(seconds));
     file(&mut new, news, |_| false);
     new

@@ -1,0 +1,216 @@
+//! Where a Rollout may be when a command comes, or anything else.
+
+use crate::server::{Author, refused};
+use crate::world::{VIRTUAL_SERVICES, World, at, routed, service, template, virtual_service};
+use headgate_driver::io::{Call, Patch, Reply, Resource};
+use headgate_driver::resources::{PODS, ROLLOUTS, SERVICES};
+use headgate_model::Reply as Measured;
+use serde_json::{Value, json};
+
+const TEMPLATES: Resource = Resource {
+    group: "argoproj.io",
+    version: "v1alpha1",
+    kind: "AnalysisTemplate",
+    plural: "analysistemplates",
+    namespaced: true,
+};
+
+/// Where a Rollout may be when a command comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Healthy,
+    Restarting,
+    PodsAwaited,
+    Paused,
+    PausedForATime,
+    PausedByUser,
+    PausedByUserBetweenPauses,
+    AnalysisRunning,
+    Inconclusive,
+    AnalysisFailed,
+    PodUnhealthy,
+    Aborted,
+    Overdue,
+    PromotedInFull,
+    InvalidSpec,
+    FirstAnalysed,
+    Baking,
+    Held,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Healthy,
+        Self::Restarting,
+        Self::PodsAwaited,
+        Self::Paused,
+        Self::PausedForATime,
+        Self::PausedByUser,
+        Self::PausedByUserBetweenPauses,
+        Self::AnalysisRunning,
+        Self::Inconclusive,
+        Self::AnalysisFailed,
+        Self::PodUnhealthy,
+        Self::Aborted,
+        Self::Overdue,
+        Self::PromotedInFull,
+        Self::InvalidSpec,
+        Self::FirstAnalysed,
+        Self::Baking,
+        Self::Held,
+    ];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Healthy => "Nothing is released",
+            Self::Restarting => "Restarting, nothing is released",
+            Self::PodsAwaited => "A step waits for pods",
+            Self::Paused => "Paused by a step",
+            Self::PausedForATime => "Paused by a step, for two minutes",
+            Self::PausedByUser => "Paused by the user, at a pause of the steps",
+            Self::PausedByUserBetweenPauses => "Paused by the user, at a step that is no pause",
+            Self::AnalysisRunning => "A step waits for its analysis",
+            Self::Inconclusive => "Paused by an inconclusive analysis",
+            Self::AnalysisFailed => "Paused by a failed analysis (`onFailure: pause`)",
+            Self::PodUnhealthy => "Paused for an unhealthy pod (`podHealth.action: pause`), in an analysis",
+            Self::Aborted => "Aborted",
+            Self::Overdue => "The progress deadline has passed",
+            Self::PromotedInFull => "Promoted in full, pods awaited",
+            Self::InvalidSpec => "The spec cannot be carried out",
+            Self::FirstAnalysed => "The first version is analysed (`initial: analyse`)",
+            Self::Baking => "The new version bakes (`bake`)",
+            Self::Held => "Held by a failed analysis (`onFailure: hold`)",
+        }
+    }
+
+    /// Whether a run belongs to its step.
+    pub(crate) fn has_run(self) -> bool {
+        matches!(
+            self,
+            Self::AnalysisRunning
+                | Self::Inconclusive
+                | Self::AnalysisFailed
+                | Self::PodUnhealthy
+                | Self::FirstAnalysed
+                | Self::Held
+        )
+    }
+
+    pub(crate) fn reached(self) -> World {
+        let mut world = World::new();
+        world.provider = match self {
+            Self::Inconclusive => Box::new(|_| Some(measured("0.5"))),
+            Self::Held | Self::AnalysisFailed => Box::new(|_| Some(measured("0"))),
+            _ => Box::new(|_| None),
+        };
+        world.server.makes_pods = true;
+        world.create(SERVICES, service("web-stable"));
+        world.create(SERVICES, service("web-canary"));
+        world.create(VIRTUAL_SERVICES, virtual_service());
+        world.create(TEMPLATES, analysis());
+        let mut rollout = routed();
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["steps"] = self.steps();
+        match self {
+            Self::FirstAnalysed => canary["initial"] = json!("analyse"),
+            Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
+            Self::PodUnhealthy => canary["podHealth"] = json!({ "action": "pause" }),
+            _ => {}
+        }
+        world.create(ROLLOUTS, rollout);
+        world.run(60);
+        self.lead_to(&mut world);
+        world
+    }
+
+    /// 25 %, then what the state is about, 50 % and a pause.
+    fn steps(self) -> Value {
+        let analysis = |on_failure: &str| json!({ "analysis": { "templates": [{ "templateName": "watch" }], "onFailure": on_failure } });
+        let middle = match self {
+            Self::Held => analysis("hold"),
+            Self::AnalysisFailed => analysis("pause"),
+            _ if self.has_run() => analysis("abort"),
+            Self::Baking => json!({ "setWeight": 30 }),
+            Self::PausedForATime => json!({ "pause": { "duration": "2m" } }),
+            _ => json!({ "pause": {} }),
+        };
+        let last = if let Self::Baking = self { json!({ "setWeight": 60 }) } else { json!({ "pause": {} }) };
+        json!([{ "setWeight": 25 }, middle, { "setWeight": 50 }, last])
+    }
+
+    fn lead_to(self, world: &mut World) {
+        let rollout = || at(ROLLOUTS, "web");
+        world.pods_start = !matches!(
+            self,
+            Self::PodsAwaited | Self::Overdue | Self::PromotedInFull | Self::PausedByUserBetweenPauses
+        );
+        if let Self::Overdue = self {
+            world.edit(rollout(), json!({ "spec": { "progressDeadlineSeconds": 20 } }));
+        }
+        match self {
+            Self::Healthy | Self::FirstAnalysed => return,
+            Self::Restarting => return restart(world),
+            Self::InvalidSpec => {
+                world.edit(rollout(), json!({ "spec": { "template": template("2") } }));
+                world.run(10);
+                world.edit(rollout(), json!({ "spec": { "strategy": { "canary": { "maxSurge": "x" } } } }));
+            }
+            _ => world.edit(rollout(), json!({ "spec": { "template": template("2") } })),
+        }
+        world.run(30);
+        match self {
+            Self::PausedByUser => world.edit(rollout(), json!({ "spec": { "paused": true } })),
+            Self::PausedByUserBetweenPauses => {
+                world.edit(rollout(), json!({ "spec": { "paused": true } }));
+                world.pods_start = true;
+            }
+            Self::Aborted => world.edit(rollout(), json!({ "status": { "abort": true } })),
+            Self::PromotedInFull => world.edit(rollout(), json!({ "status": { "promoteFull": true } })),
+            Self::PodUnhealthy => kill_for_memory(world),
+            _ => {}
+        }
+        world.run(5);
+    }
+}
+
+/// Begun, and held up by a PodDisruptionBudget.
+fn restart(world: &mut World) {
+    world.refuse(|call| matches!(call, Call::Evict { .. }), refused(429, "TooManyRequests"));
+    let now = world.now.to_string();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "restartAt": now } }));
+    world.run(5);
+}
+
+/// A pod of the new version is.
+fn kill_for_memory(world: &mut World) {
+    let hash = &world.rollout()["status"]["currentPodHash"];
+    let is_new = |pod: &Value| pod["metadata"]["labels"]["rollouts-pod-template-hash"] == *hash;
+    let mut pods = world.server.objects.iter().filter(|(target, _)| target.resource == PODS);
+    let target = pods.find(|(_, pod)| is_new(pod)).unwrap().0.clone();
+    let end = json!({ "reason": "OOMKilled", "exitCode": 137, "finishedAt": world.now.to_string() });
+    let container = json!({
+        "name": "web", "restartCount": 1, "ready": true,
+        "state": { "running": {} }, "lastState": { "terminated": end },
+    });
+    let patch = Patch::Merge(json!({ "status": { "containerStatuses": [container] } }));
+    let reply = world.server.call(&Call::Patch { target, status: false, patch }, Author::Other, world.now);
+    assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
+}
+
+fn analysis() -> Value {
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
+        "metadata": { "name": "watch", "namespace": "shop" },
+        "spec": { "metrics": [{
+            "name": "success", "count": 1,
+            "successCondition": "result[0] > 0.9", "failureCondition": "result[0] < 0.1",
+            "provider": { "prometheus": { "address": "http://prometheus", "query": "up" } },
+        }]},
+    })
+}
+
+pub(crate) fn measured(value: &str) -> Measured {
+    let body = json!({ "status": "success",
+        "data": { "resultType": "vector", "result": [{ "metric": {}, "value": [0, value] }] } });
+    Measured::Http { status: 200, body: body.to_string(), truncated: false }
+}
