@@ -1,10 +1,10 @@
 //! Releases under live traffic, and what its clients see: every request is answered, and each version's share is what the
 //! weights say.
 
-use crate::cluster::PATIENCE;
+use crate::cluster::{Cluster, PATIENCE};
 use crate::load::{Counts, KeepAlive, Load, LoadOptions, Report, UNVERSIONED};
 use crate::pressure::{Pressure, Strain, tell};
-use crate::shop::Shop;
+use crate::shop::{Manifests, Shop};
 use anyhow::{Context, bail, ensure};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,29 @@ pub async fn conclusive(
         }
     }
     bail!("{name}: inconclusive twice: the machine is too slow")
+}
+
+/// Opens a shop in this namespace and acts on it under traffic, of which nothing may be lost. See [`conclusive`].
+///
+/// # Errors
+/// When an act fails, a request is lost, or two tries say nothing.
+pub async fn nothing_is_lost(
+    cluster: &Cluster,
+    namespace: &str,
+    manifests: &Manifests,
+    rate_per_second: u32,
+    acts: impl AsyncFn(&Shop, &Course<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let attempt = async || {
+        let shop = Shop::open(cluster, namespace, manifests).await?;
+        let course = Course::begin(&shop, rate_per_second, "v1").await?;
+        let went = acts(&shop, &course).await;
+        let outcome = course.end(0).await;
+        judge(outcome, went, shop).await
+    };
+    let (report, strain) = conclusive(namespace, attempt).await?;
+    tell(&format!("{namespace}: {} requests, none lost; {strain}", report.total.sent));
+    Ok(())
 }
 
 /// What comes of a course whose acts went so. On a starved machine it says nothing that an act was too slow, either.

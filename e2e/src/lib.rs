@@ -16,6 +16,7 @@ pub mod door;
 pub mod fleet;
 pub mod install;
 pub mod load;
+pub mod meanwhile;
 pub mod metrics_source;
 pub mod plugin;
 pub mod presets;

@@ -177,6 +177,27 @@ impl Shop {
         self.await_status(&format!("step {index}"), |status| status["currentStepIndex"] == index).await
     }
 
+    /// Waits until the Rollout is paused at the step with this index.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn await_pause(&self, index: i64) -> anyhow::Result<Value> {
+        let is = |status: &Value| status["phase"] == "Paused" && status["currentStepIndex"] == index;
+        self.await_status(&format!("paused at step {index}"), is).await
+    }
+
+    /// Waits until so many pods are all there are, available, and so many of them of the newest version.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn await_pods(&self, all: i64, newest: i64) -> anyhow::Result<Value> {
+        let wanted = [("replicas", all), ("availableReplicas", all), ("updatedReplicas", newest)];
+        let are = |status: &Value| {
+            wanted.iter().all(|(count, pods)| status[*count].as_i64().unwrap_or_default() == *pods)
+        };
+        self.await_status(&format!("{all} pods, {newest} of them of the newest version"), are).await
+    }
+
     /// The status as it is now.
     ///
     /// # Errors
@@ -196,6 +217,19 @@ impl Shop {
         let patch =
             json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/env", "value": variables }]);
         self.patch("json", &patch).await
+    }
+
+    /// Releases a version while a user holds the Rollout (`spec.paused`), and gives back its hash.
+    ///
+    /// # Errors
+    /// When it is not taken up in time, or a tool refuses.
+    pub async fn release_held(&self, version: &str) -> anyhow::Result<String> {
+        self.plugin(&["pause", NAME]).await?;
+        self.await_status("held by a user", |status| status["message"] == "manually paused").await?;
+        self.release(version, &[]).await?;
+        let is_taken_up = |status: &Value| status["currentPodHash"] != status["stableRS"];
+        let status = self.await_status(&format!("{version} is taken up"), is_taken_up).await?;
+        Ok(status["currentPodHash"].as_str().context("no hash")?.to_owned())
     }
 
     /// `kubectl patch rollout shop`.

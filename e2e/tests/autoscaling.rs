@@ -5,7 +5,8 @@ use crate::restless;
 use anyhow::ensure;
 use headgate_e2e::Shop;
 use headgate_e2e::autoscaler::Autoscaler;
-use headgate_e2e::course::{self, Course, conclusive};
+use headgate_e2e::course::{Course, nothing_is_lost};
+use headgate_e2e::meanwhile;
 use headgate_e2e::metrics_source::MetricsSource;
 use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::{Manifests, NAME};
@@ -59,16 +60,9 @@ async fn through_a_router_an_autoscaler_scales_a_paused_a_promoted_and_an_aborte
     let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-routed";
-    let attempt = async || {
-        let shop = Shop::open(&cluster, namespace, &routed(namespace, &half_and_wait())?).await?;
-        let course = Course::begin(&shop, RATE, "v1").await?;
-        let went = scaled_through_a_router(&shop, source, &course).await;
-        let outcome = course.end(0).await;
-        course::judge(outcome, went, shop).await
-    };
-    let (report, strain) = conclusive(namespace, attempt).await?;
-    tell(&format!("{namespace}: {} requests, none lost; {strain}", report.total.sent));
-    Ok(())
+    let manifests = routed(namespace, &half_and_wait())?;
+    let acts = async |shop: &Shop, course: &Course<'_>| scaled_through_a_router(shop, source, course).await;
+    nothing_is_lost(&cluster, namespace, &manifests, RATE, acts).await
 }
 
 async fn scaled_through_a_router(
@@ -88,8 +82,8 @@ async fn scaled_through_a_router(
     autoscaler.await_pods(8 + 4, 4).await?;
     autoscaler.scale(2).await?;
     autoscaler.await_pods(2 + 1, 1).await?;
-    let status = shop.status().await?;
-    ensure!(status["phase"] == "Paused" && status["currentStepIndex"] == 1, "the release waits on: {status}");
+    // It waits on.
+    shop.await_pause(1).await?;
     course.share_follows("v2", 50).await?;
 
     // While it is promoted, and after.
@@ -133,8 +127,8 @@ async fn without_a_router_an_autoscaler_scales_a_paused_an_aborted_and_a_promote
     autoscaler.await_pods(8, 4).await?;
     autoscaler.scale(2).await?;
     autoscaler.await_pods(2, 1).await?;
-    let status = shop.status().await?;
-    ensure!(status["phase"] == "Paused" && status["currentStepIndex"] == 1, "the release waits on: {status}");
+    // It waits on.
+    shop.await_pause(1).await?;
 
     autoscaler.ask(6);
     shop.plugin(&["abort", "shop"]).await?;
@@ -153,6 +147,155 @@ async fn without_a_router_an_autoscaler_scales_a_paused_an_aborted_and_a_promote
     autoscaler.await_pods(3, 3).await?;
     witness.judge(MAX_UNAVAILABLE, &autoscaler.asked())?;
     shop.close().await
+}
+
+/// A version is released while `spec.paused` holds the Rollout, and the autoscaler leads stable up and down meanwhile: the new
+/// version gets no pod of these. Ends with six.
+async fn scaled_while_held(shop: &Shop, autoscaler: &Autoscaler<'_>) -> anyhow::Result<()> {
+    let held = shop.release_held("v2").await?;
+    let scaled = async {
+        for pods in [8, 3, 6] {
+            autoscaler.scale(pods).await?;
+            autoscaler.await_pods(pods, 0).await?;
+        }
+        anyhow::Ok(())
+    };
+    meanwhile::size_stays(shop, &held, 0, scaled).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_router_an_autoscaler_scales_stable_alone_while_a_user_holds_the_rollout()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = restless().await?;
+    let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
+    let namespace = "e2e-hpa-held-routed";
+    let manifests = routed(namespace, &half_and_wait())?;
+    let acts = async |shop: &Shop, course: &Course<'_>| held_through_a_router(shop, source, course).await;
+    nothing_is_lost(&cluster, namespace, &manifests, RATE, acts).await
+}
+
+async fn held_through_a_router(
+    shop: &Shop,
+    source: &'static MetricsSource,
+    course: &Course<'_>,
+) -> anyhow::Result<()> {
+    let witness = Witness::begin(shop);
+    let autoscaler = Autoscaler::begin(shop, source, 4).await?;
+    autoscaler.await_pods(4, 4).await?;
+    meanwhile::weight_stays(shop, 0, scaled_while_held(shop, &autoscaler)).await?;
+    course.is_alone("v1").await?;
+
+    shop.plugin(&["promote", NAME]).await?;
+    shop.await_pause(1).await?;
+    autoscaler.await_pods(6 + 3, 3).await?;
+    course.share_follows("v2", 50).await?;
+    shop.plugin(&["promote", NAME]).await?;
+    shop.await_phase("Healthy").await?;
+    autoscaler.await_pods(6, 6).await?;
+    course.is_alone("v2").await?;
+    witness.judge(MAX_UNAVAILABLE, &autoscaler.asked())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_router_an_autoscaler_scales_stable_alone_while_a_user_holds_the_rollout()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = restless().await?;
+    let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
+    let namespace = "e2e-hpa-held-plain";
+    let shop = Shop::open(&cluster, namespace, &plain(namespace, &half_and_wait())?).await?;
+    let witness = Witness::begin(&shop);
+    let autoscaler = Autoscaler::begin(&shop, source, 4).await?;
+    autoscaler.await_pods(4, 4).await?;
+    scaled_while_held(&shop, &autoscaler).await?;
+
+    shop.patch("merge", &json!({ "spec": { "paused": false } })).await?;
+    shop.await_pause(1).await?;
+    autoscaler.await_pods(6, 3).await?;
+    shop.plugin(&["promote", NAME]).await?;
+    shop.await_phase("Healthy").await?;
+    autoscaler.await_pods(6, 6).await?;
+    witness.judge(MAX_UNAVAILABLE, &autoscaler.asked())?;
+    shop.close().await
+}
+
+/// Through Istio, with a stable version whose pods go with its weight.
+fn dynamic(namespace: &str) -> anyhow::Result<Manifests> {
+    let wait = json!({ "pause": {} });
+    let mut manifests = routed(namespace, &json!([{ "setWeight": 25 }, wait, { "setWeight": 75 }, wait]))?;
+    manifests.change("Rollout", |rollout| {
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["dynamicStableScale"] = json!(true);
+        if let Some(fields) = canary.as_object_mut() {
+            // The one has no place beside it, and with the other an aborted version would not go with its weight.
+            fields.remove("scaleDownDelaySeconds");
+            fields.remove("abortScaleDownDelaySeconds");
+        }
+    });
+    Ok(manifests)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_scales_both_versions_where_stable_goes_with_its_weight() -> anyhow::Result<()> {
+    let (cluster, _guard) = restless().await?;
+    let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
+    let namespace = "e2e-hpa-dynamic";
+    let manifests = dynamic(namespace)?;
+    let acts = async |shop: &Shop, course: &Course<'_>| scaled_with_its_weight(shop, source, course).await;
+    nothing_is_lost(&cluster, namespace, &manifests, RATE, acts).await
+}
+
+/// Up and down in the pause of a step: both versions together are as many as are wanted, the newest has its share of them, and
+/// the release waits on.
+async fn scaled_at_a_weight(
+    shop: &Shop,
+    autoscaler: &Autoscaler<'_>,
+    step: i64,
+    weight: i64,
+) -> anyhow::Result<()> {
+    shop.await_pause(step).await?;
+    let scaled = async {
+        for pods in [4, 8, 4] {
+            autoscaler.scale(pods).await?;
+            autoscaler.await_pods(pods, pods * weight / 100).await?;
+        }
+        anyhow::Ok(())
+    };
+    meanwhile::weight_stays(shop, weight, scaled).await?;
+    shop.await_pause(step).await.map(|_| ())
+}
+
+async fn scaled_with_its_weight(
+    shop: &Shop,
+    source: &'static MetricsSource,
+    course: &Course<'_>,
+) -> anyhow::Result<()> {
+    let witness = Witness::begin(shop);
+    let autoscaler = Autoscaler::begin(shop, source, 4).await?;
+    autoscaler.await_pods(4, 4).await?;
+
+    shop.release("v2", &[]).await?;
+    scaled_at_a_weight(shop, &autoscaler, 1, 25).await?;
+    course.share_follows("v2", 25).await?;
+    shop.plugin(&["promote", NAME]).await?;
+    scaled_at_a_weight(shop, &autoscaler, 3, 75).await?;
+    course.share_follows("v2", 75).await?;
+
+    // While it is promoted, and while another one is aborted.
+    autoscaler.ask(8);
+    shop.plugin(&["promote", NAME]).await?;
+    shop.await_phase("Healthy").await?;
+    autoscaler.await_pods(8, 8).await?;
+    course.is_alone("v2").await?;
+    shop.release("v3", &[]).await?;
+    shop.await_pause(1).await?;
+    autoscaler.await_pods(8, 2).await?;
+    autoscaler.ask(4);
+    shop.plugin(&["abort", NAME]).await?;
+    shop.await_phase("Degraded").await?;
+    autoscaler.await_pods(4, 0).await?;
+    shop.await_weight(0).await?;
+    course.is_alone("v2").await?;
+    witness.judge(MAX_UNAVAILABLE, &autoscaler.asked())
 }
 
 /// What an autoscaler is led to that changes its mind at every look: never the same number twice in a row.
@@ -228,14 +371,7 @@ async fn an_autoscaler_that_changes_its_mind_every_second_stalls_no_release_thro
     let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-restless-routed";
-    let attempt = async || {
-        let shop = Shop::open(&cluster, namespace, &routed(namespace, &timed_steps())?).await?;
-        let course = Course::begin(&shop, RATE, "v1").await?;
-        let went = released_in_restlessness(&shop, source).await;
-        let outcome = course.end(0).await;
-        course::judge(outcome, went, shop).await
-    };
-    let (report, strain) = conclusive(namespace, attempt).await?;
-    tell(&format!("{namespace}: {} requests, none lost; {strain}", report.total.sent));
-    Ok(())
+    let manifests = routed(namespace, &timed_steps())?;
+    let acts = async |shop: &Shop, _: &Course<'_>| released_in_restlessness(shop, source).await;
+    nothing_is_lost(&cluster, namespace, &manifests, RATE, acts).await
 }

@@ -85,12 +85,7 @@ async fn acts(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
 
 /// Waits until so many pods of the stable and of the new version are all there are.
 async fn pods(shop: &Shop, stable: i64, updated: i64) -> anyhow::Result<()> {
-    let are = |status: &Value| {
-        status["updatedReplicas"].as_i64().unwrap_or(0) == updated
-            && status["replicas"].as_i64() == Some(stable + updated)
-            && status["availableReplicas"].as_i64() == Some(stable + updated)
-    };
-    shop.await_status(&format!("{stable} stable pods and {updated} new ones"), are).await.map(|_| ())
+    shop.await_pods(stable + updated, updated).await.map(|_| ())
 }
 
 /// Ends when there are more pods than a step explains.
