@@ -1,7 +1,7 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
+    Plan, ROUTE_SETTLES_SECONDS, Way, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
     way_back,
 };
 use crate::replicas;
@@ -105,8 +105,13 @@ pub(super) fn weight(
         return if is_current(stable_side) || range.canary_max == 0 { 0 } else { held };
     }
     if scene.spec.replicas == 0 {
-        // Nobody wants pods: the weights follow the release all the same.
-        return if is_current(canary_side) { steps::wish(stage, scene.spec).weight } else { 0 };
+        // Nobody wants pods: the weights follow the release all the same, if it goes on.
+        let is_held = Way::of(scene, record) == Way::Held && stage != Stage::Aborted;
+        return match is_current(canary_side) {
+            true if is_held => held,
+            true => steps::wish(stage, scene.spec).weight,
+            false => 0,
+        };
     }
     let (for_canary, for_stable) = (available(canary_side), available(stable_side));
     let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
@@ -349,7 +354,10 @@ fn canary_selection(
 ) -> Option<String> {
     let service = scene.spec.canary.canary_service.as_ref()?;
     let selected = scene.selected(Some(service));
-    let current = versions.current.filter(|set| selectable(scene, service, set));
+    // Where nobody wants pods there are none to wait for: a release that is held does not begin by that.
+    let is_held = scene.spec.replicas == 0 && Way::of(scene, record) == Way::Held;
+    let may_begin = |set: &ReplicaSetView| !is_held || selected == Some(set.hash());
+    let current = versions.current.filter(|set| selectable(scene, service, set) && may_begin(set));
     let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));
     let wanted = match stage {
         Stage::Promoted => current,

@@ -338,6 +338,12 @@ fn a_number_that_changes_does_not_begin_a_release_that_is_held() {
         world.settle_over_time();
         assert_eq!((world.pods(1), world.pods(2), world.weight()), (replicas, 0, 0));
     }
+    for replicas in [0, 6] {
+        world.scale(replicas);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2), world.weight()), (replicas, 0, 0));
+        assert_eq!(world.selected("shop-canary"), Some(world.hash(1)));
+    }
     world.pause(false);
     world.settle();
     assert_eq!((world.pods(1), world.pods(2), world.weight()), (6, 2, 25));
