@@ -12,6 +12,7 @@ mod analyses;
 mod anti_affinity;
 mod bake;
 mod basic;
+mod conditions;
 mod disturbed;
 mod drain;
 mod durations;
