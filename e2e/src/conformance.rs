@@ -12,6 +12,7 @@ use headgate_controller::notifier::Notifier;
 use headgate_controller::object::{Object, api_resource};
 use headgate_controller::secrets::Secrets;
 use headgate_driver::io::{Call, ObjectRef, Reply, Request, RequestId, Resource};
+use headgate_sim::conformance::pods::{Known, PodAct, room_of};
 use headgate_sim::conformance::{Act, Case, Program, answer, gone, in_vain, relations};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, WatchEvent, WatchParams};
@@ -25,6 +26,8 @@ use std::time::Duration;
 /// What is awaited comes within this time, or never. The garbage collector of a new cluster takes half a minute to
 /// learn of kinds.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A list of pods is asked for so often until it is as it should be.
+const LOOKS_APART: Duration = Duration::from_millis(500);
 /// A watch that is asked for the past has told it by then.
 const HISTORY_TIME_LIMIT: Duration = Duration::from_secs(20);
 
@@ -41,6 +44,8 @@ struct Run<'a> {
     /// Where the history of each kind begins.
     began: BTreeMap<Resource, String>,
     answers: BTreeMap<&'a str, Value>,
+    /// What the case has seen of pods.
+    known: Known,
 }
 
 impl RealWorld {
@@ -64,7 +69,7 @@ impl RealWorld {
         let namespace = case.namespace();
         self.cluster.fresh_namespace(&namespace).await?;
         let began = self.beginnings(case).await?;
-        let mut run = Run { world: self, case, began, answers: BTreeMap::new() };
+        let mut run = Run { world: self, case, began, answers: BTreeMap::new(), known: Known::default() };
         let mut answers = Vec::new();
         for step in &case.steps {
             let answer = run.act(&step.act).await;
@@ -99,7 +104,7 @@ impl RealWorld {
 }
 
 impl Run<'_> {
-    async fn act(&self, act: &Act) -> anyhow::Result<Value> {
+    async fn act(&mut self, act: &Act) -> anyhow::Result<Value> {
         match act {
             Act::Call(call) => {
                 let mut call = self.case.filled_in(call, &self.answers);
@@ -126,6 +131,29 @@ impl Run<'_> {
             }
             Act::DeletePod => self.delete_pod().await,
             Act::FailProbe(seconds) => self.fail_probe(*seconds).await,
+            Act::Pods(act) => self.pod_act(act).await,
+            Act::AwaitBudget { target, needed, healthy } => {
+                let is_counted = |room: &Value| room["needed"] == *needed && room["healthy"] == *healthy;
+                let counted = |budget: Option<&Value>| budget.and_then(room_of).filter(is_counted);
+                let target = self.case.placed(target);
+                let (_, last) = self.watch_until(&target, |budget| counted(budget).is_some()).await?;
+                Ok(counted(last.as_ref()).unwrap_or_else(|| in_vain(last.as_ref())))
+            }
+        }
+    }
+
+    async fn pod_act(&mut self, act: &PodAct) -> anyhow::Result<Value> {
+        let call = self.known.call(act, self.case);
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let reply = self.world.call(call.clone()).await;
+            if Known::is_awaited(act, &reply) {
+                return Ok(self.known.answer(act, &reply));
+            }
+            if tokio::time::Instant::now() > end {
+                return Ok(in_vain(Some(&answer(&reply))));
+            }
+            tokio::time::sleep(LOOKS_APART).await;
         }
     }
 
@@ -281,6 +309,9 @@ fn app(program: Program) -> Value {
         Program::Serves => serving(&[]),
         Program::ServesLate => serving(&[("START_DELAY", "15s")]),
         Program::NeverReady => serving(&[("NEVER_READY", "true")]),
+        // Within the 30 s that a pod is given by default.
+        Program::Lingers => serving(&[("START_DELAY", "15s"), ("DRAIN", "20s")]),
+        Program::NoImage => json!({ "name": "app", "image": Program::NoImage.image() }),
         Program::Succeeds => resolving("localhost"),
         Program::Fails => resolving("nowhere.invalid"),
     }

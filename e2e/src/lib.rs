@@ -7,6 +7,7 @@ pub mod argocd;
 pub mod audit;
 pub mod autoscaler;
 pub mod by_hand;
+pub mod chronicle;
 pub mod cluster;
 pub mod conformance;
 pub mod controllers;

@@ -8,6 +8,7 @@
 pub mod cases;
 pub mod in_virtual;
 pub mod normal;
+pub mod pods;
 pub mod relations;
 
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
@@ -53,6 +54,18 @@ pub enum Act {
     DeletePod,
     /// The readiness probe of one pod that is ready fails for so many seconds.
     FailProbe(i64),
+    /// Something about pods.
+    Pods(pods::PodAct),
+    /// The world goes on until a PodDisruptionBudget needs so many healthy pods and has counted so many; the answer says
+    /// also how many evictions it allows.
+    AwaitBudget {
+        /// The budget.
+        target: ObjectRef,
+        /// As many must be healthy.
+        needed: i64,
+        /// As many are.
+        healthy: i64,
+    },
 }
 
 /// What containers of the script do. In the virtual world their image says it; a real cluster gets the test's own app
@@ -65,6 +78,11 @@ pub enum Program {
     ServesLate,
     /// Never gets ready.
     NeverReady,
+    /// Serves after five seconds, and goes on for long when it is told to end: so what leaves can be looked at before it
+    /// is gone, and what takes its place is not ready by then.
+    Lingers,
+    /// Has an image that is nowhere.
+    NoImage,
     /// Ends well.
     Succeeds,
     /// Ends with an error.
@@ -73,7 +91,15 @@ pub enum Program {
 
 impl Program {
     /// All.
-    pub const ALL: &[Self] = &[Self::Serves, Self::ServesLate, Self::NeverReady, Self::Succeeds, Self::Fails];
+    pub const ALL: &[Self] = &[
+        Self::Serves,
+        Self::ServesLate,
+        Self::NeverReady,
+        Self::Lingers,
+        Self::NoImage,
+        Self::Succeeds,
+        Self::Fails,
+    ];
 
     /// The image that stands for it.
     pub fn image(self) -> &'static str {
@@ -81,6 +107,8 @@ impl Program {
             Self::Serves => "conformance/serves",
             Self::ServesLate => "conformance/serves-late",
             Self::NeverReady => "conformance/never-ready",
+            Self::Lingers => "conformance/lingers",
+            Self::NoImage => "nowhere.invalid/no-image:1",
             Self::Succeeds => "conformance/succeeds",
             Self::Fails => "conformance/fails",
         }

@@ -14,6 +14,9 @@ pub const PROBE_PERIOD: i64 = 10;
 /// So many of them fail before a container is unready. One, so that pods may flap without being unhealthy for that.
 pub const FAILURE_THRESHOLD: i64 = 1;
 
+/// Why a container waits that has never run.
+const NO_IMAGE: &str = "ErrImagePull";
+
 /// What went wrong with a container by its own doing: never the doing of a node, of an eviction or of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -69,10 +72,12 @@ pub(super) struct Told {
     /// The control plane takes it for unready, because its node cannot be reached.
     is_doubted: bool,
     leaving: Option<Timestamp>,
+    evicted: Option<Timestamp>,
 }
 
 impl Told {
-    /// A pod that a ReplicaSet has just made.
+    /// A pod that a ReplicaSet has just made. Its container runs at once, if there is its image: that it is being scheduled
+    /// and created is not told.
     pub(super) fn new(name: String, set: &Value, image: &str, has_image: bool, now: Timestamp) -> Self {
         let of_set = |field: &str| text(set, &format!("/metadata/{field}")).to_owned();
         Self {
@@ -83,13 +88,14 @@ impl Told {
             set: (of_set("namespace"), of_set("name"), of_set("uid")),
             image: image.to_owned(),
             created: now,
-            run: Run::Waiting(if has_image { "ContainerCreating" } else { "ErrImagePull" }),
+            run: if has_image { Run::Since(now) } else { Run::Waiting(NO_IMAGE) },
             restarts: 0,
             last_end: None,
             is_ready: false,
             ready_changed: now,
             is_doubted: false,
             leaving: None,
+            evicted: None,
         }
     }
 
@@ -131,6 +137,16 @@ impl Told {
         self.leaving.get_or_insert(now);
     }
 
+    /// It is told to end by an eviction.
+    pub(super) fn evict(&mut self, now: Timestamp) {
+        self.evicted.get_or_insert(now);
+    }
+
+    /// Its container has never run.
+    pub(super) fn is_pending(&self) -> bool {
+        self.run == Run::Waiting(NO_IMAGE)
+    }
+
     pub(super) fn cause(&self, trouble: Trouble, since: Timestamp) -> Cause {
         Cause {
             pod: self.name.clone(),
@@ -165,10 +181,15 @@ impl Told {
     pub(super) fn object(&self, version: usize) -> Value {
         let (namespace, set, set_uid) = &self.set;
         let time = |time: Timestamp| whole_seconds(time).to_string();
-        let condition = |type_: &str, is: bool| {
+        let condition = |type_: &str, is: bool, since: Timestamp| {
             let status = if is { "True" } else { "False" };
-            json!({ "type": type_, "status": status, "lastTransitionTime": time(self.ready_changed) })
+            json!({ "type": type_, "status": status, "lastTransitionTime": time(since) })
         };
+        let mut conditions = vec![
+            condition("Ready", self.is_ready && !self.is_doubted, self.ready_changed),
+            condition("ContainersReady", self.is_ready, self.ready_changed),
+        ];
+        conditions.extend(self.evicted.map(|since| condition("DisruptionTarget", true, since)));
         let state = match self.run {
             Run::Waiting(reason) => json!({ "waiting": { "reason": reason } }),
             Run::Since(since) => json!({ "running": { "startedAt": time(since) } }),
@@ -191,12 +212,9 @@ impl Told {
                 "readinessProbe": { "periodSeconds": PROBE_PERIOD, "failureThreshold": FAILURE_THRESHOLD },
             }]},
             "status": {
-                "phase": if self.run == Run::Waiting("ErrImagePull") { "Pending" } else { "Running" },
+                "phase": if self.is_pending() { "Pending" } else { "Running" },
                 "startTime": time(self.created),
-                "conditions": [
-                    condition("Ready", self.is_ready && !self.is_doubted),
-                    condition("ContainersReady", self.is_ready),
-                ],
+                "conditions": conditions,
                 "containerStatuses": [{
                     "name": "app", "image": self.image, "restartCount": self.restarts, "ready": self.is_ready,
                     "state": state, "lastState": last,
@@ -215,14 +233,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// A pod is as it says now.
-    pub(super) fn tell(&mut self, told: &Told, now: Timestamp) {
-        self.changes.push((now, Observation::Applied(PODS, told.object(self.changes.len()))));
+    /// A pod is as it says now. Says its version: the number of all changes of pods.
+    pub(super) fn tell(&mut self, told: &Told, now: Timestamp) -> usize {
+        let version = self.changes.len() + 1;
+        self.changes.push((now, Observation::Applied(PODS, told.object(version))));
+        version
     }
 
     /// A pod is gone.
     pub(super) fn gone(&mut self, told: &Told, now: Timestamp) {
-        self.changes.push((now, Observation::Deleted(PODS, told.object(self.changes.len()))));
+        let version = self.changes.len() + 1;
+        self.changes.push((now, Observation::Deleted(PODS, told.object(version))));
     }
 
     /// All changes so far, with their times.

@@ -73,8 +73,10 @@ pub struct Pod {
     fails_at: Option<Timestamp>,
     /// What its status says.
     told: Told,
-    /// What its status said when it was last published.
+    /// What was last told of it.
     published: Option<Told>,
+    /// Its resource version since then.
+    version: usize,
 }
 
 /// Containers that end by themselves.
@@ -101,6 +103,8 @@ pub struct Pods {
     pulled: BTreeSet<(i64, String)>,
     /// What was told of pods.
     pub record: Record,
+    /// The time up to which everything has happened.
+    clock: Timestamp,
 }
 
 /// What goes wrong with the containers of a version, by their own doing.
@@ -126,7 +130,8 @@ impl Pods {
     /// No pods yet.
     pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64, nodes: i64) -> Self {
         let (pods, syncs, pulled, record) = Default::default();
-        Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled, record }
+        let clock = Timestamp::UNIX_EPOCH;
+        Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled, record, clock }
     }
 
     /// A pod is as it was recorded elsewhere, with one container. One that is not ready stays so.
@@ -158,6 +163,7 @@ impl Pods {
 
     /// Lets everything happen that is due.
     pub fn advance(&mut self, server: &mut Server, now: Timestamp) {
+        self.clock = now;
         self.take_up(server, now);
         self.age(now);
         // One at a time: whoever watches may see each of them without the next.
@@ -169,9 +175,8 @@ impl Pods {
     }
 
     fn publish(&mut self, now: Timestamp) {
-        for pod in self.pods.values_mut().filter(|pod| pod.published.as_ref() != Some(&pod.told)) {
-            self.record.tell(&pod.told, now);
-            pod.published = Some(pod.told.clone());
+        for pod in self.pods.values_mut() {
+            pod.publish(&mut self.record, now);
         }
     }
 
@@ -474,6 +479,15 @@ impl Pod {
             fails_at: None,
             told,
             published: None,
+            version: 0,
+        }
+    }
+
+    /// Lets the API server have it as it is now, if it has changed.
+    fn publish(&mut self, record: &mut Record, now: Timestamp) {
+        if self.published.as_ref() != Some(&self.told) {
+            self.version = record.tell(&self.told, now);
+            self.published = Some(self.told.clone());
         }
     }
 

@@ -5,6 +5,7 @@ mod controllers;
 mod lives;
 mod parts;
 mod patches;
+mod pods;
 
 use super::{Act, Case, Step};
 use headgate_api::labels::CONTROLLER_INSTANCE_ID;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    [calls::all(), patches::all(), parts::all(), lives::all(), controllers::all()]
+    [calls::all(), patches::all(), parts::all(), lives::all(), controllers::all(), pods::all()]
         .into_iter()
         .flatten()
         .collect()

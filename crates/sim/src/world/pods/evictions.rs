@@ -1,6 +1,6 @@
 //! What a restart asks of pods: a list of them, and evictions, which a PodDisruptionBudget may refuse.
 
-use super::{Pods, State};
+use super::{Pod, Pods, State};
 use crate::world::plus;
 use crate::world::server::{has_labels, refused};
 use headgate_driver::io::{ObjectRef, Reply};
@@ -35,10 +35,7 @@ impl Pods {
     /// The pods of a namespace with these labels, as the API server has them.
     pub fn list(&self, namespace: &str, labels: &str) -> Vec<Value> {
         let of_namespace = self.pods.values().filter(|pod| pod.set.namespace == namespace);
-        of_namespace
-            .map(|pod| pod.told.object(self.record.changes().len()))
-            .filter(|pod| has_labels(pod, labels))
-            .collect()
+        of_namespace.map(|pod| pod.told.object(pod.version)).filter(|pod| has_labels(pod, labels)).collect()
     }
 
     /// What truly is with all pods.
@@ -56,7 +53,7 @@ impl Pods {
     }
 
     /// Evicts a pod: it is told to end as if it was deleted. `room`: how many healthy pods a budget needs, and how many of
-    /// those that it selects there are.
+    /// those that it selects there are. As in the real one the budget is asked before the uid is looked at.
     pub fn evict(
         &mut self,
         target: &ObjectRef,
@@ -71,21 +68,36 @@ impl Pods {
         let Some(pod) = self.pods.values_mut().find(|pod| pod.told.name == target.name) else {
             return Err(refused(404, "NotFound", "it has just gone"));
         };
-        if pod.told.uid() != uid {
-            return Err(refused(409, "Conflict", "the precondition on uid failed"));
-        }
-        if let Some((needed, healthy)) =
-            room.filter(|(needed, healthy)| !truth.is_leaving && healthy <= needed)
-        {
+        if let Some((needed, healthy)) = room.filter(|(needed, healthy)| pod.is_held(*needed, *healthy)) {
             let message = format!(
                 "Cannot evict pod as it would violate the pod's disruption budget. The disruption budget shop needs {needed} \
                  healthy pods and has {healthy} currently"
             );
             return Err(refused(429, "TooManyRequests", message));
         }
+        if pod.told.uid() != uid {
+            return Err(refused(409, "Conflict", "the precondition on uid failed"));
+        }
+        if !truth.is_leaving {
+            pod.told.evict(now);
+        }
         pod.end(end, &mut self.record, now);
+        pod.publish(&mut self.record, now);
         self.syncs.by(&pod.set, plus(now, 200));
         Ok(truth)
+    }
+}
+
+impl Pod {
+    /// Whether a budget that needs so many healthy pods, of which there are so many, keeps it from being evicted. One that
+    /// leaves or has never run is nobody's loss, and neither is one that is not ready while there are as many as are needed.
+    fn is_held(&self, needed: i64, healthy: i64) -> bool {
+        let is_loss = match self.state {
+            State::Terminating(_) => false,
+            State::Ready(_) => true,
+            State::Starting(_) => !self.told.is_pending() && (healthy < needed || needed <= 0),
+        };
+        is_loss && healthy <= needed
     }
 }
 

@@ -1,10 +1,10 @@
 //! Labels and annotations of pods, which a controller may change while they run.
 
 use super::{Pods, State};
-use crate::world::server::{refused, text};
+use crate::world::server::refused;
 use headgate_api::At;
-use headgate_driver::io::{ObjectRef, Observation, Patch, Reply};
-use serde_json::{Value, json};
+use headgate_driver::io::{ObjectRef, Patch, Reply};
+use serde_json::Value;
 
 /// A pod that has not been told to end, and what it carries.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,32 +28,27 @@ impl Pods {
         })
     }
 
-    /// Carries out a patch of a pod's metadata. Its version is the number of changes of all pods when it was seen: a pod that
-    /// has changed since is in another one.
+    /// Carries out a patch of a pod's metadata. What it says of the version must be so, and of the uid; what it does not say
+    /// is not asked.
     pub fn patch(&mut self, target: &ObjectRef, patch: &Patch) -> Reply {
         let Patch::Merge(body) = patch else {
             return refused(400, "BadRequest", "pods take merge patches here");
         };
-        let changes = self.record.changes();
-        let found = self.pods.values_mut().find(|pod| pod.told.name == target.name);
-        let Some(pod) = found else {
+        let Some(pod) = self.pods.values_mut().find(|pod| pod.told.name == target.name) else {
             return refused(404, "NotFound", format!("pods \"{}\" not found", target.name));
         };
-        let version = text(body, "/metadata/resourceVersion").parse().unwrap_or(0);
-        let is_of_it = |change: &Observation| match change {
-            Observation::Applied(_, one) | Observation::Deleted(_, one) => {
-                text(one, "/metadata/name") == pod.told.name
-            }
-            _ => false,
-        };
-        let is_stale = changes.iter().skip(version).any(|(_, change)| is_of_it(change));
-        if is_stale || pod.published.as_ref() != Some(&pod.told) {
+        let is_another =
+            |field: &str, own: &str| body.at(field).is_some_and(|said| said.as_str() != Some(own));
+        let is_changing = pod.published.as_ref() != Some(&pod.told);
+        let version = if is_changing { String::new() } else { pod.version.to_string() };
+        if is_another("/metadata/resourceVersion", &version) {
             return refused(409, "Conflict", "the object has been modified");
         }
-        if json!(pod.told.uid()) != body.at("/metadata/uid").cloned().unwrap_or_default() {
+        if is_another("/metadata/uid", &pod.told.uid()) {
             return refused(422, "Invalid", "metadata.uid: field is immutable");
         }
         pod.told.merge_metadata(body.get("metadata").unwrap_or(&Value::Null));
-        Reply::Object(pod.told.object(changes.len()))
+        pod.publish(&mut self.record, self.clock);
+        Reply::Object(pod.told.object(pod.version))
     }
 }
