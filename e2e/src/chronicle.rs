@@ -63,11 +63,7 @@ impl<T: Clone + Debug + PartialEq + Send + Sync + 'static> Chronicle<T> {
     ///
     /// # Errors
     /// When it is not in time, with what it has been instead.
-    pub async fn until(
-        &mut self,
-        what: &str,
-        wanted: impl Fn(&T) -> bool,
-    ) -> anyhow::Result<Vec<Entry<T>>> {
+    pub async fn until(&mut self, what: &str, wanted: impl Fn(&T) -> bool) -> anyhow::Result<Vec<Entry<T>>> {
         let is_so = |entries: &Vec<Entry<T>>| entries.last().is_some_and(|entry| wanted(&entry.what));
         let found = tokio::time::timeout(PATIENCE, self.seen.wait_for(is_so)).await;
         match found.map(|entries| entries.map(|entries| entries.clone())) {

@@ -87,8 +87,12 @@ async fn a_release_whose_analysis_fails_is_aborted_and_stable_has_everything() -
         message.contains("success-rate") && message.contains("failed (2) > failureLimit (1)"),
         "{message}"
     );
+    assert!(message.contains("at step 2/3, weight 50: "), "{message}");
     shop.await_weight(0).await?;
     shop.await_events("RolloutAborted", 1).await?;
+    // That of the step or that in the background: whichever was first has ended both.
+    let failed = shop.await_events("AnalysisRunFailed", 1).await?;
+    assert!(failed.iter().all(|told| told.contains("Analysis Run 'shop-")), "{failed:?}");
     let why = shop.plugin(&["why", "shop"]).await?;
     assert!(why.out.contains("retry") || why.out.contains("undo"), "why names a way out: {}", why.out);
     shop.close().await

@@ -35,6 +35,7 @@ mod sweep;
 mod to_zero;
 mod under_fire;
 mod user_routes;
+mod ways_back;
 mod workload;
 
 use headgate_e2e::{Cluster, install, metrics_source};
