@@ -203,7 +203,7 @@ fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Pla
     route::leave_dead_selectors(scene, &versions, &record.stable_rs, &mut plan);
     former::remember(scene, record, &mut plan);
     let sets = [versions.current, versions.stable];
-    if sets.into_iter().flatten().any(|set| is_sized_for_another_number(scene, set)) {
+    if sets.into_iter().flatten().any(|set| pods::is_left_behind(scene, set)) {
         pods::scale(scene, record, stage, &versions, Way::Held, &mut plan);
     }
     plan
@@ -366,12 +366,7 @@ pub(crate) fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
 /// True while the user's change of `spec.replicas` has not reached the pods of the release.
 fn is_user_scaling(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
     let mut sets = [versions.current, versions.stable].into_iter().flatten();
-    sets.any(|set| set.replicas > 0 && is_sized_for_another_number(scene, set))
-}
-
-/// True when this ReplicaSet got its size for another `spec.replicas`.
-fn is_sized_for_another_number(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
-    sized_for(set).is_some_and(|number| number != scene.spec.replicas)
+    sets.any(|set| set.replicas > 0 && pods::is_left_behind(scene, set))
 }
 
 /// The `spec.replicas` that this ReplicaSet got its size for.

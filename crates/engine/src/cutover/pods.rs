@@ -1,8 +1,8 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, is_sized_for_another_number, lowered_at,
-    observed_canary_max, observed_given, observed_share, passed, routes_are_known, sized_for, target,
+    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, lowered_at, observed_canary_max,
+    observed_given, observed_share, passed, routes_are_known, sized_for, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
@@ -79,11 +79,14 @@ fn has_begun(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
     set.replicas > 0 || observed_canary_max(scene).is_some_and(|weight| weight > 0)
 }
 
-/// True while the user's change of `spec.replicas` has not reached this version, also one from nothing. A version that was
-/// given no pods yet has nothing to follow with.
-fn is_left_behind(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
-    let has_size = set.replicas > 0 || sized_for(set) == Some(0);
-    has_size && is_sized_for_another_number(scene, set)
+/// True while the user's change of `spec.replicas` has not reached this version, also one to nothing and from there. A version
+/// that was given no pods yet has nothing to follow with.
+pub(super) fn is_left_behind(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    match (scene.spec.replicas, set.replicas) {
+        (0, replicas) => replicas > 0,
+        (_, 0) => sized_for(set) == Some(0),
+        (desired, _) => sized_for(set).is_some_and(|number| number != desired),
+    }
 }
 
 pub(super) fn resize(set: &ReplicaSetView, to: i32, plan: &mut Plan) {
@@ -193,6 +196,10 @@ fn settle_size(scene: &Scene<'_>, set: &ReplicaSetView, to: i32, size: Size, pla
     if set.replicas == to {
         note_desired(scene, set, plan);
     } else if size == Size::Moves {
+        if scene.spec.replicas == 0 {
+            // It may be wanted again before anybody has seen it at nothing.
+            note_desired(scene, set, plan);
+        }
         resize(set, to, plan);
     }
 }

@@ -365,6 +365,22 @@ fn a_release_that_is_held_comes_back_from_zero_as_it_was() {
 }
 
 #[test]
+fn a_number_that_comes_back_before_anybody_has_seen_it_at_zero_is_followed() {
+    for paused in [false, true] {
+        let mut world = two_steps();
+        world.release(2);
+        world.settle();
+        world.pause(paused);
+        world.settle();
+        world.scale(0);
+        world.step();
+        world.scale(4);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2), world.weight()), (4, 1, 25));
+    }
+}
+
+#[test]
 fn a_paused_rollout_without_a_release_comes_back_from_zero() {
     for canary in [routed(json!([{"setWeight": 25}, {"pause": {}}])), json!({"steps": [{"pause": {}}]})] {
         let mut world = World::running(spec(4, canary));
