@@ -166,6 +166,9 @@ async fn scaled_while_held(shop: &Shop, autoscaler: &Autoscaler<'_>) -> anyhow::
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_router_an_autoscaler_scales_stable_alone_while_a_user_holds_the_rollout()
 -> anyhow::Result<()> {
+    if !crate::is_turn_of("autoscaling, held, routed")? {
+        return Ok(());
+    }
     let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-held-routed";
@@ -199,6 +202,9 @@ async fn held_through_a_router(
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_router_an_autoscaler_scales_stable_alone_while_a_user_holds_the_rollout()
 -> anyhow::Result<()> {
+    if !crate::is_turn_of("autoscaling, held, plain")? {
+        return Ok(());
+    }
     let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-held-plain";
@@ -236,6 +242,9 @@ fn dynamic(namespace: &str) -> anyhow::Result<Manifests> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_autoscaler_scales_both_versions_where_stable_goes_with_its_weight() -> anyhow::Result<()> {
+    if !crate::is_turn_of("autoscaling, dynamic")? {
+        return Ok(());
+    }
     let (cluster, _guard) = restless().await?;
     let Some(source) = MetricsSource::shared(&cluster).await? else { return Ok(()) };
     let namespace = "e2e-hpa-dynamic";

@@ -38,6 +38,7 @@ mod user_routes;
 mod ways_back;
 mod workload;
 
+use anyhow::Context;
 use headgate_e2e::{Cluster, install, metrics_source};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
@@ -76,6 +77,26 @@ async fn seated(seats: u32) -> anyhow::Result<Seat> {
 fn turn(of: usize) -> anyhow::Result<usize> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     Ok(usize::try_from(now.as_secs() / 3600)? % of)
+}
+
+/// Tests that load the cluster for a minute or more each, beside others that do so in every run.
+const BY_THE_HOUR: [&str; 6] = [
+    "autoscaling, held, routed",
+    "autoscaling, held, plain",
+    "autoscaling, dynamic",
+    "canary scale",
+    "abort in steps",
+    "abort as capacity allows",
+];
+
+/// Whether it is the turn of one of them, or of all (`--long`). Says so when it is not.
+fn is_turn_of(test: &str) -> anyhow::Result<bool> {
+    let place = BY_THE_HOUR.iter().position(|one| *one == test).context("a test without a turn")?;
+    let is_turn = std::env::var_os("HEADGATE_E2E_LONG").is_some() || place == turn(BY_THE_HOUR.len())?;
+    if !is_turn {
+        headgate_e2e::pressure::tell(&format!("{test}: left to another hour, or to --long"));
+    }
+    Ok(is_turn)
 }
 
 async fn installed() -> anyhow::Result<Cluster> {

@@ -59,6 +59,9 @@ fn set_of(hash: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_in_steps_goes_back_through_every_weight_and_loses_nothing() -> anyhow::Result<()> {
+    if !crate::is_turn_of("abort in steps")? {
+        return Ok(());
+    }
     let (cluster, _guard) = alone().await?;
     // The first one cannot say what its proxies have taken over, the second one can.
     try_join_all([Door::Istio, Door::Gateway].map(|door| back_in_steps(&cluster, door))).await.map(|_| ())
@@ -125,6 +128,9 @@ const REPLICAS: i64 = 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_as_capacity_allows_gives_stable_what_its_pods_bear_and_loses_nothing() -> anyhow::Result<()>
 {
+    if !crate::is_turn_of("abort as capacity allows")? {
+        return Ok(());
+    }
     let (cluster, _guard) = alone().await?;
     let namespace = "e2e-capacity";
     let manifests = manifests(Door::Istio, namespace, |rollout| {
