@@ -9,7 +9,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config};
 use serde_json::Value;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -81,11 +81,18 @@ impl Cluster {
             Where::Lab(name) => Lab::attach(name)?.kubeconfig(),
             Where::Existing(existing) => kubeconfig_of(existing.context.as_deref().unwrap_or_default())?,
         };
-        let file = Kubeconfig::read_from(&kubeconfig)?;
-        let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-        config.read_timeout = Some(Duration::from_secs(300));
-        let client = Client::try_from(config)?;
+        let client = Client::try_from(config_from(&kubeconfig).await?)?;
         Ok(Self { client, kubeconfig, place })
+    }
+
+    /// A client that hands on every refusal, as the controller's does: that of tests tries some of them again by itself.
+    ///
+    /// # Errors
+    /// When the kubeconfig is gone.
+    pub async fn client_without_retries(&self) -> anyhow::Result<Client> {
+        let mut config = config_from(&self.kubeconfig).await?;
+        config.default_retry = false;
+        Ok(Client::try_from(config)?)
     }
 
     /// The lab, when this cluster is one.
@@ -279,6 +286,13 @@ impl Cluster {
     pub async fn remove_namespace(&self, name: &str) -> anyhow::Result<()> {
         self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=false"]).await.map(|_| ())
     }
+}
+
+async fn config_from(kubeconfig: &Path) -> anyhow::Result<Config> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    config.read_timeout = Some(Duration::from_secs(300));
+    Ok(config)
 }
 
 /// The user's kubeconfig with this context as its current one, in a file of its own for all tools.

@@ -53,11 +53,12 @@ impl RealWorld {
     ///
     /// # Errors
     /// When there is no HTTP client to be had.
-    pub fn new(cluster: &Cluster) -> anyhow::Result<Self> {
-        let measurer = Measurer::new(Secrets::new(cluster.client.clone()), None)?;
+    pub async fn new(cluster: &Cluster) -> anyhow::Result<Self> {
+        let client = cluster.client_without_retries().await?;
+        let measurer = Measurer::new(Secrets::new(client.clone()), None)?;
         let (metrics, fleet) = (Arc::new(Metrics::default()), Arc::new(Fleet::default()));
         let notifier = Arc::new(Notifier::new(None)?);
-        let executor = Executor::new(cluster.client.clone(), measurer, notifier, metrics, fleet);
+        let executor = Executor::new(client, measurer, notifier, metrics, fleet);
         Ok(Self { cluster: cluster.clone(), executor })
     }
 

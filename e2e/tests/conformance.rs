@@ -11,7 +11,7 @@ const CASES_AT_A_TIME: usize = 8;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_virtual_world_answers_the_script_as_a_real_one() -> anyhow::Result<()> {
     let (cluster, _guard) = shared().await?;
-    let world = RealWorld::new(&cluster)?;
+    let world = RealWorld::new(&cluster).await?;
     let compared = futures::stream::iter(cases::all()).map(|case| {
         let world = &world;
         async move { anyhow::Ok(differences(&case, &in_virtual::run(&case), &world.run(&case).await?)) }
