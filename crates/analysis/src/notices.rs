@@ -45,8 +45,5 @@ fn completed(before: Option<AnalysisPhase>, after: Option<AnalysisPhase>) -> Opt
 }
 
 fn kind(phase: AnalysisPhase) -> NoticeKind {
-    match phase {
-        AnalysisPhase::Failed | AnalysisPhase::Error => NoticeKind::Warning,
-        _ => NoticeKind::Normal,
-    }
+    if phase.has_failed() { NoticeKind::Warning } else { NoticeKind::Normal }
 }

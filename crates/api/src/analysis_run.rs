@@ -90,6 +90,12 @@ impl AnalysisPhase {
         !matches!(self, Self::Pending | Self::Running)
     }
 
+    /// Whether it ended with a bad verdict, or without one because it could not be carried out.
+    #[must_use]
+    pub fn has_failed(self) -> bool {
+        matches!(self, Self::Failed | Self::Error)
+    }
+
     /// The word as written in YAML.
     #[must_use]
     pub fn as_str(self) -> &'static str {

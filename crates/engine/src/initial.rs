@@ -40,11 +40,6 @@ pub(crate) fn has_lost_pods(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
         && progress::has_passed(scene, record)
 }
 
-/// True when a first version that has all of its pods is to have another number of them: what it waits for begins anew.
-pub(crate) fn is_scaled_when_full(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    is_under_way(record) && progress::is_scaled_when_full(scene)
-}
-
 /// True when the current step, or at the end the whole release, is done.
 pub(crate) fn is_done(
     scene: &Scene<'_>,

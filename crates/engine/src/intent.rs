@@ -137,11 +137,6 @@ pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     pod_health::forget_problem(record);
 }
 
-/// True when a release that was aborted was tried again and is aborted once more, all in one record.
-pub(crate) fn is_another_abort(old: &RolloutStatus, new: &RolloutStatus) -> bool {
-    old.aborted_at.is_some() && new.aborted_at.is_some() && old.aborted_at != new.aborted_at
-}
-
 /// How far the release has come; `None` without steps.
 fn place(scene: &Scene<'_>, record: &RolloutStatus) -> Option<AbortPlace> {
     let (step_index, step_count) = (record.current_step_index?, steps::end(scene.spec)?);

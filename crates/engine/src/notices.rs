@@ -2,12 +2,11 @@
 
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
-use crate::intent::is_another_abort;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
 use headgate_api::conditions::{TRUE, reasons, types};
-use headgate_api::{AnalysisPhase, RolloutAnalysisRunStatus, RolloutStatus, TrafficWeights, events};
+use headgate_api::{AnalysisPhase, RolloutStatus, TrafficWeights, events};
 use headgate_model::template::check_template;
 use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot, WaitFor};
 
@@ -173,7 +172,7 @@ impl Change<'_> {
     fn abort(&self, notices: &mut Vec<Notice>) {
         let aborted =
             |status| get(status, types::PROGRESSING).filter(|known| known.reason == reasons::ROLLOUT_ABORTED);
-        let is_new = aborted(self.old).is_none() || is_another_abort(self.old, self.new);
+        let is_new = aborted(self.old).is_none() || self.new.is_another_abort(self.old);
         if let Some(new) = aborted(self.new).filter(|_| is_new) {
             notices.push(Notice::warning(events::ROLLOUT_ABORTED, new.message.clone()));
         }
@@ -273,14 +272,9 @@ impl Change<'_> {
     }
 
     fn runs(&self, notices: &mut Vec<Notice>) {
-        let step = self.new.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
-        let is_bake = self.new.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
-        let (kind, role) = if is_bake { ("Bake", Role::Bake) } else { ("Step", Role::Step(step)) };
-        for (kind, role, of) in [
-            (kind, role, step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>),
-            ("Background", Role::Background, background_run),
-        ] {
-            let (old, Some(new)) = (of(self.old), of(self.new)) else { continue };
+        for (kind, role) in roles(self.new) {
+            let run_of = |record| analysis::run_of(record, role);
+            let (old, Some(new)) = (run_of(self.old), run_of(self.new)) else { continue };
             if old.is_none_or(|old| old.name != new.name) {
                 let blind = analysis::blind(self.snapshot, self.new, role).into_iter();
                 notices.extend(blind.map(|message| {
@@ -296,17 +290,11 @@ impl Change<'_> {
 
     /// Runs that have ended and that the record names no more: an abort, or the end of their step, has come of it.
     fn ended_runs(&self, notices: &mut Vec<Notice>) {
-        let is_bake = self.old.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
-        for (kind, of) in [
-            (
-                if is_bake { "Bake" } else { "Step" },
-                step_run as fn(&RolloutStatus) -> Option<&RolloutAnalysisRunStatus>,
-            ),
-            ("Background", background_run),
-        ] {
-            let is_named =
-                |old: &&RolloutAnalysisRunStatus| of(self.new).is_some_and(|new| new.name == old.name);
-            let Some(old) = of(self.old).filter(|old| !is_named(old)) else { continue };
+        for (kind, role) in roles(self.old) {
+            let Some(old) = analysis::run_of(self.old, role) else { continue };
+            if analysis::run_of(self.new, role).is_some_and(|new| new.name == old.name) {
+                continue;
+            }
             let mut runs = self.snapshot.analysis_runs.present().into_iter().flatten();
             let run = runs.find(|run| run.name == old.name).map(|run| run.phase);
             let ended = run.filter(|phase| phase.is_completed() && Some(*phase) != old.status);
@@ -335,19 +323,18 @@ fn weights(status: &RolloutStatus) -> Option<&TrafficWeights> {
     status.canary.as_ref()?.weights.as_ref()
 }
 
-fn step_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
-    status.canary.as_ref()?.current_step_analysis_run_status.as_ref()
-}
-
-fn background_run(status: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
-    status.canary.as_ref()?.current_background_analysis_run_status.as_ref()
+/// What a record names runs for, and how events call it.
+fn roles(record: &RolloutStatus) -> [(&'static str, Role); 2] {
+    let index = record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+    let is_bake = record.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
+    let step = if is_bake { ("Bake", Role::Bake) } else { ("Step", Role::Step(index)) };
+    [step, ("Background", Role::Background)]
 }
 
 fn run_notice(kind: &str, name: &str, before: Option<AnalysisPhase>, after: AnalysisPhase) -> Notice {
     let before = before.map_or("NoPreviousStatus", |before| before.as_str());
     let message = format!("{kind} Analysis Run '{name}' Status New: '{after}' Previous: '{before}'");
-    let is_bad = matches!(after, AnalysisPhase::Failed | AnalysisPhase::Error);
-    if is_bad {
+    if after.has_failed() {
         Notice::warning(run_reason(after), message)
     } else {
         Notice::normal(run_reason(after), message)

@@ -18,7 +18,7 @@ const RETRY_SECONDS: i32 = 60;
 
 /// True for a verdict that `onFailure` is about.
 pub(crate) fn is_bad(run: &RolloutAnalysisRunStatus) -> bool {
-    matches!(run.status, Some(AnalysisPhase::Failed | AnalysisPhase::Error))
+    run.status.is_some_and(AnalysisPhase::has_failed)
 }
 
 /// Heeds the bad verdict of a run. `resumed`: a user has ended the pauses.

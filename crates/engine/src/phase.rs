@@ -3,7 +3,7 @@
 use crate::bake;
 use crate::conditions::{Is, get, has_reason, remove, renew, set};
 use crate::initial;
-use crate::intent::{self, place_of_abort};
+use crate::intent::place_of_abort;
 use crate::on_failure;
 use crate::progress::{self, Marks};
 use crate::restart;
@@ -82,7 +82,7 @@ fn progressing(scene: &Scene<'_>, record: &mut RolloutStatus) {
             place_of_abort(record),
             first.unwrap_or_default()
         );
-        let tell = if intent::is_another_abort(scene.old, record) { renew } else { set };
+        let tell = if record.is_another_abort(scene.old) { renew } else { set };
         tell(record, types::PROGRESSING, Is::False, reasons::ROLLOUT_ABORTED, &message, now);
         progress::note(scene, record, Marks::Keep);
         return;

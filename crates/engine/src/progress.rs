@@ -45,10 +45,11 @@ pub(crate) fn had_pods(scene: &Scene<'_>) -> bool {
     furthest(scene).available >= scene.spec.replicas
 }
 
-/// True when all pods were available that were desired, and now another number is.
-pub(crate) fn is_scaled_when_full(scene: &Scene<'_>) -> bool {
+/// True when a first version that had all of its pods is to have another number of them: what it waits for begins anew.
+fn is_first_scaled(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let furthest = furthest(scene);
-    furthest.desired != scene.spec.replicas && furthest.available >= furthest.desired
+    let was_full = furthest.available >= furthest.desired;
+    initial::is_under_way(record) && was_full && furthest.desired != scene.spec.replicas
 }
 
 /// True when the release is at another point of its way than the stored record says. Time that it could not move in,
@@ -63,7 +64,7 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
         || on_failure::has_let_go(old, record)
         || bake::has_its_verdict(scene, record)
         || initial::has_lost_pods(scene, record)
-        || initial::is_scaled_when_full(scene, record)
+        || is_first_scaled(scene, record)
         || furthest(scene).step != record.current_step_index
 }
 

@@ -71,9 +71,7 @@ struct Change<'a> {
 impl Change<'_> {
     /// Also when a release that was aborted was tried again and is aborted once more, all in one record.
     fn is_aborted(&self) -> bool {
-        let at = |status: &RolloutStatus| status.aborted_at.clone();
-        let is_another = at(self.old).is_some() && at(self.new).is_some() && at(self.old) != at(self.new);
-        is_aborted(self.new) && (!is_aborted(self.old) || is_another)
+        is_aborted(self.new) && (!is_aborted(self.old) || self.new.is_another_abort(self.old))
     }
 
     /// An abort makes a Rollout Degraded, too, and is told as what it is.

@@ -210,11 +210,6 @@ impl Reached {
         }
     }
 
-    /// Something happens to a request of this kind.
-    pub fn strikes(&mut self, effect: Effect, fault: Fault) {
-        self.struck.insert((effect, fault));
-    }
-
     /// A fault or an act takes effect.
     pub fn takes_effect(&mut self, feature: Feature, now: Timestamp) {
         self.recent.retain(|(time, _)| now.duration_since(*time) <= RECENT);

@@ -1,7 +1,7 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, Way, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
+    Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
     way_back,
 };
 use crate::replicas;
@@ -106,7 +106,7 @@ pub(super) fn weight(
     }
     if scene.spec.replicas == 0 {
         // Nobody wants pods: the weights follow the release all the same, if it goes on.
-        let is_held = Way::of(scene, record) == Way::Held && stage != Stage::Aborted;
+        let is_held = steps::is_held(record, scene.spec) && stage != Stage::Aborted;
         return match is_current(canary_side) {
             true if is_held => held,
             true => steps::wish(stage, scene.spec).weight,
@@ -355,7 +355,7 @@ fn canary_selection(
     let service = scene.spec.canary.canary_service.as_ref()?;
     let selected = scene.selected(Some(service));
     // Where nobody wants pods there are none to wait for: a release that is held does not begin by that.
-    let is_held = scene.spec.replicas == 0 && Way::of(scene, record) == Way::Held;
+    let is_held = scene.spec.replicas == 0 && steps::is_held(record, scene.spec);
     let may_begin = |set: &ReplicaSetView| !is_held || selected == Some(set.hash());
     let current = versions.current.filter(|set| selectable(scene, service, set) && may_begin(set));
     let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));

@@ -49,7 +49,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         // Before the garbage collector has taken its children, or when they are gone.
         recreated_in: Random::new(seed, "recreation").pick(8_000, &[200]),
         webhooks: webhooks::of(seed),
-        focuses: focuses(&row, seed, &mut luck),
+        focuses: focuses(&rows, &mut luck),
         disturbances: Vec::new(),
         fates: BTreeMap::new(),
         ambushes: Vec::new(),
@@ -197,11 +197,11 @@ enum Turn {
     Second,
 }
 
-/// What happens at the step of a seed's rows: at first that of its own row.
-fn focuses(first: &Row, seed: u64, luck: &mut Random) -> Vec<Focus> {
-    let rows = coverage::rows(seed);
+/// What happens at the step of a seed's rows: at first that of its own row, which the world's router is of.
+fn focuses(rows: &[Row], luck: &mut Random) -> Vec<Focus> {
     let turns = [Turn::First, Turn::Second].into_iter().cycle();
-    rows.iter().zip(turns).map(|(row, turn)| focus(row, turn, first.router, luck)).collect()
+    let router = rows.first().map_or(Router::None, |first| first.router);
+    rows.iter().zip(turns).map(|(row, turn)| focus(row, turn, router, luck)).collect()
 }
 
 /// A controller has sent a request, or asked for a measurement, after so long, in milliseconds.

@@ -36,7 +36,7 @@ impl Simulation {
         }
         if let Some(fate) = fate {
             self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
-            self.reached.strikes(Effect::of(&request.call), coverage::of_fate(fate));
+            self.reached.struck.insert((Effect::of(&request.call), coverage::of_fate(fate)));
         }
         let way = match fate {
             Some(Fate::Slow(milliseconds)) => milliseconds,
