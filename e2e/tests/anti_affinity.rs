@@ -170,9 +170,11 @@ fn term(namespace: &str, hash: &str) -> Value {
     })
 }
 
-/// The rules of that kind that pods of this version are made with; null without any.
+/// The rules of that kind that pods of this version are made with; null without any. The status tells of a version before
+/// its ReplicaSet is made, so it is waited for.
 async fn avoided(shop: &Shop, hash: &str, rule: &str) -> anyhow::Result<Value> {
-    let set = shop.cluster.get("ReplicaSet", &shop.namespace, &format!("{NAME}-{hash}")).await?;
+    let (name, namespace) = (format!("{NAME}-{hash}"), &shop.namespace);
+    let set = shop.cluster.await_object("ReplicaSet", namespace, &name, PATIENCE, "made", |_| true).await?;
     Ok(set["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"][rule].clone())
 }
 

@@ -259,6 +259,8 @@ impl Tally {
     }
 
     fn counted(&mut self, command: &mut Command) -> anyhow::Result<()> {
+        // Errors say where they come from; a backtrace of each would bury them.
+        command.env("RUST_BACKTRACE", "0").env_remove("RUST_LIB_BACKTRACE");
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
         let stdout = child.stdout.take().context("cargo test has no output")?;
         let failed_before = self.failed;
