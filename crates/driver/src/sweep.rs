@@ -23,6 +23,7 @@ use crate::outcome::{Outcome, Refusal, outcome};
 use crate::references::Name;
 use crate::resources::{ROLLOUTS, SERVICES};
 use crate::store::Store;
+use crate::workload;
 use headgate_api::At;
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_model::{EffectKey, FailureClass, Timestamp, validate};
@@ -155,7 +156,7 @@ impl Sweep {
         for service in std::mem::take(&mut self.due) {
             let Some(mark) = self.marked.get(&service).cloned() else { continue };
             let cached = context.store.get(&rollout_of(&service, &mark));
-            if cached.is_some_and(|rollout| uses(rollout, &service.1, &context.options.instance_id)) {
+            if cached.is_some_and(|rollout| uses(rollout, &service.1, context)) {
                 continue;
             }
             if self.may_ask(&service, now) {
@@ -312,7 +313,7 @@ fn user(
         return Err(Refusal::new(FailureClass::Transient, message));
     }
     match context.looked(&rollout_of(service, mark), seen, reply) {
-        Outcome::Done(live) if uses(&live, &service.1, &context.options.instance_id) => Ok(User::Living),
+        Outcome::Done(live) if uses(&live, &service.1, context) => Ok(User::Living),
         Outcome::Done(_) => Ok(User::None),
         Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => Ok(User::None),
         Outcome::Refused(refusal) | Outcome::Unclear(refusal) => Err(refusal),
@@ -321,9 +322,10 @@ fn user(
 
 /// Whether a Rollout that exists may use this Service. One of another instance is not ours to judge, and an
 /// invalid spec does not say what its user wants.
-fn uses(rollout: &Value, service: &str, instance_id: &str) -> bool {
+fn uses(rollout: &Value, service: &str, context: &Context<'_>) -> bool {
+    let rollout = workload::filled_in(rollout, context.store);
     let spec = rollout.get("spec").unwrap_or(&Value::Null);
-    !object::is_of_instance(rollout, instance_id)
+    !object::is_of_instance(&rollout, &context.options.instance_id)
         || spec.get("strategy").is_some_and(|strategy| holds(strategy, service))
         || validate(spec).is_err()
 }

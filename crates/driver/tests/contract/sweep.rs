@@ -106,6 +106,14 @@ fn a_service_that_the_spec_no_longer_names_is_given_back_and_the_others_stay() {
 }
 
 #[test]
+fn a_service_that_a_rollout_without_a_template_of_its_own_does_not_name_is_given_back() {
+    let mut world = crate::workload::migrated("never");
+    world.create(SERVICES, marked("left", "web"));
+    world.settle();
+    assert!(!is_marked(&world, "left"), "{:#}", world.rollout());
+}
+
+#[test]
 fn marks_that_were_left_before_the_start_are_undone_at_take_over() {
     let mut world = World::new();
     world.create(SERVICES, marked("left", "long-gone"));

@@ -32,7 +32,8 @@ fn referring(kind: &str, api_version: &str, scale_down: &str) -> Value {
     rollout
 }
 
-fn migrated(scale_down: &str) -> World {
+/// Beside a Deployment with four pods, a minute after it was applied.
+pub(crate) fn migrated(scale_down: &str) -> World {
     let mut world = World::new();
     world.create(DEPLOYMENTS, deployment(4));
     world.create(ROLLOUTS, referring("Deployment", "apps/v1", scale_down));
