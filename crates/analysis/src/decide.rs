@@ -16,6 +16,10 @@ pub fn decide(run: &RunSnapshot, now: Timestamp) -> RunDecision {
         return ended(run, record, now);
     }
     match valid(run) {
+        Ok((spec, metrics)) if let Some(why) = left_to_others(&record, spec, &metrics) => {
+            let record = AnalysisRunStatus { message: why, ..record };
+            RunDecision { record, measure: Vec::new(), delete: false, wake_at: None }
+        }
         Ok((spec, metrics)) => Progress::new(run, spec, &metrics, record, now).decide(),
         Err(message) => ended(run, finished(record, AnalysisPhase::Error, message, now), now),
     }
@@ -25,6 +29,20 @@ fn valid(run: &RunSnapshot) -> Result<(&AnalysisRunSpec, Vec<ValidMetric>), Stri
     let spec = run.spec.as_ref().map_err(|why| RunProblem::Spec(why.clone()).to_string())?;
     let metrics = valid_metrics(spec).map_err(|problem| problem.to_string())?;
     Ok((spec, metrics))
+}
+
+/// Why a run stays as it is: Argo Rollouts has begun it, and this version can't measure all that counts. A verdict on that
+/// account would abort the release of whoever tries Headgate.
+fn left_to_others(
+    record: &AnalysisRunStatus,
+    spec: &AnalysisRunSpec,
+    metrics: &[ValidMetric],
+) -> Option<String> {
+    // A metric that ended before has said what it had to say.
+    let is_open = |metric: &&ValidMetric| !metric.dry_run && !history::is_completed(record, metric);
+    let is_theirs = record.started_at.is_some() && !spec.terminate.unwrap_or_default();
+    let why = metrics.iter().filter(|_| is_theirs).filter(is_open).find_map(ValidMetric::unsupported)?;
+    Some(format!("{why}: the run stays as it is until its end is asked for, or Argo Rollouts is back"))
 }
 
 /// A run whose spec is right and which has no verdict yet.

@@ -62,8 +62,18 @@ pub enum MetricValue {
 /// # Errors
 /// Names the provider that this version doesn't have.
 pub(crate) fn of(metric: &ValidMetric) -> Result<&'static dyn MetricProvider, String> {
-    let written = serde_json::to_value(&metric.metric.provider).unwrap_or_default();
-    let name = written.as_object().and_then(|fields| fields.keys().next()).map_or("", String::as_str);
+    let name = metric.provider();
     let known = PROVIDERS.iter().find(|provider| provider.name() == name);
-    known.copied().ok_or_else(|| format!("provider {name} is not supported by this version of Headgate yet"))
+    known.copied().ok_or_else(|| metric.unsupported().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PROVIDERS;
+
+    #[test]
+    fn a_spec_is_checked_against_the_providers_that_there_are() {
+        let names: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name()).collect();
+        assert_eq!(names, headgate_model::analysis::PROVIDERS);
+    }
 }

@@ -4,7 +4,7 @@
 use crate::analysis;
 use crate::scene::Scene;
 use headgate_api::{RolloutAnalysis, RolloutStatus};
-use headgate_model::analysis::{AnalysisProblem, check_finite};
+use headgate_model::analysis::{AnalysisProblem, check_finite, check_supported};
 use headgate_model::spec::Step;
 use headgate_model::{Observed, RouterProblem, SpecProblem};
 
@@ -83,9 +83,12 @@ fn check_analysis(
     analysis: &RolloutAnalysis,
     ends: Ends,
 ) -> Result<(), SpecProblem> {
-    let resolved = analysis::resolve(scene, record, analysis).and_then(|spec| match ends {
-        Ends::ByItself => check_finite(&spec),
-        Ends::WithRelease => Ok(()),
+    let resolved = analysis::resolve(scene, record, analysis).and_then(|spec| {
+        check_supported(&spec)?;
+        match ends {
+            Ends::ByItself => check_finite(&spec),
+            Ends::WithRelease => Ok(()),
+        }
     });
     let first =
         analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref()).next();

@@ -2,7 +2,7 @@
 
 use crate::support::{Brings, at, bring, key, metric, reply, run, run_of, step};
 use headgate_analysis::Outcome;
-use headgate_api::AnalysisPhase;
+use headgate_api::{AnalysisPhase, AnalysisRunStatus};
 use serde_json::{Value, json};
 
 /// A status as it was recorded from Argo Rollouts, with a Job that failed.
@@ -76,15 +76,16 @@ fn a_failure_is_recorded_in_the_words_of_argo_rollouts() {
 }
 
 #[test]
-fn a_job_that_argo_rollouts_left_running_ends_in_a_clear_error() {
+fn a_job_that_argo_rollouts_left_running_is_left_as_it_is_until_its_end_is_asked_for() {
     let mut run = run_of([metric("slow", json!({"provider": {"job": {"spec": {}}}}))]);
-    run.status = serde_json::from_value(recorded_running()).unwrap();
+    let before: AnalysisRunStatus = serde_json::from_value(recorded_running()).unwrap();
+    run.status = before.clone();
     let decision = step(&mut run, at(0));
-    assert_eq!(decision.record.phase, Some(AnalysisPhase::Error));
-    let measurements = &decision.record.metric_results[0].measurements;
-    assert_eq!(measurements.len(), 1);
-    assert_eq!(measurements[0].message, "provider job is not supported by this version of Headgate yet");
-    assert_eq!(measurements[0].started_at, run.status.started_at);
+    assert!(decision.record.message.starts_with("provider job is not supported"), "{decision:?}");
+    assert_eq!(AnalysisRunStatus { message: before.message.clone(), ..decision.record }, before);
+    assert_eq!((decision.measure.len(), decision.wake_at), (0, None));
+    run.spec.as_mut().unwrap().terminate = Some(true);
+    assert!(step(&mut run, at(1)).record.phase.is_some_and(AnalysisPhase::is_completed));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::{Around, CANARY, Notes, text, values};
 use headgate_api::{RolloutAnalysis, labels};
-use headgate_model::analysis::{ArgumentContext, Versions, blind_metrics, check_finite, reachable, resolve};
+use headgate_model::analysis::{
+    ArgumentContext, Versions, blind_metrics, check_finite, check_supported, reachable, resolve,
+};
 use headgate_model::spec::{Canary, RolloutSpec, Step};
 use headgate_model::template::check_template;
 use headgate_model::{
@@ -193,9 +195,12 @@ impl One<'_> {
         let rollout = self.with_status();
         let context =
             ArgumentContext { stable_hash: "stable", latest_hash: "latest", rollout: &|| rollout.clone() };
-        let resolved = resolve(analysis, &templates, &context).and_then(|spec| match place.ends {
-            Ends::ByItself => check_finite(&spec),
-            Ends::WithRelease => Ok(()),
+        let resolved = resolve(analysis, &templates, &context).and_then(|spec| {
+            check_supported(&spec)?;
+            match place.ends {
+                Ends::ByItself => check_finite(&spec),
+                Ends::WithRelease => Ok(()),
+            }
         });
         if let Err(problem) = resolved {
             return notes.error(field, problem.to_string());

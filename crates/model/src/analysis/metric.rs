@@ -38,6 +38,24 @@ pub struct ValidMetric {
 }
 
 impl ValidMetric {
+    /// The key of its provider in `metrics[].provider`, for example `prometheus`.
+    #[must_use]
+    pub fn provider(&self) -> String {
+        if self.metric.provider.prometheus.is_some() {
+            return "prometheus".to_owned();
+        }
+        let written = serde_json::to_value(&self.metric.provider).unwrap_or_default();
+        written.as_object().and_then(|fields| fields.keys().next().cloned()).unwrap_or_default()
+    }
+
+    /// Why this version can't measure it; `None` when it can.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<String> {
+        let provider = self.provider();
+        let is_known = super::PROVIDERS.contains(&provider.as_str());
+        (!is_known).then(|| format!("provider {provider} is not supported by this version of Headgate yet"))
+    }
+
     /// A text of the provider with secrets masked, for messages and the status.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {

@@ -82,6 +82,25 @@ pub fn resolve(
     Ok(spec)
 }
 
+/// The metric providers of this version, as keys of `metrics[].provider`.
+pub const PROVIDERS: [&str; 1] = ["prometheus"];
+
+/// Checks that this version can measure every metric that counts. One in a dry run harms nobody.
+///
+/// # Errors
+/// Names the first metric that it can't measure, and its provider.
+pub fn check_supported(spec: &AnalysisRunSpec) -> Result<(), AnalysisProblem> {
+    let metrics = valid_metrics(spec).map_err(|problem| AnalysisProblem::Invalid(problem.to_string()))?;
+    let found = metrics.iter().filter(|metric| !metric.dry_run).find_map(|metric| {
+        let why = metric.unsupported()?;
+        Some(format!(
+            "metric {:?}: {why}: use prometheus, or leave this Rollout to Argo Rollouts",
+            metric.metric.name
+        ))
+    });
+    found.map_or(Ok(()), |why| Err(AnalysisProblem::Invalid(why)))
+}
+
 /// Checks that every metric ends by itself: an analysis that a step waits for must not run for ever.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const LEFT_OUT: [(&str, &str); 7] = [
     ("background", "provider job is not supported"),
     ("bgaborted", "spec.strategy.blueGreen: Forbidden: not supported"),
-    ("bganalysis", "provider job is not supported"),
+    ("bganalysis", "spec.strategy.blueGreen: Forbidden: not supported"),
     ("bgpaused", "spec.strategy.blueGreen: Forbidden: not supported"),
     ("bgswitched", "spec.strategy.blueGreen: Forbidden: not supported"),
     ("experiment", "spec.strategy.canary.steps[0].experiment: Forbidden: not supported"),
