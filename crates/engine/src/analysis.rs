@@ -138,6 +138,10 @@ fn refresh(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role) {
 /// Enters what a run says by now; false when there is no such run.
 fn take_in(scene: &Scene<'_>, known: &mut RolloutAnalysisRunStatus) -> bool {
     let Some(run) = find(scene, &known.name) else { return false };
+    // A verdict that was taken up stands: who sees none yet sees the run as it was before.
+    if known.status.is_some_and(AnalysisPhase::is_completed) && !run.phase.is_completed() {
+        return true;
+    }
     known.status = Some(run.phase);
     known.message.clone_from(&run.message);
     true

@@ -26,6 +26,11 @@ pub(crate) fn since(record: &RolloutStatus) -> Option<Timestamp> {
     (known.hash == record.current_pod_hash).then_some(known.since.as_ref()?.0)
 }
 
+/// True when this record begins it.
+pub(crate) fn has_begun(old: &RolloutStatus, record: &RolloutStatus) -> bool {
+    since(old).is_none() && since(record).is_some()
+}
+
 /// When it will have lasted long enough; `None` before and without it.
 pub(crate) fn until(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
     Some(after_duration(since(record)?, wanted(scene, record)?.duration))

@@ -62,6 +62,7 @@ fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
         || old.current_step_index != record.current_step_index
         || old.stable_rs != record.stable_rs
         || on_failure::has_let_go(old, record)
+        || bake::has_begun(old, record)
         || bake::has_its_verdict(scene, record)
         || initial::has_lost_pods(scene, record)
         || is_first_scaled(scene, record)
@@ -95,6 +96,8 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
     let (here, furthest) = (here(scene, record), furthest(scene));
     // Pods are read only now and then.
     let known = furthest.outdated.filter(|_| restart::is_due(scene, record));
+    // `setCanaryScale` may want more pods of this version than are wanted in the end.
+    let wanted = scene.current.map_or(0, |set| set.replicas).max(here.desired);
     let noted = if marks == Marks::Restart || has_moved_on(scene, record) {
         here
     } else {
@@ -102,8 +105,8 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
             desired: here.desired,
             updated: here.updated.max(furthest.updated),
             // Who wants fewer pods takes ready ones away; those that come back later have got further again.
-            ready: here.ready.max(furthest.ready.min(here.desired)),
-            available: here.available.max(furthest.available.min(here.desired)),
+            ready: here.ready.max(furthest.ready.min(wanted)),
+            available: here.available.max(furthest.available.min(wanted)),
             old: here.old.min(furthest.old),
             outdated: here.outdated.into_iter().chain(known).min(),
             step: here.step,
@@ -116,14 +119,6 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
 /// that waits by its nature, after an abort. The time for which old pods wait by their delay, or the new version bakes, does not count either.
 pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
     let stage = steps::stage(record, scene.spec);
-    let waits_by_nature = if initial::is_under_way(record) {
-        initial::has_pods(scene)
-    } else {
-        // Neither has begun before there is a ReplicaSet.
-        scene.current.is_some() && is_at_a_wait(scene, record)
-            || on_failure::held_by(record).is_some()
-            || bake::waits_for_verdict(scene, record)
-    };
     // Until their controller has taken them away pods are there, although none is wanted any more.
     let has_pods = |set: &&ReplicaSetView| set.replicas > 0 || set.current > 0;
     let old_pods =
@@ -134,7 +129,11 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
         progressing.reason.as_str(),
         reasons::ROLLOUT_ABORTED | reasons::ROLLOUT_PAUSED | reasons::NEW_REPLICA_SET_AVAILABLE
     );
-    if !counts || waits_by_nature || crate::phase::is_paused(scene, record) || stage == Stage::Aborted {
+    if !counts
+        || waits_by_nature(scene, record)
+        || crate::phase::is_paused(scene, record)
+        || stage == Stage::Aborted
+    {
         return None;
     }
     let last = Some(progressing.last_update_time.as_ref()?.0)
@@ -143,17 +142,23 @@ pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp
     Some(after(last, scene.spec.progress_deadline_seconds))
 }
 
-fn is_at_a_wait(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(..)))
+/// True while nothing is missing that could be late: of a first version its pods, of any other one its ReplicaSet.
+fn waits_by_nature(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    if initial::is_under_way(record) {
+        return initial::has_pods(scene);
+    }
+    let is_at_a_wait =
+        matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_) | Step::Analysis(..)));
+    scene.current.is_some() && is_at_a_wait
+        || on_failure::held_by(record).is_some()
+        || bake::waits_for_verdict(scene, record)
 }
 
-/// True when the ReplicaSet is there at last whose creation was refused. A step that only waits shows no other progress, and its
-/// time does not count, so that it was overdue without its ReplicaSet.
+/// True when what was overdue is there at last. What only waits from then on shows no other progress, and its time does not
+/// count, so that it would be overdue for ever.
 pub(crate) fn has_begun_late(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let has = |reason| crate::conditions::has_reason(record, types::PROGRESSING, reason);
-    // The first version's pods are awaited at every step.
-    let is_waiting = is_at_a_wait(scene, record) && !initial::is_under_way(record);
-    let is_overdue = has(reasons::PROGRESS_DEADLINE_EXCEEDED) && is_waiting;
+    let is_overdue = has(reasons::PROGRESS_DEADLINE_EXCEEDED) && waits_by_nature(scene, record);
     scene.current.is_some() && (has(reasons::REPLICA_SET_CREATE_ERROR) || is_overdue)
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn share(desired: i32, weight: i32, total: i32) -> i32 {
 }
 
 /// Canary pods of a release whose traffic is split by a router (Argo Rollouts: a canary scale, else the share of the
-/// weight, rounded up, and not below the least number of pods).
+/// weight, rounded up, and not below the least number of pods). A canary that is to get requests has a pod at least.
 pub(crate) fn routed_canary(
     desired: i32,
     weight: i32,
@@ -55,9 +55,10 @@ pub(crate) fn routed_canary(
     scale: Option<CanaryScale>,
     least: Option<i32>,
 ) -> i32 {
+    let serving = i32::from(weight > 0 && desired > 0);
     let pods = match scale {
-        Some(CanaryScale::Replicas(replicas)) => return replicas,
-        Some(CanaryScale::Weight(weight)) => share(desired, weight, total),
+        Some(CanaryScale::Replicas(replicas)) => return replicas.max(serving),
+        Some(CanaryScale::Weight(weight)) => share(desired, weight, total).max(serving),
         Some(CanaryScale::MatchTrafficWeight) | None => share(desired, weight, total),
     };
     at_least(pods, least, desired)
@@ -212,14 +213,14 @@ fn within_surge(input: Basic, kept: Pods, kept_to: i32, drained: Pods, drained_t
 }
 
 /// The next numbers of pods of ReplicaSets that are neither current nor stable, in the given order: those that are not
-/// available go at once, the others as far as `spare` available pods can be missed.
-pub(crate) fn basic_others(others: &[Pods], spare: i32) -> Vec<i32> {
+/// available go at once, the others as far as `spare` available pods can be missed, but for so many that are `kept` of each.
+pub(crate) fn basic_others(others: &[(Pods, i32)], spare: i32) -> Vec<i32> {
     let mut spare = spare.max(0);
     others
         .iter()
-        .map(|pods| {
+        .map(|(pods, kept)| {
             let available = pods.available.min(pods.wanted);
-            let taken = available.min(spare);
+            let taken = available.saturating_sub(*kept).clamp(0, spare);
             spare -= taken;
             available - taken
         })
@@ -285,8 +286,14 @@ mod tests {
     #[test]
     fn old_pods_go_the_unavailable_first_and_then_as_many_as_can_be_missed() {
         let pods = |wanted, available| Pods { wanted, available };
-        assert_eq!(basic_others(&[pods(3, 1), pods(2, 2)], 2), [0, 1]);
-        assert_eq!(basic_others(&[pods(3, 1), pods(2, 2)], -4), [1, 2]);
+        assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], 2), [0, 1]);
+        assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], -4), [1, 2]);
+        assert_eq!(
+            basic_others(&[(pods(1, 1), 1), (pods(4, 4), 0)], 1),
+            [1, 3],
+            "what is kept takes nothing"
+        );
+        assert_eq!(basic_others(&[(pods(1, 0), 1)], 0), [0]);
     }
 
     #[test]

@@ -285,6 +285,9 @@ fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) 
         if cutover::route_reached(scene, stage, &versions) && only_stable_moves(scene, stage, &versions) {
             return stable_pods(&versions, plan);
         }
+        if let Some(needed) = cutover::lacking_stable(scene, stage, &versions) {
+            return pods(scene, record, needed, &of_stable(&versions));
+        }
         return route(scene, plan, steps::wish(stage, scene.spec).weight);
     }
     pods(scene, record, target.canary, &of_revision(scene))
@@ -311,13 +314,16 @@ fn stable_pods(versions: &Versions<'_>, plan: &Plan) -> Wait {
     }
 }
 
+fn of_stable(versions: &Versions<'_>) -> String {
+    format!("the stable version ({})", versions.stable.map_or("", |stable| stable.name.as_str()))
+}
+
 /// The way back of an abort whose weight goes down in steps.
 fn step_back(step: StepBack, versions: &Versions<'_>) -> Wait {
     let StepBack { from, to, pods } = step;
-    let name = versions.stable.map_or("", |stable| stable.name.as_str());
     let lacks_pods = versions.stable.is_some_and(|stable| stable.available() < pods);
     let (on, after, ends_with) = if lacks_pods {
-        let pods = format!("{pods} pods of the stable version ({name}) are available");
+        let pods = format!("{pods} pods of {} are available", of_stable(versions));
         (WaitFor::PodsAvailable, pods, "the pods becoming available")
     } else {
         let shown = format!("the routes and their proxies have taken over {from}");
@@ -385,8 +391,7 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
         return step_back(step, &versions);
     }
     if versions.stable.is_some_and(|stable| stable.available() < desired) {
-        let name = versions.stable.map_or("", |stable| stable.name.as_str());
-        return pods(scene, record, desired, &format!("the stable version ({name})"));
+        return pods(scene, record, desired, &of_stable(&versions));
     }
     if !plan.shift.is_empty() || !cutover::route_reached(scene, Stage::Aborted, &versions) {
         return route(scene, plan, 0);

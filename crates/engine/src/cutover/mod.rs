@@ -19,6 +19,7 @@ use headgate_model::{Destination, Effect, ReplicaSetView, Timestamp};
 use pods::Way;
 
 pub(crate) use pods::deadline;
+pub(crate) use route::lacking_stable;
 pub(crate) use way_back::{StepBack, next_step as next_step_back};
 
 /// Seconds that proxies are given to follow a route before the Service behind it is pointed elsewhere, or pods go.
@@ -108,8 +109,12 @@ pub(crate) fn route_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions
     weights && (weight == 0 || scene.spec.replicas == 0 || canary_service_selects(scene, versions.current))
 }
 
-/// The smallest and the largest share that any route gives to the canary Service; `None` while a router can't tell.
+/// The smallest and the largest share that any route gives to the canary Service; `None` while a router can't tell, or when
+/// the spec names one that Headgate does not know.
 fn observed_shares(scene: &Scene<'_>) -> Option<Shares> {
+    if scene.spec.canary.routing.as_ref().is_some_and(|routing| routing.routers.is_empty()) {
+        return None;
+    }
     let mut shares = former::shares(scene)?;
     for router in scene.weight_routers() {
         let weights = router.state.as_ref().ok()?.weights;

@@ -259,7 +259,7 @@ fn same_share(scene: &Scene<'_>, set: &ReplicaSetView) -> i32 {
 }
 
 /// After an abort: once stable has everything the canary gets a deadline, and at the deadline it goes, unless a Service
-/// still leads to it. Without a delay in the spec it stays.
+/// still leads to it. Without a delay in the spec it stays as long as any pods are wanted.
 fn retire_aborted(
     scene: &Scene<'_>,
     record: &RolloutStatus,
@@ -271,7 +271,6 @@ fn retire_aborted(
     if serves_again(scene, canary) {
         return forget_deadline(canary, plan);
     }
-    let Some(delay) = routing.abort_scale_down_delay_seconds else { return };
     let stable_bears_all = versions
         .stable
         .is_some_and(|stable| stable.available() >= scene.spec.replicas - scene.max_unavailable());
@@ -279,6 +278,13 @@ fn retire_aborted(
     if canary.replicas == 0 || !stable_bears_all || !gets_nothing {
         return;
     }
+    let Some(delay) = routing.abort_scale_down_delay_seconds else {
+        // The pods stay, unless the user wants none at all.
+        if scene.spec.replicas == 0 && !is_selected(scene, canary) {
+            resize(canary, 0, plan);
+        }
+        return;
+    };
     // The deadline may be one of an earlier abort, that could not be taken away when the release was tried again.
     let drained = lowered_at(record).map(|lowered| after(lowered, delay));
     match deadline(canary) {
@@ -305,7 +311,12 @@ fn retire_others(
     plan: &mut Plan,
 ) {
     let mut waiting = 0;
-    for old in versions.others.iter().filter(|old| old.replicas > 0) {
+    for old in &versions.others {
+        if old.replicas == 0 {
+            // `kubectl argo rollouts get` shows a delay for as long as there is a deadline.
+            forget_deadline(old, plan);
+            continue;
+        }
         if serves_again(scene, old) {
             forget_deadline(old, plan);
             continue;
@@ -362,6 +373,8 @@ fn text(time: Timestamp) -> String {
 fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: Sizes, plan: &mut Plan) {
     let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
+    // A pod that serves nobody is kept only where it is not in the way of another one.
+    let kept_of = |set: &ReplicaSetView| if others.is_empty() { set.replicas } else { set.available() };
     let is_there = versions.current.is_some();
     if !is_there && stage != Stage::Aborted && !versions.stable.is_some_and(|set| is_left_behind(scene, set))
     {
@@ -396,28 +409,41 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     };
     if let Some(canary) = versions.current {
         forget_deadline(canary, plan);
-        settle_size(scene, canary, keep_one_for_service(scene, canary, counts.canary), sizes.canary, plan);
+        let kept = kept_for_service(scene, canary, canary.replicas);
+        settle_size(scene, canary, counts.canary.max(kept), sizes.canary, plan);
     }
     if let Some(stable) = versions.stable {
         forget_deadline(stable, plan);
-        settle_size(scene, stable, keep_one_for_service(scene, stable, counts.stable), sizes.stable, plan);
+        let kept = kept_for_service(scene, stable, kept_of(stable));
+        settle_size(scene, stable, counts.stable.max(kept), sizes.stable, plan);
     }
-    retire_basic_others(scene, versions, &others, plan);
+    // While the release is held nothing takes the place of pods that go.
+    let unavailable = if sizes.canary == Size::Moves { scene.max_unavailable() } else { 0 };
+    retire_basic_others(scene, versions, &others, unavailable, plan);
 }
 
-/// The stable Service leads to a version until another one can bear what it gets: one pod stays for it, where the other
-/// one can have a pod beside it.
-fn keep_one_for_service(scene: &Scene<'_>, set: &ReplicaSetView, to: i32) -> i32 {
+/// The stable Service leads to a version until another one can bear what it gets: one of these pods stays for it, where the
+/// other one can have a pod beside it.
+fn kept_for_service(scene: &Scene<'_>, set: &ReplicaSetView, pods: i32) -> i32 {
     let has_room = scene.spec.replicas + scene.max_surge() > 1 && scene.spec.replicas > 0;
     let leads_here = scene.selected(scene.spec.canary.stable_service.as_ref()) == Some(set.hash());
-    if has_room && leads_here { to.max(set.replicas.min(1)) } else { to }
+    if has_room && leads_here { pods.min(1) } else { 0 }
 }
 
-fn retire_basic_others(scene: &Scene<'_>, versions: &Versions<'_>, others: &[Pods], plan: &mut Plan) {
+fn retire_basic_others(
+    scene: &Scene<'_>,
+    versions: &Versions<'_>,
+    others: &[Pods],
+    unavailable: i32,
+    plan: &mut Plan,
+) {
     let serving = [versions.current, versions.stable].into_iter().flatten().map(ReplicaSetView::available);
     let available = replicas::sum(serving.chain(others.iter().map(|pods| pods.available)));
-    let spare = available - (scene.spec.replicas - scene.max_unavailable());
-    for (old, to) in versions.others.iter().zip(replicas::basic_others(others, spare)) {
-        resize(old, keep_one_for_service(scene, old, to), plan);
+    let spare = available - (scene.spec.replicas - unavailable);
+    // What stays for the Service takes nothing of what can be missed: else nothing would go, and nothing could be added.
+    let kept = versions.others.iter().map(|old| kept_for_service(scene, old, old.available()));
+    let others: Vec<(Pods, i32)> = others.iter().copied().zip(kept).collect();
+    for (old, to) in versions.others.iter().zip(replicas::basic_others(&others, spare)) {
+        resize(old, to, plan);
     }
 }

@@ -257,25 +257,27 @@ fn released_weight(
     let desired = scene.spec.replicas;
     let total = steps::total(scene.spec);
     let Wish { weight, scale } = steps::wish(stage, scene.spec);
+    let needed_of_canary = replicas::routed_canary(desired, weight, total, scale, None);
+    let lacks_canary = weight > range.canary_min && !bears(scene, canary, needed_of_canary);
+    let lacks_stable =
+        weight < range.canary_max && !bears(scene, stable, replicas::share(desired, total - weight, total));
+    if lacks_canary || lacks_stable { held } else { weight }
+}
+
+/// True when a version has the available pods that its share needs.
+fn bears(scene: &Scene<'_>, side: Option<&ReplicaSetView>, needed: i32) -> bool {
     let threshold = scene.spec.canary.progress_threshold;
-    let enough = |side: Option<&ReplicaSetView>, needed: i32| {
-        side.filter(|side| side.is_observed()).map(ReplicaSetView::available).is_some_and(|available| {
-            available >= 1 && replicas::enough_available(available, needed, threshold)
-        })
-    };
-    if weight > range.canary_min {
-        let needed = replicas::routed_canary(desired, weight, total, scale, None);
-        if !enough(canary, needed) {
-            return held;
-        }
-    }
-    if weight < range.canary_max {
-        let needed = replicas::share(desired, total - weight, total);
-        if !enough(stable, needed) {
-            return held;
-        }
-    }
-    weight
+    side.filter(|side| side.is_observed())
+        .map(ReplicaSetView::available)
+        .is_some_and(|available| available >= 1 && replicas::enough_available(available, needed, threshold))
+}
+
+/// The pods that stable lacks for a weight that is to go down: so many are needed.
+pub(crate) fn lacking_stable(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Option<i32> {
+    let (weight, total) = (steps::wish(stage, scene.spec).weight, steps::total(scene.spec));
+    let needed = replicas::share(scene.spec.replicas, total - weight, total);
+    let falls = observed_canary_max(scene).is_some_and(|shown| shown > weight);
+    (falls && !bears(scene, versions.stable, needed)).then_some(needed)
 }
 
 /// What the stable Service shall select; `None` leaves it alone.
@@ -298,7 +300,7 @@ fn stable_selection(
         return Some(canary.hash().to_owned());
     }
     let is_ready = |stable: &&ReplicaSetView| {
-        selectable(scene, service, stable) && bears_the_rest(scene, service, versions, stable)
+        selectable(scene, service, versions, stable) && bears_the_rest(scene, service, versions, stable)
     };
     stable.filter(is_ready).map(|_| stable_hash.to_owned())
 }
@@ -330,10 +332,15 @@ fn takes_all(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, canary: &
 }
 
 /// True when this Service selects the ReplicaSet already, or may be pointed at it: it has an available pod, and all of
-/// them where the Service has served others so far.
-fn selectable(scene: &Scene<'_>, service: &String, set: &ReplicaSetView) -> bool {
+/// them where the Service has served others so far. Scaled down and up again within a moment, a ReplicaSet still reports
+/// pods that are about to go: it is waited for as long as others serve.
+fn selectable(scene: &Scene<'_>, service: &String, versions: &Versions<'_>, set: &ReplicaSetView) -> bool {
     match scene.selected(Some(service)) {
-        Some(selected) => selected == set.hash() || set.available() >= 1 || scene.spec.replicas == 0,
+        Some(selected) if selected == set.hash() || scene.spec.replicas == 0 => true,
+        Some(selected) => {
+            let can_wait = available(versions.with_hash(selected)) >= 1;
+            set.available() >= 1 && (set.is_observed() || !can_wait)
+        }
         // Not managed yet: its pods may be a Deployment's.
         None => is_full(set),
     }
@@ -357,8 +364,9 @@ fn canary_selection(
     // Where nobody wants pods there are none to wait for: a release that is held does not begin by that.
     let is_held = scene.spec.replicas == 0 && steps::is_held(record, scene.spec);
     let may_begin = |set: &ReplicaSetView| !is_held || selected == Some(set.hash());
-    let current = versions.current.filter(|set| selectable(scene, service, set) && may_begin(set));
-    let stable = versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, set));
+    let current = versions.current.filter(|set| selectable(scene, service, versions, set) && may_begin(set));
+    let stable =
+        versions.with_hash(&record.stable_rs).filter(|set| selectable(scene, service, versions, set));
     let wanted = match stage {
         Stage::Promoted => current,
         // The newest version alone may get pods after the abort only, when the Service has never led to it, and no weight

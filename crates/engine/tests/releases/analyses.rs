@@ -137,3 +137,25 @@ fn template() -> serde_json::Value {
     json!({"metrics": [{"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "errors"}},
         "successCondition": "result < 1"}]})
 }
+
+#[test]
+fn a_verdict_that_was_taken_up_stands_although_the_run_is_seen_as_it_was_before() {
+    let analysis = json!({"templates": [{"templateName": "errors"}], "onFailure": "pause"});
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"analysis": analysis}]))));
+    let metric =
+        json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "errors"}}});
+    world.add_template("errors", json!({ "metrics": [metric] }));
+    world.release(2);
+    world.settle();
+    let told = |world: &World| {
+        let canary = world.status().canary.clone().unwrap();
+        canary.current_step_analysis_run_status.and_then(|run| run.status)
+    };
+    assert_eq!(told(&world), Some(AnalysisPhase::Pending));
+    world.runs_mut()[0].phase = AnalysisPhase::Failed;
+    world.settle();
+    assert_eq!(told(&world), Some(AnalysisPhase::Failed));
+    world.runs_mut()[0].phase = AnalysisPhase::Running;
+    world.settle();
+    assert_eq!(told(&world), Some(AnalysisPhase::Failed));
+}

@@ -200,3 +200,22 @@ fn a_verdict_that_comes_later_than_the_deadline_promotes_all_the_same() {
     world.settle_over_time();
     assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(2)));
 }
+
+#[test]
+fn a_bake_that_begins_after_the_deadline_is_no_lack_of_progress() {
+    let mut canary = canary(json!({"duration": "1h"}));
+    canary["steps"] = json!([{"setWeight": 50}, {"pause": {}}]);
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    world.confirm(Some(false));
+    world.promote();
+    world.settle();
+    assert_eq!((world.weight(), world.waits_for()), (100, "RouteConfirmed"));
+    world.pass(601);
+    world.settle();
+    assert_eq!(world.phase(), "Degraded");
+    world.confirm(Some(true));
+    world.settle();
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "Bake"), "{}", world.status().message);
+}

@@ -302,3 +302,68 @@ fn a_rollback_within_the_window_that_was_aborted_takes_no_steps_when_it_is_tried
     world.settle_over_time();
     assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(1)));
 }
+
+#[test]
+fn a_third_version_that_is_held_takes_no_pod_of_the_second() {
+    let mut world = World::running(spec(10, json!({"steps": [{"setWeight": 50}, {"pause": {}}]})));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (5, 5));
+    world.pause(true);
+    world.release(3);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2), world.pods(3)), (5, 5, 0));
+    world.pause(false);
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.pods(2), world.pods(3)), (5, 0, 5));
+}
+
+#[test]
+fn a_service_is_not_led_to_pods_that_are_about_to_go() {
+    let canary = json!({
+        "steps": [{"setWeight": 50}, {"pause": {}}], "maxSurge": 0, "maxUnavailable": 2,
+        "stableService": "shop-stable", "canaryService": "shop-canary",
+    });
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    world.promote_full();
+    let decide = |world: &mut World| {
+        let decision = world.decide();
+        world.carry_out(&decision, usize::MAX);
+    };
+    decide(&mut world);
+    while world.pods(1) > 0 {
+        world.kubelet();
+        decide(&mut world);
+    }
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(2)));
+    world.abort();
+    // Nobody has seen yet that the last pods of the stable version were to go.
+    for _ in 0..5 {
+        decide(&mut world);
+        assert_eq!(world.selected("shop-stable"), Some(world.hash(2)));
+    }
+    assert!(world.pods(1) > 0);
+    world.settle();
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
+}
+
+#[test]
+fn a_dead_stable_pod_does_not_take_the_place_of_a_third_versions_first() {
+    let canary = json!({
+        "maxSurge": 1, "maxUnavailable": 0, "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(1, canary));
+    let first = world.hash(1);
+    world.broken.insert(first.clone());
+    world.kill_pods(&first, 0);
+    world.release(2);
+    for _ in 0..2 {
+        world.step();
+        world.kubelet();
+    }
+    world.release(3);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(3)), ("Healthy", 1));
+}

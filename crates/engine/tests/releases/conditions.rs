@@ -70,3 +70,31 @@ fn conditions_say_what_is_and_since_when_all_through_the_life_of_a_rollout() {
     });
     insta::assert_snapshot!(told);
 }
+
+#[test]
+fn pods_that_flap_put_no_deadline_off_although_fewer_are_wanted_in_the_end() {
+    let steps = json!([{"setCanaryScale": {"replicas": 2}}, {"setWeight": 50}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.scale(0);
+    let second = world.hash(2);
+    world.broken.insert(second.clone());
+    world.release(2);
+    world.settle();
+    let updated = |world: &World| {
+        let conditions = &world.status().conditions;
+        conditions.iter().find(|condition| condition.type_ == "Progressing").unwrap().last_update_time.clone()
+    };
+    let flap = |world: &mut World| {
+        for ready in [1, 0] {
+            world.pass(20);
+            let set = world.sets_mut().iter_mut().find(|set| set.hash() == second).unwrap();
+            set.ready = ready;
+            let decision = world.decide();
+            world.carry_out(&decision, usize::MAX);
+        }
+    };
+    flap(&mut world);
+    let first = updated(&world);
+    flap(&mut world);
+    assert_eq!(updated(&world), first);
+}

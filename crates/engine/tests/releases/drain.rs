@@ -267,3 +267,19 @@ fn a_smaller_number_of_pods_does_not_wait_for_a_drain() {
     world.settle();
     assert_eq!((world.pods(1), world.pods(2)), (0, 0));
 }
+
+#[test]
+fn no_pod_stays_after_an_abort_when_none_are_wanted() {
+    for delay in [0, 20] {
+        let mut canary = routed(json!([{"setWeight": 50}, {"pause": {}}]));
+        canary["abortScaleDownDelaySeconds"] = json!(delay);
+        let mut world = World::running(spec(4, canary));
+        world.release(2);
+        world.settle();
+        world.abort();
+        world.settle();
+        world.scale(0);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2)), (0, 0), "delay {delay}");
+    }
+}

@@ -270,3 +270,67 @@ fn a_deployment_keeps_its_pods_and_its_service_until_the_first_version_has_passe
         }
     }
 }
+
+/// Version 2 has just got the stable Service by its first pod, without a router; version 1 has all its pods but those that
+/// may be missing.
+fn second_first_version_just_serves(surge: i32, unavailable: i32) -> World {
+    let mut canary = canary();
+    canary.as_object_mut().unwrap().remove("trafficRouting");
+    (canary["maxSurge"], canary["maxUnavailable"]) = (json!(surge), json!(unavailable));
+    let mut world = started(canary);
+    world.release(2);
+    while world.selected("shop-stable") != Some(world.hash(2)) {
+        world.step();
+        world.kubelet();
+    }
+    assert_eq!((world.pods(1), world.pods(2)), (4 - unavailable, 1));
+    world
+}
+
+#[test]
+fn a_version_that_is_kept_for_the_service_does_not_keep_the_others_too() {
+    for (surge, unavailable) in [(1, 0), (0, 1)] {
+        let mut world = second_first_version_just_serves(surge, unavailable);
+        world.release(3);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2), world.pods(3)), (0, 0, 4), "{surge} {unavailable}");
+        assert_eq!((world.waits_for(), world.selected("shop-stable")), ("Analysis", Some(world.hash(3))));
+    }
+}
+
+#[test]
+fn a_dead_pod_that_the_service_leads_to_does_not_take_the_place_of_the_next_versions_first() {
+    let mut world = second_first_version_just_serves(1, 0);
+    let second = world.hash(2);
+    world.broken.insert(second.clone());
+    world.kill_pods(&second, 0);
+    world.release(3);
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.pods(2), world.pods(3)), (0, 0, 4));
+}
+
+#[test]
+fn a_first_version_that_has_all_of_a_smaller_number_of_pods_is_overdue_no_longer() {
+    let mut canary = canary();
+    canary["steps"].as_array_mut().unwrap().drain(..2);
+    let mut world = World::new(spec(4, canary));
+    world.add_template("errors", template());
+    world.broken.insert(world.hash(1));
+    world.settle();
+    let two_are_ready = |world: &mut World| {
+        for set in world.sets_mut() {
+            (set.observed_generation, set.current) = (set.generation, set.replicas);
+            (set.ready, set.available_reported) = (2, 2);
+        }
+        world.step();
+    };
+    two_are_ready(&mut world);
+    world.pass(601);
+    two_are_ready(&mut world);
+    assert_eq!(world.phase(), "Degraded");
+    world.scale(2);
+    for _ in 0..3 {
+        two_are_ready(&mut world);
+    }
+    assert_eq!((world.phase(), world.waits_for()), ("Progressing", "Analysis"), "{}", world.status().message);
+}

@@ -328,3 +328,38 @@ fn of_a_template_with_a_malformed_quantity_what_can_be_read_is_rolled_out_and_th
         "{told:?}"
     );
 }
+
+/// A release at half of the traffic whose router turns into one that Headgate does not know.
+fn behind_an_unknown_router() -> World {
+    let mut canary = routed(json!([{"setWeight": 50}, {"pause": {}}]));
+    canary["abortScaleDownDelaySeconds"] = json!(5);
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (50, 2));
+    world.edit(|spec| {
+        spec["strategy"]["canary"]["trafficRouting"] = json!({"alb": {"ingress": "shop", "servicePort": 80}});
+    });
+    world.snapshot.routers.retain(|router| !router.capabilities.weights);
+    world.snapshot.former_routers.clear();
+    world
+}
+
+#[test]
+fn nobody_knows_what_a_router_gives_that_headgate_does_not_know() {
+    let mut world = behind_an_unknown_router();
+    let before = world.status().canary.clone().unwrap().weights;
+    for abort in [false, true] {
+        if abort {
+            world.abort();
+        }
+        world.settle();
+        world.pass(3_600);
+        world.settle();
+        assert!(invalid(&world).contains("not supported by this version of Headgate yet"));
+        let status = world.status();
+        assert_eq!(status.canary.clone().unwrap().weights, before, "the weights are what was stored");
+        assert_eq!(world.selected("shop-canary"), Some(world.hash(2)));
+        assert_eq!(world.pods(2), 2, "they may get half of the requests");
+    }
+}

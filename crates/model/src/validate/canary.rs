@@ -256,7 +256,7 @@ fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
     }))
 }
 
-fn not_negative(canary: &Value, key: &str) -> Result<Option<i32>, SpecProblem> {
+pub(super) fn not_negative(canary: &Value, key: &str) -> Result<Option<i32>, SpecProblem> {
     let value = optional::<i32>(canary, PATH, key)?;
     match value {
         Some(negative) if negative < 0 => {

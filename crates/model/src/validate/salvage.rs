@@ -1,6 +1,6 @@
 //! What an abort needs of a spec that is otherwise invalid.
 
-use super::{canary, pod_health, steps};
+use super::{canary, pod_health, routers, steps};
 use crate::spec::{
     AbortPolicy, Canary, Count, Initial, PauseEnd, PodHealth, PodHealthAction, RolloutSpec, Routing, Step,
     WorkloadScaleDown,
@@ -8,7 +8,6 @@ use crate::spec::{
 use crate::template::{PodMetadata, rolled_out};
 use crate::total_weight;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// Reads what can be read of an invalid spec, so that an abort leads back to stable all the same, and only where the
 /// analysis that has failed is meant to abort. A step that can't be read is one that nobody passes. `running` pods of the stable version count as wanted where the spec's number is itself
@@ -63,7 +62,10 @@ fn salvage_canary(strategy: &Value) -> Canary {
         canary_service: text(strategy, "canaryService"),
         stable_service: text(strategy, "stableService"),
         background: None,
-        routing: strategy.get("trafficRouting").filter(|value| value.is_object()).map(default_routing),
+        routing: strategy
+            .get("trafficRouting")
+            .filter(|value| value.is_object())
+            .map(|written| salvage_routing(strategy, written)),
         anti_affinity: None,
         canary_metadata: PodMetadata::default(),
         stable_metadata: PodMetadata::default(),
@@ -95,15 +97,19 @@ fn text(strategy: &Value, key: &str) -> Option<String> {
     strategy.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn default_routing(written: &Value) -> Routing {
+/// Without routers where one of them can't be read: nobody can say what the canary gets then.
+fn salvage_routing(strategy: &Value, written: &Value) -> Routing {
+    let number = |key: &str| canary::not_negative(strategy, key).ok().flatten();
+    let routers = routers::routers(written, "").map(|(routers, _)| routers);
+    let abort_delay = number("abortScaleDownDelaySeconds");
     Routing {
-        routers: BTreeMap::new(),
+        routers: routers.unwrap_or_default(),
         total: total_weight(written),
-        scale_down_delay_seconds: 30,
-        abort_scale_down_delay_seconds: Some(30),
-        abort_scale_down_delay_set: false,
+        scale_down_delay_seconds: number("scaleDownDelaySeconds").unwrap_or(30),
+        abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
+        abort_scale_down_delay_set: abort_delay.is_some(),
         scale_down_delay_revision_limit: None,
         dynamic_stable_scale: false,
-        min_pods_per_replica_set: None,
+        min_pods_per_replica_set: number("minPodsPerReplicaSet"),
     }
 }

@@ -95,8 +95,9 @@ fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &Traff
     }
     let (canary_pods, stable_pods) = (available(world, canary), available(world, stable));
     let needs = |weight: i32| (spec.replicas * weight + intent.total - 1) / intent.total;
-    // A canary scale may give it fewer pods than its weight would.
-    let scaled = world.snapshot.rollout.spec_raw.to_string().contains("setCanaryScale");
+    // A canary scale may give it fewer pods than its weight would, and a threshold do with fewer.
+    let written = world.snapshot.rollout.spec_raw.to_string();
+    let scaled = ["setCanaryScale", "replicaProgressThreshold"].iter().any(|key| written.contains(key));
     if intent.canary_weight > range.canary_max && stable_pods > 0 {
         assert!(canary_pods >= 1, "invariant 1: canary without pods gets {}", intent.canary_weight);
         assert!(
