@@ -1,9 +1,10 @@
 //! Worlds in which a defect of ours was found, cut down to what it needed.
 
-use headgate_sim::faults::Disturbance;
+use headgate_sim::faults::{Ailment, Disturbance};
 use headgate_sim::kinds::{Router, Strategy};
 use headgate_sim::user::Act;
 use headgate_sim::world::patch;
+use headgate_sim::world::webhooks::Webhook;
 use headgate_sim::{Defect, Scenario, trace};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -51,4 +52,19 @@ fn the_stable_service_leads_to_pods_when_the_router_is_taken_away_and_no_pod_may
         ];
         holds(world(&spec, acts));
     }
+}
+
+/// Seed 11001113: retried, and aborted once more with the record that takes the retry up.
+#[test]
+fn webhooks_are_told_of_each_abort_when_a_retry_is_aborted_at_once() {
+    let steps = json!([{ "setWeight": 40 }, { "pause": {} }]);
+    let spec = json!({ "replicas": 2, "strategy": { "canary": { "steps": steps, "analysis": null } } });
+    let acts = vec![
+        user(5_000, Act::Release(2)),
+        (60_000, Disturbance::PodsHurt { version: 2, how: Ailment::OomKilled, seconds: 400 }),
+        user(62_000, Act::Retry),
+    ];
+    let mut scenario = world(&spec, acts);
+    scenario.webhooks = vec![Webhook { name: "hook", troubles: Vec::new() }];
+    holds(scenario);
 }

@@ -139,6 +139,10 @@ fn key(rollout: &Value) -> Vec<String> {
         // A first version that has all of its pods and is to have more begins anew.
         key.push(number(rollout, "/spec/replicas").to_string());
     }
+    // Whose bake begins has come to the end of the steps.
+    if rollout.at("/status/headgate/bake").is_some_and(Value::is_object) {
+        key.push("bake".to_owned());
+    }
     // Time in which the spec cannot be carried out does not count.
     key.push(condition(rollout, types::INVALID_SPEC, "/status").to_owned());
     // Nor does time in which the analysis in the background, which has failed, holds a release: until a fresh run is good.

@@ -221,6 +221,10 @@ impl Checkers {
         self.judge("4 abort", abort, now);
         self.pod_health.look(server, now);
         if self.views.back().is_none_or(|(_, last)| *last != view) {
+            if self.views.back().is_some_and(|(_, last)| !last.needs_pods()) {
+                // Where none had to serve there may be none yet.
+                self.allowance.nobody_serves(now);
+            }
             self.views.push_back((now, view));
         }
         while self.views.get(1).is_some_and(|(time, _)| now.duration_since(*time) > VIEWS_KEPT) {
@@ -427,7 +431,7 @@ impl Checkers {
             let abort = self.abort.look(view, self.allowance.held_until(), now);
             self.judge("4 abort", abort, now);
         }
-        let in_time = self.pod_health.wait(&self.causes, now);
+        let in_time = self.pod_health.wait(&self.causes, self.allowance.held_until(), now);
         self.judge("pod health", in_time, now);
     }
 
@@ -439,9 +443,8 @@ impl Checkers {
         }
         let lost = loss.share.saturating_mul(milliseconds);
         let view = self.views.back().map(|(_, view)| view);
-        let wants_pods =
-            view.is_some_and(|view| view.must_serve() && !view.is_held_empty() && !view.is_beyond_repair());
-        if ready == 0 || !wants_pods || view.is_none_or(View::is_without_pods) {
+        let needs_pods = view.is_some_and(View::needs_pods);
+        if ready == 0 || !needs_pods || view.is_none_or(View::is_without_pods) {
             // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
             self.allowance.nobody_serves(now);
             self.lost_excused += lost;

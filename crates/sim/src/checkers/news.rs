@@ -93,7 +93,7 @@ impl News {
         }
         let is_degraded = |rollout| text(rollout, "/status/phase") == "Degraded" && !is_aborted(rollout);
         let all = [
-            ("aborted", is_aborted(after) && !is_aborted(before)),
+            ("aborted", is_aborted(after) && (!is_aborted(before) || is_another_abort(before, after))),
             ("degraded", is_degraded(after) && !is_degraded(before)),
             ("paused", begins_to_wait_for_a_person(before, after)),
             ("completed", is_completed),
@@ -174,6 +174,12 @@ fn is_aborted(rollout: &Value) -> bool {
     let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let mut reasons_given = conditions.map(|condition| text(condition, "/reason"));
     reasons_given.any(|reason| reason == reasons::ROLLOUT_ABORTED)
+}
+
+/// A release that was tried again may be aborted once more in one record.
+fn is_another_abort(before: &Value, after: &Value) -> bool {
+    let [before, after] = [before, after].map(|rollout| text(rollout, "/status/abortedAt"));
+    !before.is_empty() && !after.is_empty() && before != after
 }
 
 fn is_promoted(rollout: &Value) -> bool {

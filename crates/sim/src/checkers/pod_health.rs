@@ -11,8 +11,8 @@ use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// The longest sum of faults that may hold a controller up, as for any abort.
-const SOON: SignedDuration = SignedDuration::from_secs(240);
+/// So long after the last fault that held controllers up, as for any abort.
+const SOON: SignedDuration = SignedDuration::from_secs(120);
 /// The clock of a controller may differ from the truth by so much, and times are cut to seconds; by more where it was set
 /// more than once.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(45);
@@ -105,8 +105,14 @@ impl Health {
         }
     }
 
-    /// Time has passed: what went wrong with a pod of this release a while ago has ended it by now.
-    pub(super) fn wait(&self, causes: &[Cause], now: Timestamp) -> Result<(), String> {
+    /// Time has passed: what went wrong with a pod of this release a while ago has ended it by now. `held_until`: controllers
+    /// are kept from seeing or acting until then.
+    pub(super) fn wait(
+        &self,
+        causes: &[Cause],
+        held_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), String> {
         let Some((_, hash)) = &self.release else { return Ok(()) };
         // By a clock that is ahead of those of the nodes the release has begun later.
         let begun = plus(self.since, self.clocks.1);
@@ -123,8 +129,9 @@ impl Health {
             let since = if lasts { cause.since.max(begun) } else { cause.since };
             let is_over = cause.gone_at.is_some() || lasts && cause.until.is_some();
             let from = if cause.trouble == Trouble::NoImage { since.max(self.started) } else { since };
-            let due = from.saturating_add(takes).and_then(|time| time.saturating_add(SOON));
-            cause.hash == *hash && since >= begun && !is_over && due.is_ok_and(|due| due < now)
+            let due = from.saturating_add(takes).map(|due| due.max(held_until.unwrap_or(due)));
+            let is_late = due.and_then(|due| due.saturating_add(SOON)).is_ok_and(|due| due < now);
+            cause.hash == *hash && since >= begun && !is_over && is_late
         };
         match causes.iter().find(is_overdue) {
             None => Ok(()),

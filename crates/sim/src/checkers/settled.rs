@@ -13,6 +13,17 @@ use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+/// What ends by itself, once faults have ended.
+const PASSING: [&str; 7] = [
+    "ApiServer",
+    "Bake",
+    "ObjectInTheWay",
+    "OldPodsGone",
+    "PauseDuration",
+    "RouteConfirmed",
+    "ScaleDownDelay",
+];
+
 /// What is to be held against the world at its end.
 pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -> Result<(), String> {
     let Some((_, rollout)) = rollout(server) else { return Ok(()) };
@@ -24,8 +35,13 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
             text(rollout, "/status/message")
         ));
     }
-    let is_measuring =
-        is_held(server) || server.all(ANALYSIS_RUNS).any(|(_, run)| text(run, "/status/phase") == "Running");
+    if waits == Waits::Stored && PASSING.contains(&waiting) {
+        return Err(format!(
+            "the Rollout waits for {waiting} for ever: {}",
+            text(rollout, "/status/waiting/message")
+        ));
+    }
+    let is_measuring = is_held(server) || awaits_verdict(rollout, server);
     if !["Healthy", "Paused", "Degraded"].contains(&phase) && !is_measuring {
         return Err(format!(
             "the Rollout is {phase} for ever and waits for {waiting}: {}",
@@ -170,14 +186,39 @@ fn is_stuck(view: &View) -> bool {
         && available <= view.desired - view.max_unavailable
 }
 
-/// True where an analysis may hold the release.
+/// The run that the status names, of a step or beside the steps.
+fn named<'a>(rollout: &'a Value, role: &str) -> Option<&'a Value> {
+    rollout.at(&format!("/status/canary/current{role}AnalysisRunStatus")).filter(|run| run.is_object())
+}
+
+/// True while a run goes on that a step, or a first version, waits for.
+fn awaits_verdict(rollout: &Value, server: &Server) -> bool {
+    let is_first = text(rollout, "/status/stableRS").is_empty();
+    let awaited = named(rollout, "Step").or_else(|| named(rollout, "Background").filter(|_| is_first));
+    let is_running = |name: &str| {
+        let mut runs = server.all(ANALYSIS_RUNS);
+        runs.any(|(target, run)| target.name == name && text(run, "/status/phase") == "Running")
+    };
+    awaited.is_some_and(|run| is_running(text(run, "/name")))
+}
+
+/// True while an analysis holds the release.
 pub(crate) fn is_held(server: &Server) -> bool {
     rollout(server).is_some_and(|(_, rollout)| holds(rollout))
 }
 
-/// True at a step, or beside an analysis in the background, that is tried again and again once it has failed. What the
-/// status says of it may be dropped by an older CRD.
+/// True at a step, or beside an analysis in the background, that is tried again and again since it has failed. What the
+/// status remembers of it may be dropped by an older CRD: then a run that has failed, or one after the first, tells.
 pub(crate) fn holds(rollout: &Value) -> bool {
+    may_hold(rollout)
+        && (rollout.at("/status/headgate/analysisHold").is_some_and(Value::is_object)
+            || ["Step", "Background"].into_iter().filter_map(|role| named(rollout, role)).any(|run| {
+                ["Failed", "Error"].contains(&text(run, "/status")) || text(run, "/name").contains('.')
+            }))
+}
+
+/// True where a failed analysis holds the release.
+fn may_hold(rollout: &Value) -> bool {
     let step = rollout.at("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
     let step = format!("/spec/strategy/canary/steps/{step}/analysis/onFailure");
     let background = "/spec/strategy/canary/analysis/onFailure";

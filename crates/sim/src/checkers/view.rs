@@ -233,6 +233,11 @@ impl View {
             && self.sets.iter().all(|set| set.hash != self.stable || is_empty(set))
     }
 
+    /// True when the user wants pods that serve, and the Rollout is free to make them.
+    pub fn needs_pods(&self) -> bool {
+        self.must_serve() && !self.is_held_empty() && !self.is_beyond_repair()
+    }
+
     /// True while the user's change of `spec.replicas` has not reached all ReplicaSets.
     pub fn is_scaled_by_user(&self) -> bool {
         self.sets.iter().any(|set| set.sized_for.is_some_and(|sized_for| sized_for != self.desired))

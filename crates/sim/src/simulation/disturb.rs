@@ -17,6 +17,7 @@ use headgate_driver::io::{Call, ObjectRef, Resource};
 use headgate_driver::resources::{REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// An autoscaler looks so often, in milliseconds (kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`).
@@ -141,9 +142,10 @@ impl Simulation {
             }
             Disturbance::PodsUnready { of, share, seconds } => {
                 let until = self.after(*seconds);
-                let hash = self.hash(*of);
-                self.checkers.excuse(until);
-                self.pods.knock_out(hash.as_deref(), *share, until, self.now)
+                let (hash, served) = (self.hash(*of), self.served());
+                let count = self.pods.knock_out(hash.as_deref(), *share, until, self.now);
+                self.excuse_emptied(&served, until);
+                count
             }
             Disturbance::Autoscale { least, most, rounds } => {
                 return Some(self.autoscale(*least, *most, *rounds));
@@ -159,7 +161,9 @@ impl Simulation {
         match disturbance {
             Disturbance::Missing { kind, name, seconds } => {
                 self.server.remove(&self.scenario.at(*kind, name), self.now);
-                self.checkers.excuse(self.after(*seconds));
+                if *kind == SERVICES || self.doors().contains(kind) {
+                    self.checkers.excuse(self.after(*seconds));
+                }
                 let found = Disturbance::Found { kind: *kind, name };
                 self.agenda.insert((self.after(*seconds), usize::MAX), found);
             }
@@ -296,13 +300,25 @@ impl Simulation {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         self.is_made_anew |= act == Act::Create;
-        if matches!(act, Act::Recreate | Act::Create | Act::Scale(0)) {
+        if matches!(act, Act::Recreate | Act::Create) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {
             self.agenda.insert((time, usize::MAX), Disturbance::User(next));
         }
         !is_idle && self.server.history().len() > before
+    }
+
+    /// The versions that have pods which serve and stay.
+    fn served(&self) -> BTreeSet<String> {
+        self.pods.ready_versions().into_iter().map(str::to_owned).collect()
+    }
+
+    /// What has happened to pods until then may cost requests only where it has left none of a version that served.
+    fn excuse_emptied(&mut self, served: &BTreeSet<String>, until: Timestamp) {
+        if !served.is_subset(&self.served()) {
+            self.checkers.excuse(until);
+        }
     }
 
     fn is_aborted(&self) -> bool {
@@ -314,7 +330,8 @@ impl Simulation {
     pub(super) fn others_act(&mut self, act: ThirdParty) -> bool {
         let before = self.server.history().len();
         let mut ended = 0;
-        if act != ThirdParty::ForeignRoute {
+        let served = self.served();
+        if matches!(act, ThirdParty::DeleteSet(_) | ThirdParty::Weights(_) | ThirdParty::ScaleSet(_, 0)) {
             self.checkers.excuse(self.now);
         }
         let said = match act {
@@ -347,6 +364,7 @@ impl Simulation {
                 format!("{} {}", set.name, self.scale(&set, replicas))
             }
         };
+        self.excuse_emptied(&served, self.now);
         self.trace.say("third party", || format!("{act:?}: {said}"), self.now);
         ended > 0 || self.server.history().len() > before
     }

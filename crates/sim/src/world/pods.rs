@@ -228,6 +228,12 @@ impl Pods {
         serving
     }
 
+    /// The versions that have ready pods.
+    pub fn ready_versions(&self) -> BTreeSet<&str> {
+        let ready = self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_)));
+        ready.map(|pod| pod.hash.as_str()).collect()
+    }
+
     /// Ready pods of all versions.
     pub fn ready(&self) -> usize {
         self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_))).count()
