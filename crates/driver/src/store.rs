@@ -30,8 +30,31 @@ enum Entry {
         /// Not delivered by the watch yet.
         expected: bool,
     },
-    /// Read live, and not there. Only for objects of others, which we keep no full list of.
-    Absent,
+    /// Read live, and not there. Only for objects of others, which we keep no full list of. A server that is just starting
+    /// says so of what is there, so events bring it back, but none from before what was last known of it.
+    Absent(Option<Version>),
+}
+
+/// An object as it was at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    uid: String,
+    resource_version: String,
+}
+
+impl Version {
+    fn of(object: &Value) -> Self {
+        Self {
+            uid: object::uid(object).to_owned(),
+            resource_version: object::resource_version(object).to_owned(),
+        }
+    }
+
+    /// True of an older state of the same object.
+    fn is_after(&self, object: &Value) -> bool {
+        let age = object::age(object::resource_version(object), &self.resource_version);
+        self.uid == object::uid(object) && age == Age::Older
+    }
 }
 
 /// Whether a kind is known as a whole.
@@ -104,7 +127,7 @@ impl Store {
     pub(crate) fn get(&self, reference: &ObjectRef) -> Option<&Value> {
         match self.objects.get(reference)? {
             Entry::Present { object, .. } => Some(object),
-            Entry::Absent => None,
+            Entry::Absent(_) => None,
         }
     }
 
@@ -112,7 +135,7 @@ impl Store {
     pub(crate) fn observed(&self, reference: &ObjectRef) -> Observed<&Value> {
         match self.objects.get(reference) {
             Some(Entry::Present { object, .. }) => Observed::Present(object),
-            Some(Entry::Absent) => Observed::Absent,
+            Some(Entry::Absent(_)) => Observed::Absent,
             None => match self.completeness(reference.resource) {
                 Completeness::NotInstalled => Observed::Absent,
                 Completeness::Synced if !is_foreign(reference.resource) => Observed::Absent,
@@ -140,7 +163,7 @@ impl Store {
             .take_while(move |(reference, _)| reference.resource == resource)
             .filter_map(|(reference, entry)| match entry {
                 Entry::Present { object, .. } => Some((reference, object)),
-                Entry::Absent => None,
+                Entry::Absent(_) => None,
             })
     }
 
@@ -194,6 +217,9 @@ impl Store {
                     (Age::Unknown, Source::Watch) if *expected => return Change::default(),
                     (_, source) => source == Source::Answer,
                 }
+            }
+            (Some(Entry::Absent(Some(last))), Source::Watch) if last.is_after(&object) => {
+                return Change::default();
             }
             (_, source) => source == Source::Answer,
         };
@@ -272,9 +298,14 @@ impl Store {
     /// This object is not there.
     fn absent(&mut self, reference: &ObjectRef) -> Change {
         self.refusals.remove(reference);
+        let last = match self.objects.get(reference) {
+            Some(Entry::Present { object, .. }) => Some(Version::of(object)),
+            Some(Entry::Absent(last)) => last.clone(),
+            None => None,
+        };
         let mut change = self.forget(reference);
         if is_foreign(reference.resource) && self.is_kept(reference) {
-            self.objects.insert(reference.clone(), Entry::Absent);
+            self.objects.insert(reference.clone(), Entry::Absent(last));
         }
         change.changed = true;
         change

@@ -8,7 +8,6 @@ use crate::scenario::Scenario;
 use crate::simulation::{Outcome, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
@@ -43,7 +42,7 @@ pub fn run_all(
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || send.send(one(seed, defect)).is_err() {
+                    if seed >= end || send.send(run(Scenario::new(seed), defect)).is_err() {
                         return;
                     }
                 }
@@ -56,15 +55,6 @@ pub fn run_all(
         }
     });
     campaign
-}
-
-/// What comes of a seed. One that panics breaks a rule, too, and the others go on.
-fn one(seed: u64, defect: Defect) -> Outcome {
-    catch_unwind(|| run(Scenario::new(seed), defect)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-        Outcome::panicked(seed, message.to_owned())
-    })
 }
 
 impl Campaign {

@@ -5,8 +5,8 @@ use crate::scenario::Scenario;
 use crate::simulation::{Outcome, run};
 use std::collections::BTreeSet;
 
-/// The smallest scenario that this finds which still breaks the same rule, and what comes of it: faults are left out in
-/// halves, then quarters, then one by one.
+/// The smallest scenario that this finds which still breaks the same rule, and what comes of it: faults, and what lasts as
+/// long as the world, are left out in halves, then quarters, then one by one until none can be left out any more.
 pub fn shrink(scenario: &Scenario, defect: Defect) -> Option<(Scenario, Outcome)> {
     let rule = run(scenario.clone(), defect).violations.first()?.rule;
     let still_fails = |without: &BTreeSet<usize>| {
@@ -14,16 +14,17 @@ pub fn shrink(scenario: &Scenario, defect: Defect) -> Option<(Scenario, Outcome)
         outcome.violations.first().is_some_and(|violation| violation.rule == rule).then_some(outcome)
     };
     let mut left_out = BTreeSet::new();
-    let mut size = scenario.faults().div_ceil(2).max(1);
+    let mut size = scenario.pieces().div_ceil(2).max(1);
     loop {
-        let kept: Vec<usize> = (0..scenario.faults()).filter(|number| !left_out.contains(number)).collect();
+        let before = left_out.len();
+        let kept: Vec<usize> = (0..scenario.pieces()).filter(|number| !left_out.contains(number)).collect();
         for chunk in kept.chunks(size) {
             let attempt: BTreeSet<usize> = left_out.iter().chain(chunk).copied().collect();
             if still_fails(&attempt).is_some() {
                 left_out = attempt;
             }
         }
-        if size == 1 {
+        if size == 1 && left_out.len() == before {
             break;
         }
         size = size.div_ceil(2);

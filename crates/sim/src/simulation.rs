@@ -9,7 +9,6 @@ use crate::checkers::{Checkers, ENDLESS, Violation, Waits};
 use crate::coverage::Reached;
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate};
-use crate::kinds::{Router, Strategy};
 use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
@@ -27,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use outlook::Tally;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// 2026-11-21T09:00:00Z: as good as any.
 const START_SECOND: i64 = 1_795_251_600;
@@ -67,15 +67,6 @@ pub struct Outcome {
     pub reached: Reached,
     /// The trace.
     pub trace: Trace,
-}
-
-impl Outcome {
-    /// Deciding, or the world itself, has panicked.
-    pub(crate) fn panicked(seed: u64, message: String) -> Self {
-        let reached = Reached::new(Strategy::Steps, Router::None);
-        let violations = vec![Violation { rule: "panic", message, at: start() }];
-        Self { seed, violations, requests: 0, reached, trace: Trace::none() }
-    }
 }
 
 /// One world, one seed.
@@ -229,8 +220,15 @@ impl Simulation {
         simulation
     }
 
+    /// Who panics, in deciding or as the world itself, breaks a rule, too: what was told until then is there.
     fn tell(mut self) -> Outcome {
-        self.live();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.live())) {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let message =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+            let violation = Violation { rule: "panic", message: message.to_owned(), at: self.now };
+            self.checkers.violations.push(violation);
+        }
         Outcome {
             seed: self.scenario.seed,
             violations: self.checkers.violations,

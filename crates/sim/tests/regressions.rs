@@ -7,23 +7,15 @@ use headgate_sim::world::patch;
 use headgate_sim::world::webhooks::Webhook;
 use headgate_sim::{Defect, Scenario, trace};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// A world with a router in which nothing happens but this, to a Rollout with this spec.
 fn world(spec: &Value, disturbances: Vec<(i64, Disturbance)>) -> Scenario {
     let seeds = (1..).map(Scenario::new);
     let is_fit =
         |scenario: &Scenario| scenario.router == Router::Istio && scenario.strategy == Strategy::Steps;
-    let Some(mut scenario) = seeds.into_iter().find(is_fit) else {
-        unreachable!("there are seeds without end")
-    };
+    let Some(seed) = seeds.into_iter().find(is_fit) else { unreachable!("there are seeds without end") };
+    let mut scenario = seed.without(&(0..seed.pieces()).collect());
     patch::merge(&mut scenario.rollout, &json!({ "spec": spec }));
-    scenario.focuses.clear();
-    scenario.fates = BTreeMap::new();
-    scenario.pruned = &[];
-    for health in scenario.health.values_mut() {
-        (health.ready_after, health.errors_percent, health.latency) = (Some(3_000), 0, 80);
-    }
     scenario.disturbances = disturbances;
     scenario
 }

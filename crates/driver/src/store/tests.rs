@@ -149,6 +149,12 @@ fn an_object_of_others_is_unknown_until_read_and_absent_when_it_is_not_there() {
     assert_eq!(store.unread(SERVICES), []);
     store.put(SERVICES, set("s", "2", 0), Source::Watch);
     assert!(store.observed(&service).present().is_some());
+    store.put(SERVICES, set("s", "3", 0), Source::Answer);
+    store.not_found(&service);
+    store.put(SERVICES, set("s", "2", 0), Source::Watch);
+    assert_eq!(store.observed(&service), Observed::Absent, "an event from before what was known last");
+    store.put(SERVICES, set("s", "3", 0), Source::Watch);
+    assert!(store.observed(&service).present().is_some(), "it was not found by mistake");
     store.unwant(&service);
     assert!(store.objects.is_empty());
 }

@@ -97,6 +97,14 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
             }
         }
         Defect::NoDrain => forget_drain(&mut seen),
+        Defect::StuckBesideAnalysis => {
+            let canary = status.canary.as_ref();
+            let run = canary.and_then(|canary| canary.current_background_analysis_run_status.as_ref());
+            if run.is_some_and(|run| run.status == Some(AnalysisPhase::Running)) {
+                let states = seen.routers.iter_mut().filter_map(|router| router.state.as_mut().ok());
+                states.for_each(|state| state.confirmed = Some(false));
+            }
+        }
         Defect::RouteTakenForGranted if status.abort => {
             let states = seen.routers.iter_mut().filter_map(|router| router.state.as_mut().ok());
             for range in states.filter_map(|state| state.weights.as_mut()) {

@@ -88,6 +88,8 @@ pub enum Defect {
     // ---- what users ask for ----
     /// The user's abort is not seen. Rule 5.
     AbortForgotten,
+    /// Beside an analysis in the background proxies never count as up to date. Rule 9.
+    StuckBesideAnalysis,
     /// After an abort the route is taken for what it should be. Rule 4.
     RouteTakenForGranted,
     /// An abort leaves the weights as they are. Rule 4.
@@ -190,6 +192,7 @@ impl Defect {
         Self::RefusalTakenForDelivery,
         Self::KeyOfEachAttempt,
         Self::AbortForgotten,
+        Self::StuckBesideAnalysis,
         Self::RouteTakenForGranted,
         Self::AbortForgetsWeights,
         Self::AbortForgetsServices,
@@ -267,6 +270,7 @@ impl Defect {
             | Self::PausedAgain
             | Self::PauseEndsByItself
             | Self::StepsSkipped => &["5 intents"],
+            Self::StuckBesideAnalysis => &["9 settled"],
             Self::RouteTakenForGranted => &["4 abort", "2 drain", "2 removals", "9 settled", "requests lost"],
             Self::AbortForgetsWeights | Self::AbortForgetsServices | Self::AbortForgetsOneRouter => {
                 &["4 abort", "9 settled", "requests lost"]

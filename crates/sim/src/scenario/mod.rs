@@ -29,6 +29,9 @@ pub const ROLLOUT: &str = "shop";
 /// Images of a seed are this and the number of the version.
 const IMAGE: &str = "shop:";
 
+/// Of what lasts as long as the world a failure may not need: the pruned fields, the budget, the webhooks, what ails versions.
+const LASTING: usize = 4;
+
 /// Names an object of a seed.
 pub fn at(resource: Resource, name: &str) -> ObjectRef {
     ObjectRef { resource, namespace: NAMESPACE.to_owned(), name: name.to_owned() }
@@ -125,7 +128,21 @@ impl Scenario {
         let ambushes = self.ambushes.iter().enumerate();
         scenario.ambushes =
             ambushes.filter(|(number, _)| kept(first + number)).map(|(_, one)| *one).collect();
+        let first = first + self.ambushes.len();
+        let lasting: [fn(&mut Self); LASTING] = [
+            |scenario| scenario.pruned = &[],
+            |scenario| scenario.budget = None,
+            |scenario| scenario.webhooks.clear(),
+            |scenario| scenario.health.values_mut().for_each(Health::recover),
+        ];
+        let left_out = lasting.iter().enumerate().filter(|(number, _)| !kept(first + number));
+        left_out.for_each(|(_, leave_out)| leave_out(&mut scenario));
         scenario
+    }
+
+    /// What [`Scenario::without`] can leave out: faults, acts, and what lasts as long as the world.
+    pub fn pieces(&self) -> usize {
+        self.faults() + LASTING
     }
 
     /// How many faults and acts there are.

@@ -107,9 +107,6 @@ impl Simulation {
             Disturbance::ApiOutage { seconds } => self.api_down_until = Some(self.after(*seconds)),
             Disturbance::Metrics { outage, seconds } => {
                 self.metrics.fail(*outage, self.after(*seconds), self.now);
-                if self.metrics_matter() {
-                    self.reached.takes_effect(coverage::of_outage(*outage).into(), self.now);
-                }
             }
             _ => return None,
         }

@@ -12,7 +12,7 @@ use crate::world::workload;
 use crate::world::{milliseconds, plus};
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
-use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS};
+use headgate_driver::resources::REPLICA_SETS;
 use headgate_model::{HttpQuery, Reply};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -50,11 +50,6 @@ impl Simulation {
         let label = format!("/metadata/labels/{POD_TEMPLATE_HASH}");
         let (_, set) = self.server.all(REPLICA_SETS).find(|(_, set)| text(set, &label) == hash)?;
         Some(text(set, "/spec/template/spec/containers/0/image"))
-    }
-
-    /// Whether somebody may ask for metrics soon: there are AnalysisRuns.
-    pub(super) fn metrics_matter(&self) -> bool {
-        self.server.all(ANALYSIS_RUNS).any(|(_, run)| !is_over(run))
     }
 
     /// A measurement that is sent now takes so long, in milliseconds.
@@ -108,10 +103,6 @@ impl Simulation {
             }
         }
     }
-}
-
-fn is_over(run: &Value) -> bool {
-    ["Successful", "Failed", "Error", "Inconclusive"].contains(&text(run, "/status/phase"))
 }
 
 /// Where a release under way stands.

@@ -39,6 +39,14 @@ pub struct Health {
     pub latency: i64,
 }
 
+impl Health {
+    /// Nothing ails it any more.
+    pub(crate) fn recover(&mut self) {
+        self.ready_after.get_or_insert(3_000);
+        (self.has_image, self.errors_percent, self.latency) = (true, 0, 80);
+    }
+}
+
 /// The slowest proxy knows after so many milliseconds that a pod leaves.
 const PROXIES_LEARN_WITHIN: i64 = 3_000;
 
@@ -314,6 +322,7 @@ impl Pods {
         let mut count = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             if !matches!(pod.state, State::Terminating(_)) {
+                pod.told.evict(now);
                 pod.end(end, &mut self.record, now);
                 self.syncs.by(&pod.set, plus(now, 200));
                 count += 1;
