@@ -46,6 +46,8 @@ pub(crate) struct Restart {
     /// For the next decision, and for no other.
     listed: Option<Vec<RunningPod>>,
     listed_at: Option<Timestamp>,
+    /// Available pods that the last decision knew by a list, by the name of the ReplicaSet.
+    available: BTreeMap<String, i32>,
     /// By the name of the ReplicaSet.
     unreported: BTreeMap<String, Unreported>,
 }
@@ -81,6 +83,7 @@ impl Restart {
     pub(crate) fn lay_over(&mut self, snapshot: &mut Snapshot, now: Timestamp) {
         self.unreported.retain(|_, evicted| is_ahead(evicted.until, COUNTED_SECONDS, now));
         let listed = self.listed.take();
+        self.available.clear();
         if let Observed::Present(sets) = &mut snapshot.replica_sets {
             for set in sets {
                 self.lay_over_set(set, listed.as_deref(), now);
@@ -93,11 +96,15 @@ impl Restart {
 
     /// Evictions lower what a ReplicaSet reports, until a list shows that it has made up for them.
     fn lay_over_set(&mut self, set: &mut ReplicaSetView, listed: Option<&[RunningPod]>, now: Timestamp) {
-        let Some(evicted) = self.unreported.get(&set.name) else { return };
         let is_available =
             |pod: &&RunningPod| pod.set_uid == set.uid && pod.is_available(set.min_ready_seconds, now);
         let available = listed.map_or(0, |pods| pods.iter().filter(is_available).count());
-        if i32::try_from(available).is_ok_and(|available| available >= evicted.before.max(1)) {
+        let available = i32::try_from(available).unwrap_or(i32::MAX);
+        if listed.is_some() {
+            self.available.insert(set.name.clone(), available);
+        }
+        let Some(evicted) = self.unreported.get(&set.name) else { return };
+        if available >= evicted.before.max(1) {
             self.unreported.remove(&set.name);
         } else {
             let left = evicted.before.saturating_sub(evicted.count);
@@ -105,10 +112,11 @@ impl Restart {
         }
     }
 
-    /// A pod is about to be evicted. It is one of so many available ones of this ReplicaSet, which may count it out before
-    /// the answer is here.
-    fn evicting(&mut self, set: &str, available: i32, now: Timestamp) {
-        let first = Unreported { before: available, count: 0, sent_at: now, until: now };
+    /// A pod is about to be evicted. It is one of so many available ones that this ReplicaSet reports, which may count it out
+    /// before the answer is here; or of more, where the report is older than the list that it was decided on.
+    fn evicting(&mut self, set: &str, reported: i32, now: Timestamp) {
+        let before = self.available.get(set).map_or(reported, |listed| reported.max(*listed));
+        let first = Unreported { before, count: 0, sent_at: now, until: now };
         let evicted = self.unreported.entry(set.to_owned()).or_insert(first);
         evicted.count = evicted.count.saturating_add(1);
         evicted.sent_at = now;
@@ -304,6 +312,15 @@ mod tests {
         restart.listed = Some(pods(4));
         assert_eq!(seen(&mut restart, at(2)), 4);
         assert_eq!(seen(&mut restart, at(3)), 4);
+    }
+
+    #[test]
+    fn a_report_that_is_older_than_the_list_does_not_count_an_eviction_twice() {
+        let mut restart = Restart::default();
+        restart.listed = Some(pods(4));
+        assert_eq!(seen(&mut restart, at(0)), 4);
+        restart.evicting("a", 3, at(0));
+        assert_eq!(seen(&mut restart, at(1)), 3);
     }
 
     #[test]
