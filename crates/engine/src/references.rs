@@ -3,6 +3,7 @@
 
 use crate::analysis;
 use crate::scene::Scene;
+use crate::steps::{self, Stage};
 use headgate_api::{RolloutAnalysis, RolloutStatus};
 use headgate_model::analysis::{AnalysisProblem, check_finite, check_supported};
 use headgate_model::spec::Step;
@@ -16,28 +17,25 @@ pub(crate) fn check(scene: &Scene<'_>, record: &RolloutStatus) -> Result<(), Spe
     let canary = &scene.spec.canary;
     service(scene, "spec.strategy.canary.canaryService", canary.canary_service.as_ref())?;
     service(scene, "spec.strategy.canary.stableService", canary.stable_service.as_ref())?;
+    // Nobody measures for steps that are behind, or between releases.
+    let next = match steps::stage(record, scene.spec) {
+        Stage::Step(index) => Some(index),
+        Stage::Finishing => Some(canary.steps.len()),
+        Stage::Promoted | Stage::Aborted => None,
+    };
     for (index, step) in canary.steps.iter().enumerate() {
-        if let Step::Analysis(step, _) = step {
-            check_analysis(
-                scene,
-                record,
-                &format!("spec.strategy.canary.steps[{index}].analysis"),
-                step,
-                Ends::ByItself,
-            )?;
+        if let Step::Analysis(analysis, _) = step {
+            let field = format!("spec.strategy.canary.steps[{index}].analysis");
+            let is_ahead = next.is_some_and(|next| index >= next);
+            Place { field: &field, ends: Ends::ByItself, is_ahead }.check(scene, record, analysis)?;
         }
     }
+    let beside = |field| Place { field, ends: Ends::WithRelease, is_ahead: next.is_some() };
     if let Some(background) = &canary.background {
-        check_analysis(
-            scene,
-            record,
-            "spec.strategy.canary.analysis",
-            &background.analysis,
-            Ends::WithRelease,
-        )?;
+        beside("spec.strategy.canary.analysis").check(scene, record, &background.analysis)?;
     }
     if let Some(analysis) = canary.bake.as_ref().and_then(|bake| bake.analysis.as_ref()) {
-        check_analysis(scene, record, "spec.strategy.canary.bake.analysis", analysis, Ends::WithRelease)?;
+        beside("spec.strategy.canary.bake.analysis").check(scene, record, analysis)?;
     }
     scene.snapshot.routers.iter().try_for_each(|router| match &router.state {
         Ok(_) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => Ok(()),
@@ -76,27 +74,38 @@ enum Ends {
     WithRelease,
 }
 
-fn check_analysis(
-    scene: &Scene<'_>,
-    record: &RolloutStatus,
-    field: &str,
-    analysis: &RolloutAnalysis,
+/// Where an analysis stands.
+struct Place<'a> {
+    field: &'a str,
     ends: Ends,
-) -> Result<(), SpecProblem> {
-    let resolved = analysis::resolve(scene, record, analysis).and_then(|spec| {
-        check_supported(&spec)?;
-        match ends {
-            Ends::ByItself => check_finite(&spec),
-            Ends::WithRelease => Ok(()),
+    /// Whether the release that goes on will measure it.
+    is_ahead: bool,
+}
+
+impl Place<'_> {
+    fn check(
+        &self,
+        scene: &Scene<'_>,
+        record: &RolloutStatus,
+        analysis: &RolloutAnalysis,
+    ) -> Result<(), SpecProblem> {
+        let resolved = analysis::resolve(scene, record, analysis).and_then(|spec| {
+            if self.is_ahead {
+                check_supported(&spec)?;
+            }
+            match self.ends {
+                Ends::ByItself => check_finite(&spec),
+                Ends::WithRelease => Ok(()),
+            }
+        });
+        let mut names =
+            analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref());
+        match resolved {
+            Ok(()) | Err(AnalysisProblem::TemplateUnknown(_)) => Ok(()),
+            Err(problem) => Err(SpecProblem {
+                field: format!("{}.templates", self.field),
+                problem: format!("Invalid value: \"{}\": {problem}", names.next().unwrap_or_default()),
+            }),
         }
-    });
-    let first =
-        analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref()).next();
-    match resolved {
-        Ok(()) | Err(AnalysisProblem::TemplateUnknown(_)) => Ok(()),
-        Err(problem) => Err(SpecProblem {
-            field: format!("{field}.templates"),
-            problem: format!("Invalid value: \"{}\": {problem}", first.unwrap_or_default()),
-        }),
     }
 }

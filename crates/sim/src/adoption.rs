@@ -135,7 +135,7 @@ impl World {
 pub fn refusal(objects: &[Value]) -> Option<String> {
     let mut world = World::take_over(objects, Vec::new(), Crds::Ours)?;
     world.pass(IS_SAID_WITHIN);
-    let mut told = world.all(ANALYSIS_RUNS).chain([world.rollout()]);
+    let mut told = std::iter::once(world.rollout()).chain(world.all(ANALYSIS_RUNS));
     told.find_map(|object| {
         let message = text(object, "/status/message");
         message.contains("not supported").then(|| message.to_owned())

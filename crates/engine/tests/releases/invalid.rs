@@ -363,3 +363,36 @@ fn nobody_knows_what_a_router_gives_that_headgate_does_not_know() {
         assert_eq!(world.pods(2), 2, "they may get half of the requests");
     }
 }
+
+#[test]
+fn a_provider_that_headgate_lacks_is_refused_where_it_is_ahead_before_any_pod_is_made() {
+    let analysis = json!({"analysis": {"templates": [{"templateName": "errors"}]}});
+    let steps = json!([{"setWeight": 25}, analysis, {"setWeight": 50}, {"pause": {}}]);
+    let with = |provider: &str| {
+        let provider = if provider == "job" {
+            json!({"job": {"spec": {"template": {}}}})
+        } else {
+            json!({"prometheus": {"address": "http://p", "query": "errors"}})
+        };
+        json!({"metrics": [{"name": "errors", "provider": provider}]})
+    };
+    let mut world = World::new(spec(4, routed(steps)));
+    world.add_template("errors", with("job"));
+    world.settle();
+    assert_eq!(world.phase(), "Healthy", "nobody measures between releases");
+    world.release(2);
+    world.settle();
+    let problem = "metric \"errors\": provider job is not supported by this version of Headgate yet";
+    assert!(invalid(&world).contains(problem), "{}", invalid(&world));
+    assert_eq!((world.pods(1), world.pods(2), world.weight()), (4, 0, 0));
+
+    world.add_template("errors", with("prometheus"));
+    world.settle();
+    let name = format!("shop-{}-2-1", world.hash(2));
+    world.verdict(&name, headgate_api::AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!((world.phase(), world.weight()), ("Paused", 50));
+    world.add_template("errors", with("job"));
+    world.settle();
+    assert_eq!(world.phase(), "Paused", "that step is behind");
+}
