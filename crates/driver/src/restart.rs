@@ -316,8 +316,7 @@ mod tests {
 
     #[test]
     fn a_report_that_is_older_than_the_list_does_not_count_an_eviction_twice() {
-        let mut restart = Restart::default();
-        restart.listed = Some(pods(4));
+        let mut restart = Restart { listed: Some(pods(4)), ..Restart::default() };
         assert_eq!(seen(&mut restart, at(0)), 4);
         restart.evicting("a", 3, at(0));
         assert_eq!(seen(&mut restart, at(1)), 3);
