@@ -111,7 +111,13 @@ fn conflict(deployment: &Deployment, claim: &Claim) -> Option<String> {
         Scope::Namespace(ours) => is_on("--namespaced", false) && *ours != namespace,
         Scope::Cluster => false,
     };
-    if spec.replicas == Some(0) || instance_id != claim.instance_id || is_elsewhere {
+    let left = deployment
+        .status
+        .as_ref()
+        .map_or(0, |status| status.replicas.unwrap_or(0).max(status.terminating_replicas.unwrap_or(0)));
+    // A pod that is ending acts until it has ended.
+    let is_gone = spec.replicas == Some(0) && left == 0;
+    if is_gone || instance_id != claim.instance_id || is_elsewhere {
         return None;
     }
     let lease = lease_of_instance(REFERENCE_LEASE, instance_id);
@@ -203,6 +209,20 @@ mod tests {
                     assert!(said.contains(part) && said.ends_with(&command), "{said}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_controller_of_argo_rollouts_is_there_until_its_last_pod_has_ended() {
+        let mut rival = deployment("argo-rollouts", 0, &["--leader-elect=false"]);
+        let claim = claim(Scope::Cluster, "");
+        for (status, is_there) in [
+            (json!({ "replicas": 1 }), true),
+            (json!({ "replicas": 0, "terminatingReplicas": 1 }), true),
+            (json!({}), false),
+        ] {
+            rival.status = serde_json::from_value(status.clone()).unwrap();
+            assert_eq!(conflict(&rival, &claim).is_some(), is_there, "{status}");
         }
     }
 

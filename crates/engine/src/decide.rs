@@ -115,20 +115,22 @@ fn hold(
         analysis::heed_bad_verdicts(&scene, &mut record);
         pod_health::heed(&scene, &mut record);
     }
-    let mut plan = cutover::Plan::default();
     let mut effects = Vec::new();
     let knows_stable = scene.has_stable(&record.stable_rs) || initial::is_under_way(&record);
-    if record.abort && steps::stage(&record, spec) == Stage::Aborted && knows_stable {
+    let plan = if record.abort && steps::stage(&record, spec) == Stage::Aborted && knows_stable {
         intent::abort(&scene, &mut record);
         analysis::plan(&scene, &mut record, &mut effects);
-        plan = cutover::plan(&scene, &mut record);
+        let plan = cutover::plan(&scene, &mut record);
         duration::count(&scene, &mut record);
         phase::describe(&scene, &mut record);
+        plan
     } else if is_sized_by_number(&scene, &record)
         || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
     {
-        plan = cutover::follow_user(&scene, &mut record);
-    }
+        cutover::follow_user(&scene, &mut record)
+    } else {
+        cutover::leave_the_dead(&scene, &mut record)
+    };
     phase::describe_invalid(&snapshot.rollout.name, problem, &mut record, now);
     record.waiting = Some(waiting::mend(problem).record(scene.old.waiting.as_ref(), now));
     let wakes = plan.wake.iter().copied().chain(pod_health::due(&scene, &record));

@@ -208,6 +208,9 @@ pub(crate) fn describe_invalid(
     if get(record, types::INVALID_SPEC).is_none_or(|known| known.status != TRUE || known.message != message) {
         renew(record, types::INVALID_SPEC, Is::True, reasons::INVALID_SPEC, &message, now);
     }
+    let aborted = get(record, types::PROGRESSING)
+        .filter(|condition| record.abort && condition.reason == reasons::ROLLOUT_ABORTED)
+        .map_or_else(String::new, |condition| format!("; {}", condition.message));
     record.phase = Some(RolloutPhase::Degraded);
-    record.message = format!("{}: {message}", reasons::INVALID_SPEC);
+    record.message = format!("{}: {message}{aborted}", reasons::INVALID_SPEC);
 }

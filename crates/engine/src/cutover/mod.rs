@@ -200,13 +200,23 @@ pub(crate) fn follow_user(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan
     initial::as_if_stable(record, |record| follow_user_as_recorded(scene, record))
 }
 
-fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
+/// What needs no valid spec: neither a weight nor a Service stays with a version whose pods have all died.
+pub(crate) fn leave_the_dead(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
+    initial::as_if_stable(record, |record| leave_the_dead_as_recorded(scene, record))
+}
+
+fn leave_the_dead_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
-    let stage = steps::stage(record, scene.spec);
     let mut plan = Plan::default();
-    route::leave_the_dead(scene, stage, &versions, &mut plan);
+    route::leave_the_dead(scene, steps::stage(record, scene.spec), &versions, &mut plan);
     route::leave_dead_selectors(scene, &versions, &record.stable_rs, &mut plan);
     former::remember(scene, record, &mut plan);
+    plan
+}
+
+fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
+    let mut plan = leave_the_dead_as_recorded(scene, record);
+    let (versions, stage) = (scene.versions(&record.stable_rs), steps::stage(record, scene.spec));
     let sets = [versions.current, versions.stable];
     if sets.into_iter().flatten().any(|set| pods::is_left_behind(scene, set)) {
         pods::scale(scene, record, stage, &versions, Way::Held, &mut plan);

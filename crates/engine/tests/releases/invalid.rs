@@ -102,6 +102,7 @@ fn an_abort_works_although_the_spec_is_invalid() {
     world.abort();
     world.settle_over_time();
     assert!(invalid(&world).contains("Step must have exactly one of the following set"));
+    assert!(invalid(&world).ends_with("; Rollout aborted update to revision 2"), "{}", invalid(&world));
     assert_eq!((world.weight(), world.pods(1), world.pods(2), world.pods(3)), (0, 4, 0, 0));
     world.edit(|spec| spec["strategy"]["canary"]["steps"][0] = json!({"setWeight": 50}));
     world.settle();
@@ -395,4 +396,29 @@ fn a_provider_that_headgate_lacks_is_refused_where_it_is_ahead_before_any_pod_is
     world.add_template("errors", with("job"));
     world.settle();
     assert_eq!(world.phase(), "Paused", "that step is behind");
+}
+
+#[test]
+fn requests_leave_a_version_whose_pods_have_all_died_although_the_steps_are_wrong() {
+    let services = json!({
+        "steps": [{"setWeight": 50}, {"pause": {}}],
+        "stableService": "shop-stable", "canaryService": "shop-canary",
+    });
+    for canary in [routed(json!([{"setWeight": 50}, {"pause": {}}])), services] {
+        let is_routed = canary["trafficRouting"].is_object();
+        let mut world = World::running(spec(4, canary));
+        world.release(2);
+        world.settle();
+        world.edit(|spec| spec["strategy"]["canary"]["steps"][0] = json!({}));
+        let first = world.hash(1);
+        world.broken.insert(first.clone());
+        world.kill_pods(&first, 0);
+        world.settle();
+        invalid(&world);
+        if is_routed {
+            assert_eq!(world.weight(), 100);
+        } else {
+            assert_eq!(world.selected("shop-stable"), Some(world.hash(2)));
+        }
+    }
 }
