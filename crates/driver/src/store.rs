@@ -189,8 +189,14 @@ impl Store {
         {
             listing.insert((reference.namespace.clone(), reference.name.clone()));
         }
-        if self.is_older_than_its_deletion(&object) || !self.is_kept(&reference) {
+        if !self.is_kept(&reference) {
             return Change::default();
+        }
+        if self.is_older_than_its_deletion(&object) {
+            // What was there when it was read is gone by now, and nobody will say so once more.
+            let is_news = is_foreign(resource) && source == Source::Answer;
+            let is_unknown = is_news && !self.objects.contains_key(&reference);
+            return if is_unknown { self.absent(&reference) } else { Change::default() };
         }
         match self.tombstones.get(object::uid(&object)) {
             None => {}

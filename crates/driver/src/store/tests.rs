@@ -160,6 +160,20 @@ fn an_object_of_others_is_unknown_until_read_and_absent_when_it_is_not_there() {
 }
 
 #[test]
+fn an_object_of_others_that_was_deleted_while_it_was_read_is_not_there() {
+    let mut store = Store::default();
+    let service = reference(SERVICES);
+    store.synced(ROLLOUTS);
+    store.synced(SERVICES);
+    store.want(service.clone());
+    store.deleted(SERVICES, &set("s", "2", 0));
+    assert!(store.put(SERVICES, set("s", "1", 0), Source::Answer).changed);
+    assert_eq!(store.observed(&service), Observed::Absent);
+    store.put(SERVICES, set("another", "3", 0), Source::Watch);
+    assert!(store.observed(&service).present().is_some());
+}
+
+#[test]
 fn an_old_event_of_a_former_owner_does_not_keep_the_child_listed() {
     let mut store = Store::default();
     store.put(REPLICA_SETS, set("u", "1", 3), Source::Watch);
