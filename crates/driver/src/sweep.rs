@@ -323,11 +323,13 @@ fn user(
 /// Whether a Rollout that exists may use this Service. One of another instance is not ours to judge, and an
 /// invalid spec does not say what its user wants.
 fn uses(rollout: &Value, service: &str, context: &Context<'_>) -> bool {
-    let rollout = workload::filled_in(rollout, context.store);
-    let spec = rollout.get("spec").unwrap_or(&Value::Null);
-    !object::is_of_instance(&rollout, &context.options.instance_id)
-        || spec.get("strategy").is_some_and(|strategy| holds(strategy, service))
-        || validate(spec).is_err()
+    let is_valid = || {
+        let filled = workload::filled_in(rollout, context.store);
+        validate(filled.get("spec").unwrap_or(&Value::Null)).is_ok()
+    };
+    !object::is_of_instance(rollout, &context.options.instance_id)
+        || rollout.at("/spec/strategy").is_some_and(|strategy| holds(strategy, service))
+        || !is_valid()
 }
 
 /// Whether this text is a value anywhere. Services are named in many places of a strategy, and a place that we do

@@ -355,9 +355,7 @@ fn a_dead_stable_pod_does_not_take_the_place_of_a_third_versions_first() {
         "maxSurge": 1, "maxUnavailable": 0, "canaryService": "shop-canary", "stableService": "shop-stable",
     });
     let mut world = World::running(spec(1, canary));
-    let first = world.hash(1);
-    world.broken.insert(first.clone());
-    world.kill_pods(&first, 0);
+    world.break_pods(1);
     world.release(2);
     for _ in 0..2 {
         world.step();

@@ -187,9 +187,7 @@ fn a_second_try_that_gets_on_slowly_is_not_measured_by_the_first() {
 #[test]
 fn an_abort_that_must_lean_on_the_canary_does_not_pass_for_a_way_back() {
     let mut world = half_way_with_analysis();
-    let first = world.hash(1);
-    world.broken.insert(first.clone());
-    world.kill_pods(&first, 0);
+    world.break_pods(1);
     world.abort();
     let decision = world.decide();
     let routes: Vec<_> = decision
@@ -500,9 +498,7 @@ fn a_size_of_its_own_does_not_take_pods_that_the_stable_service_needs() {
     world.settle();
     let second = world.hash(2);
     // The stable version is lost for good, and its Service leads to the newest.
-    let first = world.hash(1);
-    world.broken.insert(first.clone());
-    world.kill_pods(&first, 0);
+    world.break_pods(1);
     world.sets_mut().iter_mut().filter(|set| set.hash() == second).for_each(|set| set.replicas = 4);
     world.repoint("shop-stable", &second);
     world.kubelet();

@@ -52,9 +52,7 @@ fn an_aborted_canary_that_had_to_serve_again_is_given_its_drain_time_anew() {
     world.abort();
     world.settle();
     assert!(world.annotation(2, DEADLINE).is_some());
-    let first = world.hash(1);
-    world.broken.insert(first.clone());
-    world.kill_pods(&first, 0);
+    world.break_pods(1);
     world.settle();
     assert_eq!(world.weight(), 100, "nobody else can serve");
     world.pass(60);
@@ -282,4 +280,14 @@ fn no_pod_stays_after_an_abort_when_none_are_wanted() {
         world.settle_over_time();
         assert_eq!((world.pods(1), world.pods(2)), (0, 0), "delay {delay}");
     }
+}
+
+#[test]
+fn pods_that_are_gone_have_no_deadline_any_more() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.promote_full();
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.annotation(1, DEADLINE)), (0, None));
 }

@@ -301,9 +301,7 @@ fn a_version_that_is_kept_for_the_service_does_not_keep_the_others_too() {
 #[test]
 fn a_dead_pod_that_the_service_leads_to_does_not_take_the_place_of_the_next_versions_first() {
     let mut world = second_first_version_just_serves(1, 0);
-    let second = world.hash(2);
-    world.broken.insert(second.clone());
-    world.kill_pods(&second, 0);
+    world.break_pods(2);
     world.release(3);
     world.settle_over_time();
     assert_eq!((world.pods(1), world.pods(2), world.pods(3)), (0, 0, 4));

@@ -410,9 +410,7 @@ fn requests_leave_a_version_whose_pods_have_all_died_although_the_steps_are_wron
         world.release(2);
         world.settle();
         world.edit(|spec| spec["strategy"]["canary"]["steps"][0] = json!({}));
-        let first = world.hash(1);
-        world.broken.insert(first.clone());
-        world.kill_pods(&first, 0);
+        world.break_pods(1);
         world.settle();
         invalid(&world);
         if is_routed {

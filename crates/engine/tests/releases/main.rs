@@ -24,6 +24,7 @@ mod pauses;
 mod pod_health;
 mod pod_metadata;
 mod random;
+mod reached;
 mod recorded;
 mod rerouted;
 mod restart;

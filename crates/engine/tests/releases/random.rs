@@ -164,11 +164,7 @@ fn perform(world: &mut World, act: Act) {
         Act::PromoteFull => world.promote_full(),
         Act::Pause(paused) => world.pause(paused),
         Act::Scale(replicas) => world.scale(replicas),
-        Act::Break(version) => {
-            let hash = world.hash(version);
-            world.broken.insert(hash.clone());
-            world.kill_pods(&hash, 0);
-        }
+        Act::Break(version) => drop(world.break_pods(version)),
         Act::Mend(version) => {
             let hash = world.hash(version);
             world.broken.remove(&hash);

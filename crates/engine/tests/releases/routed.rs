@@ -266,9 +266,7 @@ fn a_canary_whose_pods_all_die_loses_its_traffic_at_once() {
     let mut world = two_steps();
     world.release(2);
     world.settle();
-    let second = world.hash(2);
-    world.broken.insert(second.clone());
-    world.kill_pods(&second, 0);
+    world.break_pods(2);
     world.settle();
     assert_eq!(world.weight(), 0);
     world.broken.clear();
@@ -281,9 +279,7 @@ fn stable_pods_that_all_die_leave_the_traffic_to_the_canary() {
     let mut world = two_steps();
     world.release(2);
     world.settle();
-    let first = world.hash(1);
-    world.broken.insert(first.clone());
-    world.kill_pods(&first, 0);
+    world.break_pods(1);
     world.settle();
     assert_eq!(world.weight(), 100);
 }
@@ -562,74 +558,4 @@ fn a_rollout_that_never_had_pods_is_released_all_the_same() {
     world.release(2);
     world.settle_over_time();
     assert_eq!((world.phase(), &world.status().stable_rs), ("Healthy", &world.hash(2)));
-}
-
-#[test]
-fn pods_that_are_gone_have_no_deadline_any_more() {
-    let mut world = two_steps();
-    world.release(2);
-    world.settle();
-    world.promote_full();
-    world.settle_over_time();
-    assert_eq!((world.pods(1), world.annotation(1, DEADLINE)), (0, None));
-}
-
-#[test]
-fn a_canary_that_is_to_get_requests_has_a_pod_whatever_its_scale() {
-    for scale in [json!({"replicas": 0}), json!({"weight": 0})] {
-        let steps = json!([{"setCanaryScale": scale}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
-        let mut world = World::running(spec(4, routed(steps)));
-        world.release(2);
-        world.settle();
-        assert_eq!((world.weight(), world.pods(2)), (0, 0));
-        world.promote();
-        world.settle();
-        assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Paused", 25, 1));
-    }
-}
-
-#[test]
-fn a_step_is_reached_with_as_many_pods_as_its_threshold_wants_and_not_with_one_fewer() {
-    for (threshold, enough) in [("75%", 3), ("3", 3), ("50%", 2)] {
-        let (kind, value) = match threshold.strip_suffix('%') {
-            Some(value) => ("Percent", value),
-            None => ("Pods", threshold),
-        };
-        for (available, step) in [(enough - 1, 0), (enough, 1)] {
-            let mut canary = routed(json!([{"setWeight": 50}, {"pause": {}}]));
-            canary["replicaProgressThreshold"] =
-                json!({"type": kind, "value": value.parse::<i32>().unwrap()});
-            let mut world = World::running(spec(8, canary));
-            let second = world.hash(2);
-            world.broken.insert(second.clone());
-            world.release(2);
-            world.settle();
-            assert_eq!((world.pods(2), world.status().current_step_index), (4, Some(0)));
-            let set = world.sets_mut().iter_mut().find(|set| set.hash() == second).unwrap();
-            (set.ready, set.available_reported) = (available, available);
-            for _ in 0..5 {
-                let decision = world.decide();
-                world.carry_out(&decision, usize::MAX);
-            }
-            let status = world.status();
-            assert_eq!(status.current_step_index, Some(step), "{threshold} with {available} of 4");
-        }
-    }
-}
-
-#[test]
-fn a_weight_that_stable_cannot_bear_waits_for_its_pods_and_says_so() {
-    let mut world = two_steps();
-    world.release(2);
-    world.settle();
-    let first = world.hash(1);
-    world.broken.insert(first.clone());
-    world.kill_pods(&first, 0);
-    world.settle();
-    assert_eq!(world.weight(), 100, "nobody else can serve");
-    world.promote();
-    world.settle();
-    let said = world.status().waiting.clone().unwrap_or_default();
-    assert_eq!((world.weight(), said.kind.as_str()), (100, "PodsAvailable"));
-    assert!(said.message.starts_with("2 pods of the stable version (shop-"), "{}", said.message);
 }

@@ -141,9 +141,7 @@ fn instantly_all_but_those_that_may_be_missing_are_enough() {
 fn whatever_the_policy_a_canary_without_pods_loses_everything_at_once() {
     for policy in ["instant", "stepped", "asCapacityAllows"] {
         let mut world = world(policy, &json!({ "dynamicStableScale": true }));
-        let second = world.hash(2);
-        world.broken.insert(second.clone());
-        world.kill_pods(&second, 0);
+        world.break_pods(2);
         world.abort();
         world.step();
         assert_eq!(world.weight(), 0, "{policy}: two of ten pods are better than none");

@@ -210,6 +210,14 @@ impl World {
         }
     }
 
+    /// All pods of a version die, and new ones do not get ready until it is mended. Gives back its hash.
+    pub(crate) fn break_pods(&mut self, version: u32) -> String {
+        let hash = self.hash(version);
+        self.broken.insert(hash.clone());
+        self.kill_pods(&hash, 0);
+        hash
+    }
+
     pub(crate) fn verdict(&mut self, name: &str, phase: AnalysisPhase, message: &str) {
         let now = self.now;
         let run = self.runs_mut().iter_mut().find(|run| run.name == name).expect("a run of that name");
