@@ -40,6 +40,7 @@ mod workload;
 
 use anyhow::Context;
 use headgate_e2e::{Cluster, install, metrics_source};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
@@ -52,7 +53,23 @@ const SEATS: u32 = 4;
 static CLUSTER: Semaphore = Semaphore::const_new(SEATS as usize);
 
 /// A seat in a cluster with Headgate installed.
-type Seat = (Cluster, SemaphorePermit<'static>);
+type Seat = (Cluster, Occupied);
+
+/// Gives the seats back at the end, and tells how long they were taken: what makes the whole run long is seen here.
+struct Occupied {
+    _permit: SemaphorePermit<'static>,
+    seats: u32,
+    since: Instant,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        let (seconds, seats) = (self.since.elapsed().as_secs(), self.seats);
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        headgate_e2e::pressure::tell(&format!("{test}: {seconds} s in {seats} of {SEATS} seats"));
+    }
+}
 
 /// A cluster with Headgate installed, beside other tests.
 async fn shared() -> anyhow::Result<Seat> {
@@ -70,12 +87,14 @@ async fn alone() -> anyhow::Result<Seat> {
 }
 
 async fn seated(seats: u32) -> anyhow::Result<Seat> {
-    Ok((installed().await?, CLUSTER.acquire_many(seats).await?))
+    let cluster = installed().await?;
+    let permit = CLUSTER.acquire_many(seats).await?;
+    Ok((cluster, Occupied { _permit: permit, seats, since: Instant::now() }))
 }
 
 /// Of so many things that take too long to be tried in one run, the one whose turn it is: another one each hour.
 fn turn(of: usize) -> anyhow::Result<usize> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(usize::try_from(now.as_secs() / 3600)? % of)
 }
 

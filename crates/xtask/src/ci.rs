@@ -69,38 +69,55 @@ fn format() -> anyhow::Result<()> {
 }
 
 fn clippy() -> anyhow::Result<()> {
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(everything("clippy").args(["--", "-D", "warnings"]))
+}
+
+/// Always of the whole workspace: with fewer packages, those from elsewhere would have other features, and be compiled
+/// once more.
+const WORKSPACE: [&str; 2] = ["--release", "--workspace"];
+
+/// All targets, also the tests that run only when they are named.
+fn everything(command: &str) -> Command {
+    let mut cargo = cargo(&[command]);
+    cargo.args(WORKSPACE).arg("--all-targets").args(named(&ON_A_CLUSTER)).args(named(&OF_THE_LAB));
+    cargo
+}
+
+/// Tests that need a cluster.
+const ON_A_CLUSTER: [&str; 1] = ["e2e"];
+
+/// Tests that boot labs of their own.
+const OF_THE_LAB: [&str; 2] = ["carries_traffic", "leaves_nothing_behind"];
+
+fn named<'a>(tests: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    tests.iter().flat_map(|test| ["--test", test])
+}
+
+/// `cargo test` of what [`everything`] builds.
+fn tests() -> Command {
+    let mut cargo = cargo(&["test", "--no-fail-fast"]);
+    cargo.args(WORKSPACE);
+    cargo
 }
 
 /// Unit and property tests.
 pub(crate) fn unit() -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    tally.tests(&mut unit_tests());
+    tally.tests(&mut tests());
     tally.close()
-}
-
-/// Everything that needs no cluster; e2e is run by path.
-fn unit_tests() -> Command {
-    cargo(&[
-        "test",
-        "--no-fail-fast",
-        "--workspace",
-        "--exclude",
-        "headgate-e2e",
-        "--exclude",
-        "headgate-lab",
-    ])
 }
 
 /// Seeds in the simulator, with optimisation: there are many.
 pub(crate) fn sim(passed: &Passed) -> anyhow::Result<()> {
-    simulated(&passed.arguments)
+    let mut command = cargo(&["run", "--quiet", "--release", "--package", "headgate-sim", "--"]);
+    run(command.args(&passed.arguments))
 }
 
 /// The tests on a real cluster.
 pub(crate) fn e2e(args: &E2eArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    image::build()?;
+    run(&mut everything("build"))?;
+    image::pack()?;
     tally.e2e(&args.passed.arguments, args.long)?;
     tally.close()
 }
@@ -112,8 +129,8 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     tally.part("Rust: format, clippy, builds", 14, |tally| {
         tally.check("the code is formatted", format);
         tally.check("clippy has nothing to say", clippy);
-        tally.check("everything compiles", || run(&mut cargo(&["test", "--workspace", "--no-run"])));
-        tally.check("the images are built", || image::build().map(|_| ()));
+        tally.check("everything compiles", || run(&mut everything("build")));
+        tally.check("the images are packed", image::pack);
     });
     tally.part("unit tests", 5, |tally| {
         tally.check("the rules of the house hold", house::check);
@@ -122,7 +139,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         tally.check("the alerts pass promtool", alerts);
         tally.check("the chart renders", chart);
         tally.check("the ready-made analysis templates tell good, bad, few and none apart", presets::check);
-        tally.tests(&mut unit_tests());
+        tally.tests(&mut tests());
     });
     tally.part("simulator", 8, |tally| {
         tally.check("500 seeds hold and reach every possible pair", || simulated(&FIXED_SEEDS));
@@ -133,7 +150,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     });
     if !args.no_e2e {
         tally.part("e2e", 20, |tally| {
-            tally.tests(&mut cargo(&["test", "--no-fail-fast", "--package", "headgate-lab"]));
+            tally.tests(tests().args(named(&OF_THE_LAB)));
             if let Err(error) = tally.e2e(&[], false) {
                 tally.fail("the lab comes up", &error);
             }
@@ -146,9 +163,9 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
 /// The seeds that gate every change.
 const FIXED_SEEDS: [&str; 5] = ["--first", "1", "--seeds", "500", "--coverage"];
 
-fn simulated<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> anyhow::Result<()> {
-    let mut command = cargo(&["run", "--quiet", "--release", "--package", "headgate-sim", "--"]);
-    run(command.args(arguments))
+/// The simulator that [`everything`] has built.
+fn simulated(arguments: &[&str]) -> anyhow::Result<()> {
+    run(Command::new(image::binary("headgate-sim")).args(arguments))
 }
 
 /// Seeds that nobody has tried yet. What they find is mended next and does not block unrelated work: it is printed, with the
@@ -283,7 +300,8 @@ impl Tally {
     /// Boots the lab, runs the tests in its network, and takes it down again, also after a failure. With
     /// `HEADGATE_CONTEXT` they run in that cluster instead.
     fn e2e(&mut self, filter: &[String], long: bool) -> anyhow::Result<()> {
-        let mut command = cargo(&["test", "--no-fail-fast", "--package", "headgate-e2e"]);
+        let mut command = tests();
+        command.args(named(&ON_A_CLUSTER));
         if long {
             command.env("HEADGATE_E2E_LONG", "1");
         }
@@ -295,12 +313,9 @@ impl Tally {
         let addons = vec![Addon::Prometheus, Addon::Istio, Addon::Traefik, Addon::Kwok];
         let lab = Lab::up(&Options { name: LAB.to_owned(), addons })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
-        run(&mut cargo(&["test", "--package", "headgate-e2e", "--no-run"]))?;
         // They let each other in: see e2e/tests/main.rs.
-        let threads = ["--test", "e2e", "--", "--test-threads=16"];
-        command.env("HEADGATE_LAB", LAB).args(threads).args(filter);
+        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=16"]).args(filter);
         lab.within(|| {
-            self.tests(cargo(&["test", "--package", "headgate-e2e", "--lib", "--bins", "--"]).args(filter));
             self.tests(&mut command);
             Ok(())
         })?;

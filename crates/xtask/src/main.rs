@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
         Command::CheckHash { count, seed } => gotypes::check_hash(count, seed),
         Command::Presets => presets::check(),
         Command::House => house::check(),
-        Command::Image => image::build().map(|_| ()),
+        Command::Image => image::build(),
         Command::Lab(args) => headgate_lab::run(args),
     }
 }

@@ -1,6 +1,9 @@
 //! The programs of the lab, built from source once and kept in the cache. A family is what shares a
 //! go.mod; its key is the digest of everything that its programs depend on, so a change of a version
 //! builds anew and a return to it builds nothing.
+//!
+//! Families that use the same package are built from the same version of it, so that Go's build cache
+//! has it after the first: this is half of the whole build.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::progress::{Step, say};
+use crate::stand_in::StandIn;
 use crate::state::{cache_dir, lock_waiting};
 
 const KUBERNETES_VERSION: &str = "v1.36.3";
@@ -18,7 +22,7 @@ const KUBERNETES_VERSION: &str = "v1.36.3";
 /// How a family is made from its sources.
 enum Recipe {
     /// `go build` of what the go.mod names as tools.
-    GoTools { tags: &'static str },
+    GoTools { tags: &'static str, stand_in: Option<StandIn> },
     /// `go build` of the family's own main package.
     GoMain { binary: &'static str },
     /// A wheel that holds one binary.
@@ -61,21 +65,21 @@ const FAMILIES: [Family; 12] = [
     Family {
         name: "etcd",
         sources: "go/etcd",
-        recipe: Recipe::GoTools { tags: "" },
+        recipe: Recipe::GoTools { tags: "", stand_in: None },
         programs: &["etcd"],
         crds: &[],
     },
     Family {
         name: "containerd",
         sources: "go/containerd",
-        recipe: Recipe::GoTools { tags: "no_btrfs,no_devmapper,no_zfs" },
+        recipe: Recipe::GoTools { tags: "no_btrfs,no_devmapper,no_zfs", stand_in: None },
         programs: &["containerd", "containerd-shim-runc-v2", "ctr"],
         crds: &[],
     },
     Family {
         name: "cni",
         sources: "go/cni",
-        recipe: Recipe::GoTools { tags: "" },
+        recipe: Recipe::GoTools { tags: "", stand_in: None },
         programs: &["ptp", "host-local", "loopback", "portmap"],
         crds: &[],
     },
@@ -90,14 +94,14 @@ const FAMILIES: [Family; 12] = [
         name: "prometheus",
         sources: "go/prometheus",
         // Of the service discoveries only the one that the lab uses: half the build.
-        recipe: Recipe::GoTools { tags: "netgo,remove_all_sd,enable_kubernetes_sd" },
+        recipe: Recipe::GoTools { tags: "netgo,remove_all_sd,enable_kubernetes_sd", stand_in: None },
         programs: &["prometheus", "promtool"],
         crds: &[],
     },
     Family {
         name: "istio",
         sources: "go/istio",
-        recipe: Recipe::GoTools { tags: "vtprotobuf,disable_pgv" },
+        recipe: Recipe::GoTools { tags: "vtprotobuf,disable_pgv", stand_in: None },
         programs: &["istiod"],
         crds: &[CrdSource {
             module: "istio.io/istio",
@@ -107,7 +111,15 @@ const FAMILIES: [Family; 12] = [
     Family {
         name: "traefik",
         sources: "go/traefik",
-        recipe: Recipe::GoTools { tags: "" },
+        // Traefik can prove to a certificate authority that it owns a name, through two hundred DNS services.
+        recipe: Recipe::GoTools {
+            tags: "",
+            stand_in: Some(StandIn {
+                module: "github.com/go-acme/lego/v5",
+                package: "providers/dns",
+                with: "dns",
+            }),
+        },
         programs: &["traefik"],
         crds: &[
             CrdSource { module: "sigs.k8s.io/gateway-api", inside: "config/crd/standard" },
@@ -120,14 +132,14 @@ const FAMILIES: [Family; 12] = [
     Family {
         name: "helm",
         sources: "go/helm",
-        recipe: Recipe::GoTools { tags: "" },
+        recipe: Recipe::GoTools { tags: "", stand_in: None },
         programs: &["helm"],
         crds: &[],
     },
     Family {
         name: "kwok",
         sources: "go/kwok",
-        recipe: Recipe::GoTools { tags: "" },
+        recipe: Recipe::GoTools { tags: "", stand_in: None },
         programs: &["kwok"],
         crds: &[],
     },
@@ -184,12 +196,14 @@ impl Builds {
             let lock = File::create(root.join("lock")).context("create the lock of the builds")?;
             let _lock = lock_waiting(lock, "another build")?;
             let of = missing.len();
-            for (index, (family, dir)) in missing.into_iter().enumerate() {
-                // Another process may have built it while we waited.
-                if !dir.exists() {
-                    family.build(&dir, index + 1, of)?;
-                }
-            }
+            std::thread::scope(|scope| {
+                let ahead: Vec<&Family> = missing.iter().skip(1).map(|(family, _)| *family).collect();
+                scope.spawn(move || ahead.into_iter().for_each(Family::download));
+                missing.into_iter().enumerate().try_for_each(|(index, (family, dir))| {
+                    // Another process may have built it while we waited.
+                    if dir.exists() { Ok(()) } else { family.build(&dir, index + 1, of) }
+                })
+            })?;
         }
         Ok(builds)
     }
@@ -244,9 +258,13 @@ impl Family {
             ),
             _ => String::new(),
         };
-        let common = ["-trimpath".to_owned(), format!("-ldflags=-s -w{version}")];
+        // Nobody debugs them: the compiler writes no debug information that the linker would only drop.
+        let debug = "-gcflags=all=-dwarf=false".to_owned();
+        let common = ["-trimpath".to_owned(), debug, format!("-ldflags=-s -w{version}")];
         match self.recipe {
-            Recipe::GoTools { tags } => [&common[..], &[format!("-tags={tags}"), "tool".to_owned()]].concat(),
+            Recipe::GoTools { tags, .. } => {
+                [&common[..], &[format!("-tags={tags}"), "tool".to_owned()]].concat()
+            }
             Recipe::GoMain { .. } => [&common[..], &[".".to_owned()]].concat(),
             Recipe::Wheel { .. } | Recipe::C { .. } => Vec::new(),
         }
@@ -263,9 +281,16 @@ impl Family {
         fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
         let sources = self.source_dir();
         match self.recipe {
-            Recipe::GoTools { .. } => {
+            Recipe::GoTools { stand_in, .. } => {
+                let place = partial.join("stand-in");
+                let modfile = stand_in
+                    .map(|stand_in| stand_in.prepare(&sources, &place, go_command(&sources)))
+                    .transpose()?;
                 // The trailing slash: `go build -o` takes it for a directory and names the files itself.
-                self.go_build(&step, &format!("{}/", bin.display()))?;
+                self.go_build(&step, &format!("{}/", bin.display()), modfile.as_deref())?;
+                if modfile.is_some() {
+                    fs::remove_dir_all(&place).context("remove the copy of a module")?;
+                }
                 for (from, to) in RENAMED {
                     if bin.join(from).exists() && self.programs.contains(&to) {
                         fs::rename(bin.join(from), bin.join(to)).context("rename a tool")?;
@@ -273,7 +298,7 @@ impl Family {
                 }
             }
             Recipe::GoMain { binary } => {
-                self.go_build(&step, &bin.join(binary).display().to_string())?;
+                self.go_build(&step, &bin.join(binary).display().to_string(), None)?;
                 for program in self.programs.iter().filter(|program| **program != binary) {
                     std::os::unix::fs::symlink(binary, bin.join(program)).context("link a program")?;
                 }
@@ -316,10 +341,22 @@ impl Family {
         Ok(())
     }
 
-    fn go_build(&self, step: &Step, output: &str) -> Result<()> {
+    fn go_build(&self, step: &Step, output: &str, modfile: Option<&Path>) -> Result<()> {
         let mut go = go_command(&self.source_dir());
-        go.arg("build").args(["-o", output]).args(self.go_args());
-        run(&mut go, step)
+        go.arg("build").args(["-o", output]);
+        if let Some(modfile) = modfile {
+            go.arg("-modfile").arg(modfile);
+        }
+        run(go.args(self.go_args()), step)
+    }
+
+    /// Fetches the modules, while the processors are busy with another family. What fails is told by the build.
+    fn download(&self) {
+        // With a stand-in most modules are not needed, and they are known only when it is there.
+        let (Recipe::GoTools { stand_in: None, .. } | Recipe::GoMain { .. }) = self.recipe else { return };
+        let mut go = go_command(&self.source_dir());
+        go.args(["list", "-deps"]).args(self.go_args()).stdin(Stdio::null());
+        let _ = go.stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
 
@@ -419,4 +456,54 @@ fn make_executable(path: &Path) -> Result<()> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAMILIES, Family};
+    use anyhow::{Context, Result, ensure};
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    /// Their own requirements exclude those of Kubernetes: one of an older, one of a newer version.
+    const ALONE: [&str; 2] = ["etcd", "containerd"];
+
+    /// Modules with the version that a go.mod requires, or replaces it by; forks keep the version that is required.
+    fn modules(family: &Family) -> Result<BTreeMap<String, String>> {
+        let path = family.source_dir().join("go.mod");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let (mut modules, mut replaced) = (BTreeMap::new(), BTreeMap::new());
+        for line in text.lines() {
+            let line = line.trim_start_matches("require ").trim_start_matches("replace ");
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                [module, "=>", by, version] if module == by => {
+                    replaced.insert(module.to_owned(), version.to_owned());
+                }
+                [module, version, ..] if version.starts_with('v') && module.contains('/') => {
+                    modules.insert(module.to_owned(), version.to_owned());
+                }
+                _ => {}
+            }
+        }
+        modules.extend(replaced);
+        Ok(modules)
+    }
+
+    #[test]
+    fn families_take_a_module_in_the_same_version_so_that_it_is_compiled_once() -> Result<()> {
+        let mut versions = BTreeMap::new();
+        for family in FAMILIES.iter().filter(|family| family.sources.starts_with("go/")) {
+            if ALONE.contains(&family.name) {
+                continue;
+            }
+            let modules = modules(family)?;
+            ensure!(modules.len() > 5, "{}: {modules:?}", family.name);
+            for (module, version) in modules {
+                let (first, known) =
+                    versions.entry(module.clone()).or_insert_with(|| (family.name, version.clone()));
+                ensure!(*known == version, "{module}: {first} takes {known}, {} {version}", family.name);
+            }
+        }
+        Ok(())
+    }
 }

@@ -26,6 +26,7 @@ mod probe;
 mod process;
 mod progress;
 mod sandbox;
+mod stand_in;
 mod state;
 
 use std::path::PathBuf;

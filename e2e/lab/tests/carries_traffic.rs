@@ -1,6 +1,6 @@
 //! Pods, probes, Jobs, Services, names, the gateway's weights, and metrics of all that work in a lab.
 //!
-//! Needs root and the lab's builds: run by path, `cargo test -p headgate-lab --test carries_traffic`.
+//! Needs root and the lab's builds: run by name, `cargo test -p headgate-lab --test carries_traffic`.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,7 +1,7 @@
 //! Two labs side by side do not meet; `up` heals what was killed; `down` leaves no process, mount,
 //! namespace, cgroup or file.
 //!
-//! Needs root and the lab's builds: run by path, `cargo test -p headgate-lab --test leaves_nothing_behind`.
+//! Needs root and the lab's builds: run by name, `cargo test -p headgate-lab --test leaves_nothing_behind`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
