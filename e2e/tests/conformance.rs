@@ -1,6 +1,6 @@
 //! The simulator's virtual world answers as a real one: the same script of calls against both.
 
-use crate::shared;
+use crate::long;
 use futures::{StreamExt, TryStreamExt};
 use headgate_e2e::conformance::RealWorld;
 use headgate_sim::conformance::{Difference, cases, differences, in_virtual};
@@ -10,7 +10,7 @@ const CASES_AT_A_TIME: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_virtual_world_answers_the_script_as_a_real_one() -> anyhow::Result<()> {
-    let (cluster, _guard) = shared().await?;
+    let (cluster, _guard) = long().await?;
     let world = RealWorld::new(&cluster).await?;
     let compared = futures::stream::iter(cases::all()).map(|case| {
         let world = &world;

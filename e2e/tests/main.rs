@@ -30,6 +30,7 @@ mod quiet;
 mod recovery;
 mod restart;
 mod rival;
+mod seats;
 mod simulate;
 mod sweep;
 mod to_zero;
@@ -40,56 +41,36 @@ mod workload;
 
 use anyhow::Context;
 use headgate_e2e::{Cluster, install, metrics_source};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
-/// So many tests share the cluster. More than there are cores, because they wait most of the time; with more than these,
-/// pods start late on a slow machine.
-const SEATS: u32 = 4;
-
-/// Who comes first is let in first, so that one that needs many seats gets them too.
-static CLUSTER: Semaphore = Semaphore::const_new(SEATS as usize);
-
 /// A seat in a cluster with Headgate installed.
-type Seat = (Cluster, Occupied);
-
-/// Gives the seats back at the end, and tells how long they were taken: what makes the whole run long is seen here.
-struct Occupied {
-    _permit: SemaphorePermit<'static>,
-    seats: u32,
-    since: Instant,
-}
-
-impl Drop for Occupied {
-    fn drop(&mut self) {
-        let (seconds, seats) = (self.since.elapsed().as_secs(), self.seats);
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        headgate_e2e::pressure::tell(&format!("{test}: {seconds} s in {seats} of {SEATS} seats"));
-    }
-}
+type Seat = (Cluster, seats::Taken);
 
 /// A cluster with Headgate installed, beside other tests.
 async fn shared() -> anyhow::Result<Seat> {
-    seated(1).await
+    seated(seats::Kind::Shared).await
+}
+
+/// The same for a test of minutes.
+async fn long() -> anyhow::Result<Seat> {
+    seated(seats::Kind::Long).await
 }
 
 /// The same for a test that makes pods come and go all the time: beside one other, which is none of its kind.
 async fn restless() -> anyhow::Result<Seat> {
-    seated(SEATS - 1).await
+    seated(seats::Kind::Restless).await
 }
 
 /// A cluster with Headgate installed, alone: for what measures, or breaks something that all need.
 async fn alone() -> anyhow::Result<Seat> {
-    seated(SEATS).await
+    seated(seats::Kind::Alone).await
 }
 
-async fn seated(seats: u32) -> anyhow::Result<Seat> {
-    let cluster = installed().await?;
-    let permit = CLUSTER.acquire_many(seats).await?;
-    Ok((cluster, Occupied { _permit: permit, seats, since: Instant::now() }))
+async fn seated(kind: seats::Kind) -> anyhow::Result<Seat> {
+    Ok((installed().await?, seats::take(kind).await))
 }
 
 /// Of so many things that take too long to be tried in one run, the one whose turn it is: another one each hour.

@@ -288,7 +288,10 @@ impl Tally {
                 self.failed += failed;
             }
             // A passing test binary's own chatter is not worth a screen.
-            if !line.trim().is_empty() && !line.ends_with("... ok") && !line.starts_with("running ") {
+            let chatter = line.starts_with("running ")
+                || line.ends_with("... ok")
+                || line.ends_with("has been running for over 60 seconds");
+            if !line.trim().is_empty() && !chatter {
                 println!("{line}");
             }
         }
@@ -313,8 +316,8 @@ impl Tally {
         let addons = vec![Addon::Prometheus, Addon::Istio, Addon::Traefik, Addon::Kwok];
         let lab = Lab::up(&Options { name: LAB.to_owned(), addons })?;
         println!("lab up with all parts ready: {:.0} s", start.elapsed().as_secs_f64());
-        // They let each other in: see e2e/tests/main.rs.
-        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=16"]).args(filter);
+        // All at once: they let each other in, see e2e/tests/seats.rs.
+        command.env("HEADGATE_LAB", LAB).args(["--", "--test-threads=256"]).args(filter);
         lab.within(|| {
             self.tests(&mut command);
             Ok(())
