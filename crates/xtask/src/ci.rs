@@ -1,4 +1,4 @@
-//! What CI runs, in parts with a time budget each: a part over its budget is reported.
+//! What CI runs, in parts with a time budget each, an hour in all: a part over its budget is reported.
 
 use crate::process::{cargo, output, root, run};
 use crate::{generate, gotypes, house, image, presets};
@@ -125,14 +125,14 @@ pub(crate) fn e2e(args: &E2eArgs) -> anyhow::Result<()> {
 /// Everything. Every part runs although an earlier one failed, so that one run tells all.
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    tally.part("lab builds", 22, |tally| tally.check("the lab's parts are built", setup));
-    tally.part("Rust: format, clippy, builds", 14, |tally| {
+    tally.part("lab builds", 15, |tally| tally.check("the lab's parts are built", setup));
+    tally.part("Rust: format, clippy, builds", 15, |tally| {
         tally.check("the code is formatted", format);
         tally.check("clippy has nothing to say", clippy);
         tally.check("everything compiles", || run(&mut everything("build")));
         tally.check("the images are packed", image::pack);
     });
-    tally.part("unit tests", 5, |tally| {
+    tally.part("unit tests", 3, |tally| {
         tally.check("the rules of the house hold", house::check);
         tally.check("what is generated is up to date", || generate::run(true));
         tally.check("5,000 random templates hash as in Go", || gotypes::check_hash(5000, 1));
@@ -141,7 +141,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         tally.check("the ready-made analysis templates tell good, bad, few and none apart", presets::check);
         tally.tests(&mut tests());
     });
-    tally.part("simulator", 8, |tally| {
+    tally.part("simulator", 5, |tally| {
         tally.check("500 seeds hold and reach every possible pair", || simulated(&FIXED_SEEDS));
         tally.check("each defect made on purpose is found within 2,000 seeds", || {
             simulated(&["--defects", "--seeds", "2000"])
@@ -149,7 +149,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         fresh_seeds();
     });
     if !args.no_e2e {
-        tally.part("e2e", 20, |tally| {
+        tally.part("e2e", 22, |tally| {
             tally.tests(tests().args(named(&OF_THE_LAB)));
             if let Err(error) = tally.e2e(&[], false) {
                 tally.fail("the lab comes up", &error);
