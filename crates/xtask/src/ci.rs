@@ -116,7 +116,7 @@ pub(crate) fn sim(passed: &Passed) -> anyhow::Result<()> {
 /// The tests on a real cluster.
 pub(crate) fn e2e(args: &E2eArgs) -> anyhow::Result<()> {
     let mut tally = Tally::default();
-    run(&mut everything("build"))?;
+    run(cargo(&["build"]).args(WORKSPACE).arg("--bins").args(named(&ON_A_CLUSTER)))?;
     image::pack()?;
     tally.e2e(&args.passed.arguments, args.long)?;
     tally.close()

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::progress::{Step, say};
@@ -284,7 +285,9 @@ impl Family {
             Recipe::GoTools { stand_in, .. } => {
                 let place = partial.join("stand-in");
                 let modfile = stand_in
-                    .map(|stand_in| stand_in.prepare(&sources, &place, go_command(&sources)))
+                    .map(|stand_in| {
+                        stand_in.prepare(&module_dir(&sources, stand_in.module)?, &sources, &place)
+                    })
                     .transpose()?;
                 // The trailing slash: `go build -o` takes it for a directory and names the files itself.
                 self.go_build(&step, &format!("{}/", bin.display()), modfile.as_deref())?;
@@ -367,13 +370,29 @@ fn go_command(dir: &Path) -> Command {
     go
 }
 
+/// Of what `go mod download -json` says.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Downloaded {
+    dir: PathBuf,
+}
+
+/// Where a module lies that the go.mod in `sources` requires. It is fetched if it is not there.
+fn module_dir(sources: &Path, module: &str) -> Result<PathBuf> {
+    let mut go = go_command(sources);
+    let output = go.args(["mod", "download", "-json", module]).output().context("start go")?;
+    if !output.status.success() {
+        bail!("go mod download {module}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let downloaded: Downloaded =
+        serde_json::from_slice(&output.stdout).with_context(|| format!("where {module} is"))?;
+    Ok(downloaded.dir)
+}
+
 impl CrdSource {
     /// The definitions, as one text of several YAML documents.
     fn documents(&self, sources: &Path) -> Result<String> {
-        let mut go = go_command(sources);
-        let output = go.args(["list", "-m", "-f", "{{.Dir}}", self.module]).output().context("start go")?;
-        let dir = String::from_utf8(output.stdout).context("go list")?;
-        let path = Path::new(dir.trim()).join(self.inside);
+        let path = module_dir(sources, self.module)?.join(self.inside);
         let mut files = Vec::new();
         if path.is_dir() {
             collect_files(&path, &mut files)?;
@@ -431,7 +450,7 @@ fn run(command: &mut Command, step: &Step) -> Result<()> {
     Ok(())
 }
 
-fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let path = entry?.path();
         if path.is_dir() {

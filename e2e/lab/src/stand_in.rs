@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Result};
+
+use crate::builds::collect_files;
 
 /// A package of a Go module, and what is built in its place.
 #[derive(Clone, Copy)]
@@ -18,50 +18,33 @@ pub(crate) struct StandIn {
     pub(crate) with: &'static str,
 }
 
-/// Of what `go mod download -json` says.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Downloaded {
-    dir: PathBuf,
-}
-
 impl StandIn {
-    /// Copies the module into `place` with the package exchanged, and beside it a go.mod that takes it from there. `go` is
-    /// a go command in the family's `sources`. Returns the go.mod, for `-modfile`.
-    pub(crate) fn prepare(&self, sources: &Path, place: &Path, mut go: Command) -> Result<PathBuf> {
-        let output = go.args(["mod", "download", "-json", self.module]).output().context("start go")?;
-        if !output.status.success() {
-            bail!("go mod download {}: {}", self.module, String::from_utf8_lossy(&output.stderr));
-        }
-        let downloaded: Downloaded =
-            serde_json::from_slice(&output.stdout).with_context(|| format!("where {} is", self.module))?;
-        let module = place.join("module");
+    /// Copies `module`, a directory, into `place` with the package exchanged, and beside it the go.mod of `sources`, which
+    /// takes it from there. Returns that go.mod, for `-modfile`.
+    pub(crate) fn prepare(&self, module: &Path, sources: &Path, place: &Path) -> Result<PathBuf> {
+        let exchanged = place.join("module");
         let package = module.join(self.package);
-        copy(&downloaded.dir, &module, &downloaded.dir.join(self.package))?;
-        copy(&sources.join(self.with), &package, Path::new(""))?;
+        copy(module, &exchanged, |file| !file.starts_with(&package))?;
+        copy(&sources.join(self.with), &exchanged.join(self.package), |_| true)?;
         let text = fs::read_to_string(sources.join("go.mod")).context("read go.mod")?;
         let file = place.join("go.mod");
-        fs::write(&file, format!("{text}\nreplace {} => {}\n", self.module, module.display()))
+        fs::write(&file, format!("{text}\nreplace {} => {}\n", self.module, exchanged.display()))
             .context("write the go.mod of the build")?;
         fs::copy(sources.join("go.sum"), place.join("go.sum")).context("copy go.sum")?;
         Ok(file)
     }
 }
 
-/// Copies a directory with all below it, but for `without`.
-fn copy(from: &Path, to: &Path, without: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
-        let path = entry?.path();
-        let target = to.join(path.file_name().unwrap_or_default());
-        if path == without {
-            continue;
+/// Copies the wanted files of a directory and all below it.
+fn copy(from: &Path, to: &Path, is_wanted: impl Fn(&Path) -> bool) -> Result<()> {
+    let mut files = Vec::new();
+    collect_files(from, &mut files)?;
+    for file in files.into_iter().filter(|file| is_wanted(file)) {
+        let target = to.join(file.strip_prefix(from).context("a file outside of its directory")?);
+        if let Some(directory) = target.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         }
-        if path.is_dir() {
-            copy(&path, &target, without)?;
-        } else {
-            fs::copy(&path, &target).with_context(|| format!("copy {}", path.display()))?;
-        }
+        fs::copy(&file, &target).with_context(|| format!("copy {}", file.display()))?;
     }
     Ok(())
 }
