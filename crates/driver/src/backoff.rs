@@ -70,6 +70,15 @@ impl Failures {
         }
     }
 
+    /// Whether this wait is for the act. Such a failure is forgotten in its time and not before, because nothing else would
+    /// take back what the status says.
+    pub(crate) fn is_awaited(&self, key: &EffectKey, waiting: Option<&Waiting>) -> bool {
+        let tried = self.tried.get(key);
+        tried
+            .zip(waiting)
+            .is_some_and(|(tried, waiting)| headgate_engine::speaks_of(waiting, key, &tried.failure))
+    }
+
     /// Whether the act must wait for its next attempt.
     pub(crate) fn holds(&self, key: &EffectKey, now: Timestamp) -> bool {
         self.tried.get(key).is_some_and(|tried| tried.waits(now))

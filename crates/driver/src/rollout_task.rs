@@ -289,8 +289,11 @@ impl RolloutTask {
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &known, &decision.record, context.pruned);
         self.quiet.asked_for(rollout.at("/spec/replicas").and_then(Value::as_i64).unwrap_or(1), now);
         if patch.weight == Weight::Unchanged {
-            self.failures.clear(&EffectKey::record());
-            self.failures.told(decision.record.waiting.as_ref());
+            let waiting = decision.record.waiting.as_ref();
+            if !self.failures.is_awaited(&EffectKey::record(), waiting) {
+                self.failures.clear(&EffectKey::record());
+            }
+            self.failures.told(waiting);
             let stored = context.store.get(&self.reference).and_then(|rollout| rollout.get("status"));
             let unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
             self.keep(unstored, context);

@@ -3,10 +3,11 @@
 use crate::script::calls_since;
 use crate::server::refused;
 use crate::world::{VIRTUAL_SERVICES, World, at, released, scripted, service, template, web};
-use headgate_driver::io::{Call, Observation, Reply};
+use headgate_api::Waiting;
+use headgate_driver::io::{Call, Observation, Patch, Reply};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_driver::{Deciders, Driver, Options};
-use headgate_model::{Decision, Notice, Snapshot, Timestamp};
+use headgate_model::{Decision, EffectKey, Notice, Snapshot, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -216,6 +217,28 @@ fn r10_a_service_that_may_not_be_switched_is_no_reason_to_write_the_record_again
         "{written} records in a minute: one for each attempt on each of two routes"
     );
     assert_eq!(world.driver.counters().breaker_trips, 0);
+}
+
+#[test]
+fn a_record_that_was_refused_and_is_not_wanted_any_more_is_not_waited_for_for_ever() {
+    let mut world = recording(|snapshot, _, decision| {
+        decision.record.message = "m".to_owned();
+        decision.record.waiting = snapshot.failures.get(&EffectKey::record()).map(|failure| Waiting {
+            kind: "ApiServer".to_owned(),
+            message: format!("Record of web is refused: {}", failure.message),
+            ..Waiting::default()
+        });
+    });
+    let says_so = |call: &Call| match call {
+        Call::Patch { status: true, patch: Patch::Merge(body), .. } => body.to_string().contains("ApiServer"),
+        _ => true,
+    };
+    world.refuse(move |call| !says_so(call), refused(422, "Invalid"));
+    world.run(10);
+    assert_eq!(world.rollout()["status"]["waiting"]["kind"], "ApiServer");
+    world.server.refusals.clear();
+    world.run(300);
+    assert_eq!(world.rollout()["status"]["waiting"], Value::Null);
 }
 
 #[test]
