@@ -49,6 +49,7 @@ pub(crate) fn target(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -
         Some(routing) => {
             let canary =
                 replicas::routed_canary(desired, weight, total, scale, routing.min_pods_per_replica_set);
+            let canary = canary.max(succession(scene, stage, versions).unwrap_or(0));
             Counts { canary, stable: dynamic::target(scene, stage, versions, routing) }
         }
     }
@@ -162,6 +163,23 @@ fn observed_given(scene: &Scene<'_>, set: &ReplicaSetView, role: Role) -> Option
     let through_stable =
         if leads_here(&canary.stable_service, role == Role::Stable) { total - shares.least } else { 0 };
     Some(Given { through_canary, through_stable })
+}
+
+/// Where stable has no pods, no route can leave a version that was replaced since: its successor takes the canary Service
+/// over as it is. The available pods that it needs for that: as many as it replaces, or as the share needs. `None` where
+/// there is nothing to take over.
+fn succession(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Option<i32> {
+    let canary = &scene.spec.canary;
+    let replaced = versions.with_hash(scene.selected(canary.canary_service.as_ref())?)?;
+    let is_replaced = versions.others.iter().any(|other| other.name == replaced.name);
+    let behind_stable = scene
+        .selected(canary.stable_service.as_ref())
+        .map_or(versions.stable, |hash| versions.with_hash(hash));
+    let is_left_alone = behind_stable.is_none_or(|stable| stable.available() == 0);
+    let share = observed_canary_max(scene).filter(|share| *share > 0)?;
+    let needed = replicas::share(scene.spec.replicas, share, steps::total(scene.spec));
+    (matches!(stage, Stage::Step(_) | Stage::Finishing) && is_replaced && is_left_alone)
+        .then(|| needed.min(replaced.available()).max(1))
 }
 
 /// True when the Service of the canary, where there is one, leads to this version.

@@ -350,8 +350,8 @@ fn is_full(set: &ReplicaSetView) -> bool {
     set.replicas > 0 && set.available() >= set.replicas
 }
 
-/// What the canary Service shall select; `None` leaves it alone. It is moved only while the route gives it nothing, or
-/// while what it selects has no pods anyway.
+/// What the canary Service shall select; `None` leaves it alone. It is moved only while the route gives it nothing, while
+/// what it selects has no pods anyway, or where the route cannot leave it.
 fn canary_selection(
     scene: &Scene<'_>,
     record: &RolloutStatus,
@@ -385,7 +385,12 @@ fn canary_selection(
         return Some(wanted.hash().to_owned());
     }
     let serves = selected.and_then(|hash| versions.with_hash(hash)).is_some_and(|set| set.available() > 0);
-    let movable = !serves || route_has_left(scene, record, plan);
+    let succeeds = || {
+        let needed = super::succession(scene, stage, versions);
+        wanted.hash() == scene.current_hash
+            && needed.is_some_and(|needed| wanted.is_observed() && wanted.available() >= needed)
+    };
+    let movable = !serves || route_has_left(scene, record, plan) || succeeds();
     movable.then(|| wanted.hash().to_owned())
 }
 

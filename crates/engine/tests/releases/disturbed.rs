@@ -58,6 +58,38 @@ fn weight_leaves_a_version_whose_pods_have_died_although_its_template_is_gone() 
 }
 
 #[test]
+fn a_third_version_takes_over_from_the_second_while_stable_has_no_pods() {
+    let mut world = World::running(spec(
+        4,
+        routed(json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 75}, {"pause": {}}])),
+    ));
+    world.release(2);
+    world.settle();
+    world.promote();
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(2)), (75, 3));
+    world.break_pods(1);
+    world.settle_over_time();
+    assert_eq!(world.weight(), 100, "stable has no pods");
+    let third = world.hash(3);
+    world.broken.insert(third.clone());
+    world.release(3);
+    world.settle_over_time();
+    assert_eq!(
+        (world.selected("shop-canary"), world.pods(3)),
+        (Some(world.hash(2)), 3),
+        "as many as it is to replace"
+    );
+    world.broken.remove(&third);
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.selected("shop-canary")), (100, Some(third)));
+    assert_eq!(world.pods(2), 0, "what was replaced goes");
+    world.promote_full();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(3)));
+}
+
+#[test]
 fn pods_follow_the_autoscaler_although_something_that_the_spec_names_is_gone() {
     for missing in ["shop-canary", "errors"] {
         let mut world = half_way_with_analysis();
