@@ -2,6 +2,8 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
+use headgate_model::AnalysisRunView;
+use jiff::SignedDuration;
 use serde_json::json;
 
 #[test]
@@ -158,4 +160,39 @@ fn a_verdict_that_was_taken_up_stands_although_the_run_is_seen_as_it_was_before(
     world.runs_mut()[0].phase = AnalysisPhase::Running;
     world.settle();
     assert_eq!(told(&world), Some(AnalysisPhase::Failed));
+}
+
+#[test]
+fn as_many_runs_of_each_outcome_are_kept_as_the_spec_says_and_five_by_default() {
+    let limits = [
+        (json!({}), (5, 5)),
+        (json!({"successfulRunHistoryLimit": 2}), (2, 5)),
+        (json!({"successfulRunHistoryLimit": 0, "unsuccessfulRunHistoryLimit": 3}), (0, 3)),
+        (json!({"successfulRunHistoryLimit": 9, "unsuccessfulRunHistoryLimit": 1}), (7, 1)),
+    ];
+    for (analysis, kept) in limits {
+        let steps = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}, {"pause": {}}]);
+        let mut world = World::new(spec(4, routed(steps)));
+        world.edit(|spec| spec["analysis"] = analysis.clone());
+        world.add_template("errors", template());
+        world.settle();
+        world.release(2);
+        world.settle();
+        let present = world.runs_mut().last().expect("the step's run").clone();
+        for age in 1..=7 {
+            for (name, phase) in [("good", AnalysisPhase::Successful), ("bad", AnalysisPhase::Failed)] {
+                let created_at = present.created_at - SignedDuration::from_secs(age);
+                let past =
+                    AnalysisRunView { name: format!("{name}-{age}"), created_at, phase, ..present.clone() };
+                world.runs_mut().push(past);
+            }
+        }
+        world.settle();
+        let newest =
+            |name: &str, count: i64| (1..=count).map(|age| format!("{name}-{age}")).collect::<Vec<_>>();
+        let mut expected = [vec![present.name], newest("good", kept.0), newest("bad", kept.1)].concat();
+        let mut left: Vec<String> = world.runs_mut().iter().map(|run| run.name.clone()).collect();
+        (left.sort(), expected.sort());
+        assert_eq!(left, expected, "{analysis}");
+    }
 }
