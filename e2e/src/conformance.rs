@@ -12,6 +12,7 @@ use headgate_controller::notifier::Notifier;
 use headgate_controller::object::{Object, api_resource};
 use headgate_controller::secrets::Secrets;
 use headgate_driver::io::{Call, ObjectRef, Reply, Request, RequestId, Resource};
+use headgate_driver::resources::ROLLOUTS;
 use headgate_sim::conformance::pods::{Known, PodAct, room_of};
 use headgate_sim::conformance::{Act, Case, Program, answer, gone, in_vain, relations};
 use k8s_openapi::api::core::v1::Pod;
@@ -94,7 +95,9 @@ impl RealWorld {
     }
 
     async fn call(&self, call: Call) -> Reply {
-        let request = Request { id: RequestId(0), owner: String::new(), call };
+        let owner =
+            ObjectRef { resource: ROLLOUTS, namespace: String::new(), name: "conformance".to_owned() };
+        let request = Request { id: RequestId(0), owner, call };
         self.executor.execute(request).await.1
     }
 

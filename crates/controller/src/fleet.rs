@@ -1,6 +1,7 @@
 //! Series about each Rollout and AnalysisRun, made at each scrape from what the driver knows: they
 //! appear and vanish with their object.
 
+pub(crate) mod passes;
 mod reference;
 
 use std::{
@@ -20,11 +21,14 @@ use prometheus_client::{
 };
 use serde_json::Value;
 
+use passes::Passes;
+
 /// What the driver knew last, for scrapes.
 #[derive(Debug, Default)]
 pub struct Fleet {
     known: Mutex<Known>,
     told: Mutex<BTreeMap<Told, u64>>,
+    pub(crate) passes: Passes,
 }
 
 #[derive(Debug, Default)]
@@ -43,12 +47,14 @@ struct Told {
 }
 
 impl Fleet {
-    /// Replaces what scrapes see. Counts of events about Rollouts that are gone are forgotten.
+    /// Replaces what scrapes see. What was counted of objects that are gone is forgotten.
     pub fn publish(&self, facts: Facts, counters: Counters) {
         {
             let alive = facts.rollouts.iter().map(|rollout| (&rollout.namespace, &rollout.name));
             let alive = alive.collect::<BTreeSet<_>>();
             self.told().retain(|told, _| alive.contains(&(&told.namespace, &told.name)));
+            let runs = facts.analysis_runs.iter().map(|run| (&run.namespace, &run.name));
+            self.passes.keep(&alive, &runs.collect());
         }
         *self.known() = Known { facts, counters };
     }
@@ -99,7 +105,8 @@ impl Collector for FleetSeries {
             ];
             (labels, *count)
         });
-        counters(&mut encoder, "rollout_events", "Events about a Rollout", series)
+        counters(&mut encoder, "rollout_events", "Events about a Rollout", series)?;
+        self.0.passes.encode(&mut encoder)
     }
 }
 

@@ -6,10 +6,11 @@
 
 use crate::backoff::{is_ahead, varied};
 use crate::facts::Counters;
-use crate::io::{Call, Reply};
+use crate::io::{Call, ObjectRef, Reply};
 use crate::notices::NOTIFICATION_FAILED;
 use crate::outbox::{Addressee, Context};
 use crate::references::Name;
+use crate::resources::ROLLOUTS;
 use headgate_api::OutboxEntry;
 use headgate_model::{Notice, Timestamp};
 use headgate_notify::{About, OUTBOX_MAX, Subscriptions, Trigger, post, taken};
@@ -191,7 +192,8 @@ impl Courier {
                 *delivery = Delivery::Sent { attempts };
                 queue.in_flight += 1;
                 let post = post(&letter.entry, &letter.about, cluster);
-                let owner = format!("{}/{}", letter.about.namespace, letter.about.name);
+                let (namespace, name) = (letter.about.namespace.clone(), letter.about.name.clone());
+                let owner = ObjectRef { resource: ROLLOUTS, namespace, name };
                 let to = Addressee::Courier { letter: key, service: service.clone() };
                 context.outbox.send(to, owner, Call::Notify { service: service.clone(), post });
             }

@@ -414,9 +414,8 @@ impl Driver {
             fetch.in_flight = true;
             let seen = self.store.get(target).map(object::resource_version).unwrap_or_default().to_owned();
             let to = Addressee::Fetch { target: target.clone(), seen };
-            let owner = format!("{}/{}", target.namespace, target.name);
             self.counters.requests += 1;
-            self.outbox.send(to, owner, Call::Get(target.clone()));
+            self.outbox.send(to, target.clone(), Call::Get(target.clone()));
         }
     }
 

@@ -88,8 +88,8 @@ pub struct RequestId(pub u64);
 pub struct Request {
     /// To be given back with the reply.
     pub id: RequestId,
-    /// For whom: `namespace/name` of the Rollout or AnalysisRun, for logs and fairness.
-    pub owner: String,
+    /// On whose behalf: a Rollout, an AnalysisRun, or what is to be read or given back itself. For logs and counts.
+    pub owner: ObjectRef,
     /// What to do.
     pub call: Call,
 }

@@ -8,6 +8,7 @@ use crate::outcome::{Outcome, outcome};
 use crate::places::{Lane, Places};
 use crate::record::Pruned;
 use crate::references::Name;
+use crate::resources::{ANALYSIS_RUNS, ROLLOUTS};
 use crate::store::{Change, Source, Store};
 use crate::sweep::SweepErrand;
 use crate::{Deciders, Options, object};
@@ -22,6 +23,17 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum TaskKey {
     Rollout(Name),
     Run(Name),
+}
+
+impl TaskKey {
+    /// The object that the task is about.
+    fn object(&self) -> ObjectRef {
+        let (resource, (namespace, name)) = match self {
+            Self::Rollout(name) => (ROLLOUTS, name),
+            Self::Run(name) => (ANALYSIS_RUNS, name),
+        };
+        ObjectRef { resource, namespace: namespace.clone(), name: name.clone() }
+    }
 }
 
 /// Resource versions of objects, by uid.
@@ -98,7 +110,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn send(&mut self, to: Addressee, owner: String, call: Call) -> RequestId {
+    pub(crate) fn send(&mut self, to: Addressee, owner: ObjectRef, call: Call) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         self.addressees.insert(id, to);
@@ -134,9 +146,8 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// Sends a call of a task.
     pub(crate) fn send(&mut self, task: &TaskKey, errand: Errand, call: Call) -> RequestId {
-        let (TaskKey::Rollout((namespace, name)) | TaskKey::Run((namespace, name))) = task;
         self.counters.requests += 1;
-        self.outbox.send(Addressee::Task(task.clone(), errand), format!("{namespace}/{name}"), call)
+        self.outbox.send(Addressee::Task(task.clone(), errand), task.object(), call)
     }
 
     /// Reads an object live.
@@ -199,8 +210,7 @@ impl Context<'_> {
         }
         *self.counters.notices.entry(notice.reason).or_insert(0) += 1;
         let call = notices::event(resource, about, notice, &self.options.component, self.now);
-        let (namespace, name) = crate::view::name_of(about);
-        self.outbox.send(Addressee::Nobody, format!("{namespace}/{name}"), call);
+        self.outbox.send(Addressee::Nobody, object::reference(resource, about), call);
     }
 }
 

@@ -199,7 +199,8 @@ impl Sweep {
     fn send(&mut self, service: Name, errand: SweepErrand, call: Call, context: &mut Context<'_>) {
         context.counters.requests += 1;
         self.in_flight.insert(service.clone());
-        let owner = format!("{}/{}", service.0, service.1);
+        let (namespace, name) = service.clone();
+        let owner = ObjectRef { resource: SERVICES, namespace, name };
         context.outbox.send(Addressee::Sweep { service, errand }, owner, call);
     }
 

@@ -1,7 +1,7 @@
 use std::{convert::Infallible, future::Future, sync::Arc};
 
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
-use headgate_driver::resources::PODS;
+use headgate_driver::resources::{PODS, ROLLOUTS};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
@@ -45,9 +45,13 @@ fn target() -> ObjectRef {
     ObjectRef { resource: REPLICA_SET, namespace: "shop".into(), name: "web-1".into() }
 }
 
+fn rollout(namespace: &str) -> ObjectRef {
+    ObjectRef { resource: ROLLOUTS, namespace: namespace.into(), name: "web".into() }
+}
+
 async fn execute(client: Client, call: Call) -> Reply {
     let (id, reply) =
-        executor(client).execute(Request { id: RequestId(7), owner: "shop/web".into(), call }).await;
+        executor(client).execute(Request { id: RequestId(7), owner: rollout("shop"), call }).await;
     assert_eq!(id, RequestId(7));
     reply
 }
@@ -203,7 +207,7 @@ async fn a_namespace_whose_webhook_hangs_does_not_hold_up_another() {
     let executor = Arc::new(executor(client));
     let create = |namespace: &str| Request {
         id: RequestId(0),
-        owner: String::new(),
+        owner: rollout(namespace),
         call: Call::Create { target: ObjectRef { namespace: namespace.into(), ..target() }, body: json!({}) },
     };
     for _ in 0..1000 {

@@ -79,11 +79,9 @@ impl Wire {
         for extra in self.extra.take() {
             self.extra_sent += 1;
             // Nobody waits for the answer.
-            out.push(Request {
-                id: RequestId(u64::MAX - self.extra_sent),
-                owner: String::new(),
-                call: extra,
-            });
+            let owner =
+                ObjectRef { resource: ROLLOUTS, namespace: String::new(), name: "a defect".to_owned() };
+            out.push(Request { id: RequestId(u64::MAX - self.extra_sent), owner, call: extra });
         }
         for mut request in requests {
             if let Some(answer) = self.answer_at_once(&request.call) {

@@ -5,6 +5,7 @@ use super::timeline::{EventKind, Told};
 use crate::simulation::Simulation;
 use crate::world::server::{Change, text};
 use headgate_api::labels::{ROLLOUT_TYPE, ROLLOUT_TYPE_STEP, STEP_INDEX};
+use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::ANALYSIS_RUNS;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -76,7 +77,8 @@ pub(super) fn of(simulation: &Simulation, since: Timestamp) -> Vec<Analysis> {
         }
     }
     for analysis in &mut analyses {
-        let run = format!("{}/{}", simulation.scenario().target().namespace, analysis.name);
+        let namespace = simulation.scenario().target().namespace;
+        let run = ObjectRef { resource: ANALYSIS_RUNS, namespace, name: analysis.name.clone() };
         for metric in &mut analysis.metrics {
             metric.assumed =
                 simulation.given().and_then(|given| given.assumed(&run, &metric.name)).map(str::to_owned);

@@ -12,6 +12,7 @@ use crate::world::workload;
 use crate::world::{milliseconds, plus};
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
+use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::REPLICA_SETS;
 use headgate_model::{HttpQuery, Reply};
 use jiff::Timestamp;
@@ -65,10 +66,10 @@ impl Simulation {
         }
     }
 
-    pub(super) fn measured(&mut self, owner: &str, query: &HttpQuery, sent_at: Timestamp) -> Reply {
+    pub(super) fn measured(&mut self, run: &ObjectRef, query: &HttpQuery, sent_at: Timestamp) -> Reply {
         let outage = self.metrics.outage(self.now);
         if let (Source::Given(given), None) = (&mut self.scenario.metrics, outage) {
-            return given.answer(owner, query, &self.server, self.now);
+            return given.answer(run, query, &self.server, self.now);
         }
         let limit = i64::from(query.timeout_seconds) * 1_000;
         if plus(sent_at, limit) < self.now {

@@ -6,7 +6,8 @@ use super::server::{Server, text};
 use headgate_analysis::first_measurement;
 use headgate_api::At;
 use headgate_api::{AnalysisPhase, AnalysisRunSpec, AnalysisTemplateSpec, DurationOrSeconds, Metric};
-use headgate_driver::resources::{ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES};
+use headgate_driver::io::ObjectRef;
+use headgate_driver::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES};
 use headgate_model::analysis::{ValidMetric, percent_encoded, valid_metrics};
 use headgate_model::{HttpQuery, Reply};
 use jiff::{SignedDuration, Timestamp};
@@ -81,8 +82,8 @@ pub struct Given {
     pub unanswered: Option<String>,
 }
 
-/// An AnalysisRun as `namespace/name`, and a metric in it.
-type Key = (String, String);
+/// An AnalysisRun and a metric in it.
+type Key = (ObjectRef, String);
 
 /// Values that metrics usually like, the likeliest first. Numbers that a condition itself names are tried after them.
 const CANDIDATES: [&str; 8] = ["1", "0", "100", "0.5", "10", "0.01", "1000", "-1"];
@@ -99,16 +100,13 @@ impl Given {
     }
 
     /// The value that was assumed for a metric of a run, when nobody had said anything about it.
-    pub fn assumed(&self, run: &str, metric: &str) -> Option<&str> {
-        self.assumed.get(&(run.to_owned(), metric.to_owned())).map(String::as_str)
+    pub fn assumed(&self, run: &ObjectRef, metric: &str) -> Option<&str> {
+        self.assumed.get(&(run.clone(), metric.to_owned())).map(String::as_str)
     }
 
-    /// The answer to a query of an AnalysisRun, named as `namespace/name`.
-    pub fn answer(&mut self, run: &str, query: &HttpQuery, server: &Server, now: Timestamp) -> Reply {
-        let is_asking =
-            |target: &headgate_driver::io::ObjectRef| format!("{}/{}", target.namespace, target.name) == run;
-        let stored = server.all(ANALYSIS_RUNS).find(|(target, _)| is_asking(target)).map(|(_, run)| run);
-        let spec: Option<AnalysisRunSpec> = stored.and_then(|run| read(run.get("spec")));
+    /// The answer to a query of an AnalysisRun.
+    pub fn answer(&mut self, run: &ObjectRef, query: &HttpQuery, server: &Server, now: Timestamp) -> Reply {
+        let spec: Option<AnalysisRunSpec> = server.get(run).and_then(|run| read(run.get("spec")));
         let metrics = spec.as_ref().and_then(|spec| valid_metrics(spec).ok()).unwrap_or_default();
         let asked = metrics.iter().find(|metric| asks(metric, query));
         let (Some(spec), Some(metric)) = (spec, asked) else {
@@ -129,9 +127,15 @@ impl Given {
         }
     }
 
-    fn assume(&mut self, run: &str, spec: AnalysisRunSpec, metric: &ValidMetric, now: Timestamp) -> Reply {
+    fn assume(
+        &mut self,
+        run: &ObjectRef,
+        spec: AnalysisRunSpec,
+        metric: &ValidMetric,
+        now: Timestamp,
+    ) -> Reply {
         let name = metric.metric.name.clone();
-        let key = (run.to_owned(), name.clone());
+        let key = (run.clone(), name.clone());
         if let Some(value) = self.assumed.get(&key) {
             return vector(Some(value.clone()));
         }
