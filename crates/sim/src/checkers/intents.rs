@@ -62,18 +62,19 @@ fn bound_to_version(before: &Value, after: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// True when the version is still the same, and something else had the name of its ReplicaSet.
+/// True when the version is still the same, and something else had the name of its ReplicaSet, or had one when the version
+/// was made last and its ReplicaSet is to be made again.
 pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
-    let count = number(before, "/status/collisionCount");
-    let former = i32::try_from(count - 1).ok().filter(|count| *count > 0);
+    let count = i32::try_from(number(before, "/status/collisionCount")).unwrap_or(0);
     let is_former = match after.at("/spec/template") {
-        Some(template) => pod_template_hash(template, former) == text(before, "/status/currentPodHash"),
-        // Its template is a Deployment's, and still the same one. An older CRD drops what the status would say, and a spec
-        // that had to be mended meanwhile says that instead.
+        Some(template) => {
+            let mut former = std::iter::once(None).chain((1..count).map(Some));
+            former.any(|count| pod_template_hash(template, count) == text(before, "/status/currentPodHash"))
+        }
+        // Its template is a Deployment's, which has not changed.
         None => {
-            ["ObjectInTheWay", "MendSpec", ""].contains(&text(before, "/status/waiting/kind"))
-                && text(before, "/status/workloadObservedGeneration")
-                    == text(after, "/status/workloadObservedGeneration")
+            let generation = |object| text(object, "/status/workloadObservedGeneration");
+            generation(before) == generation(after)
         }
     };
     count > 0 && is_former

@@ -6,7 +6,7 @@
 //! | rule | module, or why there is none |
 //! | --- | --- |
 //! | 1 weight needs pods | `weights` |
-//! | 2 pods go last | `removals` (those left suffice), `drain` (the time has passed), `hand_over` (a Deployment's) |
+//! | 2 pods go last | `removals` (those left suffice), `drain` (the time has passed), `acknowledged` (the router has followed), `hand_over` (a Deployment's) |
 //! | 3 availability, surge | `availability`, `restarts` |
 //! | 4 abort | `abort` while faults happen, `settled` after them: routes and Services, each by itself; `way_back`: as the user chose |
 //! | 5 intents | `intents`: kept until consumed, bound to their version, steps one by one; `held`: what is paused is not begun |
@@ -34,8 +34,10 @@
 //! | requests lost | `losses` |
 
 mod abort;
+mod acknowledged;
 mod availability;
 mod bake;
+mod crossing;
 mod deadline;
 mod drain;
 mod events;
@@ -138,7 +140,7 @@ pub struct Checkers {
     /// What the Rollout names, or named while it was there.
     names: Option<Names>,
     views: VecDeque<(Timestamp, View)>,
-    /// Those of the Rollout before this one.
+    /// Those of the Rollouts before this one: a slow request may outlive several.
     former: VecDeque<(Timestamp, View)>,
     said: said::Said,
     told: overlay::Told,
@@ -147,6 +149,8 @@ pub struct Checkers {
     records: quiet::Records,
     answers: verdicts::Answers,
     shares: drain::Shares,
+    acknowledged: acknowledged::Acknowledged,
+    shrunk: crossing::Shrunk,
     way: deadline::Way,
     allowance: losses::Allowance,
     /// What truly went wrong with pods.
@@ -209,9 +213,8 @@ impl Checkers {
         self.said.look(server, view.as_ref(), now);
         let Some(view) = view else {
             self.events.forget();
-            if !self.views.is_empty() {
-                self.former = std::mem::take(&mut self.views);
-            }
+            self.former.append(&mut self.views);
+            forget_old(&mut self.former, now);
             return;
         };
         self.shares.look(&view, now);
@@ -227,9 +230,7 @@ impl Checkers {
             }
             self.views.push_back((now, view));
         }
-        while self.views.get(1).is_some_and(|(time, _)| now.duration_since(*time) > VIEWS_KEPT) {
-            self.views.pop_front();
-        }
+        forget_old(&mut self.views, now);
     }
 
     /// Holds a write against the rules. To be called before [`Checkers::look`] sees its result.
@@ -266,6 +267,9 @@ impl Checkers {
             self.judge(rule, broken, now);
         }
         let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
+        if self.shrunk.written(write, self.names.as_ref(), since, now) {
+            self.allowance.fault(now, now);
+        }
         let desired = self.views_since(since).map(|view| view.desired).min().unwrap_or(0);
         if self.waits == Waits::Stored {
             self.judge("bake", bake::check(write, server, desired), now);
@@ -278,6 +282,9 @@ impl Checkers {
             let with_sets = |view: &&View| views.first().map(|newest| newest.with_sets_of(view));
             let is_right = views.iter().any(|view| check(write, view).is_ok())
                 || views.iter().filter_map(with_sets).any(|view| check(write, &view).is_ok());
+            // A ReplicaSet that was read live is ahead of what the watch tells of the others.
+            let is_right =
+                is_right || View::with_one_set_ahead(&views).any(|view| check(write, &view).is_ok());
             let mixed = View::most_favourable(&views).map_or(Ok(()), |view| check(write, &view));
             self.judge(rule, if is_right { Ok(()) } else { mixed }, now);
         }
@@ -285,6 +292,8 @@ impl Checkers {
         let views: Vec<&View> = views.iter().collect();
         let drained = self.shares.check(write, &views, now);
         self.judge("2 drain", drained, now);
+        let acknowledged = self.acknowledged.check(write, &views, server);
+        self.judge("2 acknowledged", acknowledged, now);
         let on_time = self.way.written(write, &views);
         if self.waits == Waits::Stored {
             self.judge("9 deadline", on_time, now);
@@ -344,7 +353,8 @@ impl Checkers {
 
     /// The answer to a request reaches the process at this time.
     pub fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
-        self.told.answered(process, call, reply, arrives);
+        self.told.answered(process, call, reply, self.names.as_ref(), arrives);
+        self.acknowledged.answered(process, call, reply, arrives);
         self.events.answered(process, call, reply, arrives);
         self.refusals.answered(process, call, reply, arrives);
     }
@@ -405,7 +415,7 @@ impl Checkers {
         held_since(self.views.iter().rev(), since)
     }
 
-    /// The same for a write. What was sent before this Rollout was there was decided for the one before it.
+    /// The same for a write. What was sent before this Rollout was there was decided for one before it.
     fn views_for(&self, write: &Write<'_>, since: Timestamp) -> impl Iterator<Item = &View> {
         let is_of_former = self.views.front().is_some_and(|(first, _)| write.sent_at < *first);
         let former = self.former.iter().rev().filter(move |_| is_of_former);
@@ -503,6 +513,13 @@ impl Checkers {
         {
             self.violations.push(Violation { at: now, rule, message });
         }
+    }
+}
+
+/// Forgets views that held only until long ago.
+fn forget_old(views: &mut VecDeque<(Timestamp, View)>, now: Timestamp) {
+    while views.get(1).is_some_and(|(time, _)| now.duration_since(*time) > VIEWS_KEPT) {
+        views.pop_front();
     }
 }
 

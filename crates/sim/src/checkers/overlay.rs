@@ -1,5 +1,6 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
+use super::Names;
 use crate::world::server::{reference, text};
 use headgate_api::At;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
@@ -22,8 +23,15 @@ struct Versions {
 }
 
 impl Told {
-    /// An answer reaches a process at this time.
-    pub(super) fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
+    /// An answer reaches a process at this time. A list that is asked for on behalf of a Rollout tells of its own objects.
+    pub(super) fn answered(
+        &mut self,
+        process: u32,
+        call: &Call,
+        reply: &Reply,
+        names: Option<&Names>,
+        arrives: Timestamp,
+    ) {
         let objects = match reply {
             Reply::Object(object) => std::slice::from_ref(object),
             Reply::Objects(objects) => objects,
@@ -34,7 +42,10 @@ impl Told {
             Call::List { resource, .. } => *resource,
             Call::Delete { .. } | Call::Evict { .. } | Call::Measure { .. } | Call::Notify { .. } => return,
         };
-        for object in objects {
+        let is_of_another = |object: &&Value| {
+            matches!(call, Call::List { .. }) && names.is_some_and(|names| names.is_of_another(object))
+        };
+        for object in objects.iter().filter(|object| !is_of_another(object)) {
             let known = self.versions.entry((process, reference(resource, object))).or_default();
             let uid = text(object, "/metadata/uid");
             if known.uid == uid || !matches!(call, Call::Get(_)) || known.uid.is_empty() {

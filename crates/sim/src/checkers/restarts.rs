@@ -1,7 +1,7 @@
 //! Restarts: only pods that are older than asked are evicted; no more than `maxUnavailable`, and at least one, are down by
 //! evictions at once; and a restart is done only when no older pod is left.
 
-use super::Write;
+use super::{DECISION_TAKES, Write};
 use crate::world::pods::{Pods, Truth};
 use crate::world::server::{Server, number, text};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
@@ -97,7 +97,14 @@ impl Restarts {
         }
         let Some(done) = text(after, "/status/restartedAt").parse::<Timestamp>().ok() else { return Ok(()) };
         let uid = text(before, "/metadata/uid");
-        for (set, oldest) in self.oldest.iter().filter(|(_, oldest)| **oldest < done) {
+        // By a clock that is ahead of the server's, pods made just now are older than what is due: nobody has seen them yet.
+        let seen_until = if self.clocks_differ {
+            write.sent_at.saturating_sub(DECISION_TAKES).unwrap_or(write.sent_at)
+        } else {
+            Timestamp::MAX
+        };
+        let is_old = |oldest: Timestamp| oldest < done && oldest <= seen_until;
+        for (set, oldest) in self.oldest.iter().filter(|(_, oldest)| is_old(**oldest)) {
             let is_ours =
                 self::set(set, server).is_some_and(|set| text(set, "/metadata/ownerReferences/0/uid") == uid);
             if is_ours {

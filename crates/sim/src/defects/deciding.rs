@@ -97,6 +97,10 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
             }
         }
         Defect::NoDrain => forget_drain(&mut seen),
+        Defect::AcknowledgementIgnored => {
+            let routers = seen.routers.iter_mut().chain(&mut seen.former_routers);
+            routers.filter_map(|router| router.state.as_mut().ok()).for_each(|state| state.confirmed = None);
+        }
         Defect::StuckBesideAnalysis => {
             let canary = status.canary.as_ref();
             let run = canary.and_then(|canary| canary.current_background_analysis_run_status.as_ref());

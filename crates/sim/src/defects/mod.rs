@@ -26,6 +26,8 @@ pub enum Defect {
     WeightBeforeReady,
     /// Pods go as soon as they get no new requests. Rule 2, its time.
     NoDrain,
+    /// A router that has not read its route yet counts as one that says nothing. Rule 2, the router's word.
+    AcknowledgementIgnored,
     /// What would go once a shift was seen goes together with the shift. Rule 2.
     ShiftAndShrink,
     /// A decision holds a shift and a shrink. R6: the driver refuses it, and the release stands still.
@@ -157,11 +159,12 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
         Self::NoDrain,
+        Self::AcknowledgementIgnored,
         Self::ShiftAndShrink,
         Self::ShiftAndShrinkDecided,
         Self::ShrunkToNothing,
@@ -238,6 +241,7 @@ impl Defect {
             Self::ScaledBlindly => &["R2 guards"],
             Self::WeightBeforeReady => &["1 weights", "3 availability", "2 removals", "requests lost"],
             Self::NoDrain | Self::ShiftAndShrink => &["2 drain", "2 removals", "R3 overlay", "requests lost"],
+            Self::AcknowledgementIgnored => &["2 acknowledged", "2 drain", "requests lost"],
             Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
             Self::ShrunkToNothing => &["3 availability", "2 removals", "2 drain"],
             Self::HandsOverAtOnce => &["2 hand-over"],
@@ -294,7 +298,8 @@ impl Defect {
     }
 
     /// Rules whose defects others notice first, as they look at what comes before: each has to find one of these by itself.
-    pub const ALONE: [(&'static str, Self); 4] = [
+    pub const ALONE: [(&'static str, Self); 5] = [
+        ("2 acknowledged", Self::AcknowledgementIgnored),
         ("1 weights", Self::WeightBeforeReady),
         ("requests lost", Self::WeightBeforeReady),
         ("R9 writers", Self::TwoWriters),

@@ -375,13 +375,17 @@ fn hurt(ailment: Ailment, until: Timestamp) -> Hurt {
     }
 }
 
+/// The longest time in seconds between two attempts of what is refused.
+const BACK_OFF_MAX: i64 = 60;
+
 /// For so many seconds a fault keeps controllers from seeing or acting; one that ends a process does until the next one acts.
 fn holds_up(disturbance: &Disturbance) -> i64 {
     match disturbance {
         Disturbance::SlowWatch { seconds, late, .. } => seconds + late / 1_000,
+        // Nobody says when a right is given back: it is seen at the next attempt.
+        Disturbance::Forbidden { seconds, .. } => seconds + BACK_OFF_MAX,
         Disturbance::BrokenWatch { seconds, .. }
         | Disturbance::MissingCrd { seconds, .. }
-        | Disturbance::Forbidden { seconds, .. }
         | Disturbance::ApiOutage { seconds } => *seconds,
         _ => 0,
     }

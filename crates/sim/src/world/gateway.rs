@@ -56,8 +56,12 @@ impl Gateway {
 }
 
 fn is_read(route: &Value) -> bool {
-    let read = number(route, "/status/parents/0/conditions/0/observedGeneration");
-    read == number(route, "/metadata/generation")
+    read_generation(route) == Some(number(route, "/metadata/generation"))
+}
+
+/// The generation of a route that its status says was read; `None` where it says nothing.
+pub fn read_generation(route: &Value) -> Option<i64> {
+    route.at("/status/parents/0/conditions/0/observedGeneration")?.as_i64()
 }
 
 fn status(route: &Value) -> Value {

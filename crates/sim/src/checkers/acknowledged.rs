@@ -1,0 +1,73 @@
+//! Rule 2, the router's word: no pods go as long as a router says that it has read an older route than the one that this
+//! process has written or been told of.
+
+use super::{View, Write};
+use crate::world::gateway::read_generation;
+use crate::world::routes::HTTP_ROUTES;
+use crate::world::server::{Server, number, reference, text};
+use headgate_driver::io::{Call, ObjectRef, Reply};
+use headgate_driver::resources::REPLICA_SETS;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What answers have told each process of routes whose routers say what they have read.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledged {
+    told: BTreeMap<(u32, ObjectRef), Told>,
+}
+
+/// The newest generation of a route.
+#[derive(Debug)]
+struct Told {
+    uid: String,
+    generation: i64,
+    at: Timestamp,
+}
+
+impl Acknowledged {
+    /// An answer reaches a process at this time.
+    pub(super) fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
+        let (Call::Get(target) | Call::Patch { target, .. }, Reply::Object(route)) = (call, reply) else {
+            return;
+        };
+        if target.resource != HTTP_ROUTES {
+            return;
+        }
+        let told = Told {
+            uid: text(route, "/metadata/uid").to_owned(),
+            generation: number(route, "/metadata/generation"),
+            at: arrives,
+        };
+        self.told.insert((process, reference(HTTP_ROUTES, route)), told);
+    }
+
+    /// A write; `views` are those that the process may have decided on.
+    pub(super) fn check(&self, write: &Write<'_>, views: &[&View], server: &Server) -> Result<(), String> {
+        let (REPLICA_SETS, Some(before), Some(process)) =
+            (write.target.resource, write.before, write.process)
+        else {
+            return Ok(());
+        };
+        let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
+        let is_exempt =
+            |view: &&View| view.canary_weight.is_none() || view.desired == 0 || view.is_scaled_by_user();
+        if to >= number(before, "/spec/replicas") || views.is_empty() || views.iter().any(is_exempt) {
+            return Ok(());
+        }
+        for ((_, route), told) in self.told.iter().filter(|((other, _), _)| *other == process) {
+            let is_named = views.iter().all(|view| view.names.is_named(route));
+            let lags = |live: &Value| {
+                text(live, "/metadata/uid") == told.uid
+                    && read_generation(live).is_some_and(|read| read < told.generation)
+            };
+            if is_named && told.at <= write.sent_at && server.get(route).is_some_and(lags) {
+                return Err(format!(
+                    "{} goes to {to} pods while the router has not read generation {} of {}",
+                    write.target.name, told.generation, route.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
