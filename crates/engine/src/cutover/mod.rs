@@ -165,21 +165,27 @@ fn observed_given(scene: &Scene<'_>, set: &ReplicaSetView, role: Role) -> Option
     Some(Given { through_canary, through_stable })
 }
 
-/// Where stable has no pods, no route can leave a version that was replaced since: its successor takes the canary Service
-/// over as it is. The available pods that it needs for that: as many as it replaces, or as the share needs. `None` where
-/// there is nothing to take over.
+/// A version behind the canary Service that was replaced since is left by the routes first, as far as stable's pods can bear
+/// that. Where stable has none, and the routes give everything to that version, its successor takes the Service over as it
+/// is, once its own steps give it requests; at the end of its steps it does so in any case. The available pods that it needs
+/// for that: as many as the user wants, or as it replaces where these are all. `None` where there is nothing to take over.
 fn succession(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Option<i32> {
-    let canary = &scene.spec.canary;
+    let (canary, desired) = (&scene.spec.canary, scene.spec.replicas);
+    let is_wanted = matches!(stage, Stage::Step(_) | Stage::Finishing)
+        && desired > 0
+        && steps::wish(stage, scene.spec).weight > 0;
     let replaced = versions.with_hash(scene.selected(canary.canary_service.as_ref())?)?;
     let is_replaced = versions.others.iter().any(|other| other.name == replaced.name);
     let behind_stable = scene
         .selected(canary.stable_service.as_ref())
         .map_or(versions.stable, |hash| versions.with_hash(hash));
-    let is_left_alone = behind_stable.is_none_or(|stable| stable.available() == 0);
-    let share = observed_canary_max(scene).filter(|share| *share > 0)?;
-    let needed = replicas::share(scene.spec.replicas, share, steps::total(scene.spec));
-    (matches!(stage, Stage::Step(_) | Stage::Finishing) && is_replaced && is_left_alone)
-        .then(|| needed.min(replaced.available()).max(1))
+    let is_left_alone = behind_stable.is_none_or(|stable| stable.available() == 0)
+        && observed_shares(scene).is_some_and(|shares| shares.least == steps::total(scene.spec));
+    match (is_wanted && is_replaced, is_left_alone) {
+        (true, true) => Some(desired.min(replaced.available()).max(1)),
+        (true, false) if stage == Stage::Finishing => Some(desired),
+        _ => None,
+    }
 }
 
 /// True when the Service of the canary, where there is one, leads to this version.

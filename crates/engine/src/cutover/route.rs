@@ -387,8 +387,10 @@ fn canary_selection(
     let serves = selected.and_then(|hash| versions.with_hash(hash)).is_some_and(|set| set.available() > 0);
     let succeeds = || {
         let needed = super::succession(scene, stage, versions);
-        wanted.hash() == scene.current_hash
-            && needed.is_some_and(|needed| wanted.is_observed() && wanted.available() >= needed)
+        let is_held = steps::is_held(record, scene.spec);
+        !is_held
+            && wanted.hash() == scene.current_hash
+            && needed.is_some_and(|needed| bears(scene, Some(wanted), needed))
     };
     let movable = !serves || route_has_left(scene, record, plan) || succeeds();
     movable.then(|| wanted.hash().to_owned())

@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     /// Hashes of versions whose pods never get available.
     pub(crate) broken: BTreeSet<String>,
+    /// Hashes of versions of which only so many pods get available.
+    pub(crate) weak: BTreeMap<String, i32>,
     /// Events so far, as `reason: message`.
     pub(crate) events: Vec<String>,
     hidden_routes: BTreeMap<usize, TrafficState>,
@@ -94,6 +96,7 @@ impl World {
             snapshot,
             now,
             broken: BTreeSet::new(),
+            weak: BTreeMap::new(),
             events: Vec::new(),
             hidden_routes: BTreeMap::new(),
             counter: 1,
@@ -187,11 +190,12 @@ impl World {
 
     /// Pods start and stop, as far as their version lets them.
     pub(crate) fn kubelet(&mut self) {
-        let broken = self.broken.clone();
+        let (broken, weak) = (self.broken.clone(), self.weak.clone());
         for set in self.sets_mut() {
             set.observed_generation = set.generation;
             set.current = set.replicas;
-            let available = if broken.contains(set.hash()) { 0 } else { set.replicas };
+            let most = weak.get(set.hash()).copied().unwrap_or(i32::MAX);
+            let available = if broken.contains(set.hash()) { 0 } else { set.replicas.min(most) };
             set.ready = available;
             set.available_reported = available;
         }
