@@ -62,7 +62,7 @@ impl Executor {
     pub async fn execute(&self, request: Request) -> (RequestId, Reply) {
         let Request { id, owner, call } = request;
         let started = Instant::now();
-        self.fleet.passes.begin(&owner, &call);
+        let under_way = self.fleet.passes.begin(&owner, &call);
         let reply = match &call {
             Call::Measure { namespace, query } => {
                 let reply = self.measurer.measure(namespace, query).await;
@@ -77,7 +77,7 @@ impl Executor {
                 reply
             }
         };
-        self.fleet.passes.end(&owner, &call, &reply);
+        under_way.end(&reply);
         log(&format!("{}/{}", owner.namespace, owner.name), &call, &reply);
         (id, reply)
     }

@@ -44,31 +44,14 @@ type Names<'a> = BTreeSet<(&'a String, &'a String)>;
 
 impl Passes {
     /// A request goes out on behalf of this object.
-    pub(crate) fn begin(&self, owner: &ObjectRef, call: &Call) {
-        if !is_counted(owner, call) {
-            return;
+    pub(crate) fn begin<'a>(&'a self, owner: &'a ObjectRef, call: &'a Call) -> UnderWay<'a> {
+        if is_counted(owner, call) {
+            let mut all = self.all();
+            let work = all.entry(owner.clone()).or_default();
+            work.under_way += 1;
+            work.since.get_or_insert_with(Instant::now);
         }
-        let mut all = self.all();
-        let work = all.entry(owner.clone()).or_default();
-        work.under_way += 1;
-        work.since.get_or_insert_with(Instant::now);
-    }
-
-    /// Its answer has come.
-    pub(crate) fn end(&self, owner: &ObjectRef, call: &Call, reply: &Reply) {
-        if !is_counted(owner, call) {
-            return;
-        }
-        let mut all = self.all();
-        // Whose object is gone is forgotten only once nothing is under way.
-        let Some(work) = all.get_mut(owner) else { return };
-        work.errors += i64::from(is_error(call, reply));
-        work.under_way = work.under_way.saturating_sub(1);
-        if work.under_way == 0
-            && let Some(since) = work.since.take()
-        {
-            work.passed(since.elapsed().as_secs_f64());
-        }
+        UnderWay { passes: self, owner, call, is_error: true }
     }
 
     /// Forgets objects that are gone.
@@ -115,6 +98,40 @@ impl Passes {
     }
 }
 
+/// A request under way. Dropped without an answer, because whoever carried it out has panicked, it counts as an error.
+#[must_use]
+pub(crate) struct UnderWay<'a> {
+    passes: &'a Passes,
+    owner: &'a ObjectRef,
+    call: &'a Call,
+    is_error: bool,
+}
+
+impl UnderWay<'_> {
+    /// The answer has come.
+    pub(crate) fn end(mut self, reply: &Reply) {
+        self.is_error = is_error(self.call, reply);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !is_counted(self.owner, self.call) {
+            return;
+        }
+        let mut all = self.passes.all();
+        // What is under way is not forgotten.
+        let Some(work) = all.get_mut(self.owner) else { return };
+        work.errors += i64::from(self.is_error);
+        work.under_way = work.under_way.saturating_sub(1);
+        if work.under_way == 0
+            && let Some(since) = work.since.take()
+        {
+            work.passed(since.elapsed().as_secs_f64());
+        }
+    }
+}
+
 impl Work {
     fn passed(&mut self, seconds: f64) {
         self.seconds += seconds;
@@ -138,7 +155,7 @@ fn is_error(call: &Call, reply: &Reply) -> bool {
     match (reply, call) {
         (Reply::Lost(_), _) => true,
         (Reply::Refused { code: 409, .. }, _)
-        | (Reply::Refused { code: 404, .. }, Call::Get(_) | Call::Delete { .. })
+        | (Reply::Refused { code: 404, .. }, Call::Get(_) | Call::Patch { .. } | Call::Delete { .. })
         | (Reply::Refused { code: 422, .. }, Call::Patch { patch: Patch::Json(_), .. })
         | (Reply::Refused { code: 404 | 429, .. }, Call::Evict { .. }) => false,
         (Reply::Refused { .. }, _) => true,

@@ -36,19 +36,18 @@ fn series(fleet: &Arc<Fleet>) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_pass_lasts_until_none_of_its_objects_requests_is_under_way() {
     let fleet = Arc::new(Fleet::default());
-    let web = object(ROLLOUTS, "web");
-    fleet.passes.begin(&web, &get());
+    let (web, run, call) = (object(ROLLOUTS, "web"), object(ANALYSIS_RUNS, "web-1"), get());
+    let first = fleet.passes.begin(&web, &call);
     advance(Duration::from_millis(100)).await;
-    fleet.passes.begin(&web, &get());
+    let second = fleet.passes.begin(&web, &call);
     advance(Duration::from_millis(100)).await;
-    fleet.passes.end(&web, &get(), &Reply::Object(Value::Null));
+    first.end(&Reply::Object(Value::Null));
     advance(Duration::from_millis(100)).await;
-    fleet.passes.end(&web, &get(), &Reply::Lost("no answer".into()));
+    second.end(&Reply::Lost("no answer".into()));
     advance(Duration::from_secs(60)).await;
-    let run = object(ANALYSIS_RUNS, "web-1");
-    fleet.passes.begin(&run, &get());
+    let third = fleet.passes.begin(&run, &call);
     advance(Duration::from_secs(2)).await;
-    fleet.passes.end(&run, &get(), &Reply::Object(Value::Null));
+    third.end(&Reply::Object(Value::Null));
     insta::assert_snapshot!(series(&fleet).join("\n"), @r#"
     rollout_reconcile_sum{namespace="shop",name="web"} 0.3
     rollout_reconcile_count{namespace="shop",name="web"} 1
@@ -82,6 +81,7 @@ async fn what_belongs_to_the_work_is_no_error() {
         ("a failed test", patch(Patch::Json(json!([]))), refused(422), 0),
         ("an invalid patch", patch(Patch::Merge(json!({}))), refused(422), 1),
         ("an object that is not there", get(), refused(404), 0),
+        ("one that has gone meanwhile", patch(Patch::Merge(json!({}))), refused(404), 0),
         ("a namespace that is not there", create.clone(), refused(404), 1),
         ("a budget that keeps a pod", Call::Evict { target: pod, uid: "u".into() }, refused(429), 0),
         ("a busy server", get(), refused(429), 1),
@@ -92,8 +92,7 @@ async fn what_belongs_to_the_work_is_no_error() {
     for (what, call, reply, errors) in cases {
         let fleet = Arc::new(Fleet::default());
         let web = object(ROLLOUTS, "web");
-        fleet.passes.begin(&web, &call);
-        fleet.passes.end(&web, &call, &reply);
+        fleet.passes.begin(&web, &call).end(&reply);
         let expected = format!("rollout_reconcile_error{{namespace=\"shop\",name=\"web\"}} {errors}");
         assert_eq!(series(&fleet).last(), Some(&expected), "{what}");
     }
@@ -105,8 +104,7 @@ async fn neither_notifications_nor_requests_of_the_sweep_are_passes() {
     let post = Post { headers: Vec::new(), body: String::new() };
     let notify = Call::Notify { service: "chat".into(), post };
     for (owner, call) in [(object(ROLLOUTS, "web"), notify), (object(SERVICES, "shop-stable"), get())] {
-        fleet.passes.begin(&owner, &call);
-        fleet.passes.end(&owner, &call, &Reply::Lost("no answer".into()));
+        fleet.passes.begin(&owner, &call).end(&Reply::Lost("no answer".into()));
     }
     assert_eq!(series(&fleet), Vec::<String>::new());
 }
@@ -115,17 +113,26 @@ async fn neither_notifications_nor_requests_of_the_sweep_are_passes() {
 async fn what_was_counted_of_an_object_goes_with_it_once_nothing_is_under_way() {
     let fleet = Arc::new(Fleet::default());
     let alive = || RolloutFacts { namespace: "shop".into(), name: "web".into(), ..RolloutFacts::default() };
-    let (web, gone) = (object(ROLLOUTS, "web"), object(ROLLOUTS, "gone"));
-    for owner in [&web, &gone] {
-        fleet.passes.begin(owner, &get());
-    }
-    fleet.passes.end(&web, &get(), &Reply::Object(Value::Null));
+    let (web, gone, call) = (object(ROLLOUTS, "web"), object(ROLLOUTS, "gone"), get());
+    let under_way = fleet.passes.begin(&gone, &call);
+    fleet.passes.begin(&web, &call).end(&Reply::Object(Value::Null));
     let publish = || {
         fleet.publish(Facts { rollouts: vec![alive()], ..Facts::default() }, Counters::default());
         let series = series(&fleet);
         ["web", "gone"].map(|name| series.iter().any(|line| line.contains(&format!("name=\"{name}\""))))
     };
     assert_eq!(publish(), [true, true]);
-    fleet.passes.end(&gone, &get(), &Reply::Object(Value::Null));
+    under_way.end(&Reply::Object(Value::Null));
     assert_eq!(publish(), [true, false]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_answered_ends_its_pass_as_an_error() {
+    let fleet = Arc::new(Fleet::default());
+    let (web, call) = (object(ROLLOUTS, "web"), get());
+    drop(fleet.passes.begin(&web, &call));
+    fleet.passes.begin(&web, &call).end(&Reply::Object(Value::Null));
+    let series = series(&fleet);
+    assert_eq!(series[1], r#"rollout_reconcile_count{namespace="shop",name="web"} 2"#);
+    assert_eq!(series.last().unwrap(), r#"rollout_reconcile_error{namespace="shop",name="web"} 1"#);
 }
