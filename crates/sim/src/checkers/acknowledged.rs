@@ -8,16 +8,15 @@ use crate::world::server::{Server, number, reference, text};
 use headgate_driver::io::{Call, ObjectRef, Reply};
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What answers have told each process of routes whose routers say what they have read.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
-    told: BTreeMap<(u32, ObjectRef), Told>,
+    told: BTreeMap<(u32, ObjectRef), Vec<Told>>,
 }
 
-/// The newest generation of a route.
+/// A generation of a route.
 #[derive(Debug)]
 struct Told {
     uid: String,
@@ -39,7 +38,9 @@ impl Acknowledged {
             generation: number(route, "/metadata/generation"),
             at: arrives,
         };
-        self.told.insert((process, reference(HTTP_ROUTES, route)), told);
+        let known = self.told.entry((process, reference(HTTP_ROUTES, route))).or_default();
+        known.retain(|known| known.uid == told.uid);
+        known.push(told);
     }
 
     /// A write; `views` are those that the process may have decided on.
@@ -56,15 +57,18 @@ impl Acknowledged {
             return Ok(());
         }
         for ((_, route), told) in self.told.iter().filter(|((other, _), _)| *other == process) {
-            let is_named = views.iter().all(|view| view.names.is_named(route));
-            let lags = |live: &Value| {
-                text(live, "/metadata/uid") == told.uid
-                    && read_generation(live).is_some_and(|read| read < told.generation)
+            let (true, Some(live)) = (views.iter().all(|view| view.names.is_named(route)), server.get(route))
+            else {
+                continue;
             };
-            if is_named && told.at <= write.sent_at && server.get(route).is_some_and(lags) {
+            let is_known = |told: &&Told| told.at <= write.sent_at && told.uid == text(live, "/metadata/uid");
+            let newest = told.iter().filter(is_known).map(|told| told.generation).max();
+            if let (Some(newest), Some(read)) = (newest, read_generation(live))
+                && read < newest
+            {
                 return Err(format!(
-                    "{} goes to {to} pods while the router has not read generation {} of {}",
-                    write.target.name, told.generation, route.name
+                    "{} goes to {to} pods while the router has read generation {read} of {}, and not {newest}",
+                    write.target.name, route.name
                 ));
             }
         }

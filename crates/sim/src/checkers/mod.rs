@@ -69,7 +69,7 @@ mod writers;
 
 pub use names::Names;
 pub use view::View;
-use view::WayBack;
+use view::{Set, WayBack};
 
 use crate::world::kubelet::Cause;
 use crate::world::milliseconds;
@@ -77,6 +77,7 @@ use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::{ALL, Loss};
 use crate::world::server::Server;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
+use headgate_driver::resources::REPLICA_SETS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -267,7 +268,7 @@ impl Checkers {
             self.judge(rule, broken, now);
         }
         let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
-        if self.shrunk.written(write, self.names.as_ref(), since, now) {
+        if self.shrunk.written(write, self.views.back().map(|(_, view)| view), now) {
             self.allowance.fault(now, now);
         }
         let desired = self.views_since(since).map(|view| view.desired).min().unwrap_or(0);
@@ -283,8 +284,11 @@ impl Checkers {
             let is_right = views.iter().any(|view| check(write, view).is_ok())
                 || views.iter().filter_map(with_sets).any(|view| check(write, &view).is_ok());
             // A ReplicaSet that was read live is ahead of what the watch tells of the others.
+            let is_ahead = |set: &&Set| self.told.has_told(write, REPLICA_SETS, &set.name, since);
+            let ahead = views.first().map_or(&[][..], |view| &view.sets).iter().filter(is_ahead);
+            let ahead: Vec<String> = ahead.map(|set| set.name.clone()).collect();
             let is_right =
-                is_right || View::with_one_set_ahead(&views).any(|view| check(write, &view).is_ok());
+                is_right || View::with_one_set_ahead(&views, &ahead).any(|view| check(write, &view).is_ok());
             let mixed = View::most_favourable(&views).map_or(Ok(()), |view| check(write, &view));
             self.judge(rule, if is_right { Ok(()) } else { mixed }, now);
         }

@@ -85,10 +85,9 @@ impl Names {
         controller(child, "/kind") == "Rollout" && controller(child, "/uid") == self.uid
     }
 
-    /// True for an object that something else controls, such as a Rollout of this name that is no more.
+    /// True for an object of another Rollout, such as one of this name that is no more.
     pub fn is_of_another(&self, child: &Value) -> bool {
-        let uid = controller(child, "/uid");
-        !uid.is_empty() && uid != self.uid
+        controller(child, "/kind") == "Rollout" && controller(child, "/uid") != self.uid
     }
 
     /// Remembers what the same Rollout has named before.

@@ -1,10 +1,10 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
-use super::Names;
+use super::{Names, Write};
 use crate::world::server::{reference, text};
 use headgate_api::At;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
-use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -55,6 +55,20 @@ impl Told {
             // no use for it.
             uid.clone_into(&mut known.uid);
         }
+    }
+
+    /// Whether the process of a write was told of this object in an answer between then and the write.
+    pub(super) fn has_told(
+        &self,
+        write: &Write<'_>,
+        resource: Resource,
+        name: &str,
+        since: Timestamp,
+    ) -> bool {
+        let Some(process) = write.process else { return false };
+        let object = ObjectRef { resource, namespace: write.target.namespace.clone(), name: name.to_owned() };
+        let known = self.versions.get(&(process, object));
+        known.is_some_and(|known| known.told.iter().any(|(at, _)| (since..=write.sent_at).contains(at)))
     }
 
     /// A process sends a request.

@@ -179,12 +179,12 @@ impl View {
         Self { sets: other.sets.clone(), ..self.clone() }
     }
 
-    /// The newest view, with the ReplicaSets of each instant, of which one is as it was at a later one.
-    pub fn with_one_set_ahead(views: &[&Self]) -> impl Iterator<Item = Self> {
+    /// The newest view, with the ReplicaSets of each instant, of which one of these is as it was at a later one.
+    pub fn with_one_set_ahead(views: &[&Self], these: &[String]) -> impl Iterator<Item = Self> {
         let newest = views.first().copied();
         views.iter().enumerate().flat_map(move |(later, behind)| {
             let ahead = views[..later].iter().flat_map(|view| &view.sets);
-            ahead.filter_map(move |set| {
+            ahead.filter(|set| these.contains(&set.name)).filter_map(move |set| {
                 let mut mixed = newest?.with_sets_of(behind);
                 *mixed.sets.iter_mut().find(|other| other.name == set.name)? = set.clone();
                 Some(mixed)

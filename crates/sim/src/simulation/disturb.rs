@@ -14,7 +14,7 @@ use crate::world::watch::Watches;
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{Call, ObjectRef, Resource};
-use headgate_driver::resources::{REPLICA_SETS, SERVICES};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, SERVICES};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -382,6 +382,7 @@ const BACK_OFF_MAX: i64 = 60;
 fn holds_up(disturbance: &Disturbance) -> i64 {
     match disturbance {
         Disturbance::SlowWatch { seconds, late, .. } => seconds + late / 1_000,
+        Disturbance::Forbidden { kind: ANALYSIS_RUNS, seconds } => *seconds,
         // Nobody says when a right is given back: it is seen at the next attempt.
         Disturbance::Forbidden { seconds, .. } => seconds + BACK_OFF_MAX,
         Disturbance::BrokenWatch { seconds, .. }
