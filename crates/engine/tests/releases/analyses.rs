@@ -192,7 +192,8 @@ fn as_many_runs_of_each_outcome_are_kept_as_the_spec_says_and_five_by_default() 
             |name: &str, count: i64| (1..=count).map(|age| format!("{name}-{age}")).collect::<Vec<_>>();
         let mut expected = [vec![present.name], newest("good", kept.0), newest("bad", kept.1)].concat();
         let mut left: Vec<String> = world.runs_mut().iter().map(|run| run.name.clone()).collect();
-        (left.sort(), expected.sort());
+        left.sort();
+        expected.sort();
         assert_eq!(left, expected, "{analysis}");
     }
 }
