@@ -1,6 +1,6 @@
 //! Carries out the driver's calls: one match, one time limit, no retries.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Arguments, sync::Arc, time::Duration};
 
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
 use kube::{Client, core::params::ListParams};
@@ -78,7 +78,7 @@ impl Executor {
             }
         };
         under_way.end(&reply);
-        log(&format!("{}/{}", owner.namespace, owner.name), &call, &reply);
+        log(&format_args!("{}/{}", owner.namespace, owner.name), &call, &reply);
         (id, reply)
     }
 
@@ -321,7 +321,7 @@ fn kind(call: &Call) -> &'static str {
     }
 }
 
-fn log(owner: &str, call: &Call, reply: &Reply) {
+fn log(owner: &Arguments<'_>, call: &Call, reply: &Reply) {
     let (verb, kind) = (verb(call), kind(call));
     let name = match call {
         Call::Get(target)
@@ -334,21 +334,21 @@ fn log(owner: &str, call: &Call, reply: &Reply) {
     };
     match reply {
         Reply::Refused { code, reason, message } => {
-            tracing::debug!(owner, verb, kind, name, code, reason, message, "refused");
+            tracing::debug!(%owner, verb, kind, name, code, reason, message, "refused");
         }
-        Reply::Notified(status) => tracing::debug!(owner, verb, kind, name, status, "answered"),
+        Reply::Notified(status) => tracing::debug!(%owner, verb, kind, name, status, "answered"),
         // The driver tells of it.
         Reply::Lost(_) if verb == "notify" => {}
-        Reply::Lost(message) => tracing::warn!(owner, verb, kind, name, message, "no answer"),
+        Reply::Lost(message) => tracing::warn!(%owner, verb, kind, name, message, "no answer"),
         Reply::Measured(headgate_model::Reply::Failed(message)) => {
-            tracing::debug!(owner, verb, message, "measurement failed");
+            tracing::debug!(%owner, verb, message, "measurement failed");
         }
         Reply::Object(event) if kind == "Event" => {
             let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default();
-            tracing::info!(owner, reason = text("reason"), "{}", text("message"));
+            tracing::info!(%owner, reason = text("reason"), "{}", text("message"));
         }
         Reply::Object(_) | Reply::Objects(_) | Reply::Measured(_) => {
-            tracing::debug!(owner, verb, kind, name, "done");
+            tracing::debug!(%owner, verb, kind, name, "done");
         }
     }
 }

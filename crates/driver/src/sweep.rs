@@ -199,8 +199,7 @@ impl Sweep {
     fn send(&mut self, service: Name, errand: SweepErrand, call: Call, context: &mut Context<'_>) {
         context.counters.requests += 1;
         self.in_flight.insert(service.clone());
-        let (namespace, name) = service.clone();
-        let owner = ObjectRef { resource: SERVICES, namespace, name };
+        let owner = reference(&service);
         context.outbox.send(Addressee::Sweep { service, errand }, owner, call);
     }
 

@@ -12,8 +12,8 @@ use headgate_driver::{
     resources::{ANALYSIS_RUNS, ROLLOUTS},
 };
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
-    metrics::{MetricType, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge, histogram::Histogram},
 };
 use tokio::time::Instant;
 
@@ -29,13 +29,11 @@ const KINDS: [(Resource, &str, &str); 2] =
 pub(crate) struct Passes(Mutex<BTreeMap<ObjectRef, Work>>);
 
 /// What is counted of one object.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Work {
     under_way: usize,
     since: Option<Instant>,
-    /// By bound, the last beyond all of them.
-    counts: [u64; BOUNDS.len() + 1],
-    seconds: f64,
+    seconds: Histogram,
     errors: i64,
 }
 
@@ -47,7 +45,7 @@ impl Passes {
     pub(crate) fn begin<'a>(&'a self, owner: &'a ObjectRef, call: &'a Call) -> UnderWay<'a> {
         if is_counted(owner, call) {
             let mut all = self.all();
-            let work = all.entry(owner.clone()).or_default();
+            let work = all.entry(owner.clone()).or_insert_with(Work::new);
             work.under_way += 1;
             work.since.get_or_insert_with(Instant::now);
         }
@@ -71,16 +69,7 @@ impl Passes {
                 (format!("{name}_reconcile"), format!("Seconds that a pass of {help} took"));
             let mut metric = encoder.encode_descriptor(&series, &about, None, MetricType::Histogram)?;
             for (object, work) in works() {
-                let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
-                let buckets: Vec<(f64, u64)> = bounds.zip(work.counts).collect();
-                let count = work.counts.iter().sum();
-                let labels = named(object);
-                metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                    work.seconds,
-                    count,
-                    &buckets,
-                    None,
-                )?;
+                work.seconds.encode(metric.encode_family(&named(object))?)?;
             }
             // Its name lacks the ending that OpenMetrics asks of counters.
             let (series, about) =
@@ -127,16 +116,14 @@ impl Drop for UnderWay<'_> {
         if work.under_way == 0
             && let Some(since) = work.since.take()
         {
-            work.passed(since.elapsed().as_secs_f64());
+            work.seconds.observe(since.elapsed().as_secs_f64());
         }
     }
 }
 
 impl Work {
-    fn passed(&mut self, seconds: f64) {
-        self.seconds += seconds;
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.counts[bucket] += 1;
+    fn new() -> Self {
+        Self { under_way: 0, since: None, seconds: Histogram::new(BOUNDS), errors: 0 }
     }
 }
 

@@ -29,6 +29,7 @@ mod recorded;
 mod rerouted;
 mod restart;
 mod routed;
+mod succession;
 mod way_back;
 mod workload;
 mod world;

@@ -51,9 +51,10 @@ impl Acknowledged {
             return Ok(());
         };
         let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
-        let is_exempt =
-            |view: &&View| view.canary_weight.is_none() || view.desired == 0 || view.is_scaled_by_user();
-        if to >= number(before, "/spec/replicas") || views.is_empty() || views.iter().any(is_exempt) {
+        if to >= number(before, "/spec/replicas")
+            || views.is_empty()
+            || views.iter().any(|view| view.lets_pods_go())
+        {
             return Ok(());
         }
         for ((_, route), told) in self.told.iter().filter(|((other, _), _)| *other == process) {

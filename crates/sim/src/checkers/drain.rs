@@ -122,13 +122,14 @@ impl Shares {
             return Ok(());
         };
         let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
-        let is_exempt =
-            |view: &&View| view.canary_weight.is_none() || view.desired == 0 || view.is_scaled_by_user();
         let Some(view) = views.first() else { return Ok(()) };
         let Some(set) = view.set(&write.target.name).filter(|set| set.available > 0) else { return Ok(()) };
         // Somebody else's surplus may go at once.
         let takes_nothing = to >= set.available || to >= view.desired;
-        if takes_nothing || to >= number(before, "/spec/replicas") || views.iter().any(is_exempt) {
+        if takes_nothing
+            || to >= number(before, "/spec/replicas")
+            || views.iter().any(|view| view.lets_pods_go())
+        {
             return Ok(());
         }
         let held = self.of.get(&set.hash).map_or(&[][..], Vec::as_slice);

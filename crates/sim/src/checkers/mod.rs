@@ -69,7 +69,7 @@ mod writers;
 
 pub use names::Names;
 pub use view::View;
-use view::{Set, WayBack};
+use view::WayBack;
 
 use crate::world::kubelet::Cause;
 use crate::world::milliseconds;
@@ -283,12 +283,9 @@ impl Checkers {
             let with_sets = |view: &&View| views.first().map(|newest| newest.with_sets_of(view));
             let is_right = views.iter().any(|view| check(write, view).is_ok())
                 || views.iter().filter_map(with_sets).any(|view| check(write, &view).is_ok());
-            // A ReplicaSet that was read live is ahead of what the watch tells of the others.
-            let is_ahead = |set: &&Set| self.told.has_told(write, REPLICA_SETS, &set.name, since);
-            let ahead = views.first().map_or(&[][..], |view| &view.sets).iter().filter(is_ahead);
-            let ahead: Vec<String> = ahead.map(|set| set.name.clone()).collect();
-            let is_right =
-                is_right || View::with_one_set_ahead(&views, &ahead).any(|view| check(write, &view).is_ok());
+            let is_right = is_right
+                || View::with_one_set_ahead(&views, &self.read_live(write, &views, since))
+                    .any(|view| check(write, &view).is_ok());
             let mixed = View::most_favourable(&views).map_or(Ok(()), |view| check(write, &view));
             self.judge(rule, if is_right { Ok(()) } else { mixed }, now);
         }
@@ -412,6 +409,14 @@ impl Checkers {
         let is_right =
             || self.views_for(write, since).any(|view| foreign::check(write, Some(&view.names)).is_ok());
         if by_last_names.is_err() && is_right() { Ok(()) } else { by_last_names }
+    }
+
+    /// The ReplicaSets that the process of a write has read live since then: they are ahead of what its watch tells of the
+    /// others.
+    fn read_live(&self, write: &Write<'_>, views: &[&View], since: Timestamp) -> Vec<String> {
+        let sets = views.first().into_iter().flat_map(|view| &view.sets);
+        let read = sets.filter(|set| self.told.has_told(write, REPLICA_SETS, &set.name, since));
+        read.map(|set| set.name.clone()).collect()
     }
 
     /// The views that held at some time since then, the latest first.

@@ -256,6 +256,11 @@ impl View {
         self.sets.iter().any(|set| set.sized_for.is_some_and(|sized_for| sized_for != self.desired))
     }
 
+    /// True where pods may go whatever the routes give: no router, no pods wanted, or a number of the user's on its way.
+    pub fn lets_pods_go(&self) -> bool {
+        self.canary_weight.is_none() || self.desired == 0 || self.is_scaled_by_user()
+    }
+
     /// True when this is the version of the spec's template, whatever the record says of it.
     pub fn is_wanted(&self, hash: &str) -> bool {
         let counts = (1..=self.collisions.unwrap_or(0)).map(Some);
