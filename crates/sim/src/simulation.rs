@@ -465,7 +465,7 @@ impl Simulation {
 
     fn start_another(&mut self, least: i64, most: i64) {
         let after = self.luck.between(least, most);
-        self.checkers.hold_up(plus(self.now, after + CATCHES_UP));
+        self.checkers.hold_up(None, plus(self.now, after + CATCHES_UP));
         let lag = usize::try_from(self.luck.between(0, 20)).unwrap_or(0);
         self.starts.push((plus(self.now, after), lag));
     }

@@ -76,7 +76,7 @@ use crate::world::milliseconds;
 use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::{ALL, Loss};
 use crate::world::server::Server;
-use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -221,7 +221,7 @@ impl Checkers {
         self.shares.look(&view, now);
         self.way.look(&view);
         self.names = Some(view.names.clone());
-        let abort = self.abort.look(&view, self.allowance.held_until(), now);
+        let abort = self.abort.look(&view, now);
         self.judge("4 abort", abort, now);
         self.pod_health.look(server, now);
         if self.views.back().is_none_or(|(_, last)| *last != view) {
@@ -436,9 +436,10 @@ impl Checkers {
         self.allowance.fault(self.now, until);
     }
 
-    /// A fault keeps controllers from seeing or acting, until then.
-    pub fn hold_up(&mut self, until: Timestamp) {
+    /// A fault keeps controllers from seeing or acting until then, on routes of this kind or at all.
+    pub fn hold_up(&mut self, routes: Option<Resource>, until: Timestamp) {
         self.allowance.hold_up(self.now, until);
+        self.abort.hold_up(routes, until);
     }
 
     /// Time has passed and nothing has changed.
@@ -447,7 +448,7 @@ impl Checkers {
         let told = self.events.wait(now);
         self.judge("R11 events", told, now);
         if let Some((_, view)) = self.views.back() {
-            let abort = self.abort.look(view, self.allowance.held_until(), now);
+            let abort = self.abort.look(view, now);
             self.judge("4 abort", abort, now);
         }
         let in_time = self.pod_health.wait(&self.causes, self.allowance.held_until(), now);

@@ -18,7 +18,8 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     }
     let given = view.given(&set.hash);
     let is_stable = view.stable_selects.as_deref() == Some(&set.hash);
-    let needed = if view.is_canary_sized && !is_stable { i64::from(given > 0) } else { view.needed(given) };
+    let scale = view.canary_scale.filter(|_| !is_stable && given > 0);
+    let needed = scale.map_or(view.needed(given), |scale| scale.min(view.needed(given)));
     if to >= needed {
         return Ok(());
     }

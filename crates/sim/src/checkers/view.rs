@@ -7,10 +7,11 @@ use crate::world::workload;
 use headgate_api::At;
 use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH, REVISION};
-use headgate_driver::io::ObjectRef;
+use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_model::template::pod_template_hash;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A ReplicaSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +58,8 @@ pub struct View {
     pub max_surge: i64,
     /// Hundredths of the pods that count as enough.
     pub threshold_percent: i64,
-    /// True when a step sizes the canary on its own.
-    pub is_canary_sized: bool,
+    /// Pods that a `setCanaryScale` in force asks for.
+    pub canary_scale: Option<i64>,
     /// Pods of a version that gets less stay for so many seconds.
     pub drain: i64,
     /// How many versions may wait until they are drained for so long; without an end when nothing is said.
@@ -94,6 +95,8 @@ pub struct View {
     /// The largest share of the canary Service in any route, of the total; `None` without a router, or while all of its
     /// objects are gone.
     pub canary_weight: Option<i64>,
+    /// The same of the routes of each kind.
+    pub canary_weights: BTreeMap<Resource, i64>,
     /// The smallest such share.
     pub canary_weight_least: Option<i64>,
     /// What the stable and the canary Service select.
@@ -114,17 +117,26 @@ impl View {
         let max_unavailable = count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired);
         let is_dynamic = canary.get("dynamicStableScale") == Some(&Value::Bool(true));
         let uid = text(rollout, "/metadata/uid");
+        let is_observed = text(rollout, "/status/observedGeneration").parse()
+            == Ok(number(rollout, "/metadata/generation"))
+            && workload::is_observed(rollout, server);
         let selects = |name: &Option<String>| {
             let service =
                 ObjectRef { resource: SERVICES, namespace: target.namespace.clone(), name: name.clone()? };
             server.get(&service).and_then(selected)
         };
-        let share = |route: &ObjectRef| names.canary_shares(route, server.get(route));
+        let share =
+            |route: &ObjectRef| Some((route.resource, names.canary_shares(route, server.get(route))?));
         // A route that is gone gives nothing; the others do.
-        let mut shares: Vec<(i64, i64)> = names.routes().filter_map(share).collect();
+        let mut shares: Vec<(Resource, (i64, i64))> = names.routes().filter_map(share).collect();
         if !shares.is_empty() {
             // One that has been led back counts as forgotten, though it is watched for a while.
-            shares.extend(names.former().filter_map(share).filter(|(_, most)| *most > 0));
+            shares.extend(names.former().filter_map(share).filter(|(_, (_, most))| *most > 0));
+        }
+        let mut canary_weights = BTreeMap::new();
+        for (kind, (_, most)) in &shares {
+            let weight = canary_weights.entry(*kind).or_insert(*most);
+            *weight = (*weight).max(*most);
         }
         let owned = |set: &&Value| controller(set, "/uid") == uid;
         Some(Self {
@@ -135,7 +147,7 @@ impl View {
                 .at("/replicaProgressThreshold/value")
                 .and_then(Value::as_i64)
                 .unwrap_or(100),
-            is_canary_sized: has_canary_scale(canary),
+            canary_scale: canary_scale(rollout, desired, names.total, is_observed),
             drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(if is_dynamic {
                 PROXIES_FOLLOW
             } else {
@@ -155,9 +167,7 @@ impl View {
             is_aborted: rollout.at("/status/abort") == Some(&Value::Bool(true)),
             is_failed: runs(rollout).any(|name| has_failed(server, &target.namespace, name)),
             is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
-            is_observed: text(rollout, "/status/observedGeneration").parse()
-                == Ok(number(rollout, "/metadata/generation"))
-                && workload::is_observed(rollout, server),
+            is_observed,
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
             template: workload::template(rollout, server).cloned().unwrap_or_default(),
@@ -166,8 +176,9 @@ impl View {
                 .and_then(Value::as_i64)
                 .and_then(|count| count.try_into().ok()),
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
-            canary_weight: shares.iter().map(|(_, most)| *most).max(),
-            canary_weight_least: shares.iter().map(|(least, _)| *least).min(),
+            canary_weight: canary_weights.values().max().copied(),
+            canary_weights,
+            canary_weight_least: shares.iter().map(|(_, (least, _))| *least).min(),
             stable_selects: selects(&names.stable),
             canary_selects: selects(&names.canary),
             names,
@@ -324,9 +335,24 @@ fn way_back(canary: &Value) -> WayBack {
     }
 }
 
-fn has_canary_scale(canary: &Value) -> bool {
-    let steps = canary.get("steps").and_then(Value::as_array).into_iter().flatten();
-    steps.into_iter().any(|step| step.get("setCanaryScale").is_some())
+/// Argo Rollouts: the last `setCanaryScale` at or before the current step, unless it is `matchTrafficWeight`; none after the
+/// steps, nor once all is given to one version. While the record speaks of an older spec, whose steps nobody here knows, any
+/// of them may be in force: then a single pod.
+fn canary_scale(rollout: &Value, desired: i64, total: i64, is_observed: bool) -> Option<i64> {
+    let steps = rollout.at("/spec/strategy/canary/steps").and_then(Value::as_array)?;
+    let scales = |steps: &'_ [Value]| steps.iter().rev().find_map(|step| step.get("setCanaryScale").cloned());
+    if !is_observed {
+        return scales(steps).map(|_| 1);
+    }
+    let is_at_a_step = text(rollout, "/status/stableRS") != text(rollout, "/status/currentPodHash")
+        && ["/status/abort", "/status/promoteFull"]
+            .iter()
+            .all(|at| rollout.at(at) != Some(&Value::Bool(true)));
+    let index = usize::try_from(number(rollout, "/status/currentStepIndex")).unwrap_or(0);
+    let scale = scales(steps.get(..=index).filter(|_| is_at_a_step)?)?;
+    let of_weight = |weight: i64| (desired * weight + total - 1) / total;
+    let replicas = scale.get("replicas").and_then(Value::as_i64);
+    replicas.or_else(|| scale.get("weight").and_then(Value::as_i64).map(of_weight)).map(|pods| pods.max(1))
 }
 
 fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {

@@ -57,7 +57,7 @@ impl Simulation {
             Disturbance::ThirdParty(act) => return self.others_act(*act),
             _ => self.trace.say("fault", || format!("{disturbance:?}"), self.now),
         }
-        self.checkers.hold_up(self.after(holds_up(disturbance)));
+        self.checkers.hold_up(routes_held_up(disturbance), self.after(holds_up(disturbance)));
         self.ails_processes(disturbance)
             .or_else(|| self.ails_pods(disturbance))
             .or_else(|| self.ails_objects(disturbance))
@@ -118,23 +118,34 @@ impl Simulation {
         let count = match disturbance {
             Disturbance::PodsFail { of, seconds, backs_off } => {
                 let hash = self.hash(*of);
-                // The last back-off may begin just before the end.
-                self.checkers.excuse(self.after(*seconds * 3));
-                self.pods.make_fail(hash.as_deref(), *backs_off, self.after(*seconds), self.now)
+                let count = self.pods.make_fail(hash.as_deref(), *backs_off, self.after(*seconds), self.now);
+                if count > 0 {
+                    // The last back-off may begin just before the end.
+                    self.checkers.excuse(self.after(*seconds * 3));
+                }
+                count
             }
             Disturbance::PodsHurt { version, how, seconds } => {
                 let hash = self.version(*version).unwrap_or_default();
+                let served = self.served();
                 let count = self.pods.hurt(&hash, hurt(*how, self.after(*seconds)), self.now);
                 self.trace.say("world", || format!("{count} pods of {hash} are hit"), self.now);
-                // The last back-off may begin just before the end, and lasts as long as all before it.
-                let times = if *how == Ailment::Crashing { 2 } else { 1 };
-                self.checkers.excuse(self.after(*seconds * times));
+                match how {
+                    // The last back-off may begin just before the end, and lasts as long as all before it.
+                    Ailment::Crashing if count > 0 => self.checkers.excuse(self.after(*seconds * 2)),
+                    Ailment::Crashing => {}
+                    Ailment::OomKilled | Ailment::Unready => {
+                        self.excuse_emptied(&served, self.after(*seconds));
+                    }
+                }
                 count
             }
             Disturbance::NodeLost { seconds } => {
                 let count = self.pods.lose_node(self.after(*seconds), self.now);
                 self.trace.say("world", || format!("{count} pods are out of reach"), self.now);
-                self.checkers.excuse(self.after(*seconds));
+                if count > 0 {
+                    self.checkers.excuse(self.after(*seconds));
+                }
                 count
             }
             Disturbance::PodsUnready { of, share, seconds } => {
@@ -390,4 +401,16 @@ fn holds_up(disturbance: &Disturbance) -> i64 {
         | Disturbance::ApiOutage { seconds } => *seconds,
         _ => 0,
     }
+}
+
+/// The routes that alone are held up: a router that fails stops no other (rule 4).
+fn routes_held_up(disturbance: &Disturbance) -> Option<Resource> {
+    let (Disturbance::SlowWatch { kind, .. }
+    | Disturbance::BrokenWatch { kind, .. }
+    | Disturbance::Forbidden { kind, .. }
+    | Disturbance::MissingCrd { kind, .. }) = disturbance
+    else {
+        return None;
+    };
+    Some(*kind).filter(|kind| routes::is_route(*kind))
 }

@@ -44,7 +44,7 @@ impl Simulation {
             _ => 0,
         };
         if way > 0 && target(&request.call).is_some_and(|target| routes::is_route(target.resource)) {
-            self.checkers.hold_up(plus(self.now, way));
+            self.checkers.hold_up(None, plus(self.now, way));
         }
         let slow = if is_measurement(&request.call) { self.measuring_takes() } else { 0 };
         let slow = slow + if let Some(Fate::Slow(milliseconds)) = fate { milliseconds } else { 0 };
@@ -158,7 +158,7 @@ impl Simulation {
         if is_write && chance.percent(50) {
             let lands = plus(self.now, CALL_TIME_LIMIT + chance.between(1, LATE_MAX));
             if target(&flight.request.call).is_some_and(|target| routes::is_route(target.resource)) {
-                self.checkers.hold_up(lands);
+                self.checkers.hold_up(None, lands);
             }
             // Apart from those of processes that have died, which count by themselves.
             self.strays.insert((lands, u64::MAX - self.requests), flight.clone());
