@@ -1,7 +1,7 @@
 //! Rule 2, its time: pods go only when their version has had no more than its present share for the drain time.
 
+use super::clocks::Clocks;
 use super::{View, Write};
-use crate::world::plus;
 use crate::world::server::number;
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::{SignedDuration, Timestamp};
@@ -19,12 +19,6 @@ pub(super) struct Shares {
     aborted: BTreeSet<String>,
     /// When somebody else has written weights last.
     edited_at: Option<Timestamp>,
-    /// How far the clocks of processes are from the truth, in milliseconds.
-    clocks: BTreeMap<u32, i64>,
-    /// The process whose clock is kept although it is gone: the next one reads what it has written.
-    last: Option<u32>,
-    /// Until then what one clock has written may be held against another one.
-    differ_until: Option<Timestamp>,
     /// The longest drain time that was ever asked for.
     longest: i64,
 }
@@ -71,53 +65,16 @@ impl Shares {
         self.edited_at = Some(now);
     }
 
-    /// A process starts, with a clock that is right.
-    pub(super) fn started(&mut self, process: u32, now: Timestamp) {
-        self.clock_set(process, 0, now);
-        if let Some(last) = self.last.take() {
-            self.clocks.remove(&last);
-        }
-    }
-
-    /// The clock of a process was set.
-    pub(super) fn clock_set(&mut self, process: u32, skew: i64, now: Timestamp) {
-        let before = self.clocks.get(&process).copied().unwrap_or(skew);
-        self.differ(before - skew, now);
-        self.clocks.insert(process, skew);
-        self.differ(self.spread(), now);
-    }
-
-    /// A process is gone.
-    pub(super) fn gone(&mut self, process: u32, now: Timestamp) {
-        self.differ(self.spread(), now);
-        if self.clocks.len() > 1 {
-            self.clocks.remove(&process);
-        } else {
-            self.last = Some(process);
-        }
-    }
-
-    /// Whether what was sent then may rest on two clocks that differ.
-    fn may_differ(&self, sent_at: Timestamp) -> bool {
-        self.spread() != 0 || self.differ_until.is_some_and(|until| until > sent_at)
-    }
-
-    fn spread(&self) -> i64 {
-        let clocks = || self.clocks.values().copied();
-        clocks().max().unwrap_or(0) - clocks().min().unwrap_or(0)
-    }
-
-    /// Clocks differ by so many milliseconds: when the longest drain has passed by both, nothing is left to differ about.
-    fn differ(&mut self, by: i64, now: Timestamp) {
-        if by != 0 {
-            let until = plus(now, by.abs() + self.longest * 1_000);
-            self.differ_until = self.differ_until.max(Some(until));
-        }
-    }
-
-    /// A write; `views` are those that the process may have decided on.
-    pub(super) fn check(&self, write: &Write<'_>, views: &[&View], now: Timestamp) -> Result<(), String> {
-        let may_differ = self.may_differ(write.sent_at);
+    /// A write; `views` are those that the process may have decided on. When the longest drain has passed by two clocks, nothing
+    /// is left that they could differ about.
+    pub(super) fn check(
+        &self,
+        write: &Write<'_>,
+        views: &[&View],
+        clocks: &Clocks,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let may_differ = clocks.may_differ(write.sent_at, SignedDuration::from_secs(self.longest));
         let (REPLICA_SETS, Some(before), false) = (write.target.resource, write.before, may_differ) else {
             return Ok(());
         };
@@ -146,9 +103,10 @@ impl Shares {
         let is_over = |held: &Held, until: Timestamp| {
             until.duration_since(held.since).saturating_add(ROUNDED) >= SignedDuration::from_secs(delay(held))
         };
-        // What was lowered only after the request was sent does not count: it was right until then.
+        // What was lowered only after the request was sent, or unknown to its process, does not count: it was right until then.
+        let seen = write.known_until.min(write.sent_at);
         let was_over =
-            held.array_windows().any(|[held, next]| next.since > write.sent_at && is_over(held, next.since));
+            held.array_windows().any(|[held, next]| next.since > seen && is_over(held, next.since));
         if was_over || is_over(last, now) {
             return Ok(());
         }
@@ -158,38 +116,5 @@ impl Shares {
             now.duration_since(last.since).as_secs(),
             delay(last)
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        plus(Timestamp::UNIX_EPOCH, seconds * 1_000)
-    }
-
-    #[test]
-    fn a_clock_that_was_set_excuses_nothing_once_the_step_and_the_longest_drain_have_passed() {
-        let mut shares = Shares { longest: 30, ..Shares::default() };
-        shares.started(1, at(0));
-        shares.clock_set(1, 40_000, at(100));
-        assert!(shares.may_differ(at(169)));
-        assert!(!shares.may_differ(at(170)), "the only process goes by its own clock");
-    }
-
-    #[test]
-    fn a_process_that_reads_what_another_clock_has_written_is_excused_anew() {
-        let mut shares = Shares { longest: 30, ..Shares::default() };
-        shares.started(1, at(0));
-        shares.clock_set(1, -40_000, at(100));
-        shares.gone(1, at(1_000));
-        shares.started(2, at(1_010));
-        assert!(shares.may_differ(at(1_079)) && !shares.may_differ(at(1_080)));
-        shares.clock_set(2, 5_000, at(2_000));
-        shares.started(3, at(2_010));
-        assert!(shares.may_differ(at(9_000)), "two processes with different clocks");
-        shares.gone(2, at(9_000));
-        assert!(shares.may_differ(at(9_034)) && !shares.may_differ(at(9_035)));
     }
 }

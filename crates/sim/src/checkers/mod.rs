@@ -37,6 +37,7 @@ mod abort;
 mod acknowledged;
 mod availability;
 mod bake;
+mod clocks;
 mod crossing;
 mod deadline;
 mod drain;
@@ -149,6 +150,7 @@ pub struct Checkers {
     news: news::News,
     records: quiet::Records,
     answers: verdicts::Answers,
+    clocks: clocks::Clocks,
     shares: drain::Shares,
     acknowledged: acknowledged::Acknowledged,
     shrunk: crossing::Shrunk,
@@ -245,7 +247,7 @@ impl Checkers {
         let named =
             if self.refusals.are_recent(now) { Ok(()) } else { naming::check(write, &self.said, now) };
         self.events.written(write);
-        let kept = self.news.written(write, now);
+        let kept = self.news.written(write, &self.clocks, now);
         self.judge("R11 news", kept, now);
         for (rule, broken) in [
             ("R1 fence", fence::check(write, proven_at)),
@@ -258,7 +260,7 @@ impl Checkers {
             ("10 verdicts", verdicts::abort(write, server, now)),
             ("10 verdicts", verdicts::steps(write, server)),
             ("pod health", self.pod_health.check(write, &self.causes, now)),
-            (RESTARTS, self.restarts.written(write, server)),
+            (RESTARTS, self.restarts.written(write, server, &self.clocks)),
             ("5 intents", intents::check(write)),
             ("waits", waits::check(write)),
         ] {
@@ -291,7 +293,7 @@ impl Checkers {
         }
         let views: Vec<View> = self.views_since(since).cloned().collect();
         let views: Vec<&View> = views.iter().collect();
-        let drained = self.shares.check(write, &views, now);
+        let drained = self.shares.check(write, &views, &self.clocks, now);
         self.judge("2 drain", drained, now);
         let acknowledged = self.acknowledged.check(write, &views, server);
         self.judge("2 acknowledged", acknowledged, now);
@@ -333,7 +335,7 @@ impl Checkers {
         let Some(most) = self.views_since(since).map(|view| view.max_unavailable.max(1)).max() else {
             return;
         };
-        let is_right = self.restarts.evicted(pod, pods, server, (most, since), now);
+        let is_right = self.restarts.evicted(pod, pods, server, (most, since), &self.clocks, now);
         self.judge(RESTARTS, is_right, now);
         if self.views.back().is_some_and(|(_, view)| view.desired <= 1) {
             // Without a second pod there is no other way to restart.
@@ -385,21 +387,19 @@ impl Checkers {
     /// A process has died.
     pub fn gone(&mut self, process: u32, now: Timestamp) {
         self.events.gone(process);
-        self.shares.gone(process, now);
+        self.clocks.gone(process, now);
     }
 
     /// A process's clock was set, by so many milliseconds from the truth.
     pub fn clock_set(&mut self, process: u32, skew: i64, now: Timestamp) {
         self.pod_health.clock_set(skew);
-        self.shares.clock_set(process, skew, now);
-        self.restarts.clock_set();
-        self.news.clock_set();
+        self.clocks.set(process, skew, now);
     }
 
     /// A process starts, which knows of pods what it sees from now on.
     pub fn started(&mut self, process: u32, now: Timestamp) {
         self.pod_health.started(now);
-        self.shares.started(process, now);
+        self.clocks.started(process, now);
     }
 
     /// What is ours is what the Rollout named at some time since then: a user may take a router away while a write to its

@@ -5,6 +5,7 @@
 
 use super::CLOCKS_DIFFER;
 use super::Write;
+use super::clocks::Clocks;
 use crate::world::server::text;
 use headgate_api::At;
 use headgate_api::conditions::reasons;
@@ -28,8 +29,6 @@ pub(super) struct News {
     completing: BTreeMap<String, String>,
     /// The outbox was full: then the oldest go untold.
     was_full: bool,
-    /// A clock was set: what is minutes apart may have one time, and with it one key.
-    clocks_differ: bool,
 }
 
 #[derive(Debug)]
@@ -40,21 +39,23 @@ struct Happened {
     version: String,
     told: BTreeSet<String>,
     key: Option<String>,
+    /// By a clock that was set: what is minutes apart may have one time, and with it one key.
+    may_be_wrong: bool,
 }
 
 impl News {
-    /// A clock was set.
-    pub(super) fn clock_set(&mut self) {
-        self.clocks_differ = true;
-    }
-
     /// Knows who wants to be told.
     pub(super) fn wanted_by(&mut self, webhooks: impl Iterator<Item = &'static str>) {
         self.webhooks = webhooks.collect();
     }
 
     /// A record was written: what happened with it.
-    pub(super) fn written(&mut self, write: &Write<'_>, now: Timestamp) -> Result<(), String> {
+    pub(super) fn written(
+        &mut self,
+        write: &Write<'_>,
+        clocks: &Clocks,
+        now: Timestamp,
+    ) -> Result<(), String> {
         let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
             return Ok(());
         };
@@ -75,6 +76,7 @@ impl News {
                 version: text(after, "/status/currentPodHash").to_owned(),
                 told: BTreeSet::new(),
                 key: None,
+                may_be_wrong: clocks.may_be_wrong(write.sent_at),
             });
         }
         Ok(())
@@ -156,10 +158,11 @@ impl News {
     /// What two leaders make true, false and true again within a second is one event with one key.
     fn is_same(&self, one: &Happened, other: &Happened) -> bool {
         let apart = other.at.duration_since(one.at).abs();
+        let may_be_wrong = one.may_be_wrong || other.may_be_wrong;
         other.uid == one.uid
             && other.event == one.event
             && other.version == one.version
-            && apart <= if self.clocks_differ { CLOCKS_DIFFER } else { SignedDuration::from_secs(1) }
+            && apart <= if may_be_wrong { CLOCKS_DIFFER } else { SignedDuration::from_secs(1) }
     }
 
     fn is_told(&self, one: &Happened, webhook: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Restarts: only pods that are older than asked are evicted; no more than `maxUnavailable`, and at least one, are down by
 //! evictions at once; and a restart is done only when no older pod is left.
 
+use super::clocks::Clocks;
 use super::{DECISION_TAKES, Write};
 use crate::world::pods::{Pods, Truth};
 use crate::world::server::{Server, number, text};
@@ -18,8 +19,6 @@ pub(super) struct Restarts {
     holes: BTreeMap<String, i64>,
     /// The oldest pod of each ReplicaSet, while a restart is asked for.
     oldest: BTreeMap<String, Timestamp>,
-    /// A clock was set: a controller may take a pod for available that is not yet, as Kubernetes' own would.
-    clocks_differ: bool,
 }
 
 impl Restarts {
@@ -46,18 +45,15 @@ impl Restarts {
         });
     }
 
-    /// A clock was set.
-    pub(super) fn clock_set(&mut self) {
-        self.clocks_differ = true;
-    }
-
-    /// A pod was evicted, decided on what was known since then. `most` may be down.
+    /// A pod was evicted, decided on what was known since then. `most` may be down; by a clock that is wrong a controller may
+    /// take a pod for available that is not yet, as Kubernetes' own would.
     pub(super) fn evicted(
         &mut self,
         pod: &Truth,
         pods: &Pods,
         server: &Server,
         (most, since): (i64, Timestamp),
+        clocks: &Clocks,
         now: Timestamp,
     ) -> Result<(), String> {
         let asked = self.asked.iter().filter(|(_, until)| *until >= since).filter_map(|(asked, _)| *asked);
@@ -80,14 +76,14 @@ impl Restarts {
         let others = pods.truth().filter(|other| other.name != pod.name);
         let all_missing = missing_of_all(others, server, now);
         let down = self.holes.values().sum::<i64>().min(all_missing);
-        if down <= most || self.clocks_differ {
+        if down <= most || clocks.may_be_wrong(since) {
             return Ok(());
         }
         Err(format!("{} is evicted: {down} pods are down by evictions, {most} may be", pod.name))
     }
 
     /// A record that says that a restart is done. A new version ends one, too.
-    pub(super) fn written(&self, write: &Write<'_>, server: &Server) -> Result<(), String> {
+    pub(super) fn written(&self, write: &Write<'_>, server: &Server, clocks: &Clocks) -> Result<(), String> {
         let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
             return Ok(());
         };
@@ -98,7 +94,7 @@ impl Restarts {
         let Some(done) = text(after, "/status/restartedAt").parse::<Timestamp>().ok() else { return Ok(()) };
         let uid = text(before, "/metadata/uid");
         // By a clock that is ahead of the server's, pods made just now are older than what is due: nobody has seen them yet.
-        let seen_until = if self.clocks_differ {
+        let seen_until = if clocks.may_be_wrong(write.sent_at) {
             write.sent_at.saturating_sub(DECISION_TAKES).unwrap_or(write.sent_at)
         } else {
             Timestamp::MAX

@@ -57,20 +57,20 @@ impl Answers {
             };
             let Some(result) = find(after) else { continue };
             let known = find(before).map_or(0, |result| list(&result, "/measurements").count());
-            if let Some(least) = least(metric) {
+            if let Some(bound) = Bound::of(metric) {
                 let mut new = list(&result, "/measurements").skip(known);
-                new.try_for_each(|measurement| self.measurement(measurement, least))?;
+                new.try_for_each(|measurement| self.measurement(measurement, bound))?;
             }
         }
         verdict(before, after)
     }
 
-    fn measurement(&self, measurement: &Value, least: f64) -> Result<(), String> {
+    fn measurement(&self, measurement: &Value, bound: Bound) -> Result<(), String> {
         let (phase, message) = (text(measurement, "/phase"), text(measurement, "/message"));
         let said = said(text(measurement, "/value"));
         let is_said_empty = message.contains("no data");
         let expected = match said {
-            Said::Number(number) if number >= least => "Successful",
+            Said::Number(number) if bound.holds(number) => "Successful",
             Said::Number(_) => "Failed",
             Said::NoData | Said::Nothing => "Error",
         };
@@ -91,10 +91,28 @@ impl Answers {
     }
 }
 
-/// N where the metric is judged by `result[0] >= N` alone; other conditions are the tests' of the analysis crate.
-fn least(metric: &Value) -> Option<f64> {
-    let condition = text(metric, "/successCondition").strip_prefix("result[0] >= ")?;
-    text(metric, "/failureCondition").is_empty().then(|| condition.parse().ok())?
+/// A condition on one number; other conditions are the tests' of the analysis crate.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    /// Of a metric that is judged by `result[0] >= N` or `result[0] <= N` alone.
+    fn of(metric: &Value) -> Option<Self> {
+        let condition = text(metric, "/successCondition").strip_prefix("result[0] ")?;
+        let number = |operator: &str| condition.strip_prefix(operator)?.parse().ok();
+        let bound = number(">= ").map(Self::AtLeast).or_else(|| number("<= ").map(Self::AtMost));
+        bound.filter(|_| text(metric, "/failureCondition").is_empty())
+    }
+
+    fn holds(self, number: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => number >= least,
+            Self::AtMost(most) => number <= most,
+        }
+    }
 }
 
 fn said(value: &str) -> Said {
