@@ -87,7 +87,10 @@ pub async fn run(cluster: &Cluster, programme: &Programme) -> anyhow::Result<Ver
 
 /// The example as it stands, with a limit of memory, and with less patience for pods that end: the default counts five ends
 /// in five minutes, and this is a demo.
-fn manifests(door: Door) -> anyhow::Result<Manifests> {
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn manifests(door: Door) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::through(door, NAMESPACE)?;
     manifests.change("Rollout", |rollout| {
         rollout["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] =

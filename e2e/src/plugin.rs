@@ -3,6 +3,8 @@
 use crate::cluster::Cluster;
 use crate::install::root;
 use std::path::PathBuf;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// What a run of the plugin gave.
@@ -26,9 +28,29 @@ pub fn binary() -> PathBuf {
 /// # Errors
 /// When it cannot be started.
 pub async fn plugin(cluster: &Cluster, namespace: &str, arguments: &[&str]) -> anyhow::Result<Run> {
+    plugin_fed(cluster, namespace, arguments, "").await
+}
+
+/// The same with something on standard input.
+///
+/// # Errors
+/// When it cannot be started, or ends before it has read its input.
+pub async fn plugin_fed(
+    cluster: &Cluster,
+    namespace: &str,
+    arguments: &[&str],
+    input: &str,
+) -> anyhow::Result<Run> {
     let mut command = cluster.with_kubeconfig(Command::new(binary()));
     command.args(arguments).args(["--namespace", namespace]).env("NO_COLOR", "1");
-    let output = command.output().await?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take()
+        && !input.is_empty()
+    {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    let output = child.wait_with_output().await?;
     Ok(Run {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),

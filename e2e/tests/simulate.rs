@@ -3,10 +3,9 @@
 
 use anyhow::Context;
 use headgate_e2e::Cluster;
-use headgate_e2e::demo::{NAMESPACE, Programme, Sighting, Trouble, Verdict};
+use headgate_e2e::demo::{self, NAMESPACE, Programme, Sighting, Trouble, Verdict};
 use headgate_e2e::door::Door;
-use headgate_e2e::install::root;
-use headgate_e2e::plugin::plugin;
+use headgate_e2e::plugin::plugin_fed;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,11 +25,11 @@ pub(crate) async fn compare(cluster: &Cluster, programme: &Programme, seen: &Ver
     Ok(())
 }
 
+/// Of the very manifests that the release is made of.
 async fn forecast(cluster: &Cluster, door: Door, metric: &str, code: i32) -> anyhow::Result<Value> {
-    let example = root().join("docs/examples").join(door.example());
-    let example = example.to_str().context("a path that is no text")?;
-    let run =
-        plugin(cluster, NAMESPACE, &["simulate", "-f", example, "--metric", metric, "-o", "json"]).await?;
+    let texts: Vec<String> = demo::manifests(door)?.0.iter().map(Value::to_string).collect();
+    let arguments = ["simulate", "-f", "-", "--metric", metric, "-o", "json"];
+    let run = plugin_fed(cluster, NAMESPACE, &arguments, &texts.join("\n---\n")).await?;
     anyhow::ensure!(run.code == code, "exit code {code} was expected: {run:?}");
     Ok(serde_json::from_str(&run.out)?)
 }

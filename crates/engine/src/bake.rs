@@ -6,6 +6,7 @@
 
 use crate::initial;
 use crate::progress;
+use crate::replicas;
 use crate::scene::{Scene, after_duration, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{BakeStatus, RolloutStatus};
@@ -41,12 +42,10 @@ pub(crate) fn is_under_way(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     until(scene, record).is_some()
 }
 
-/// Begins the bake once the new version has everything and all its pods; `is_reached`: pods and routes are as the end of
-/// the steps wants them.
+/// Begins the bake once the new version has everything and its pods; `is_reached`: pods and routes are as the end of the
+/// steps wants them.
 pub(crate) fn begin(scene: &Scene<'_>, record: &mut RolloutStatus, is_reached: bool) {
-    let desired = scene.spec.replicas;
-    let is_full = scene.current.map_or(0, ReplicaSetView::available) >= desired;
-    if is_reached && is_full && wanted(scene, record).is_some() && since(record).is_none() {
+    if is_reached && has_pods(scene) && wanted(scene, record).is_some() && since(record).is_none() {
         let hash = record.current_pod_hash.clone();
         memory(record).bake = Some(BakeStatus { hash, since: stored(scene.now) });
     }
@@ -64,9 +63,14 @@ pub(crate) fn forget_unless_wanted(scene: &Scene<'_>, record: &mut RolloutStatus
 /// True when there is nothing to bake, or it has lasted long enough and its analysis does not stand against it.
 pub(crate) fn is_over(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let Some(bake) = wanted(scene, record) else { return true };
-    let is_full = scene.current.map_or(0, ReplicaSetView::available) >= scene.spec.replicas;
     let is_time = until(scene, record).is_some_and(|until| until <= scene.now);
-    is_full && is_time && !awaits_verdict(scene, record, bake)
+    has_pods(scene) && is_time && !awaits_verdict(scene, record, bake)
+}
+
+/// As many as the end of any release asks for (`replicaProgressThreshold`).
+fn has_pods(scene: &Scene<'_>) -> bool {
+    let available = scene.current.map_or(0, ReplicaSetView::available);
+    replicas::enough_available(available, scene.spec.replicas, scene.spec.canary.progress_threshold)
 }
 
 /// True while its analysis has to say something yet: one that ends by itself is awaited, any other must have begun.

@@ -4,6 +4,7 @@
 //! What ends it is known before its end where nothing tells later: a way back in the middle of a release, and a full
 //! promotion. Then `completionStatus` stands there without `finishedAt`, as with Argo Rollouts.
 
+use crate::intent;
 use crate::scene::{Scene, stored};
 use crate::steps;
 use headgate_api::{CompletionStatus, PauseCondition, RolloutDuration, RolloutStatus, Time};
@@ -55,7 +56,9 @@ fn begins_anew(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let is_retry = old.aborted_at.is_some() && record.aborted_at.is_none();
     let has_new_steps =
         !old.current_step_hash.is_empty() && old.current_step_hash != record.current_step_hash;
-    old.current_pod_hash != record.current_pod_hash || has_new_steps || is_retry
+    let has_new_version = old.current_pod_hash != record.current_pod_hash
+        && !intent::has_another_name(scene.rollout, record.collision_count, &old.current_pod_hash);
+    has_new_version || has_new_steps || is_retry
 }
 
 /// How a release that goes back to an older version will have ended.

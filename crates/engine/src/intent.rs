@@ -9,13 +9,14 @@ use crate::restart;
 use crate::scene::{Scene, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{AbortPlace, CanaryStatus, RolloutStatus};
-use headgate_model::template;
+use headgate_model::{RolloutView, template};
 
 /// Takes up a new version or new steps, and what the user has asked for.
 pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let template_changed = record.current_pod_hash != scene.current_hash;
     let steps_changed = record.current_step_hash != scene.rollout.step_hash;
-    let is_renamed = template_changed && has_another_name(scene, record);
+    let is_renamed =
+        template_changed && has_another_name(scene.rollout, record.collision_count, &record.current_pod_hash);
     record.current_pod_hash.clone_from(&scene.current_hash);
     record.current_step_hash.clone_from(&scene.rollout.step_hash);
     if is_renamed {
@@ -38,14 +39,14 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     }
 }
 
-/// True when the version is still the same and only its name was taken by something else.
-fn has_another_name(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    let (Some(template), Some(count)) = (scene.rollout.spec_raw.get("template"), record.collision_count)
-    else {
+/// True when the version `known` is still the one of the template, and only its name was taken by something else: then it
+/// has another one from now on, with this count.
+pub(crate) fn has_another_name(rollout: &RolloutView, collision_count: Option<i32>, known: &str) -> bool {
+    let (Some(template), Some(count)) = (rollout.spec_raw.get("template"), collision_count) else {
         return false;
     };
     let before = Some(count.saturating_sub(1)).filter(|before| *before > 0);
-    template::pod_template_hash(template, before) == record.current_pod_hash
+    template::pod_template_hash(template, before) == known
 }
 
 /// Why a release begins anew.

@@ -2,6 +2,7 @@
 
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
+use crate::intent;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
@@ -57,9 +58,13 @@ impl Change<'_> {
 
     fn version(&self, notices: &mut Vec<Notice>) {
         if self.old.current_pod_hash != self.new.current_pod_hash {
-            let message = format!("Rollout updated to revision {}", self.revision());
-            notices.push(Notice::normal(events::ROLLOUT_UPDATED, message));
-            self.malformed_template(notices);
+            // A version that only gets another name has been told already.
+            let known = &self.old.current_pod_hash;
+            if !intent::has_another_name(&self.snapshot.rollout, self.new.collision_count, known) {
+                let message = format!("Rollout updated to revision {}", self.revision());
+                notices.push(Notice::normal(events::ROLLOUT_UPDATED, message));
+                self.malformed_template(notices);
+            }
             let mut sets = self.snapshot.replica_sets.present().into_iter().flatten();
             if sets.all(|set| set.hash() != self.new.current_pod_hash) {
                 let message = format!(

@@ -166,14 +166,19 @@ fn clause(message: &str) -> String {
 }
 
 fn held(scene: &Scene<'_>, record: &RolloutStatus, run: &str, message: &str) -> Wait {
+    // After the last step there is none that a promotion could skip.
+    let (promote, what) = match steps::current_step(record, scene.spec) {
+        Some(_) => ("promote", "to go a step on"),
+        None => ("promote --full", "to go on"),
+    };
     Wait {
         on: WaitFor::AnalysisHold,
         message: format!("the release is held, because AnalysisRun {run} has failed{}", clause(message)),
         until: on_failure::due(scene, record),
         ends_with: format!(
-            "a fresh run that is successful (one begins a minute after each that fails), `{}` to go a step on all the \
-             same, `{}` to go back",
-            command(scene, "promote"),
+            "a fresh run that is successful (one begins a minute after each that fails), `{}` {what} all the same, `{}` to \
+             go back",
+            command(scene, promote),
             command(scene, "abort")
         ),
     }

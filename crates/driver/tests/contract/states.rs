@@ -7,7 +7,7 @@ use headgate_driver::resources::{PODS, ROLLOUTS, SERVICES};
 use headgate_model::Reply as Measured;
 use serde_json::{Value, json};
 
-const TEMPLATES: Resource = Resource {
+pub(crate) const TEMPLATES: Resource = Resource {
     group: "argoproj.io",
     version: "v1alpha1",
     kind: "AnalysisTemplate",
@@ -197,7 +197,7 @@ fn kill_for_memory(world: &mut World) {
     assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
 }
 
-fn analysis() -> Value {
+pub(crate) fn analysis() -> Value {
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
         "metadata": { "name": "watch", "namespace": "shop" },

@@ -59,6 +59,22 @@ fn a_version_bakes_until_its_time_is_over_and_is_promoted_then() {
 }
 
 #[test]
+fn a_bake_begins_and_ends_with_as_many_pods_as_the_threshold_of_the_release_wants() {
+    for (percent, is_enough) in [(75, true), (100, false)] {
+        let mut canary = canary(json!({"duration": "1h"}));
+        canary["replicaProgressThreshold"] = json!({"type": "Percent", "value": percent});
+        let mut world = World::running(spec(4, canary));
+        world.weak.insert(world.hash(2), 3);
+        world.release(2);
+        world.settle();
+        assert_eq!(world.waits_for() == "Bake", is_enough, "{percent} %");
+        world.pass(3_600);
+        world.settle();
+        assert_eq!(world.status().stable_rs == world.hash(2), is_enough, "{percent} %");
+    }
+}
+
+#[test]
 fn a_full_promotion_ends_a_bake_at_once_and_an_abort_leads_back() {
     let mut world = plain();
     world.promote_full();

@@ -229,6 +229,19 @@ fn a_name_that_is_taken_leads_to_the_next_hash() {
 }
 
 #[test]
+fn a_version_that_gets_another_name_is_told_once_and_its_release_counts_on() {
+    let mut world = name_taken();
+    let told =
+        |world: &World| world.events.iter().filter(|event| event.starts_with("RolloutUpdated: ")).count();
+    let begun = |world: &World| world.status().duration.clone().unwrap_or_default().rollout_started_at;
+    let before = (told(&world), begun(&world));
+    assert!(before.0 > 0 && before.1.is_some());
+    world.pass(5);
+    world.settle();
+    assert_eq!((world.status().collision_count, (told(&world), begun(&world))), (Some(1), before));
+}
+
+#[test]
 fn a_rollback_within_the_window_takes_no_steps_and_one_beyond_does() {
     for (window, phase) in [(1, "Healthy"), (0, "Paused")] {
         let mut world = half_way();

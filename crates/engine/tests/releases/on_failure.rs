@@ -191,6 +191,23 @@ fn an_analysis_without_an_end_lets_go_once_all_of_its_metrics_stand_well() {
 }
 
 #[test]
+fn a_hold_after_the_last_step_names_the_promotion_that_ends_it() {
+    let (mut world, name) = in_background("hold");
+    fail(&mut world, &name);
+    let told = |world: &World| world.status().waiting.clone().unwrap_or_default().ends_with;
+    assert!(told(&world).contains("`kubectl headgate promote shop"), "{}", told(&world));
+    while world.status().current_step_index < Some(4) {
+        world.promote();
+        world.settle();
+    }
+    assert_eq!((world.status().stable_rs.clone(), world.waits_for()), (world.hash(1), "AnalysisHold"));
+    assert!(told(&world).contains("`kubectl headgate promote --full shop"), "{}", told(&world));
+    world.promote_full();
+    world.settle_over_time();
+    assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
 fn a_user_may_promote_past_a_hold_or_abort_it() {
     let (mut world, name) = at_step(Some("hold"));
     fail(&mut world, &name);
