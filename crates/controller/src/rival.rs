@@ -24,6 +24,8 @@ const LOOK_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How often to look while there is one, and while there is none.
 const AGAIN_WHILE_WAITING: Duration = Duration::from_secs(5);
 const AGAIN_WHILE_ALONE: Duration = Duration::from_secs(60);
+/// So many looks in a row may stay without an answer before anything is known: a minute or more.
+const UNANSWERED_MAX: u32 = 12;
 
 /// What this controller acts on, and which Lease keeps others from it.
 #[derive(Clone, Debug)]
@@ -48,49 +50,70 @@ pub enum Sight {
     Rival(String),
 }
 
+/// Why nobody can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Blind {
+    /// This controller may not look.
+    Forbidden(String),
+    /// The API server has not answered, or not with a list.
+    Unanswered(String),
+}
+
 /// Looks now and then, for ever, and tells what it sees.
 pub async fn look_out(client: Client, claim: Claim, health: Arc<Health>, tell: watch::Sender<Sight>) {
+    let mut unanswered = 0;
     loop {
-        let sight = look(&client, &claim).await;
+        let seen = look(&client, &claim).await;
+        unanswered = if matches!(seen, Err(Blind::Unanswered(_))) { unanswered + 1 } else { 0 };
+        if let Err(Blind::Forbidden(why) | Blind::Unanswered(why)) = &seen {
+            tracing::warn!(why, "cannot look whether the controller of Argo Rollouts runs beside this one");
+        }
+        let sight = sight(&tell.borrow(), seen, unanswered);
         let message = if let Sight::Rival(message) = &sight { Some(message.clone()) } else { None };
-        let again = if message.is_some() { AGAIN_WHILE_WAITING } else { AGAIN_WHILE_ALONE };
+        let is_certain = sight == Sight::Alone && unanswered == 0;
         if let Some(message) = message.as_ref().filter(|_| *tell.borrow() != sight) {
             tracing::error!(message, "waiting");
         }
         health.waits_for(message);
         tell.send_replace(sight);
-        sleep(again).await;
+        sleep(if is_certain { AGAIN_WHILE_ALONE } else { AGAIN_WHILE_WAITING }).await;
+    }
+}
+
+/// What holds now. An API server that does not answer says nothing new; but one that answers all else for so long does not
+/// keep this controller from acting for ever.
+fn sight(before: &Sight, seen: Result<Option<String>, Blind>, unanswered: u32) -> Sight {
+    match seen {
+        Ok(rival) => rival.map_or(Sight::Alone, Sight::Rival),
+        // The Lease keeps the two apart wherever the other one asks for it, which it does by default.
+        Err(Blind::Forbidden(_)) => Sight::Alone,
+        Err(Blind::Unanswered(_)) if *before == Sight::Unknown && unanswered > UNANSWERED_MAX => Sight::Alone,
+        Err(Blind::Unanswered(_)) => before.clone(),
     }
 }
 
 /// One that acts on the whole cluster acts on one namespace of it too, wherever it runs. A controller of one namespace may
 /// not look elsewhere as a rule: then it looks there.
-async fn look(client: &Client, claim: &Claim) -> Sight {
+async fn look(client: &Client, claim: &Claim) -> Result<Option<String>, Blind> {
     let everywhere = deployments(&Api::all(client.clone())).await;
     let found = match (&everywhere, &claim.scope) {
-        (Err(_), Scope::Namespace(namespace)) => {
+        (Err(Blind::Forbidden(_)), Scope::Namespace(namespace)) => {
             deployments(&Api::namespaced(client.clone(), namespace)).await
         }
         _ => everywhere,
     };
-    let why = match found {
-        Ok(found) => {
-            let rival = found.iter().find_map(|deployment| conflict(deployment, claim));
-            return rival.map_or(Sight::Alone, Sight::Rival);
-        }
-        Err(why) => why,
-    };
-    // The Lease keeps the two apart wherever the other one asks for it, which it does by default.
-    tracing::warn!(why, "cannot look whether the controller of Argo Rollouts runs beside this one");
-    Sight::Alone
+    Ok(found?.iter().find_map(|deployment| conflict(deployment, claim)))
 }
 
-async fn deployments(api: &Api<Deployment>) -> Result<Vec<Deployment>, String> {
+async fn deployments(api: &Api<Deployment>) -> Result<Vec<Deployment>, Blind> {
     let wanted = ListParams::default().labels(LABELS).limit(LOOKED_AT_MAX);
     match timeout(LOOK_TIME_LIMIT, api.list(&wanted)).await {
         Ok(Ok(found)) => Ok(found.items),
-        Ok(Err(error)) => Err(explain(&error)),
-        Err(_elapsed) => Err("no answer from the API server".to_owned()),
+        Ok(Err(error)) => Err(match &error {
+            kube::Error::Api(status) if status.code == 403 => Blind::Forbidden(explain(&error)),
+            _ => Blind::Unanswered(explain(&error)),
+        }),
+        Err(_elapsed) => Err(Blind::Unanswered("no answer from the API server".to_owned())),
     }
 }
 
@@ -209,6 +232,26 @@ mod tests {
                     assert!(said.contains(part) && said.ends_with(&command), "{said}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_api_server_that_does_not_answer_makes_nobody_alone_for_a_minute_and_a_rival_never_gone() {
+        let unanswered = || Err(Blind::Unanswered("503".to_owned()));
+        let rival = || Sight::Rival("it is there".to_owned());
+        let forbidden = || Err(Blind::Forbidden("403".to_owned()));
+        for (before, seen, times, expected) in [
+            (Sight::Unknown, Ok(None), 0, Sight::Alone),
+            (Sight::Alone, Ok(Some("it is there".to_owned())), 0, rival()),
+            (rival(), Ok(None), 0, Sight::Alone),
+            (Sight::Unknown, forbidden(), 0, Sight::Alone),
+            (Sight::Unknown, unanswered(), 1, Sight::Unknown),
+            (Sight::Unknown, unanswered(), UNANSWERED_MAX + 1, Sight::Alone),
+            (Sight::Alone, unanswered(), 1, Sight::Alone),
+            (rival(), unanswered(), UNANSWERED_MAX + 1, rival()),
+        ] {
+            let told = format!("{before:?} {seen:?} {times}");
+            assert_eq!(sight(&before, seen, times), expected, "{told}");
         }
     }
 
