@@ -93,90 +93,167 @@ const ABORTED: &[&str] = &[
 ];
 
 #[test]
-fn r11_a_first_deployment_is_told_as_one_that_begins_and_completes() {
+fn r11_a_first_deployment_tells_of_its_beginning_and_its_end_in_order() {
     let world = released();
     let told = told_since(&world, 0, &[(&hash(&world, "stableRS"), "NEW")]);
     assert_eq!(told, DEPLOYED, "{told:#?}");
 }
 
-const DEPLOYED: &[&str] = &[];
+const DEPLOYED: &[&str] = &[
+    "Normal RolloutUpdated: Rollout updated to revision 1",
+    "Normal NewReplicaSetCreated: Created ReplicaSet web-NEW (revision 1)",
+    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 1 (NEW)",
+    "Normal RolloutCompleted: Rollout completed update to revision 1 (NEW): Initial deploy",
+    "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 1) from 0 to 4",
+    "Normal SwitchService: Switched selector for service 'web-stable' from '' to 'NEW'",
+    "Normal SwitchService: Switched selector for service 'web-canary' from '' to 'NEW'",
+];
 
-/// A release of version 2 with an analysis at 25 % that measures this, from its beginning on.
-fn analysed(value: &'static str) -> (World, Vec<String>, Vec<String>) {
+/// Version 1 is out, and there is the template of an analysis that looks at the canary alone.
+fn released_with_template() -> World {
     let mut world = released();
-    let old = hash(&world, "stableRS");
-    world.create(TEMPLATES, analysis());
-    world.provider = Box::new(|_| Some(measured(value)));
-    let start = world.log.len();
+    let mut watch = analysis();
+    watch["spec"]["metrics"][0]["provider"]["prometheus"]["query"] = json!(r#"up{service="web-canary"}"#);
+    world.create(TEMPLATES, watch);
+    world
+}
+
+/// What a release of version 2 with an analysis at 25 % tells about the Rollout, and about the run.
+fn told_of_analysed(world: &mut World) -> (Vec<String>, Vec<String>) {
+    let (old, start) = (hash(world, "stableRS"), world.log.len());
     let steps = json!([{ "setWeight": 25 }, { "analysis": { "templates": [{ "templateName": "watch" }] } }]);
     let canary = json!({ "canary": { "steps": steps } });
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "strategy": canary, "template": template("2") } }));
     world.run(120);
-    let new = hash(&world, "currentPodHash");
-    let hashes: &[(&str, &str)] = &[(&old, "OLD"), (&new, "NEW")];
-    let of_rollout = told_since(&world, start, hashes);
-    let of_run = told_about(ANALYSIS_RUNS, &world, start, hashes);
-    (world, of_rollout, of_run)
+    let new = hash(world, "currentPodHash");
+    let hashes = [(old.as_str(), "OLD"), (new.as_str(), "NEW")];
+    let told = |kind| told_about(kind, world, start, &hashes);
+    (told(ROLLOUTS), told(ANALYSIS_RUNS))
 }
 
 #[test]
-fn r11_a_release_with_an_analysis_that_succeeds_tells_of_it_before_the_step_that_waited_for_it() {
-    let (world, of_rollout, of_run) = analysed("0.99");
+fn r11_an_analysis_that_succeeds_is_told_before_the_step_that_it_completes() {
+    let mut world = released_with_template();
+    world.provider = Box::new(|_| Some(measured("0.99")));
+    let (of_rollout, of_run) = told_of_analysed(&mut world);
     assert_eq!(world.phase(), "Healthy");
-    assert_eq!(of_rollout, ANALYSED, "{of_rollout:#?}");
-    assert_eq!(of_run, SUCCESSFUL, "{of_run:#?}");
+    assert_eq!(of_rollout, [BEFORE_THE_VERDICT, SUCCESSFUL].concat(), "{of_rollout:#?}");
+    assert_eq!(of_run, RUN_SUCCESSFUL, "{of_run:#?}");
 }
 
-const ANALYSED: &[&str] = &[];
-const SUCCESSFUL: &[&str] = &[];
+const BEFORE_THE_VERDICT: &[&str] = &[
+    "Normal RolloutUpdated: Rollout updated to revision 2",
+    "Normal NewReplicaSetCreated: Created ReplicaSet web-NEW (revision 2)",
+    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 2 (NEW)",
+    "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 2) from 0 to 1",
+    "Normal SwitchService: Switched selector for service 'web-canary' from 'OLD' to 'NEW'",
+    "Normal TrafficWeightUpdated: Traffic weight updated from 0 to 25",
+    "Normal RolloutStepCompleted: Rollout step 1/2 completed (setWeight: 25)",
+    "Normal AnalysisRunPending: Step Analysis Run 'web-NEW-2-1' Status New: 'Pending' Previous: 'NoPreviousStatus'",
+    "Normal AnalysisRunRunning: Step Analysis Run 'web-NEW-2-1' Status New: 'Running' Previous: 'Pending'",
+];
+
+const SUCCESSFUL: &[&str] = &[
+    "Normal AnalysisRunSuccessful: Step Analysis Run 'web-NEW-2-1' Status New: 'Successful' Previous: 'Running'",
+    "Normal RolloutStepCompleted: Rollout step 2/2 completed (analysis)",
+    "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 2) from 1 to 4",
+    "Normal TrafficWeightUpdated: Traffic weight updated from 25 to 100",
+    "Normal RolloutCompleted: Rollout completed update to revision 2 (NEW): Completed all 2 canary steps",
+    "Normal SwitchService: Switched selector for service 'web-stable' from 'OLD' to 'NEW'",
+    "Normal TrafficWeightUpdated: Traffic weight updated from 100 to 0",
+    "Normal ScalingReplicaSet: Scaled down ReplicaSet web-OLD (revision 1) from 4 to 0",
+];
+
+const RUN_SUCCESSFUL: &[&str] = &[
+    "Normal MetricSuccessful: Metric 'success' Completed. Result: Successful",
+    "Normal AnalysisRunSuccessful: Analysis Completed. Result: Successful",
+];
 
 #[test]
-fn r11_a_release_with_an_analysis_that_fails_tells_of_it_before_the_abort_that_comes_of_it() {
-    let (world, of_rollout, of_run) = analysed("0");
+fn r11_an_analysis_that_fails_is_told_before_the_abort_that_comes_of_it() {
+    let mut world = released_with_template();
+    world.provider = Box::new(|_| Some(measured("0")));
+    let (of_rollout, of_run) = told_of_analysed(&mut world);
     assert_eq!(world.phase(), "Degraded");
-    assert_eq!(of_rollout, ANALYSED_AND_ABORTED, "{of_rollout:#?}");
-    assert_eq!(of_run, FAILED, "{of_run:#?}");
+    assert_eq!(of_rollout, [BEFORE_THE_VERDICT, FAILED].concat(), "{of_rollout:#?}");
+    assert_eq!(of_run, RUN_FAILED, "{of_run:#?}");
 }
 
-const ANALYSED_AND_ABORTED: &[&str] = &[];
-const FAILED: &[&str] = &[];
+const FAILED: &[&str] = &[
+    "Warning AnalysisRunFailed: Step Analysis Run 'web-NEW-2-1' Status New: 'Failed' Previous: 'Running'",
+    "Warning RolloutAborted: Rollout aborted update to revision 2 at step 2/2, weight 25: Step-based analysis phase \
+     error/failed: Metric \"success\" assessed Failed due to failed (1) > failureLimit (0); its last value was [0]",
+    "Normal TrafficWeightUpdated: Traffic weight updated from 25 to 0",
+    "Normal SwitchService: Switched selector for service 'web-canary' from 'NEW' to 'OLD'",
+    "Normal ScalingReplicaSet: Scaled down ReplicaSet web-NEW (revision 2) from 1 to 0",
+];
 
-fn creates(kind: Resource) -> impl Fn(&Call) -> bool {
-    move |call| matches!(call, Call::Create { target, .. } if target.resource == kind)
+const RUN_FAILED: &[&str] = &[
+    "Warning MetricFailed: Metric 'success' Completed. Result: Failed",
+    "Warning AnalysisRunFailed: Analysis Completed. Result: Failed (Metric \"success\" assessed Failed due to failed (1) > \
+     failureLimit (0))",
+];
+
+type Calls = Box<dyn Fn(&Call) -> bool>;
+
+fn creates(kind: Resource) -> Calls {
+    Box::new(move |call| matches!(call, Call::Create { target, .. } if target.resource == kind))
 }
 
-fn patches(kind: Resource) -> impl Fn(&Call) -> bool {
-    move |call| matches!(call, Call::Patch { target, .. } if target.resource == kind)
+fn patches(kind: Resource) -> Calls {
+    Box::new(move |call| matches!(call, Call::Patch { target, .. } if target.resource == kind))
 }
 
-/// What is warned of while these calls of a release with an analysis are answered so, for ten minutes.
-fn warned(when: impl Fn(&Call) -> bool + 'static, code: u16, reason: &str) -> (World, Vec<String>) {
-    let mut world = released();
-    let old = hash(&world, "stableRS");
-    world.create(TEMPLATES, analysis());
-    world.refuse(when, refused(code, reason));
-    let start = world.log.len();
-    let steps = json!([{ "setWeight": 25 }, { "analysis": { "templates": [{ "templateName": "watch" }] } }]);
-    let canary = json!({ "canary": { "steps": steps } });
-    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "strategy": canary, "template": template("2") } }));
-    world.run(500);
-    let new = hash(&world, "currentPodHash");
-    let told = told_since(&world, start, &[(&old, "OLD"), (&new, "NEW")]);
-    (world, told.into_iter().filter(|line| line.starts_with("Warning")).collect())
+/// A release with an analysis whose calls of this kind are answered so, and what it warns of in two minutes.
+fn held_up(calls: Calls, code: u16, reason: &str) -> (World, Vec<String>) {
+    let mut world = released_with_template();
+    world.refuse(calls, refused(code, reason));
+    let (told, _) = told_of_analysed(&mut world);
+    (world, told.into_iter().filter(|line| line.starts_with("Warning ")).collect())
 }
 
 #[test]
-fn explore() {
-    for (code, reason) in [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict"), (500, "InternalError"), (404, "NotFound")] {
-        for (name, when) in [
-            ("create rs", Box::new(creates(REPLICA_SETS)) as Box<dyn Fn(&Call) -> bool>),
-            ("patch rs", Box::new(patches(REPLICA_SETS))),
-            ("patch vs", Box::new(patches(VIRTUAL_SERVICES))),
-            ("create run", Box::new(creates(ANALYSIS_RUNS))),
-            ("record", Box::new(patches(ROLLOUTS))),
-        ] {
-            let (world, told) = warned(when, code, reason);
-            println!("== {name} {code}: {told:#?} {:#} {}", world.rollout()["status"]["waiting"], world.phase());
-        }
+fn r11_what_the_api_server_refuses_is_told_once_in_its_words_and_by_what_it_was_for() {
+    for (calls, what) in [
+        (creates(REPLICA_SETS), "ReplicaSetCreateError: CreateReplicaSet of web-NEW"),
+        (patches(REPLICA_SETS), "ReplicaSetUpdateError: Scale of web-NEW"),
+        (patches(VIRTUAL_SERVICES), "TrafficRoutingError: Route of istio"),
+        (creates(ANALYSIS_RUNS), "ReconciliationError: CreateAnalysisRun of web-NEW-2-1"),
+    ] {
+        let (_, told) = held_up(calls, 403, "Forbidden");
+        assert_eq!(told, [format!("Warning {what} is refused: Forbidden by the test's server")]);
     }
+}
+
+#[test]
+fn r11_what_the_api_server_does_not_find_again_and_again_is_told_once_in_its_words_and_by_what_it_was_for() {
+    for (calls, what) in [
+        (creates(REPLICA_SETS), "ReplicaSetCreateError: CreateReplicaSet of \"web-NEW\""),
+        (patches(REPLICA_SETS), "ReplicaSetUpdateError: Scale of \"web-NEW\""),
+        (patches(VIRTUAL_SERVICES), "TrafficRoutingError: Route of \"istio\""),
+        (creates(ANALYSIS_RUNS), "ReconciliationError: CreateAnalysisRun of \"web-NEW-2-1\""),
+    ] {
+        let (_, told) = held_up(calls, 404, "NotFound");
+        assert_eq!(told, [format!("Warning {what} failed: NotFound by the test's server")]);
+    }
+}
+
+#[test]
+fn r11_a_record_that_is_refused_is_told_although_nothing_can_be_stored() {
+    let records = Box::new(|call: &Call| matches!(call, Call::Patch { status: true, .. }));
+    let (_, told) = held_up(records, 403, "Forbidden");
+    assert_eq!(told, ["Warning ReconciliationError: Record failed: Forbidden by the test's server"]);
+}
+
+#[test]
+fn r11_a_replica_set_that_is_refused_stands_in_the_condition_in_the_words_of_argo_rollouts() {
+    let (world, _) = held_up(creates(REPLICA_SETS), 403, "Forbidden");
+    let conditions = world.rollout()["status"]["conditions"].as_array().unwrap();
+    let progressing = conditions.iter().find(|condition| condition["type"] == "Progressing").unwrap();
+    let name = format!("web-{}", hash(&world, "currentPodHash"));
+    let words = format!("Failed to create new replica set \"{name}\": Forbidden by the test's server");
+    assert_eq!(
+        (&progressing["reason"], &progressing["message"]),
+        (&json!("ReplicaSetCreateError"), &json!(words))
+    );
 }
