@@ -33,7 +33,7 @@ pub(super) struct Health {
     /// Uid and version, while it goes on and an unhealthy pod is to abort it.
     release: Option<(String, String)>,
     since: Timestamp,
-    /// When a process started last: for how long an image has been missing it counts from there.
+    /// When a process started last: what it has not seen by itself, it counts from there.
     started: Timestamp,
     /// By how many milliseconds clocks were set back at most, and forward.
     clocks: (i64, i64),
@@ -119,7 +119,7 @@ impl Health {
         let is_overdue = |cause: &&Cause| {
             let takes = match cause.trouble {
                 Trouble::OomKilled => SignedDuration::ZERO,
-                Trouble::Ended(_) if has_ended_too_often(causes, cause, self.since) => SignedDuration::ZERO,
+                Trouble::Ended(_) if self.has_ended_too_often(causes, cause) => SignedDuration::ZERO,
                 Trouble::Ended(_) => return false,
                 Trouble::Unready if cause.since < self.since => UNREADY_AGAIN_FOR,
                 Trouble::Unready => UNREADY_FOR,
@@ -141,18 +141,22 @@ impl Health {
             }
         }
     }
-}
 
-/// True when this end is one too many of the pod since then: what was before a release was tried again does not count, and
-/// the back-off may spread the others over more time than counts.
-fn has_ended_too_often(causes: &[Cause], last: &Cause, since: Timestamp) -> bool {
-    let is_end = |cause: &&Cause| matches!(cause.trouble, Trouble::Ended(_)) && cause.pod == last.pod;
-    let counts = |cause: &&Cause| {
-        (since..=last.since).contains(&cause.since)
-            && last.since.duration_since(cause.since) < ENDS_WITHIN.saturating_sub(CLOCKS_DIFFER)
-    };
-    let ends = causes.iter().filter(is_end).filter(counts).count();
-    i64::try_from(ends).is_ok_and(|ends| ends > ENDS_MAX)
+    /// True when this end is one too many of the pod: what was before a release was tried again does not count, and the
+    /// back-off may spread the others over more time than counts. Nor does what happened before a process started, unless the
+    /// pod is so young then that all of its ends count: its status tells the time of the last one alone.
+    fn has_ended_too_often(&self, causes: &[Cause], last: &Cause) -> bool {
+        let window = ENDS_WITHIN.saturating_sub(CLOCKS_DIFFER);
+        let is_end = |cause: &&Cause| matches!(cause.trouble, Trouble::Ended(_)) && cause.pod == last.pod;
+        let was_young = self.started.duration_since(last.created) < window;
+        let counts = |cause: &&Cause| {
+            (self.since..=last.since).contains(&cause.since)
+                && last.since.duration_since(cause.since) < window
+                && (was_young || cause.since >= self.started)
+        };
+        let ends = causes.iter().filter(is_end).filter(counts).count();
+        i64::try_from(ends).is_ok_and(|ends| ends > ENDS_MAX)
+    }
 }
 
 /// The release that unhealthy pods are to abort: uid and version.

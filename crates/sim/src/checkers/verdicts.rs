@@ -7,6 +7,8 @@ use super::settled::is_held;
 use super::view::rollout;
 use crate::world::server::{Server, number, text};
 use headgate_api::At;
+use headgate_api::conditions::types::INVALID_SPEC;
+use headgate_api::labels::STEP_INDEX;
 use headgate_driver::io::Reply;
 use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
 use headgate_model::Reply as Answer;
@@ -243,10 +245,10 @@ fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
 /// A version that a run has condemned does not become stable while that run's release goes on.
 pub(super) fn end(server: &Server) -> Result<(), String> {
     let Some((_, rollout)) = rollout(server) else { return Ok(()) };
-    let role = |role: &str| text(rollout, &format!("/status/canary/{role}/status")).to_owned();
     let bad = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"]
         .into_iter()
-        .any(|of| ["Failed", "Error"].contains(&role(of).as_str()));
+        .filter(|role| ["Failed", "Error"].contains(&text(rollout, &format!("/status/canary/{role}/status"))))
+        .any(|role| !is_skipped(rollout, text(rollout, &format!("/status/canary/{role}/name")), server));
     let mut reasons = list(rollout, "/status/pauseConditions").map(|pause| text(pause, "/reason"));
     let is_paused = reasons.any(|reason| reason == "AnalysisFailed");
     // A user who has gone on and paused the Rollout is heeded once it is paused no more.
@@ -258,6 +260,15 @@ pub(super) fn end(server: &Server) -> Result<(), String> {
         return Err("a run has condemned the release, and it goes on".to_owned());
     }
     Ok(())
+}
+
+/// True when the user has gone on from the step of this run while the spec cannot be carried out: the record waits with it.
+fn is_skipped(rollout: &Value, run: &str, server: &Server) -> bool {
+    let is_invalid = list(rollout, "/status/conditions").any(|one| text(one, "/type") == INVALID_SPEC);
+    let mut runs = server.all(ANALYSIS_RUNS);
+    let run = runs.find(|(target, _)| target.name == run);
+    let step = run.map_or("", |(_, run)| text(run, &format!("/metadata/labels/{STEP_INDEX}")));
+    is_invalid && step.parse().is_ok_and(|step: i64| step < number(rollout, "/status/currentStepIndex"))
 }
 
 fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {

@@ -37,6 +37,8 @@ pub struct Cause {
     pub pod: String,
     /// Its version.
     pub hash: String,
+    /// When the pod was made.
+    pub created: Timestamp,
     /// What.
     pub trouble: Trouble,
     /// Since when.
@@ -151,6 +153,7 @@ impl Told {
         Cause {
             pod: self.name.clone(),
             hash: self.hash.clone(),
+            created: self.created,
             trouble,
             since,
             until: None,
