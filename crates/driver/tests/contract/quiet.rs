@@ -2,9 +2,9 @@
 
 use crate::script::calls_since;
 use crate::server::refused;
-use crate::world::{VIRTUAL_SERVICES, World, at, released, scripted, service, template, web};
+use crate::world::{VIRTUAL_SERVICES, World, at, released, routed, scripted, service, template, web};
 use headgate_api::Waiting;
-use headgate_driver::io::{Call, Observation, Patch, Reply};
+use headgate_driver::io::{Call, Observation, Patch, Reply, Resource};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_driver::{Deciders, Driver, Options};
 use headgate_model::{Decision, EffectKey, Notice, Snapshot, Timestamp};
@@ -12,6 +12,14 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+
+const HTTP_ROUTES: Resource = Resource {
+    group: "gateway.networking.k8s.io",
+    version: "v1",
+    kind: "HTTPRoute",
+    plural: "httproutes",
+    namespaced: true,
+};
 
 /// A world whose engine writes this record.
 fn recording(edit: impl Fn(&Snapshot, Timestamp, &mut Decision) + Send + Sync + 'static) -> World {
@@ -68,6 +76,53 @@ fn r10_phase_and_step_are_written_at_once() {
         world.now += SignedDuration::from_millis(10);
     }
     assert_eq!(world.driver.counters().breaker_trips, 0);
+}
+
+/// Argo Rollouts never writes such a change, for it compares the weights with themselves.
+#[test]
+fn r10_what_a_gateway_says_of_the_weights_is_written_at_once_although_nothing_else_changes() {
+    let mut world = World::new();
+    world.create(SERVICES, service("web-stable"));
+    world.create(SERVICES, service("web-canary"));
+    let backend = |name: &str| json!({ "name": name, "port": 80, "weight": i32::from(name == "web-stable") });
+    let split = json!({ "backendRefs": [backend("web-stable"), backend("web-canary")] });
+    let route = json!({
+        "metadata": { "name": "web", "namespace": "shop" },
+        "spec": { "parentRefs": [{ "name": "gateway" }], "rules": [split] },
+    });
+    world.create(HTTP_ROUTES, route);
+    let mut rollout = routed();
+    let canary = &mut rollout["spec"]["strategy"]["canary"];
+    canary["trafficRouting"] =
+        json!({ "plugins": { "argoproj-labs/gatewayAPI": { "httpRoute": "web", "namespace": "shop" } } });
+    canary["steps"] = json!([{ "setWeight": 25 }, { "pause": {} }]);
+    world.create(ROLLOUTS, rollout);
+    world.run(60);
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(60);
+    assert_eq!(world.phase(), "Paused", "{:#}", world.rollout());
+    assert_eq!(verified(&world), None, "no Gateway says anything");
+    // The Gateway's controller has read the route; then it starts again with an old copy of it, and has read it again.
+    let generation = world.get(&at(HTTP_ROUTES, "web"))["metadata"]["generation"].as_i64().unwrap();
+    for (seen, word) in [(generation, true), (generation - 1, false), (generation, true)] {
+        world.run(60);
+        let before = records(&world);
+        let condition = json!({ "type": "Accepted", "status": "True", "observedGeneration": seen });
+        let parents = json!([{ "parentRef": { "name": "gateway" }, "conditions": [condition] }]);
+        world.edit(at(HTTP_ROUTES, "web"), json!({ "status": { "parents": parents } }));
+        world.settle();
+        assert_eq!((verified(&world), records(&world) - before), (Some(&json!(word)), 1));
+        let Some(Call::Patch { patch: Patch::Merge(body), .. }) =
+            world.log.iter().rfind(|call| matches!(call, Call::Patch { status: true, .. }))
+        else {
+            panic!("a record is a merge patch")
+        };
+        assert_eq!(body["status"]["canary"], json!({ "weights": { "verified": word } }));
+    }
+}
+
+fn verified(world: &World) -> Option<&Value> {
+    world.rollout().pointer("/status/canary/weights/verified")
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::kubelet::make_pods;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
-use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::{EVENTS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -283,9 +283,7 @@ impl Server {
 }
 
 fn has_status_subresource(resource: Resource) -> bool {
-    resource == ROLLOUTS
-        || resource == REPLICA_SETS
-        || (resource != ANALYSIS_RUNS && resource.kind == "Service")
+    resource == ROLLOUTS || resource == REPLICA_SETS || matches!(resource.kind, "Service" | "HTTPRoute")
 }
 
 /// RFC 7386.

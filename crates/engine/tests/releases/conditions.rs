@@ -1,8 +1,9 @@
 //! What the conditions of a Rollout say, and since when, in each phase of its life: `kubectl wait`, Argo CD and alerts go by
 //! them. `lastTransitionTime` moves with the status of a condition only (Argo Rollouts: `SetRolloutCondition`).
 
+use crate::routed::two_steps;
 use crate::world::{World, routed, spec};
-use headgate_api::Time;
+use headgate_api::{RolloutStatus, Time};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -97,4 +98,166 @@ fn pods_that_flap_put_no_deadline_off_although_fewer_are_wanted_in_the_end() {
     let first = updated(&world);
     flap(&mut world);
     assert_eq!(updated(&world), first);
+}
+
+/// Status, reason and message of a condition.
+fn said<'a>(world: &'a World, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let condition = world.status().conditions.iter().find(|one| one.type_ == type_)?;
+    Some((&condition.status, &condition.reason, &condition.message))
+}
+
+/// For how many seconds a condition has had its status, and its reason.
+fn ages(world: &World, type_: &str) -> Option<(i64, i64)> {
+    let condition = world.status().conditions.iter().find(|one| one.type_ == type_)?;
+    let age = |time: &Option<Time>| Some(world.now.as_second() - time.as_ref()?.0.as_second());
+    Some((age(&condition.last_transition_time)?, age(&condition.last_update_time)?))
+}
+
+/// The API server gives back what the ReplicaSet of this version reports.
+fn report(world: &mut World, version: u32, failure: Option<(&str, &str)>) {
+    let hash = world.hash(version);
+    let set = world.sets_mut().iter_mut().find(|set| set.hash() == hash).expect("it has a ReplicaSet");
+    set.failure = failure.map(|(reason, message)| (reason.to_owned(), message.to_owned()));
+}
+
+/// The 600 s of `progressDeadlineSeconds` begin now, and end.
+fn assert_deadline_begins(world: &mut World) {
+    assert_eq!(world.phase(), "Progressing", "{}", world.status().message);
+    world.settle();
+    world.pass(599);
+    world.settle();
+    assert_eq!(world.phase(), "Progressing", "{}", world.status().message);
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.condition("Progressing"), ("False".to_owned(), "ProgressDeadlineExceeded".to_owned()));
+}
+
+#[test]
+fn a_replica_set_that_was_there_before_its_rollout_is_found() {
+    let mut world = two_steps();
+    world.pass(100);
+    // The Rollout was deleted without its ReplicaSets, and made again.
+    world.snapshot.rollout.status = RolloutStatus::default();
+    world.step();
+    let found = format!("Found new replica set \"shop-{}\"", world.hash(1));
+    assert_eq!(said(&world, "Progressing"), Some(("True", "FoundNewReplicaSet", found.as_str())));
+    assert_eq!(ages(&world, "Progressing"), Some((0, 0)));
+    world.settle();
+    let arrived = format!("ReplicaSet \"shop-{}\" has successfully progressed.", world.hash(1));
+    assert_eq!(said(&world, "Progressing"), Some(("True", "NewReplicaSetAvailable", arrived.as_str())));
+}
+
+#[test]
+fn a_retry_is_said_and_begins_the_deadline_anew() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle();
+    // Longer than `progressDeadlineSeconds`.
+    world.pass(1_000);
+    world.settle();
+    world.break_pods(2);
+    world.retry();
+    world.step();
+    let retried = Some(("Unknown", "RolloutRetry", "Retrying Rollout after abort"));
+    assert_eq!((said(&world, "Progressing"), ages(&world, "Progressing")), (retried, Some((0, 0))));
+    assert_deadline_begins(&mut world);
+}
+
+#[test]
+fn a_resumption_is_said_and_begins_the_deadline_anew() {
+    let mut world = two_steps();
+    let second = world.hash(2);
+    world.broken.insert(second);
+    world.release(2);
+    world.settle();
+    world.pause(true);
+    world.settle();
+    let paused = "Rollout is paused";
+    assert_eq!(said(&world, "Progressing"), Some(("Unknown", "RolloutPaused", paused)));
+    assert_eq!(said(&world, "Paused"), Some(("True", "RolloutPaused", paused)));
+    // Longer than `progressDeadlineSeconds`.
+    world.pass(1_000);
+    world.settle();
+    world.pause(false);
+    world.step();
+    let resumed = Some(("Unknown", "RolloutResumed", "Rollout is resumed"));
+    assert_eq!((said(&world, "Progressing"), ages(&world, "Progressing")), (resumed, Some((1_000, 0))));
+    assert_eq!(said(&world, "Paused"), Some(("False", "RolloutPaused", paused)));
+    assert_deadline_begins(&mut world);
+}
+
+#[test]
+fn pods_that_a_healthy_rollout_loses_are_said_and_begin_a_deadline() {
+    let mut world = two_steps();
+    let first = world.hash(1);
+    // Longer than `progressDeadlineSeconds`.
+    world.pass(1_000);
+    world.settle();
+    world.weak.insert(first.clone(), 2);
+    world.kill_pods(&first, 2);
+    world.step();
+    let lost = Some(("True", "ReplicaSetNotAvailable", "Rollout does not have minimum availability"));
+    assert_eq!((said(&world, "Progressing"), ages(&world, "Progressing")), (lost, Some((1_000, 0))));
+    assert_eq!(said(&world, "Healthy"), Some(("False", "RolloutHealthy", "Rollout is not healthy")));
+    let few = Some(("False", "AvailableReason", "Rollout does not have minimum availability"));
+    assert_eq!(said(&world, "Available"), few);
+    world.settle();
+    world.pass(599);
+    // One of the two is back: all four were there before, and it is progress all the same.
+    world.weak.insert(first.clone(), 3);
+    world.settle();
+    let moves = format!("ReplicaSet \"shop-{first}\" is progressing.");
+    assert_eq!(said(&world, "Progressing"), Some(("True", "ReplicaSetUpdated", moves.as_str())));
+    assert_deadline_begins(&mut world);
+    world.weak.clear();
+    world.settle();
+    let arrived = format!("ReplicaSet \"shop-{first}\" has successfully progressed.");
+    assert_eq!(said(&world, "Progressing"), Some(("True", "NewReplicaSetAvailable", arrived.as_str())));
+    assert_eq!(said(&world, "Healthy"), Some(("True", "RolloutHealthy", "Rollout is healthy")));
+}
+
+#[test]
+fn pods_that_cannot_be_made_are_told_as_the_newest_replica_set_reports_it() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.promote_full();
+    world.settle_over_time();
+    world.release(3);
+    world.settle();
+    assert_eq!((world.phase(), world.sets().len()), ("Paused", 3));
+    let quota = |version: u32| format!("pods \"shop-{version}\" is forbidden: exceeded quota");
+    for newest in 1..=3 {
+        assert_eq!(said(&world, "ReplicaFailure"), None);
+        for version in 1..=newest {
+            report(&mut world, version, Some(("FailedCreate", &quota(version))));
+        }
+        world.settle();
+        assert_eq!(said(&world, "ReplicaFailure"), Some(("True", "FailedCreate", quota(newest).as_str())));
+        (1..=newest).for_each(|version| report(&mut world, version, None));
+        world.settle();
+    }
+    assert_eq!(said(&world, "ReplicaFailure"), None, "it comes right and is told no more");
+}
+
+#[test]
+fn another_reason_of_a_replica_failure_is_told_and_other_words_for_the_same_one_are_not() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    report(&mut world, 1, Some(("FailedDelete", "the first one's")));
+    world.settle();
+    world.pass(100);
+    let failed = "the second one's";
+    report(&mut world, 2, Some(("FailedCreate", failed)));
+    world.settle();
+    let told = Some(("True", "FailedCreate", failed));
+    assert_eq!((said(&world, "ReplicaFailure"), ages(&world, "ReplicaFailure")), (told, Some((100, 0))));
+    // The name of a pod, or a number of a quota, is another one at each try.
+    report(&mut world, 2, Some(("FailedCreate", "of another pod")));
+    world.pass(100);
+    assert!(!world.step(), "that is nothing to write");
+    assert_eq!(said(&world, "ReplicaFailure"), told);
 }

@@ -1,6 +1,7 @@
 //! Releases through a router.
 
 use crate::world::{DEADLINE, World, pod_template, routed, spec};
+use headgate_api::{RolloutStatus, Time};
 use serde_json::json;
 
 pub(crate) fn two_steps() -> World {
@@ -46,13 +47,46 @@ fn a_data_plane_that_lags_behind_is_waited_for_and_named() {
     world.pass(60);
     world.settle();
     assert_eq!((world.status().current_step_index, world.waits_for()), (Some(0), "RouteConfirmed"));
+    assert_eq!(verified(&world), Some(false));
     let message = world.status().waiting.clone().unwrap_or_default().message;
     assert!(message.contains("the proxies of istio have not taken over the newest weights yet"), "{message}");
     world.confirm(Some(true));
     world.settle();
     world.pass(5);
     world.settle();
-    assert_eq!(world.status().current_step_index, Some(1));
+    assert_eq!((world.status().current_step_index, verified(&world)), (Some(1), Some(true)));
+}
+
+/// Argo Rollouts loses such a change, for it compares the weights with themselves.
+#[test]
+fn what_a_data_plane_says_of_the_weights_is_stored_although_nothing_else_changes() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    assert_eq!(verified(&world), None, "this router can't tell");
+    for word in [Some(true), Some(false), None, Some(false), Some(true), None] {
+        let before = world.status().clone();
+        world.pass(1);
+        world.confirm(word);
+        assert!(world.step(), "{word:?} is to be written");
+        assert_eq!(verified(&world), word);
+        let mut otherwise = before.clone();
+        otherwise.canary.as_mut().unwrap().weights.as_mut().unwrap().verified = word;
+        // Proxies that have followed late, or of which nothing is known any more, may have had the old weights until now.
+        let has_followed = verified_in(&before) == Some(false);
+        let lowered_at = |status: &RolloutStatus| status.headgate.clone().unwrap().weight_lowered_at;
+        let expected = if has_followed { Some(Time(world.now)) } else { lowered_at(&before) };
+        otherwise.headgate.as_mut().unwrap().weight_lowered_at = expected;
+        assert_eq!(world.status(), &otherwise, "{word:?} changes nothing else");
+    }
+}
+
+fn verified(world: &World) -> Option<bool> {
+    verified_in(world.status())
+}
+
+fn verified_in(status: &RolloutStatus) -> Option<bool> {
+    status.canary.as_ref().unwrap().weights.as_ref().unwrap().verified
 }
 
 #[test]
