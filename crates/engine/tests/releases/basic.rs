@@ -216,6 +216,9 @@ fn an_abort_of_a_version_that_gets_another_name_is_not_lost() {
     world.settle();
     assert_eq!(world.status().collision_count, Some(1));
     assert_eq!((world.phase(), world.status().abort), ("Degraded", true), "{}", world.status().message);
+    let duration = world.status().duration.clone().unwrap_or_default();
+    assert!(duration.finished_at.is_some(), "{duration:?}");
+    assert_eq!(duration.completion_status, Some(headgate_api::CompletionStatus::Aborted));
 }
 
 #[test]
