@@ -93,8 +93,9 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
 /// Writes the template of a version to where the Rollout takes it from.
 fn release(version: i64, rollout: &Value, scenario: &Scenario, server: &mut Server, now: Timestamp) -> Reply {
     let template = workload::template(rollout, server).cloned().unwrap_or_default();
-    let body = json!({ "spec": { "template": scenario.pod_template(&template, version) } });
-    let target = workload::of(rollout).unwrap_or_else(|| scenario.target());
+    let template = scenario.pod_template(&template, version);
+    let of_itself = || (scenario.target(), json!({ "spec": { "template": template } }));
+    let (target, body) = workload::written(rollout, &template).unwrap_or_else(of_itself);
     server.call(&Call::Patch { target, status: false, patch: Patch::Merge(body) }, now)
 }
 

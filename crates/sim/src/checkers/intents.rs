@@ -71,7 +71,7 @@ pub(super) fn is_renamed(before: &Value, after: &Value) -> bool {
             let mut former = std::iter::once(None).chain((1..count).map(Some));
             former.any(|count| pod_template_hash(template, count) == text(before, "/status/currentPodHash"))
         }
-        // Its template is a Deployment's, which has not changed.
+        // Its template is another object's, which has not changed.
         None => {
             let generation = |object| text(object, "/status/workloadObservedGeneration");
             generation(before) == generation(after)

@@ -72,8 +72,7 @@ impl Answers {
         let said = said(text(measurement, "/value"));
         let is_said_empty = message.contains("no data");
         let expected = match said {
-            Said::Number(number) if bound.holds(number) => "Successful",
-            Said::Number(_) => "Failed",
+            Said::Number(number) => bound.verdict(number),
             Said::NoData | Said::Nothing => "Error",
         };
         if phase != expected || (said == Said::NoData) != is_said_empty {
@@ -93,26 +92,56 @@ impl Answers {
     }
 }
 
-/// A condition on one number; other conditions are the tests' of the analysis crate.
+/// Conditions on one number; others are the tests' of the analysis crate.
 #[derive(Clone, Copy, Debug)]
-enum Bound {
+struct Bound {
+    success: Limit,
+    failure: Option<Limit>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Limit {
     AtLeast(f64),
     AtMost(f64),
+    Below(f64),
+    Above(f64),
 }
 
 impl Bound {
-    /// Of a metric that is judged by `result[0] >= N` or `result[0] <= N` alone.
+    /// Of a metric that is judged by comparing `result[0]` alone.
     fn of(metric: &Value) -> Option<Self> {
-        let condition = text(metric, "/successCondition").strip_prefix("result[0] ")?;
+        let written = text(metric, "/failureCondition");
+        let failure = Limit::of(written);
+        let success = Limit::of(text(metric, "/successCondition"))?;
+        (written.is_empty() || failure.is_some()).then_some(Self { success, failure })
+    }
+
+    /// What a measurement of this number is. Argo Rollouts: what neither succeeds nor fails is inconclusive, if there is a
+    /// condition for each.
+    fn verdict(self, number: f64) -> &'static str {
+        match self.failure {
+            Some(failure) if failure.holds(number) => "Failed",
+            _ if self.success.holds(number) => "Successful",
+            Some(_) => "Inconclusive",
+            None => "Failed",
+        }
+    }
+}
+
+impl Limit {
+    fn of(condition: &str) -> Option<Self> {
+        let condition = condition.strip_prefix("result[0] ")?;
         let number = |operator: &str| condition.strip_prefix(operator)?.parse().ok();
-        let bound = number(">= ").map(Self::AtLeast).or_else(|| number("<= ").map(Self::AtMost));
-        bound.filter(|_| text(metric, "/failureCondition").is_empty())
+        let (least, most) = (number(">= ").map(Self::AtLeast), number("<= ").map(Self::AtMost));
+        least.or(most).or(number("< ").map(Self::Below)).or(number("> ").map(Self::Above))
     }
 
     fn holds(self, number: f64) -> bool {
         match self {
             Self::AtLeast(least) => number >= least,
             Self::AtMost(most) => number <= most,
+            Self::Below(above) => number < above,
+            Self::Above(below) => number > below,
         }
     }
 }
@@ -145,8 +174,11 @@ fn verdict(before: &Value, after: &Value) -> Result<(), String> {
     let fits = match phase {
         "Failed" => exceeds("failed", "failureLimit"),
         "Error" => exceeds("consecutiveError", "consecutiveErrorLimit"),
+        "Inconclusive" => exceeds("inconclusive", "inconclusiveLimit"),
         "Successful" => {
-            !exceeds("failed", "failureLimit") && !exceeds("consecutiveError", "consecutiveErrorLimit")
+            !exceeds("failed", "failureLimit")
+                && !exceeds("consecutiveError", "consecutiveErrorLimit")
+                && !exceeds("inconclusive", "inconclusiveLimit")
         }
         _ => true,
     };

@@ -36,6 +36,13 @@ pub struct Set {
     pub sized_for: Option<i64>,
 }
 
+/// As many of the pods that are needed as count as enough (`replicaProgressThreshold`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threshold {
+    Percent(i64),
+    Pods(i64),
+}
+
 /// How the weight goes back after an abort (`abort.policy`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WayBack {
@@ -56,8 +63,8 @@ pub struct View {
     pub max_unavailable: i64,
     /// Pods that may be added.
     pub max_surge: i64,
-    /// Hundredths of the pods that count as enough.
-    pub threshold_percent: i64,
+    /// Pods that count as enough.
+    threshold: Threshold,
     /// Pods that a `setCanaryScale` in force asks for.
     pub canary_scale: Option<i64>,
     /// Pods of a version that gets less stay for so many seconds.
@@ -143,10 +150,7 @@ impl View {
             desired,
             max_unavailable,
             max_surge,
-            threshold_percent: canary
-                .at("/replicaProgressThreshold/value")
-                .and_then(Value::as_i64)
-                .unwrap_or(100),
+            threshold: threshold(canary),
             canary_scale: canary_scale(rollout, desired, names.total, is_observed),
             drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(if is_dynamic {
                 PROXIES_FOLLOW
@@ -305,6 +309,15 @@ impl View {
         self.sets.iter().filter(|set| set.hash == hash).map(|set| set.available).sum()
     }
 
+    /// True when so many available pods count as enough of those that are needed, and one is there at least.
+    pub fn is_enough(&self, available: i64, needed: i64) -> bool {
+        let least = match self.threshold {
+            Threshold::Percent(percent) => needed * percent,
+            Threshold::Pods(pods) => pods.min(needed) * 100,
+        };
+        available >= 1 && available * 100 >= least
+    }
+
     /// Pods that a weight needs.
     pub fn needed(&self, weight: i64) -> i64 {
         (self.desired * weight + self.names.total - 1) / self.names.total
@@ -323,6 +336,12 @@ impl View {
 
 /// Seconds that proxies are given where pods go with their weight.
 const PROXIES_FOLLOW: i64 = 5;
+
+fn threshold(canary: &Value) -> Threshold {
+    let Some(written) = canary.get("replicaProgressThreshold") else { return Threshold::Percent(100) };
+    let value = number(written, "/value");
+    if text(written, "/type") == "Pods" { Threshold::Pods(value) } else { Threshold::Percent(value) }
+}
 
 fn way_back(canary: &Value) -> WayBack {
     match text(canary, "/abort/policy") {

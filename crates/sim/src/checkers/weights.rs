@@ -43,14 +43,12 @@ fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), St
         return Ok(());
     }
     let (for_canary, for_stable) = (view.available(canary), view.available(stable));
-    let enough =
-        |available: i64, needed: i64| available >= 1 && available * 100 >= needed * view.threshold_percent;
     if after > before {
         let (available, other) = (for_canary, for_stable);
         return match (available, other) {
             (0, _) => Err(format!("canary {canary} has no available pod and its weight rises to {after}")),
             (_, 0) => Ok(()),
-            _ if enough(available, view.canary_scale.unwrap_or(view.needed(after))) => Ok(()),
+            _ if view.is_enough(available, view.canary_scale.unwrap_or(view.needed(after))) => Ok(()),
             _ => {
                 Err(format!("canary {canary} has {available} available pods and its weight rises to {after}"))
             }
@@ -66,7 +64,9 @@ fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), St
         (0, _) => Err(format!("stable {stable} has no available pod and its weight rises to {rest}")),
         (_, 0) => Ok(()),
         // An abort whose record could not be written (R1) is not seen here: with all pods that must be there nobody is hurt.
-        _ if goes_back || for_stable >= view.bears_all() || enough(for_stable, view.needed(rest)) => Ok(()),
+        _ if goes_back || for_stable >= view.bears_all() || view.is_enough(for_stable, view.needed(rest)) => {
+            Ok(())
+        }
         _ => Err(format!("stable {stable} has {for_stable} available pods and its weight rises to {rest}")),
     }
 }

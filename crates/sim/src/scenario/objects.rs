@@ -5,7 +5,9 @@ use crate::kinds::Router;
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES};
 use crate::world::server::Server;
 use headgate_driver::io::{ObjectRef, Resource};
-use headgate_driver::resources::{ANALYSIS_TEMPLATES, DEPLOYMENTS, SERVICES};
+use headgate_driver::resources::{
+    ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, DEPLOYMENTS, POD_TEMPLATES, SERVICES,
+};
 use serde_json::{Map, Value, json};
 
 /// Everything but the Rollout, with a route at each of these doors.
@@ -25,19 +27,66 @@ pub(super) fn surroundings(router: Router, doors: &[Resource]) -> Vec<(ObjectRef
     objects
 }
 
-/// The Deployment that a Rollout takes its template from from now on.
-pub(super) fn deployment(rollout: &mut Value, scale_down: &str, replicas: i64) -> Option<(ObjectRef, Value)> {
+/// The object of this kind that a Rollout takes its template from from now on. Only a Deployment is ever scaled.
+pub(super) fn workload(
+    rollout: &mut Value,
+    kind: Resource,
+    scale_down: &str,
+    replicas: i64,
+) -> Option<(ObjectRef, Value)> {
     let spec = rollout.get_mut("spec")?.as_object_mut()?;
     let (template, selector) = (spec.remove("template")?, spec.remove("selector")?);
-    let reference =
-        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": ROLLOUT, "scaleDown": scale_down });
+    let metadata = json!({ "name": ROLLOUT, "namespace": NAMESPACE, "labels": { "team": "shop" } });
+    let (reference, object) = match kind {
+        POD_TEMPLATES => {
+            // It has no selector to take.
+            spec.insert("selector".to_owned(), selector);
+            let reference = json!({ "apiVersion": "v1", "kind": "PodTemplate", "name": ROLLOUT });
+            (reference, json!({ "metadata": metadata, "template": template }))
+        }
+        _ => {
+            let name = if kind == DEPLOYMENTS { "Deployment" } else { "ReplicaSet" };
+            let reference =
+                json!({ "apiVersion": "apps/v1", "kind": name, "name": ROLLOUT, "scaleDown": scale_down });
+            let spec = json!({ "replicas": replicas, "selector": selector, "template": template });
+            (reference, json!({ "metadata": metadata, "spec": spec }))
+        }
+    };
     spec.insert("workloadRef".to_owned(), reference);
-    let deployment = json!({
-        "metadata": { "name": ROLLOUT, "namespace": NAMESPACE, "labels": { "team": "shop" } },
-        "spec": { "replicas": replicas, "selector": selector, "template": template },
-    });
-    Some((at(DEPLOYMENTS, ROLLOUT), deployment))
+    Some((at(kind, ROLLOUT), object))
 }
+
+/// The templates are those of the cluster.
+pub(super) fn make_clusterwide(surroundings: &mut [(ObjectRef, Value)]) {
+    let templates = surroundings.iter_mut().filter(|(target, _)| target.resource == ANALYSIS_TEMPLATES);
+    for (target, template) in templates {
+        (target.resource, target.namespace) = (CLUSTER_ANALYSIS_TEMPLATES, String::new());
+        if let Some(Value::Object(metadata)) = template.get_mut("metadata") {
+            metadata.remove("namespace");
+        }
+    }
+}
+
+/// Measurements between the two conditions of a metric say nothing.
+pub(super) fn leave_a_middle(surroundings: &mut [(ObjectRef, Value)]) {
+    for (_, object) in surroundings.iter_mut() {
+        let metrics = object.pointer_mut("/spec/metrics").and_then(Value::as_array_mut).into_iter().flatten();
+        for metric in metrics {
+            let failure = match metric.get("successCondition").and_then(Value::as_str) {
+                Some(LEAST) => "result[0] < 0.5",
+                Some(MOST) => "result[0] > 3",
+                _ => continue,
+            };
+            if let Some(fields) = metric.as_object_mut() {
+                fields.insert("failureCondition".to_owned(), json!(failure));
+            }
+        }
+    }
+}
+
+/// What the metrics of the templates are to be.
+const LEAST: &str = "result[0] >= 0.95";
+const MOST: &str = "result[0] <= 1.5";
 
 /// The canary Ingress that a controller makes.
 pub(crate) const CANARY_INGRESS: &str = "shop-shop-canary";
@@ -202,10 +251,7 @@ fn template(name: &str, count: &Value) -> Value {
         }
         metric
     };
-    let metrics = [
-        metric("success-rate", "success", "result[0] >= 0.95"),
-        metric("latency-p95", "latency", "result[0] <= 1.5"),
-    ];
+    let metrics = [metric("success-rate", "success", LEAST), metric("latency-p95", "latency", MOST)];
     json!({
         "metadata": { "name": name, "namespace": NAMESPACE },
         "spec": { "args": [{ "name": "hash" }], "metrics": metrics },

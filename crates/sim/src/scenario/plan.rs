@@ -15,6 +15,7 @@ use crate::world::prune::OURS;
 use crate::world::routes;
 use crate::world::webhooks;
 use headgate_driver::io::Resource;
+use headgate_driver::resources::{DEPLOYMENTS, POD_TEMPLATES, WORKLOAD_REPLICA_SETS};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -66,22 +67,41 @@ pub(super) fn of(seed: u64) -> Scenario {
     plan_way_back(&mut scenario, &mut Random::new(seed, "way back"));
     plan_dynamic(&mut scenario, &mut Random::new(seed, "dynamic"));
     additions::whole(&mut scenario.rollout, scenario.router, &mut Random::new(seed, "whole"));
+    additions::forms(&mut scenario.rollout, &row, &mut Random::new(seed, "forms"));
     scenario.disturbances.sort_by_key(|(time, _)| *time);
     scenario.doors = doors(&scenario);
     scenario.surroundings = objects::surroundings(scenario.router, &scenario.doors);
-    refer_to_deployment(&mut scenario, &mut Random::new(seed, "workload"));
+    plan_templates(&mut scenario, &rows, seed);
+    refer_to_workload(&mut scenario, &mut Random::new(seed, "workload"));
     scenario.ambushes = ambushes::plan(&scenario, &mut Random::new(seed, "ambushes"));
     scenario
 }
 
-/// Some Rollouts take their template from a Deployment, which gives way to them, or has done so.
-fn refer_to_deployment(scenario: &mut Scenario, luck: &mut Random) {
+/// Templates of the cluster, and conditions that leave something between them.
+fn plan_templates(scenario: &mut Scenario, rows: &[Row], seed: u64) {
+    let has = |fault| rows.iter().any(|row| row.fault == fault);
+    // What is missing is one of the namespace.
+    if !has(Fault::MissingTemplate) && Random::new(seed, "clusterwide").percent(10) {
+        additions::name_clusterwide(&mut scenario.rollout);
+        objects::make_clusterwide(&mut scenario.surroundings);
+    }
+    // A version of the row's is to be found bad, and a first one good or bad: there a middle ground would leave it open.
+    let is_judged =
+        has(Fault::BadVersion) || scenario.rollout.pointer("/spec/strategy/canary/initial").is_some();
+    if !is_judged && Random::new(seed, "middle").percent(15) {
+        objects::leave_a_middle(&mut scenario.surroundings);
+    }
+}
+
+/// Some Rollouts take their template from a Deployment, which gives way to them, or has done so; or from another object.
+fn refer_to_workload(scenario: &mut Scenario, luck: &mut Random) {
     if !luck.percent(15) {
         return;
     }
     let scale_down = luck.pick("progressively", &["onsuccess", "never"]);
     let replicas = luck.pick(4, &[0, 1, 10]);
-    scenario.surroundings.extend(objects::deployment(&mut scenario.rollout, scale_down, replicas));
+    let kind = luck.pick(DEPLOYMENTS, &[DEPLOYMENTS, DEPLOYMENTS, WORKLOAD_REPLICA_SETS, POD_TEMPLATES]);
+    scenario.surroundings.extend(objects::workload(&mut scenario.rollout, kind, scale_down, replicas));
 }
 
 /// The kinds of routes of the router, and of those that the user changes to.

@@ -3,15 +3,19 @@
 
 use super::jobs::JOBS;
 use headgate_driver::io::Resource;
-use headgate_driver::resources::{DEPLOYMENTS, REPLICA_SETS};
+use headgate_driver::resources::{DEPLOYMENTS, POD_TEMPLATES, REPLICA_SETS, WORKLOAD_REPLICA_SETS};
 use serde_json::{Map, Value, json};
 
 /// Fills in an object that is being created.
 pub(super) fn fill_in(resource: Resource, object: &mut Value) {
     leave_out_zeros(resource, object);
+    if resource == POD_TEMPLATES {
+        let pod = object.pointer_mut("/template/spec").and_then(Value::as_object_mut);
+        pod.into_iter().for_each(fill_in_pod);
+    }
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     match resource {
-        REPLICA_SETS | DEPLOYMENTS => {
+        REPLICA_SETS | DEPLOYMENTS | WORKLOAD_REPLICA_SETS => {
             spec.entry("replicas").or_insert(json!(1));
             let pod = spec.get_mut("template").and_then(|template| template.get_mut("spec")?.as_object_mut());
             pod.into_iter().for_each(fill_in_pod);
