@@ -212,29 +212,31 @@ fn held_up(calls: Calls, code: u16, reason: &str) -> (World, Vec<String>) {
     (world, told.into_iter().filter(|line| line.starts_with("Warning ")).collect())
 }
 
+/// Calls of effects, the reason of the event when one fails, and the effect by its verb and its object.
+fn effects() -> [(Calls, &'static str, &'static str, &'static str); 4] {
+    [
+        (creates(REPLICA_SETS), "ReplicaSetCreateError", "CreateReplicaSet", "web-NEW"),
+        (patches(REPLICA_SETS), "ReplicaSetUpdateError", "Scale", "web-NEW"),
+        (patches(VIRTUAL_SERVICES), "TrafficRoutingError", "Route", "istio"),
+        (creates(ANALYSIS_RUNS), "ReconciliationError", "CreateAnalysisRun", "web-NEW-2-1"),
+    ]
+}
+
 #[test]
 fn r11_what_the_api_server_refuses_is_told_once_in_its_words_and_by_what_it_was_for() {
-    for (calls, what) in [
-        (creates(REPLICA_SETS), "ReplicaSetCreateError: CreateReplicaSet of web-NEW"),
-        (patches(REPLICA_SETS), "ReplicaSetUpdateError: Scale of web-NEW"),
-        (patches(VIRTUAL_SERVICES), "TrafficRoutingError: Route of istio"),
-        (creates(ANALYSIS_RUNS), "ReconciliationError: CreateAnalysisRun of web-NEW-2-1"),
-    ] {
+    for (calls, of, verb, object) in effects() {
         let (_, told) = held_up(calls, 403, "Forbidden");
-        assert_eq!(told, [format!("Warning {what} is refused: Forbidden by the test's server")]);
+        let words = format!("Warning {of}: {verb} of {object} is refused: Forbidden by the test's server");
+        assert_eq!(told, [words]);
     }
 }
 
 #[test]
 fn r11_what_the_api_server_does_not_find_again_and_again_is_told_once_in_its_words_and_by_what_it_was_for() {
-    for (calls, what) in [
-        (creates(REPLICA_SETS), "ReplicaSetCreateError: CreateReplicaSet of \"web-NEW\""),
-        (patches(REPLICA_SETS), "ReplicaSetUpdateError: Scale of \"web-NEW\""),
-        (patches(VIRTUAL_SERVICES), "TrafficRoutingError: Route of \"istio\""),
-        (creates(ANALYSIS_RUNS), "ReconciliationError: CreateAnalysisRun of \"web-NEW-2-1\""),
-    ] {
+    for (calls, of, verb, object) in effects() {
         let (_, told) = held_up(calls, 404, "NotFound");
-        assert_eq!(told, [format!("Warning {what} failed: NotFound by the test's server")]);
+        let words = format!("Warning {of}: {verb} of \"{object}\" failed: NotFound by the test's server");
+        assert_eq!(told, [words]);
     }
 }
 

@@ -320,7 +320,7 @@ impl View {
 
     /// Pods that a weight needs.
     pub fn needed(&self, weight: i64) -> i64 {
-        (self.desired * weight + self.names.total - 1) / self.names.total
+        share(self.desired, weight, self.names.total)
     }
 
     /// The share that the route gives to a version.
@@ -369,9 +369,14 @@ fn canary_scale(rollout: &Value, desired: i64, total: i64, is_observed: bool) ->
             .all(|at| rollout.at(at) != Some(&Value::Bool(true)));
     let index = usize::try_from(number(rollout, "/status/currentStepIndex")).unwrap_or(0);
     let scale = scales(steps.get(..=index).filter(|_| is_at_a_step)?)?;
-    let of_weight = |weight: i64| (desired * weight + total - 1) / total;
-    let replicas = scale.get("replicas").and_then(Value::as_i64);
-    replicas.or_else(|| scale.get("weight").and_then(Value::as_i64).map(of_weight)).map(|pods| pods.max(1))
+    let field = |name: &str| scale.get(name).and_then(Value::as_i64);
+    let pods = field("replicas").or_else(|| field("weight").map(|weight| share(desired, weight, total)));
+    pods.map(|pods| pods.max(1))
+}
+
+/// The share of the pods that a weight stands for, rounded up.
+fn share(desired: i64, weight: i64, total: i64) -> i64 {
+    (desired * weight + total - 1) / total
 }
 
 fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
