@@ -2,11 +2,10 @@
 //! a command is not lost, wherever the controller is when it comes.
 
 use crate::server::Author;
-use crate::states::State;
+use crate::states::{State, templated};
 use crate::world::{VIRTUAL_SERVICES, World, at, template};
-use headgate_driver::io::{Call, Patch, Reply};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
-use headgate_model::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -64,23 +63,30 @@ impl Command {
     }
 
     /// What the plugin of Argo Rollouts sends for it, in order (pkg/kubectl-argo-rollouts/cmd).
-    fn sent(self, rollout: &Value, now: Timestamp) -> Vec<Call> {
-        let of_rollout = |patch: Patch| {
+    fn sent(self, world: &World) -> Vec<Call> {
+        let patched = |target: ObjectRef, patch: Patch| {
             let status = matches!(&patch, Patch::Merge(body) if body.get("status").is_some());
-            Call::Patch { target: at(ROLLOUTS, "web"), status, patch }
+            Call::Patch { target, status, patch }
         };
+        let templated = templated(world);
         let template_of =
             |version| json!([{ "op": "replace", "path": "/spec/template", "value": template(version) }]);
         match self {
-            Self::Undo => vec![of_rollout(Patch::Json(template_of("1")))],
-            Self::SetImage => vec![of_rollout(Patch::Json(updated(rollout, "web:3")))],
-            Self::Terminate => vec![terminated(rollout)],
-            _ => self.patches(rollout, now).into_iter().map(Patch::Merge).map(of_rollout).collect(),
+            Self::Undo => vec![patched(templated, Patch::Json(template_of("1")))],
+            Self::SetImage => {
+                let image = updated(world.get(&templated), "web:3");
+                vec![patched(templated, Patch::Json(image))]
+            }
+            Self::Terminate => vec![terminated(world.rollout())],
+            _ => {
+                let patches = self.patches(world.rollout(), world.now.to_string()).into_iter();
+                patches.map(|patch| patched(at(ROLLOUTS, "web"), Patch::Merge(patch))).collect()
+            }
         }
     }
 
     /// The others are merge patches of the Rollout.
-    fn patches(self, rollout: &Value, now: Timestamp) -> Vec<Value> {
+    fn patches(self, rollout: &Value, now: String) -> Vec<Value> {
         let (spec, status) = (&rollout["spec"], &rollout["status"]);
         let unpause = (spec["paused"] == true).then(|| json!({ "spec": { "paused": false } }));
         let steps = spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len);
@@ -96,24 +102,25 @@ impl Command {
             Self::Abort => vec![json!({ "status": { "abort": true } })],
             Self::Retry => vec![json!({ "status": { "abort": false } })],
             Self::Pause => vec![json!({ "spec": { "paused": true } })],
-            Self::Restart => vec![json!({ "spec": { "restartAt": now.to_string() } })],
+            Self::Restart => vec![json!({ "spec": { "restartAt": now } })],
             Self::Terminate | Self::Undo | Self::SetImage => Vec::new(),
         }
     }
 }
 
 fn terminated(rollout: &Value) -> Call {
-    let run = &rollout["status"]["canary"]["currentStepAnalysisRunStatus"]["name"];
+    let runs = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"];
+    let mut names = runs.iter().filter_map(|run| rollout["status"]["canary"][run]["name"].as_str());
     let patch = Patch::Merge(json!({ "spec": { "terminate": true } }));
-    Call::Patch { target: at(ANALYSIS_RUNS, run.as_str().unwrap()), status: false, patch }
+    Call::Patch { target: at(ANALYSIS_RUNS, names.next().unwrap()), status: false, patch }
 }
 
-/// An update: the Rollout as it was read, with another image, if nobody else has written it since.
-fn updated(rollout: &Value, image: &str) -> Value {
-    let mut spec = rollout["spec"].clone();
+/// An update: the Rollout, or what it refers to, as it was read, with another image, if nobody else has written it since.
+fn updated(read: &Value, image: &str) -> Value {
+    let mut spec = read["spec"].clone();
     spec["template"]["spec"]["containers"][0]["image"] = json!(image);
     json!([
-        { "op": "test", "path": "/metadata/resourceVersion", "value": rollout["metadata"]["resourceVersion"] },
+        { "op": "test", "path": "/metadata/resourceVersion", "value": read["metadata"]["resourceVersion"] },
         { "op": "replace", "path": "/spec", "value": spec },
     ])
 }
@@ -159,7 +166,7 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
         on_their_way = world.driver.poll(world.now);
         assert!(!on_their_way.is_empty());
     }
-    for call in command.sent(world.rollout(), world.now) {
+    for call in command.sent(&world) {
         let reply = world.server.call(&call, Author::Other, world.now);
         assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
     }
@@ -181,7 +188,8 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
 /// Phase, version, step and weight, and what users have asked for.
 fn seen(world: &World, before: &Value) -> String {
     let (spec, status) = (&world.rollout()["spec"], &world.rollout()["status"]);
-    let image = spec["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+    let template = &world.get(&templated(world))["spec"]["template"];
+    let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
     let version = image.trim_start_matches("web:");
     let phase = status["phase"].as_str().unwrap_or_default();
     let weight = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"];
@@ -190,10 +198,11 @@ fn seen(world: &World, before: &Value) -> String {
         let is_new = status["stableRS"] != before["status"]["stableRS"];
         let _ = write!(text, ", version {version}{}", if is_new { " is stable now" } else { "" });
     } else {
+        let steps = spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len) as u64;
         let step = match status["currentStepIndex"].as_u64() {
-            Some(index @ ..4) => format!("at step {}/4", index + 1),
-            Some(_) => "after its steps".to_owned(),
-            None => "at no step".to_owned(),
+            Some(index) if index < steps => format!("at step {}/{steps}", index + 1),
+            Some(_) if steps > 0 => "after its steps".to_owned(),
+            _ => "at no step".to_owned(),
         };
         let _ = write!(text, ", version {version} {step}, {weight} %");
     }

@@ -1,9 +1,10 @@
 //! Where a Rollout may be when a command comes, or anything else.
 
 use crate::server::{Author, refused};
+use crate::workload::deployment;
 use crate::world::{VIRTUAL_SERVICES, World, at, routed, service, template, virtual_service};
-use headgate_driver::io::{Call, Patch, Reply, Resource};
-use headgate_driver::resources::{PODS, ROLLOUTS, SERVICES};
+use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
+use headgate_driver::resources::{DEPLOYMENTS, PODS, ROLLOUTS, SERVICES};
 use headgate_model::Reply as Measured;
 use serde_json::{Value, json};
 
@@ -36,10 +37,13 @@ pub(crate) enum State {
     FirstAnalysed,
     Baking,
     Held,
+    WithoutSteps,
+    BackgroundRunning,
+    Referring,
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Healthy,
         Self::Restarting,
         Self::PodsAwaited,
@@ -58,6 +62,9 @@ impl State {
         Self::FirstAnalysed,
         Self::Baking,
         Self::Held,
+        Self::WithoutSteps,
+        Self::BackgroundRunning,
+        Self::Referring,
     ];
 
     pub(crate) fn title(self) -> &'static str {
@@ -80,11 +87,18 @@ impl State {
             Self::FirstAnalysed => "The first version is analysed (`initial: analyse`)",
             Self::Baking => "The new version bakes (`bake`)",
             Self::Held => "Held by a failed analysis (`onFailure: hold`)",
+            Self::WithoutSteps => "Without steps, pods awaited",
+            Self::BackgroundRunning => "Paused by a step, with an analysis in the background",
+            Self::Referring => "Paused by a step, with the template of a Deployment (`workloadRef`)",
         }
     }
 
-    /// Whether a run belongs to its step.
+    /// Whether a run is under way, or belongs to its step.
     pub(crate) fn has_run(self) -> bool {
+        self.is_about_analysis() || matches!(self, Self::BackgroundRunning)
+    }
+
+    fn is_about_analysis(self) -> bool {
         matches!(
             self,
             Self::AnalysisRunning
@@ -115,6 +129,13 @@ impl State {
             Self::FirstAnalysed => canary["initial"] = json!("analyse"),
             Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
             Self::PodUnhealthy => canary["podHealth"] = json!({ "action": "pause" }),
+            Self::BackgroundRunning => {
+                canary["analysis"] = json!({ "templates": [{ "templateName": "watch" }] })
+            }
+            Self::Referring => {
+                world.create(DEPLOYMENTS, deployment(0));
+                refer(&mut rollout["spec"]);
+            }
             _ => {}
         }
         world.create(ROLLOUTS, rollout);
@@ -125,11 +146,14 @@ impl State {
 
     /// 25 %, then what the state is about, 50 % and a pause.
     fn steps(self) -> Value {
+        if let Self::WithoutSteps = self {
+            return json!([]);
+        }
         let analysis = |on_failure: &str| json!({ "analysis": { "templates": [{ "templateName": "watch" }], "onFailure": on_failure } });
         let middle = match self {
             Self::Held => analysis("hold"),
             Self::AnalysisFailed => analysis("pause"),
-            _ if self.has_run() => analysis("abort"),
+            _ if self.is_about_analysis() => analysis("abort"),
             Self::Baking => json!({ "setWeight": 30 }),
             Self::PausedForATime => json!({ "pause": { "duration": "2m" } }),
             _ => json!({ "pause": {} }),
@@ -142,7 +166,11 @@ impl State {
         let rollout = || at(ROLLOUTS, "web");
         world.pods_start = !matches!(
             self,
-            Self::PodsAwaited | Self::Overdue | Self::PromotedInFull | Self::PausedByUserBetweenPauses
+            Self::PodsAwaited
+                | Self::Overdue
+                | Self::PromotedInFull
+                | Self::PausedByUserBetweenPauses
+                | Self::WithoutSteps
         );
         if let Self::Overdue = self {
             world.edit(rollout(), json!({ "spec": { "progressDeadlineSeconds": 20 } }));
@@ -155,7 +183,7 @@ impl State {
                 world.run(10);
                 world.edit(rollout(), json!({ "spec": { "strategy": { "canary": { "maxSurge": "x" } } } }));
             }
-            _ => world.edit(rollout(), json!({ "spec": { "template": template("2") } })),
+            _ => world.edit(templated(world), json!({ "spec": { "template": template("2") } })),
         }
         world.run(30);
         match self {
@@ -171,6 +199,22 @@ impl State {
         }
         world.run(5);
     }
+}
+
+/// Its template becomes that of a Deployment.
+fn refer(spec: &mut Value) {
+    let spec = spec.as_object_mut().unwrap();
+    for written in ["template", "selector"] {
+        spec.remove(written);
+    }
+    let reference = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
+    spec.insert("workloadRef".to_owned(), reference);
+}
+
+/// The object that the template of the Rollout is written in.
+pub(crate) fn templated(world: &World) -> ObjectRef {
+    let refers = world.rollout()["spec"].get("workloadRef").is_some();
+    at(if refers { DEPLOYMENTS } else { ROLLOUTS }, "web")
 }
 
 /// Begun, and held up by a PodDisruptionBudget.

@@ -7,7 +7,7 @@ use headgate_driver::io::{Call, Patch, Resource};
 use headgate_driver::resources::{DEPLOYMENTS, POD_TEMPLATES, REPLICA_SETS, ROLLOUTS, WORKLOAD_REPLICA_SETS};
 use serde_json::{Value, json};
 
-fn deployment(replicas: i64) -> Value {
+pub(crate) fn deployment(replicas: i64) -> Value {
     json!({
         "metadata": { "name": "web", "namespace": "shop", "annotations": { "note": "by its own team" } },
         "spec": {
