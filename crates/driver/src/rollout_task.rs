@@ -294,14 +294,17 @@ impl RolloutTask {
                 self.failures.clear(&EffectKey::record());
             }
             self.failures.told(waiting);
-            let stored = context.store.get(&self.reference).and_then(|rollout| rollout.get("status"));
-            let unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
-            self.keep(unstored, context);
         }
         let permit = self.quiet.record(patch.weight, now);
         let refused = self.failures.holds(&EffectKey::record(), now);
         let writes = patch.weight != Weight::Unchanged && permit == Permit::Go && !refused;
         let is_unrecorded = patch.weight > Weight::Counters && !writes;
+        if !writes && !is_unrecorded {
+            // Nothing of the record is to be stored before the effects, or nothing but numbers: there is no answer to keep it by.
+            let stored = context.store.get(&self.reference).and_then(|rollout| rollout.get("status"));
+            let unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
+            self.keep(unstored, context);
+        }
         let scope = if patch.weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
             Scope::ToStable
         } else if is_unrecorded {

@@ -164,6 +164,33 @@ fn r10_pods_drain_although_the_crd_drops_when_the_weight_was_lowered() {
     assert!(replicas(&world) < desired);
 }
 
+/// What is noted with the second number of pods is known with the third, although none of the two has been written yet: what
+/// the decision on the second one has done is no less done for that.
+#[test]
+fn r10_what_the_crd_drops_is_remembered_while_new_numbers_of_pods_wait_to_be_written() {
+    let mut world = recording(|snapshot, now, decision| {
+        let number = snapshot.rollout.annotations.get("n").and_then(|n| n.parse().ok()).unwrap_or(0);
+        decision.record.available_replicas = number;
+        let memory = decision.record.headgate.get_or_insert_default();
+        memory.abort_reason = Some("the first record shows what the CRD drops".to_owned());
+        if number == 2 {
+            memory.weight_lowered_at = Some(headgate_api::Time(now));
+        }
+        let is_known = number == 3 && memory.weight_lowered_at.is_some();
+        decision.record.current_step_index = is_known.then_some(3);
+    });
+    world.server.pruned = vec!["headgate"];
+    world.run(60);
+    for number in ["1", "2"] {
+        world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "n": number } } }));
+        world.settle();
+    }
+    assert_eq!(world.rollout()["status"]["availableReplicas"], 1, "the second number waits");
+    world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "n": "3" } } }));
+    world.settle();
+    assert_eq!(world.rollout()["status"]["currentStepIndex"], 3);
+}
+
 #[test]
 fn r10_writing_without_progress_trips_a_breaker_and_progress_passes_it() {
     let mut world = recording(|snapshot, now, decision| {
