@@ -3,6 +3,7 @@
 //! A cluster is the lab (`HEADGATE_LAB=name`), or a context of your kubeconfig (`HEADGATE_CONTEXT=name`, with
 //! `HEADGATE_GATEWAY`, `HEADGATE_TRAEFIK` and `HEADGATE_PROMETHEUS`). Conditions are awaited by watching, never by sleeping.
 
+pub mod argo_rollouts;
 pub mod argocd;
 pub mod audit;
 pub mod autoscaler;
@@ -15,6 +16,7 @@ pub mod course;
 pub mod demo;
 pub mod door;
 pub mod fleet;
+mod go_program;
 pub mod install;
 pub mod load;
 pub mod meanwhile;

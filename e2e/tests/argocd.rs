@@ -3,6 +3,7 @@
 
 use crate::shared;
 use anyhow::{Context, ensure};
+use headgate_e2e::argo_rollouts;
 use headgate_e2e::argocd::health;
 use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::shop::{Manifests, NAME};
@@ -24,6 +25,7 @@ async fn the_health_checks_of_argo_cd_understand_every_phase() -> anyhow::Result
     }
     let (cluster, _guard) = shared().await?;
     let mut moments = rollouts(&cluster).await?;
+    moments.extend(referring(&cluster).await?);
     moments.extend(runs(&cluster).await?);
     let objects: Vec<&Value> = moments.iter().map(|moment| &moment.object).collect();
     let answers = health(&objects).await?;
@@ -34,7 +36,8 @@ async fn the_health_checks_of_argo_cd_understand_every_phase() -> anyhow::Result
         })
         .collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
+    // Whoever goes back to Argo Rollouts may do so at any of these moments.
+    argo_rollouts::reads(&objects).await
 }
 
 /// A Rollout from its creation through everything that can become of a release.
@@ -87,6 +90,38 @@ async fn rollouts(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
     shop.patch("json", &wrong).await?;
     shop.await_phase("Degraded").await?;
     note("with an invalid spec", "Degraded", rollout_of(&shop).await?);
+    shop.close().await?;
+    Ok(moments)
+}
+
+/// One that takes its template from a Deployment: Argo CD compares two generations of that, too.
+async fn referring(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
+    let namespace = "e2e-argocd-ref";
+    let mut manifests = Manifests::plain(namespace, &json!([{ "setWeight": 50 }, { "pause": {} }]))?;
+    let mut rollout = manifests.take("Rollout").pop().context("no Rollout")?;
+    let spec = rollout["spec"].as_object_mut().context("no spec")?;
+    let (template, selector) = (spec.remove("template"), spec.remove("selector"));
+    spec.insert(
+        "workloadRef".to_owned(),
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": NAME }),
+    );
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
+        "spec": { "replicas": 0, "selector": selector, "template": template },
+    });
+    let shop = Shop::open(cluster, namespace, &Manifests(vec![deployment, rollout])).await?;
+    let mut moments = Vec::new();
+    let mut note = |what, expected, object| moments.push(Moment { what, expected, object });
+    note("with a Deployment's template", "Healthy", rollout_of(&shop).await?);
+    let path = "/spec/template/spec/containers/0/env/0/value";
+    let patch = json!([{ "op": "replace", "path": path, "value": "v2" }]).to_string();
+    let patch = ["patch", "deployment", NAME, "-n", namespace, "--type=json", "--patch", &patch];
+    cluster.kubectl(&patch).await?;
+    shop.await_phase("Paused").await?;
+    note("at a pause, with a Deployment's template", "Suspended", rollout_of(&shop).await?);
+    shop.plugin(&["abort", NAME]).await?;
+    shop.await_phase("Degraded").await?;
+    note("aborted, with a Deployment's template", "Degraded", rollout_of(&shop).await?);
     shop.close().await?;
     Ok(moments)
 }

@@ -1,10 +1,16 @@
-//! The leader dies in the middle of a release.
+//! The leader dies in the middle of a release; a controller of Argo Rollouts holds the Lease.
 
 use crate::alone;
-use headgate_e2e::Shop;
-use headgate_e2e::controllers::Controller;
+use anyhow::ensure;
+use headgate_e2e::controllers::{Controller, LEASE};
+use headgate_e2e::install::NAMESPACE;
 use headgate_e2e::shop::Manifests;
+use headgate_e2e::{Cluster, Shop};
+use jiff::Timestamp;
+use kube::api::ListParams;
 use serde_json::json;
+use std::time::Duration;
+use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_goes_on_under_the_next_leader() -> anyhow::Result<()> {
@@ -22,4 +28,81 @@ async fn a_release_goes_on_under_the_next_leader() -> anyhow::Result<()> {
     shop.plugin(&["promote", "shop"]).await?;
     shop.await_phase("Healthy").await?;
     shop.close().await
+}
+
+/// What a controller of Argo Rollouts calls itself: its host's name and a UUID.
+const OTHER: &str = "argo-rollouts-7c9f6d5b8-x2v4q_3f0d3c4e-2a5f-4c58-9a55-6c8b8d4f6e1a";
+
+/// How often client-go renews a Lease, and how long it lasts without.
+const RENEWED_EVERY: Duration = Duration::from_secs(2);
+const LASTS_SECONDS: i32 = 15;
+
+/// So many renewals may pass until a controller that has lost the Lease runs again.
+const NOTICED_WITHIN: u32 = 60;
+
+/// For so many renewals nobody may do anything: longer than a Lease that is not renewed lasts.
+const RENEWALS: u32 = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_controller_of_argo_rollouts_holds_the_lease_nothing_is_done_until_it_lets_go()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = alone().await?;
+    let namespace = "e2e-lease";
+    let steps = json!([{ "setWeight": 50 }, { "pause": {} }]);
+    let shop = Shop::open(&cluster, namespace, &Manifests::plain(namespace, &steps)?).await?;
+    let (renewed, renewals) = watch::channel(0);
+    tokio::select! {
+        ended = holds(&cluster, &renewed) => ended?,
+        waited = waits(&shop, renewals) => waited?,
+    }
+    // It is gone without a word, as one that was killed.
+    shop.await_long("Paused").await?;
+    shop.plugin(&["promote", "shop"]).await?;
+    shop.await_phase("Healthy").await?;
+    shop.close().await
+}
+
+/// Holds the Lease for as long as it is asked to.
+async fn holds(cluster: &Cluster, renewed: &watch::Sender<u32>) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(RENEWED_EVERY);
+    loop {
+        tick.tick().await;
+        let spec = json!({
+            "holderIdentity": OTHER, "leaseDurationSeconds": LASTS_SECONDS,
+            "renewTime": format!("{:.6}", Timestamp::now()),
+        });
+        let patch = json!({ "spec": spec }).to_string();
+        let patch = ["patch", "lease", LEASE, "-n", NAMESPACE, "--type=merge", "--patch", &patch];
+        cluster.kubectl(&patch).await?;
+        renewed.send_modify(|times| *times += 1);
+    }
+}
+
+/// A new version is not taken up by those who wait for the Lease.
+async fn waits(shop: &Shop, mut renewals: watch::Receiver<u32>) -> anyhow::Result<()> {
+    // Who led until now learns of it with its own next renewal, ends, and begins again.
+    while !all_wait(&shop.cluster).await? {
+        renewals.changed().await?;
+        ensure!(*renewals.borrow() < NOTICED_WITHIN, "not all controllers wait for the Lease");
+    }
+    let before = shop.status().await?;
+    shop.release("v2", &[]).await?;
+    let until = *renewals.borrow() + RENEWALS;
+    renewals.wait_for(|times| *times >= until).await?;
+    ensure!(shop.status().await? == before, "{:#}", shop.status().await?);
+    Ok(())
+}
+
+/// True when each controller has said that it waits for that holder.
+async fn all_wait(cluster: &Cluster) -> anyhow::Result<bool> {
+    let pods = cluster.api("Pod", NAMESPACE).list(&ListParams::default()).await?;
+    for pod in pods.items {
+        let name = pod.metadata.name.unwrap_or_default();
+        // The log of a container that is just being started cannot be read.
+        let log = cluster.kubectl(&["logs", &name, "-n", NAMESPACE]).await.unwrap_or_default();
+        if !log.lines().any(|line| line.contains("waiting for the lease") && line.contains(OTHER)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -27,6 +27,7 @@ mod pod_health;
 mod pod_metadata;
 mod presets;
 mod quiet;
+mod readiness;
 mod recovery;
 mod restart;
 mod rival;
