@@ -85,10 +85,11 @@ pub async fn look_out(client: Client, claim: Claim, health: Arc<Health>, tell: w
 fn sight(before: &Sight, seen: Result<Option<String>, Blind>, unanswered: u32) -> Sight {
     match seen {
         Ok(rival) => rival.map_or(Sight::Alone, Sight::Rival),
-        // The Lease keeps the two apart wherever the other one asks for it, which it does by default.
-        Err(Blind::Forbidden(_)) => Sight::Alone,
+        // The Lease keeps the two apart wherever the other one asks for it, which it does by default. One that was seen to act
+        // without is not gone because nobody may look any more.
+        Err(Blind::Forbidden(_)) if !matches!(before, Sight::Rival(_)) => Sight::Alone,
         Err(Blind::Unanswered(_)) if *before == Sight::Unknown && unanswered > UNANSWERED_MAX => Sight::Alone,
-        Err(Blind::Unanswered(_)) => before.clone(),
+        Err(_) => before.clone(),
     }
 }
 
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_server_that_does_not_answer_makes_nobody_alone_for_a_minute_and_a_rival_never_gone() {
+    fn who_cannot_be_looked_for_is_taken_for_absent_unless_he_was_seen() {
         let unanswered = || Err(Blind::Unanswered("503".to_owned()));
         let rival = || Sight::Rival("it is there".to_owned());
         let forbidden = || Err(Blind::Forbidden("403".to_owned()));
@@ -245,6 +246,7 @@ mod tests {
             (Sight::Alone, Ok(Some("it is there".to_owned())), 0, rival()),
             (rival(), Ok(None), 0, Sight::Alone),
             (Sight::Unknown, forbidden(), 0, Sight::Alone),
+            (rival(), forbidden(), 0, rival()),
             (Sight::Unknown, unanswered(), 1, Sight::Unknown),
             (Sight::Unknown, unanswered(), UNANSWERED_MAX + 1, Sight::Alone),
             (Sight::Alone, unanswered(), 1, Sight::Alone),
