@@ -10,8 +10,8 @@ use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::Breaker;
 use crate::resources::{ROLLOUTS, is_foreign};
 use crate::rollout_task::{Rest, RolloutTask, Stage};
-use headgate_api::RolloutStatus;
 use headgate_model::{Direction, Effect, EffectClass, EffectKey, FailureClass, Notice, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -30,12 +30,6 @@ pub(crate) struct Plan {
     /// When it was decided. The decision rests on which effects wait for their next attempt: these go out with a later one,
     /// also when their time comes in between.
     decided_at: Timestamp,
-    /// Told once the record is stored.
-    pub(crate) notices: Vec<Notice>,
-    /// The whole record that this decision wants stored; empty when it is as it was.
-    pub(crate) record: RolloutStatus,
-    /// The part of it that was sent; `Null` when the record is as it was.
-    pub(crate) written: Value,
     /// When to decide again if nothing of this can be carried out.
     wake_at: Option<Timestamp>,
     /// A record is due that cannot be written now.
@@ -104,9 +98,6 @@ impl Plan {
             fenced_at: now,
             effects,
             decided_at: now,
-            notices: Vec::new(),
-            record: RolloutStatus::default(),
-            written: Value::Null,
             wake_at,
             is_unrecorded: false,
             wants_pods: false,
@@ -122,16 +113,9 @@ impl Plan {
         Self { is_unrecorded, ..self }
     }
 
-    pub(crate) fn telling(self, notices: Vec<Notice>) -> Self {
-        Self { notices, ..self }
-    }
-
-    pub(crate) fn recording(self, record: RolloutStatus) -> Self {
-        Self { record, ..self }
-    }
-
-    pub(crate) fn writing(self, written: Value) -> Self {
-        Self { written, moved: true, ..self }
+    /// A record is stored first: something has come of it then in any case.
+    pub(crate) fn after_record(self) -> Self {
+        Self { moved: true, ..self }
     }
 
     pub(crate) fn fence(&mut self, resource_version: &str, at: Timestamp) {
@@ -200,6 +184,11 @@ impl RolloutTask {
         part.progress = Progress::Over;
         let is_outdated = matches!(part.effect, Effect::EvictPod { .. } | Effect::PatchPod { .. })
             && !self.restart.is_list_good(context.now);
+        if is_outdated {
+            // With a new list, which takes its time: not at once.
+            let soon = context.now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(context.now);
+            plan.wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
+        }
         if self.failures.holds_effect(&part.effect, plan.decided_at) || is_outdated {
             return;
         }

@@ -38,6 +38,7 @@ mod places;
 mod pods;
 mod quiet;
 mod record;
+mod recording;
 mod references;
 mod release_times;
 pub mod resources;

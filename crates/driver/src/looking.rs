@@ -52,9 +52,16 @@ impl RolloutTask {
             }
             Outcome::Done(_) => {}
             Outcome::Refused(refusal) if refusal.class == FailureClass::NotFound => {}
-            // A server that is busy may be ready in a second.
-            Outcome::Refused(refusal) if self.is_proving_all() && self.may_be_had(&refusal) => {
+            // A server that is busy, or does not answer, may be ready in a second.
+            Outcome::Refused(refusal) | Outcome::Unclear(refusal)
+                if self.is_proving_all() && self.may_be_had(&refusal) =>
+            {
                 self.look_failed(target, refusal, context);
+            }
+            // One object that nobody can have holds up nobody for ever.
+            Outcome::Unclear(_) if self.is_proving_all() && is_foreign(target.resource) => {
+                context.store.unknown(target);
+                context.unread.push(target.clone());
             }
             // We may not read it, so our watch cannot either: it is unknown, and the others go on. Any other refusal says nothing
             // of it: what we know of our own writes stays, unless just that is in doubt.

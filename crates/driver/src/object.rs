@@ -6,7 +6,7 @@ use crate::workload;
 use headgate_api::At;
 use headgate_api::labels::{CONTROLLER_INSTANCE_ID, LAST_APPLIED_CONFIGURATION, POD_TEMPLATE_HASH};
 use headgate_model::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A text field of `metadata`; empty when it is absent.
@@ -31,6 +31,25 @@ pub(crate) fn is_of_instance(object: &Value, instance_id: &str) -> bool {
     let labels = object.at("/metadata/labels");
     let label = labels.and_then(|labels| labels.get(CONTROLLER_INSTANCE_ID)?.as_str()).unwrap_or_default();
     label == instance_id
+}
+
+/// Merges a patch into an object as RFC 7386 says.
+pub(crate) fn merge(object: &mut Value, patch: &Map<String, Value>) {
+    if !object.is_object() {
+        *object = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = object else { return };
+    for (field, value) in patch {
+        match value {
+            Value::Null => {
+                fields.remove(field);
+            }
+            Value::Object(inner) => merge(fields.entry(field.clone()).or_insert(Value::Null), inner),
+            _ => {
+                fields.insert(field.clone(), value.clone());
+            }
+        }
+    }
 }
 
 /// When it was created; the epoch when that is absent or unreadable, as for objects not created yet.

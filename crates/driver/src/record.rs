@@ -213,7 +213,7 @@ impl Pruned {
         Unstored { fields, beside }
     }
 
-    fn strip(&self, resource: Resource, status: &mut Value) {
+    pub(crate) fn strip(&self, resource: Resource, status: &mut Value) {
         for (_, path) in self.paths.iter().filter(|(kind, _)| *kind == resource) {
             remove(status, path);
         }
@@ -262,7 +262,7 @@ impl Unstored {
 
 /// The status without what a user may write: all that a command of the stock plugin changes. Another process that goes to
 /// the next step could have written the same, but no weight before the record of it, which tells the two apart.
-fn without_wishes(status: &Value) -> Value {
+pub(crate) fn without_wishes(status: &Value) -> Value {
     let mut status = status.clone();
     if let Value::Object(fields) = &mut status {
         for wish in ["abort", "promoteFull", "pauseConditions", "controllerPause", "currentStepIndex"] {

@@ -16,6 +16,7 @@ use crate::outbox::{Context, Errand, Subresource, TaskKey, fenced_patch};
 use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::{Breaker, MovesPods, Permit, Quiet};
 use crate::record::{self, RecordPatch, Unstored, Weight};
+use crate::recording::{Recording, Sent};
 use crate::references::{Name, named};
 use crate::resources::ROLLOUTS;
 use crate::restart::{Pods, Restart};
@@ -48,7 +49,9 @@ pub(crate) struct RolloutTask {
     told_by_us: Vec<Option<Value>>,
     pub(crate) restart: Restart,
     /// What the server drops of the record.
-    unstored: Unstored,
+    pub(crate) unstored: Unstored,
+    /// The last record of which nobody knows whether it was stored.
+    pub(crate) unanswered: Option<Box<Sent>>,
     /// See [`Snapshot::unrecorded_shift_at`].
     pub(crate) unrecorded_shift_at: Option<Timestamp>,
     /// Something happened while replies were awaited, and nothing has been decided since.
@@ -62,7 +65,7 @@ pub(crate) enum Stage {
     /// Reading live what may have changed; afterwards decide again.
     Looking(Proves),
     /// The record of the plan is being written.
-    Recording(Box<Plan>),
+    Recording(Box<Plan>, Box<Sent>),
     /// The Rollout is being read before the effects of the plan go out.
     Confirming(Box<Plan>),
     /// Effects of the plan are on their way.
@@ -170,6 +173,7 @@ impl RolloutTask {
             told_by_us: copies(told(rollout)),
             restart: Restart::default(),
             unstored: Unstored::default(),
+            unanswered: None,
             unrecorded_shift_at: None,
             is_woken: false,
         }
@@ -188,6 +192,7 @@ impl RolloutTask {
         if self.failures.holds(&read_key(), context.now) {
             return Rest::Until(self.failures.next_retry(context.now));
         }
+        self.find_unanswered(&rollout, context);
         if self.trust == Trust::Untouched && !is_untouched(&rollout) {
             self.trust = Trust::Unproven;
         }
@@ -226,15 +231,6 @@ impl RolloutTask {
             self.unstored.lay_under(rollout.to_mut());
         }
         rollout
-    }
-
-    /// Keeps what the server drops. It may name objects that the stored status does not: they are looked up anew, also when a
-    /// watch was faster than the answer, so that the Rollout itself brings nothing new.
-    fn keep(&mut self, unstored: Unstored, context: &mut Context<'_>) {
-        if self.unstored != unstored {
-            self.unstored = unstored;
-            context.touched.push((self.reference.clone(), BTreeSet::new()));
-        }
     }
 
     /// What webhooks are to be told: what is stored, or would be if the server did not drop it.
@@ -300,10 +296,7 @@ impl RolloutTask {
         let writes = patch.weight != Weight::Unchanged && permit == Permit::Go && !refused;
         let is_unrecorded = patch.weight > Weight::Counters && !writes;
         if !writes && !is_unrecorded {
-            // Nothing of the record is to be stored before the effects, or nothing but numbers: there is no answer to keep it by.
-            let stored = context.store.get(&self.reference).and_then(|rollout| rollout.get("status"));
-            let unstored = context.pruned.lost(ROLLOUTS, &decision.record, stored);
-            self.keep(unstored, context);
+            self.remember(rollout, &decision.record, &notices, context);
         }
         let scope = if patch.weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
             Scope::ToStable
@@ -314,13 +307,16 @@ impl RolloutTask {
         };
         let decided_at = decision.wake_at.map(|time| not_at_once(time, now));
         let decided_at = decided_at.into_iter().chain(self.restart.next(pods, now)).min();
+        let all = decision.effects.len();
         let allowed = decision.effects.into_iter().zip(told).filter(|(effect, _)| scope.allows(effect));
+        let allowed: Vec<_> = allowed.collect();
+        let is_held_back = patch.weight != Weight::Unchanged || allowed.len() < all;
         let permitted_at = match permit {
-            Permit::NotBefore(time) if patch.weight != Weight::Unchanged => Some(time),
+            Permit::NotBefore(time) if is_held_back => Some(time),
             _ => None,
         };
         let wake_at = [decided_at, permitted_at].into_iter().flatten().min();
-        let plan = Plan::new(rollout, allowed.collect(), wake_at, now).wanting_pods(pods == Pods::Wanted);
+        let plan = Plan::new(rollout, allowed, wake_at, now).wanting_pods(pods == Pods::Wanted);
         let plan = plan.unrecorded(is_unrecorded);
         if !writes && plan.effects.iter().all(|part| self.failures.holds_effect(&part.effect, now)) {
             if pods == Pods::Wanted && self.list_pods(rollout, context) {
@@ -334,24 +330,34 @@ impl RolloutTask {
             return Rest::Busy;
         }
         if writes {
-            let plan = plan.telling(notices).recording(decision.record);
-            self.write_record(rollout, patch, plan, context);
+            let ended = headgate_engine::ended_release(&known, &decision.record);
+            let recording = Recording { record: decision.record, notices, ended };
+            self.write_record(rollout, patch, recording, plan, context);
         } else {
             self.confirm(plan, context);
         }
         Rest::Busy
     }
 
-    fn write_record(&mut self, rollout: &Value, patch: RecordPatch, plan: Plan, context: &mut Context<'_>) {
+    fn write_record(
+        &mut self,
+        rollout: &Value,
+        patch: RecordPatch,
+        recording: Recording,
+        plan: Plan,
+        context: &mut Context<'_>,
+    ) {
         let moves_pods = if record::moves_pods(&patch) { MovesPods::Yes } else { MovesPods::No };
         if self.quiet.record_sent(patch.weight, moves_pods, context.now) == Breaker::Tripped {
             self.breaker_tripped(rollout, context);
         }
+        let stored = context.store.get(&self.reference).unwrap_or(rollout);
+        let sent = Sent::new(recording, patch.status.clone(), stored, context.pruned);
         let status = Value::Object(patch.status);
         let call = fenced_patch(self.reference.clone(), rollout, &status, Subresource::Status);
         let id = context.send(&self.key, Errand::Record { sent_at: context.now }, call);
         self.in_flight.insert(id);
-        self.stage = Stage::Recording(Box::new(plan.writing(status)));
+        self.stage = Stage::Recording(Box::new(plan.after_record()), Box::new(sent));
     }
 
     pub(crate) fn breaker_tripped(&mut self, rollout: &Value, context: &mut Context<'_>) {
@@ -409,65 +415,47 @@ impl RolloutTask {
                 self.trust = Trust::Proven;
                 Rest::Again
             }
-            Stage::Idle | Stage::Looking(_) | Stage::Recording(_) | Stage::Confirming(_) => Rest::Again,
+            Stage::Idle | Stage::Looking(_) | Stage::Recording(..) | Stage::Confirming(_) => Rest::Again,
         }
     }
 
     /// The reply to the write of the record.
     fn recorded(&mut self, sent_at: Timestamp, reply: Reply, context: &mut Context<'_>) {
-        let Stage::Recording(mut plan) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        let Stage::Recording(mut plan, sent) = std::mem::replace(&mut self.stage, Stage::Idle) else {
+            return;
+        };
         let refusal = match outcome(reply) {
             Outcome::Done(rollout) => {
                 context.counters.effect("Record", "Done");
-                self.count_release(&plan.record, context);
-                if self.trust == Trust::Untouched {
-                    self.trust = Trust::Proven;
-                }
-                self.knows(&rollout);
-                self.failures.clear(&EffectKey::record());
-                self.unrecorded_shift_at = None;
-                self.failures.told(plan.record.waiting.as_ref());
-                self.notice_pruned(&plan, &rollout, context);
-                let unstored = context.pruned.lost(ROLLOUTS, &plan.record, rollout.get("status"));
-                self.keep(unstored, context);
+                self.stored(*sent, &rollout, context);
                 plan.fence(object::resource_version(&rollout), sent_at);
-                for notice in std::mem::take(&mut plan.notices) {
-                    context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
-                }
                 context.answered(ROLLOUTS, rollout);
                 self.stage = Stage::Acting(plan);
                 return;
             }
-            Outcome::Refused(refusal) if is_final(refusal.class) => refusal,
-            Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
-                let id = context.look(&self.key, self.reference.clone());
-                self.in_flight.insert(id);
-                self.stage = Stage::Looking(Proves::Some);
+            Outcome::Refused(refusal) if is_final(refusal.class) => {
+                if refusal.class == FailureClass::Transient {
+                    self.unanswered = Some(sent);
+                }
+                refusal
+            }
+            Outcome::Refused(refusal) => {
+                self.look_again(context);
+                refusal
+            }
+            Outcome::Unclear(refusal) => {
+                self.unanswered = Some(sent);
+                self.look_again(context);
                 refusal
             }
         };
         self.failed(&EffectKey::record(), refusal, context);
     }
 
-    /// A release has ended with this record.
-    fn count_release(&self, record: &RolloutStatus, context: &mut Context<'_>) {
-        let stored = self.rollout(context).unwrap_or_default();
-        let ended = headgate_engine::ended_release(&lenient(stored.get("status")), record);
-        ended.iter().for_each(|release| context.counters.releases.add(release));
-    }
-
-    fn notice_pruned(&mut self, plan: &Plan, rollout: &Value, context: &mut Context<'_>) {
-        let Value::Object(written) = &plan.written else { return };
-        let answered = rollout.get("status").unwrap_or(&Value::Null);
-        for field in context.pruned.learn(ROLLOUTS, written, answered) {
-            tracing::warn!(field, "the installed CRD drops this field");
-            let message = format!(
-                "the installed CRD of Rollout drops {field}: what it would say is missing there. \
-                 Install the CRDs of Headgate to have it (kubectl apply -f crds/)"
-            );
-            let notice = Notice::warning(notices::FIELD_PRUNED, message);
-            context.tell(ROLLOUTS, rollout, &mut self.told, &notice);
-        }
+    fn look_again(&mut self, context: &mut Context<'_>) {
+        let id = context.look(&self.key, self.reference.clone());
+        self.in_flight.insert(id);
+        self.stage = Stage::Looking(Proves::Some);
     }
 
     /// The reply to the live read before effects go out.

@@ -206,7 +206,13 @@ fn patches(kind: Resource) -> Calls {
 
 /// A release with an analysis whose calls of this kind are answered so, and what it warns of in two minutes.
 fn held_up(calls: Calls, code: u16, reason: &str) -> (World, Vec<String>) {
+    held_up_with(&[], calls, code, reason)
+}
+
+/// The same where the server drops these fields of the status.
+fn held_up_with(pruned: &[&'static str], calls: Calls, code: u16, reason: &str) -> (World, Vec<String>) {
     let mut world = released_with_template();
+    world.server.pruned = pruned.to_vec();
     world.refuse(calls, refused(code, reason));
     let (told, _) = told_of_analysed(&mut world);
     (world, told.into_iter().filter(|line| line.starts_with("Warning ")).collect())
@@ -226,6 +232,16 @@ fn effects() -> [(Calls, &'static str, &'static str, &'static str); 4] {
 fn r11_what_the_api_server_refuses_is_told_once_in_its_words_and_by_what_it_was_for() {
     for (calls, of, verb, object) in effects() {
         let (_, told) = held_up(calls, 403, "Forbidden");
+        let words = format!("Warning {of}: {verb} of {object} is refused: Forbidden by the test's server");
+        assert_eq!(told, [words]);
+    }
+}
+
+#[test]
+fn r11_what_the_api_server_refuses_is_told_although_it_drops_what_is_waited_for() {
+    for (calls, of, verb, object) in effects() {
+        let (_, told) = held_up_with(&["headgate", "waiting"], calls, 403, "Forbidden");
+        let told: Vec<String> = told.into_iter().filter(|line| !line.contains("FieldPruned")).collect();
         let words = format!("Warning {of}: {verb} of {object} is refused: Forbidden by the test's server");
         assert_eq!(told, [words]);
     }

@@ -26,5 +26,6 @@ mod script;
 mod server;
 mod states;
 mod sweep;
+mod unanswered;
 mod workload;
 mod world;

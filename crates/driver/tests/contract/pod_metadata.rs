@@ -7,6 +7,7 @@ use crate::server::refused;
 use crate::world::{World, at};
 use headgate_driver::io::{Call, Patch};
 use headgate_driver::resources::{PODS, ROLLOUTS};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// Stable pods are to have a role; returns how many calls there were before.
@@ -74,6 +75,33 @@ fn a_process_that_dies_in_between_leaves_a_note_for_the_next() {
     let start = world.log.len();
     world.run(600);
     assert_eq!(calls_since(&world, start), [""; 0]);
+}
+
+#[test]
+fn a_list_that_was_too_old_to_be_acted_on_is_made_anew() {
+    let mut world = two_pods();
+    ask(&mut world);
+    let mut lists = 0;
+    for _ in 0..200 {
+        world.deliver();
+        for request in world.driver.poll(world.now) {
+            let is_list = matches!(&request.call, Call::List { resource, .. } if *resource == PODS);
+            if is_list && lists == 0 {
+                lists += 1;
+                let reply = world.execute(&request.call);
+                world.now += SignedDuration::from_secs(11);
+                world.driver.reply(request.id, reply, world.now);
+            } else {
+                world.carry_out(&request);
+            }
+        }
+        if lists > 0 {
+            break;
+        }
+    }
+    assert_eq!(lists, 1);
+    world.run(30);
+    assert_eq!(roles(&world), ["stable", "stable"]);
 }
 
 #[test]

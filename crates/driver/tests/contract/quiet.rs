@@ -1,6 +1,6 @@
 //! R10 and R11, and what one object's trouble must not do to others.
 
-use crate::script::calls_since;
+use crate::script::{calls_since, scale, scripted_world, unchanged};
 use crate::server::refused;
 use crate::world::{VIRTUAL_SERVICES, World, at, released, routed, scripted, service, template, web};
 use headgate_api::Waiting;
@@ -208,6 +208,23 @@ fn r10_writing_without_progress_trips_a_breaker_and_progress_passes_it() {
     world.edit(at(ROLLOUTS, "web"), json!({ "metadata": { "annotations": { "n": "3" } } }));
     world.settle();
     assert_eq!(world.rollout()["status"]["currentStepIndex"], 3);
+}
+
+#[test]
+fn r10_what_the_breaker_has_held_back_is_done_when_it_lets_go() {
+    let mut world =
+        scripted_world(|snapshot| unchanged(snapshot, scale(snapshot, "a", 3).into_iter().collect()));
+    world.pods_start = false;
+    let pods = |world: &World| world.get(&at(REPLICA_SETS, "a"))["spec"]["replicas"].clone();
+    let mut rounds = 0;
+    while pods(&world) != 2 || world.driver.counters().breaker_trips == 0 {
+        world.edit(at(REPLICA_SETS, "a"), json!({ "spec": { "replicas": 2 } }));
+        world.settle();
+        rounds += 1;
+        assert!(rounds < 60, "the breaker does not trip");
+    }
+    world.run(120);
+    assert_eq!(pods(&world), 3);
 }
 
 #[test]

@@ -15,11 +15,11 @@ fn under_way() -> World {
     world
 }
 
-fn weight_of_istio(world: &World) -> &Value {
+pub(crate) fn weight_of_istio(world: &World) -> &Value {
     &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"]
 }
 
-fn route_through(world: &mut World, routing: &Value) {
+pub(crate) fn route_through(world: &mut World, routing: &Value) {
     world.edit(
         at(ROLLOUTS, "web"),
         json!({ "spec": { "strategy": { "canary": { "trafficRouting": routing } } } }),
@@ -87,7 +87,7 @@ fn what_the_server_drops_of_the_record_is_remembered_beside_the_wish_of_a_user()
 }
 
 /// Version 2 stands at a quarter, and nothing of that is in the stored status.
-fn with_a_server_that_drops_what_is_remembered() -> World {
+pub(crate) fn with_a_server_that_drops_what_is_remembered() -> World {
     let mut world = under_way();
     let canary = json!({ "steps": [{ "setWeight": 25 }, { "pause": {} }] });
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "strategy": { "canary": canary } } }));

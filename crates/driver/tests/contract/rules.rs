@@ -255,6 +255,20 @@ fn r3_after_a_take_over_nothing_is_done_while_a_busy_server_keeps_an_object_from
     assert_eq!(world.phase(), "Healthy");
 }
 
+/// What hangs behind one object, for example the webhook that converts it, is no reason to leave a bad version with its traffic.
+#[test]
+fn r3_after_a_take_over_an_object_whose_reads_are_never_answered_holds_up_no_abort() {
+    let mut world = released();
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(5);
+    let is_service = |call: &Call| matches!(call, Call::Get(target) if target.name == "web-stable");
+    world.refuse(is_service, refused(503, "ServiceUnavailable"));
+    world.restart();
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    world.run(60);
+    assert_eq!(world.phase(), "Degraded", "{:#}", world.rollout()["status"]);
+}
+
 #[test]
 fn r3_a_look_that_is_refused_and_not_forbidden_lets_nothing_be_forgotten() {
     for (code, reason) in

@@ -1,0 +1,91 @@
+//! A record that was stored although its answer was lost: nothing of what it remembers, tells or counts is lost with it.
+
+use crate::notifications::to;
+use crate::rerouted::{route_through, weight_of_istio, with_a_server_that_drops_what_is_remembered};
+use crate::world::{Fault, World, at, released, template};
+use headgate_driver::resources::ROLLOUTS;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+/// Each of the next requests in turn loses its answer: one of them is the record.
+const NEXT: std::ops::RangeInclusive<u64> = 1..=6;
+
+fn lose_answer(world: &mut World, which: u64) {
+    let lost = world.requests + which;
+    world.fault = Box::new(move |request| if request == lost { Fault::AnswerLost } else { Fault::None });
+}
+
+#[test]
+fn a_router_that_was_in_use_is_not_forgotten_with_an_answer() {
+    for which in NEXT {
+        let mut world = with_a_server_that_drops_what_is_remembered();
+        lose_answer(&mut world, which);
+        route_through(&mut world, &Value::Null);
+        world.run(30);
+        assert_eq!(weight_of_istio(&world), 0, "request {which}");
+    }
+}
+
+#[test]
+fn an_abort_is_told_once_although_an_answer_was_lost() {
+    for (pruned, which) in
+        [vec![], vec!["headgate", "waiting"]].iter().flat_map(|pruned| NEXT.map(move |which| (pruned, which)))
+    {
+        let mut world = World::new();
+        world.server.pruned.clone_from(pruned);
+        world.subscriptions = to(&["hook"]);
+        world.restart();
+        world.create(ROLLOUTS, crate::world::web());
+        world.run(60);
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+        world.run(5);
+        world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+        lose_answer(&mut world, which);
+        world.run(600);
+        let aborted = world.told.iter().filter(|(_, _, body)| body["event"] == "aborted").count();
+        assert_eq!((world.events("RolloutAborted"), aborted), (1, 1), "{pruned:?}, request {which}");
+    }
+}
+
+fn promoted(world: &World) -> u64 {
+    let times = world.driver.counters().releases.total.get("Promoted");
+    times.map_or(0, |times| times.counts.iter().sum())
+}
+
+#[test]
+fn a_release_is_counted_once_whatever_the_server_drops_and_whichever_comes_first() {
+    for pruned in [vec![], vec!["headgate", "waiting", "duration"]] {
+        let mut world = released();
+        world.server.pruned = pruned.clone();
+        let before = promoted(&world);
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+        world.run(120);
+        assert_eq!(world.phase(), "Healthy");
+        for replicas in [5, 3, 4] {
+            world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "replicas": replicas } }));
+            world.run(60);
+        }
+        assert_eq!(promoted(&world) - before, 1, "{pruned:?}");
+    }
+}
+
+#[test]
+fn a_release_is_counted_although_the_watch_is_faster_than_the_answer() {
+    let mut world = released();
+    let before = promoted(&world);
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    for _ in 0..600 {
+        world.server.kubelet(world.now);
+        world.deliver();
+        let requests = world.driver.poll(world.now);
+        if requests.is_empty() {
+            world.now += SignedDuration::from_secs(1);
+        }
+        for request in requests {
+            let reply = world.execute(&request.call);
+            world.deliver();
+            world.driver.reply(request.id, reply, world.now);
+        }
+    }
+    assert_eq!((world.phase(), promoted(&world) - before), ("Healthy", 1));
+}
