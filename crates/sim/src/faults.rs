@@ -160,7 +160,7 @@ pub enum Disturbance {
         /// For so long.
         seconds: i64,
     },
-    /// An autoscaler sets `spec.replicas` every 15 s.
+    /// An autoscaler looks every 15 s at a load that changes.
     Autoscale {
         /// Never below.
         least: i64,

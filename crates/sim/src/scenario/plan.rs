@@ -44,7 +44,11 @@ pub(super) fn of(seed: u64) -> Scenario {
         proxy_delay: luck.pick(500, &[1_500, 3_000]),
         watch_delay: luck.pick(50, &[300, 2_000]),
         drain: luck.pick(5_000, &[15_000, 30_000]),
-        metrics: Source::Traffic { interval: luck.pick(5_000, &[1_000, 15_000]), window: 30_000 },
+        metrics: Source::Traffic {
+            interval: luck.pick(5_000, &[1_000, 15_000]),
+            window: 30_000,
+            per_minute: requests_per_minute(seed),
+        },
         budget: budget(&mut Random::new(seed, "budget")),
         restarts_in: Random::new(seed, "restarts").pick(0, &[0, 30_000]),
         // Before the garbage collector has taken its children, or when they are gone.
@@ -355,6 +359,17 @@ fn plan_fates(scenario: &mut Scenario, intensity: i64, is_early: bool, luck: &mu
     }
 }
 
+/// How long requests take on average, in milliseconds. The 95th percentile of the slow ones lies in the middle ground of the
+/// metric of latencies, where it has one.
+const FAST: i64 = 80;
+const SLOW: i64 = 850;
+
+/// Most shops have enough requests for each measurement to see some, and a few have not.
+fn requests_per_minute(seed: u64) -> i64 {
+    const MANY: i64 = 12_000;
+    Random::new(seed, "clients").pick(MANY, &[MANY, MANY, MANY, MANY, MANY, 300, 12])
+}
+
 /// How versions 1 to 9 behave. The second one is as the row wants it.
 fn health(row: &Row, luck: &mut Random) -> BTreeMap<String, Health> {
     let one = |version: i64| {
@@ -365,20 +380,20 @@ fn health(row: &Row, luck: &mut Random) -> BTreeMap<String, Health> {
             has_image: true,
             spread: luck.pick(200, &[5_000, 20_000]),
             errors_percent: if luck.percent(15) { 30 } else { 0 },
-            latency: if luck.percent(10) { 900 } else { 80 },
+            latency: if luck.percent(10) { SLOW } else { FAST },
         };
         let is_broken = luck.percent(15);
         if version > 2 && is_broken {
             health.ready_after = None;
         }
         if version <= 2 {
-            (health.errors_percent, health.latency) = (0, 80);
+            (health.errors_percent, health.latency) = (0, FAST);
         }
         if version == 2 && row.fault == Fault::NeverReady {
             health.ready_after = None;
         }
         if version == 2 && row.fault == Fault::BadVersion {
-            (health.errors_percent, health.latency) = luck.pick((30, 80), &[(0, 900)]);
+            (health.errors_percent, health.latency) = luck.pick((30, FAST), &[(0, SLOW)]);
         }
         (format!("{IMAGE}{version}"), health)
     };

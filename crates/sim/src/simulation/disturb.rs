@@ -4,8 +4,10 @@ use super::Simulation;
 use crate::coverage;
 use crate::faults::{Ailment, Disturbance, ThirdParty, Whose};
 use crate::kinds::Router;
+use crate::random::Random;
 use crate::scenario::{ROLLOUT, objects};
 use crate::user::{self, Act};
+use crate::world::autoscaler::{self, Metric};
 use crate::world::plus;
 use crate::world::pods::Hurt;
 use crate::world::routes::{self, VIRTUAL_SERVICES};
@@ -218,8 +220,16 @@ impl Simulation {
 
     /// One round of an autoscaler; the next one follows. False when it leaves the number as it is.
     fn autoscale(&mut self, least: i64, most: i64, rounds: u32) -> bool {
-        let replicas = self.luck.between(least, most);
-        let has_effect = self.user_acts(Act::Scale(replicas));
+        let load = self.luck.between(least, most);
+        let metric = match Random::new(self.scenario.seed, "autoscaler").percent(50) {
+            true => Metric::OfPods,
+            false => Metric::External,
+        };
+        let rollout = self.server.get(&self.scenario.target());
+        let replicas =
+            rollout.and_then(|rollout| autoscaler::asks_for(metric, load, rollout, &self.pods, &self.server));
+        let has_effect =
+            replicas.is_some_and(|replicas| self.user_acts(Act::Scale(replicas.clamp(least, most))));
         if rounds > 1 {
             let next = Disturbance::Autoscale { least, most, rounds: rounds - 1 };
             self.agenda.insert((plus(self.now, AUTOSCALER_PERIOD), usize::MAX - 1), next);

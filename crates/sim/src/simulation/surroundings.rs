@@ -5,7 +5,7 @@ use super::disturb::FOCUS;
 use crate::coverage;
 use crate::faults::Outage;
 use crate::kinds::{Step, Strategy};
-use crate::world::metrics::Source;
+use crate::world::metrics::{Service, Source};
 use crate::world::proxies::Forgotten;
 use crate::world::server::{number, text};
 use crate::world::workload;
@@ -34,13 +34,17 @@ impl Simulation {
         };
         let flow = self.proxies.flow(&self.pods, self.doors(), forgotten);
         self.sent.add(&flow, milliseconds(self.now, until));
-        let errors = |hash: &str| {
-            let image = self.image(hash).unwrap_or_default();
-            self.scenario.health.get(image).map_or(0, |health| health.errors_percent)
-        };
-        let shares: Vec<_> =
-            flow.shares.iter().map(|(hash, share)| (hash.as_str(), *share, errors(hash))).collect();
-        self.metrics.count(&shares, self.now, until);
+        let services: Vec<_> = flow
+            .shares
+            .iter()
+            .map(|(hash, share)| {
+                let health = self.image(hash).and_then(|image| self.scenario.health.get(image));
+                let errors_percent = health.map_or(0, |health| health.errors_percent);
+                let latency = health.map_or(0, |health| health.latency);
+                Service { hash, share: *share, errors_percent, latency }
+            })
+            .collect();
+        self.metrics.count(&services, self.now, until);
         if self.epoch.is_some() {
             self.checkers.lose(&flow.loss, self.pods.ready(), self.now, until);
         }
@@ -75,7 +79,7 @@ impl Simulation {
         if plus(sent_at, limit) < self.now {
             return Reply::Failed(format!("no answer within {} s", query.timeout_seconds));
         }
-        self.metrics.answer(query, &self.server, &self.scenario.health, self.now)
+        self.metrics.answer(query, &self.server, self.now)
     }
 
     /// Notes where the release stands, and lets happen what is to happen there.

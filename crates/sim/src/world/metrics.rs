@@ -1,7 +1,6 @@
 //! A Prometheus that scrapes what the proxies have sent to each version, and sometimes does not answer.
 
 use super::given::Given;
-use super::pods::Health;
 use super::server::{Server, text};
 use super::{milliseconds, plus};
 use crate::faults::Outage;
@@ -21,16 +20,82 @@ pub enum Source {
         interval: i64,
         /// Rates are over so long, in milliseconds.
         window: i64,
+        /// Requests of all clients in a minute.
+        per_minute: i64,
     },
     /// From what somebody has said that the metrics are.
     Given(Box<Given>),
 }
 
-/// Requests of a version, in thousandths, since the beginning.
+/// What clients see of a version.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// Its hash.
+    pub hash: &'a str,
+    /// Of a thousand requests it gets so many.
+    pub share: i64,
+    /// Of a hundred it fails so many.
+    pub errors_percent: i64,
+    /// How long one takes on average, in milliseconds; times are distributed exponentially.
+    pub latency: i64,
+}
+
+/// Buckets of the histogram of latencies, by their upper bounds in milliseconds. What takes longer than the last is in none.
+const BUCKETS: [i64; 8] = [25, 50, 100, 250, 500, 1_000, 2_500, 5_000];
+
+/// A request, in the parts that are counted: thousandths of all requests, times milliseconds, times requests in a minute.
+const REQUEST: i64 = 60_000_000;
+
+/// Requests of a version since the beginning, in parts of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     all: i64,
     failed: i64,
+    /// Those that took no longer than each bucket's bound.
+    within: [i64; BUCKETS.len()],
+}
+
+impl Counts {
+    fn add(&mut self, parts: i64, service: &Service<'_>) {
+        self.all += parts;
+        self.failed += parts / 100 * service.errors_percent;
+        for (within, bound) in self.within.iter_mut().zip(BUCKETS) {
+            *within += parts / 1_000 * thousandths_within(bound, service.latency);
+        }
+    }
+
+    /// Whole requests that have come since.
+    fn since(&self, first: &Self) -> Self {
+        let whole = |last: i64, first: i64| last / REQUEST - first / REQUEST;
+        let mut within = self.within;
+        within.iter_mut().zip(first.within).for_each(|(last, first)| *last = whole(*last, first));
+        Self { all: whole(self.all, first.all), failed: whole(self.failed, first.failed), within }
+    }
+
+    /// The 95th percentile in milliseconds, as `histogram_quantile` of Prometheus estimates it: within a bucket requests
+    /// are taken to be spread evenly, and those above the last bound to take just as long as that.
+    fn p95(&self) -> i64 {
+        let (rank, mut below, mut bound_below) = (self.all * 95, 0, 0);
+        for (within, bound) in self.within.into_iter().zip(BUCKETS) {
+            if within * 100 >= rank && within > below {
+                let of_bucket = (rank - below * 100) * (bound - bound_below) / ((within - below) * 100);
+                return bound_below + of_bucket.max(0);
+            }
+            (below, bound_below) = (within, bound);
+        }
+        bound_below
+    }
+}
+
+/// Of a thousand requests that take so long on average, exponentially distributed, those that take no longer than this.
+fn thousandths_within(bound: i64, mean: i64) -> i64 {
+    // 1000 · (1 − e^(−bound/mean)); e^(−x) as (1 − x/256)^256, which is near enough, and the same on every machine.
+    let (mean, scale) = (mean.max(1), 1_000_000);
+    let mut left = (scale - bound * scale / (mean * 256)).max(0);
+    for _ in 0..8 {
+        left = left * left / scale;
+    }
+    (scale - left) / 1_000
 }
 
 type Sample = BTreeMap<String, Counts>;
@@ -40,6 +105,7 @@ type Sample = BTreeMap<String, Counts>;
 pub struct Metrics {
     interval: i64,
     window: i64,
+    per_minute: i64,
     counts: Sample,
     samples: VecDeque<(Timestamp, Sample)>,
     next: Timestamp,
@@ -48,18 +114,15 @@ pub struct Metrics {
 
 /// How often pods are scraped when nobody looks, in milliseconds.
 const NOTHING_TO_SCRAPE: i64 = 3_600_000;
-/// Requests in a second.
-const RATE: i64 = 200;
-
 impl Metrics {
     /// A provider that has seen nothing.
     pub fn new(source: &Source, now: Timestamp) -> Self {
-        let (interval, window) = match source {
-            Source::Traffic { interval, window } => (*interval, *window),
-            Source::Given(_) => (NOTHING_TO_SCRAPE, NOTHING_TO_SCRAPE),
+        let (interval, window, per_minute) = match source {
+            Source::Traffic { interval, window, per_minute } => (*interval, *window, *per_minute),
+            Source::Given(_) => (NOTHING_TO_SCRAPE, NOTHING_TO_SCRAPE, 0),
         };
         let (counts, samples) = Default::default();
-        Self { interval, window, counts, samples, next: now, outage: None }
+        Self { interval, window, per_minute, counts, samples, next: now, outage: None }
     }
 
     /// From now until then the provider fails.
@@ -72,28 +135,25 @@ impl Metrics {
         self.outage.filter(|(_, until, _)| *until > now).map(|(_, _, outage)| outage)
     }
 
-    /// Requests flow from then until then: of a thousand so many to each version, by hash, of which so many in a hundred
-    /// fail. Pods are scraped by the clock, also while nothing else happens.
-    pub fn count(&mut self, shares: &[(&str, i64, i64)], since: Timestamp, until: Timestamp) {
+    /// Requests flow from then until then. Pods are scraped by the clock, also while nothing else happens.
+    pub fn count(&mut self, services: &[Service<'_>], since: Timestamp, until: Timestamp) {
         // Nobody asks for what is older than a window.
         self.next = self.next.max(plus(until, -2 * self.window));
         let mut from = since;
         while self.next < until {
             let at = self.next.max(from);
-            self.add(shares, from, at);
+            self.add(services, from, at);
             self.advance(at);
             from = at;
         }
-        self.add(shares, from, until);
+        self.add(services, from, until);
     }
 
-    fn add(&mut self, shares: &[(&str, i64, i64)], since: Timestamp, until: Timestamp) {
+    fn add(&mut self, services: &[Service<'_>], since: Timestamp, until: Timestamp) {
         let milliseconds = milliseconds(since, until);
-        for (hash, share, errors) in shares {
-            let requests = share * milliseconds * RATE / 1_000;
-            let counts = self.counts.entry((*hash).to_owned()).or_default();
-            counts.all += requests;
-            counts.failed += requests * errors / 100;
+        for service in services {
+            let parts = service.share * milliseconds * self.per_minute;
+            self.counts.entry(service.hash.to_owned()).or_default().add(parts, service);
         }
     }
 
@@ -110,14 +170,8 @@ impl Metrics {
     }
 
     /// The answer to a query that names the hash of a version.
-    pub fn answer(
-        &self,
-        query: &HttpQuery,
-        server: &Server,
-        health: &BTreeMap<String, Health>,
-        now: Timestamp,
-    ) -> Reply {
-        let true_at = |time| vector(self.value(query, server, health, time));
+    pub fn answer(&self, query: &HttpQuery, server: &Server, now: Timestamp) -> Reply {
+        let true_at = |time| vector(self.value(query, server, time));
         match self.outage.filter(|(_, until, _)| *until > now) {
             None | Some((_, _, Outage::Slow)) => true_at(now),
             Some((since, _, Outage::Stale)) => true_at(since),
@@ -131,13 +185,7 @@ impl Metrics {
         }
     }
 
-    fn value(
-        &self,
-        query: &HttpQuery,
-        server: &Server,
-        health: &BTreeMap<String, Health>,
-        time: Timestamp,
-    ) -> Option<String> {
+    fn value(&self, query: &HttpQuery, server: &Server, time: Timestamp) -> Option<String> {
         let label = format!("/metadata/labels/{POD_TEMPLATE_HASH}");
         let asked = |set: &Value| {
             let hash = text(set, &label);
@@ -149,8 +197,7 @@ impl Metrics {
             return Some("NaN".to_owned());
         }
         if query.url.contains("latency") {
-            let mean = health.get(text(set, "/spec/template/spec/containers/0/image"))?.latency;
-            return Some(decimal(p95_of_exponential(mean)));
+            return Some(decimal(counts.p95()));
         }
         Some(decimal((counts.all - counts.failed) * 1_000 / counts.all))
     }
@@ -162,13 +209,8 @@ impl Metrics {
         let begin = plus(time, -self.window);
         let first = self.samples.iter().find(|(at, _)| *at >= begin);
         let first = first.and_then(|(_, sample)| sample.get(hash)).copied().unwrap_or_default();
-        Some(Counts { all: last.all - first.all, failed: last.failed - first.failed })
+        Some(last.since(&first))
     }
-}
-
-/// The 95th percentile of an exponential distribution: its mean times ln 20.
-fn p95_of_exponential(mean: i64) -> i64 {
-    mean * 2_996 / 1_000
 }
 
 /// Thousandths as a decimal number.
@@ -187,14 +229,35 @@ pub(super) fn vector(value: Option<String>) -> Reply {
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_scrapes_by_its_clock_while_nobody_looks() {
+    /// After ten minutes of one version that gets everything.
+    fn after_ten_minutes(per_minute: i64, errors_percent: i64, latency: i64) -> Counts {
         let start = Timestamp::UNIX_EPOCH;
-        let mut metrics = Metrics::new(&Source::Traffic { interval: 15_000, window: 30_000 }, start);
+        let source = Source::Traffic { interval: 15_000, window: 30_000, per_minute };
+        let mut metrics = Metrics::new(&source, start);
         metrics.advance(start);
         let end = plus(start, 600_000);
-        metrics.count(&[("a", 1_000, 0)], start, end);
+        metrics.count(&[Service { hash: "a", share: 1_000, errors_percent, latency }], start, end);
         metrics.advance(end);
-        assert!(metrics.increase("a", end).is_some_and(|counts| counts.all > 0));
+        metrics.increase("a", end).unwrap_or_default()
+    }
+
+    #[test]
+    fn it_scrapes_by_its_clock_while_nobody_looks() {
+        assert_eq!(after_ten_minutes(12_000, 0, 80).all, 6_000);
+    }
+
+    #[test]
+    fn of_few_requests_it_counts_whole_ones() {
+        let counts = after_ten_minutes(6, 20, 80);
+        assert_eq!((counts.all, counts.failed), (3, 0));
+    }
+
+    #[test]
+    fn a_percentile_is_near_that_of_the_distribution() {
+        for mean in [20, 80, 300, 900, 1_500] {
+            let (p95, exact) = (after_ten_minutes(12_000, 0, mean).p95(), mean * 2_996 / 1_000);
+            assert!((p95 - exact).abs() * 100 <= exact * 25, "mean {mean}: {p95}, and it is {exact}");
+        }
+        assert_eq!(after_ten_minutes(12_000, 0, 9_000).p95(), 5_000, "above all bounds");
     }
 }

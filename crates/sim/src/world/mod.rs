@@ -1,5 +1,6 @@
 //! The virtual cluster: what is real, whoever knows it already.
 
+pub mod autoscaler;
 mod defaults;
 pub mod gateway;
 pub mod given;

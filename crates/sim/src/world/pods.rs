@@ -9,7 +9,7 @@ pub use metadata::Carrier;
 
 use super::kubelet::{Record, Told, Trouble};
 use super::plus;
-use super::server::{Change, Server, number, text};
+use super::server::{Change, Server, has_labels, number, text};
 use crate::random::Random;
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
@@ -245,6 +245,16 @@ impl Pods {
     /// Ready pods of all versions.
     pub fn ready(&self) -> usize {
         self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_))).count()
+    }
+
+    /// Ready pods with these labels.
+    pub fn ready_selected(&self, selector: &str, server: &Server) -> i64 {
+        let is_selected = |pod: &&Pod| {
+            let template = server.get(&pod.set).and_then(|set| set.at("/spec/template"));
+            template.is_some_and(|template| has_labels(template, selector))
+        };
+        let ready = self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_)));
+        ready.filter(is_selected).map(|_| 1).sum()
     }
 
     /// Takes pods that are ready out of readiness, until then: of one version, or of all; `share` in a hundred.
