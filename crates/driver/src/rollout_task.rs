@@ -433,12 +433,7 @@ impl RolloutTask {
                 self.stage = Stage::Acting(plan);
                 return;
             }
-            Outcome::Refused(refusal) if is_final(refusal.class) => {
-                if refusal.class == FailureClass::Transient {
-                    self.unanswered = Some(sent);
-                }
-                refusal
-            }
+            Outcome::Refused(refusal) if is_final(refusal.class) => refusal,
             Outcome::Refused(refusal) => {
                 self.look_again(context);
                 refusal

@@ -82,6 +82,18 @@ fn number(name: &str, base: &str) -> Option<u32> {
     }
 }
 
+/// False while an analysis is to watch the release in the background and its run is not there: it may be refused, and a
+/// release that goes on would not be watched by anybody.
+pub(crate) fn is_watched(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let [_, background] = needs(scene, record);
+    background.is_none_or(|need| {
+        let run = run_of(record, need.role);
+        run.is_some_and(|run| {
+            find(scene, &run.name).is_some() || run.status.is_some_and(AnalysisPhase::is_completed)
+        })
+    })
+}
+
 /// The run that this record names in a role.
 pub(crate) fn run_of(record: &RolloutStatus, role: Role) -> Option<&RolloutAnalysisRunStatus> {
     let canary = record.canary.as_ref()?;

@@ -194,14 +194,18 @@ fn wake_at(scene: &Scene<'_>, record: &RolloutStatus, plan: &cutover::Plan) -> O
     plan.wake.iter().copied().chain(ends.into_iter().flatten()).filter(|wake| *wake > scene.now).min()
 }
 
-/// Puts the effects in the order of R6. A shrink must see what a shift has done, so it waits for the next decision.
+/// Puts the effects in the order of R6. A shrink must see what a shift has done, so it waits for the next decision; not for
+/// one that is refused and not tried now, which leaves it the way: what shrinks is judged by the routes as they are.
 fn finish(
     scene: &Scene<'_>,
     mut record: RolloutStatus,
     mut effects: Vec<Effect>,
-    plan: cutover::Plan,
+    mut plan: cutover::Plan,
     wake_at: Option<Timestamp>,
 ) -> Decision {
+    if !plan.shrink.is_empty() && plan.shift.iter().all(|shift| cutover::is_refused(scene, shift)) {
+        plan.shift.clear();
+    }
     let shifts = !plan.shift.is_empty();
     effects.extend(plan.grow);
     effects.extend(plan.shift);

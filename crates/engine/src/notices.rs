@@ -111,9 +111,17 @@ impl Change<'_> {
             "Full promotion requested".to_owned()
         } else if self.is_recent_rollback() {
             "Rollback within window".to_owned()
+        } else if self.has_lost_stable() {
+            "the ReplicaSet of the stable version is gone".to_owned()
         } else {
             format!("Completed all {} canary steps", self.new.current_step_index.unwrap_or(0))
         }
+    }
+
+    /// Somebody has deleted it: the newest version takes its place, wherever its release stands.
+    fn has_lost_stable(&self) -> bool {
+        let sets = self.snapshot.replica_sets.present();
+        sets.is_some_and(|sets| sets.iter().all(|set| set.hash() != self.old.stable_rs))
     }
 
     /// Part of what the user wrote is not rolled out.

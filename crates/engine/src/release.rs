@@ -47,6 +47,9 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         // Without a ReplicaSet nothing of the new version is there, and its creation may be refused.
         return;
     }
+    if !analysis::is_watched(scene, record) {
+        return;
+    }
     let is_first = initial::is_under_way(record);
     let done = match step {
         _ if is_first => initial::is_done(scene, record, step, has_succeeded(record)),

@@ -1,10 +1,10 @@
 //! What one decision looks at, derived once from the snapshot.
 
 use crate::workload;
-use headgate_api::{HeadgateStatus, RolloutStatus, Time};
+use headgate_api::{HeadgateStatus, RolloutStatus, Time, labels};
 use headgate_model::spec::RolloutSpec;
 use headgate_model::{
-    AnalysisRunView, ReplicaSetView, RolloutView, RouterProblem, RouterView, Snapshot, Timestamp,
+    AnalysisRunView, Observed, ReplicaSetView, RolloutView, RouterProblem, RouterView, Snapshot, Timestamp,
     TrafficState, template,
 };
 
@@ -125,7 +125,25 @@ impl<'a> Scene<'a> {
 
     /// The hash that this Service selects now.
     pub(crate) fn selected(&self, service: Option<&String>) -> Option<&'a str> {
-        self.services()?.selectors.get(service?)?.as_deref()
+        let name = service?;
+        match (self.services(), self.snapshot.services.get(name)) {
+            (Some(state), _) => state.selectors.get(name)?.as_deref(),
+            // The other one is gone. Without a router this one has nothing to do with it.
+            (None, Some(Observed::Present(service))) if self.spec.canary.routing.is_none() => {
+                service.selector.get(labels::POD_TEMPLATE_HASH).map(String::as_str)
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// True when what a router shows can be relied on. Without a router a Service that is gone sends nothing to anybody, and
+    /// is no reason to keep pods.
+    pub(crate) fn is_known(&self, router: &RouterView) -> bool {
+        match &router.state {
+            Ok(state) => state.confirmed != Some(false),
+            Err(RouterProblem::Missing { .. }) => self.spec.canary.routing.is_none(),
+            Err(_) => false,
+        }
     }
 
     /// Available pods that may be missing, at most all of them and at least one where nothing may be added.

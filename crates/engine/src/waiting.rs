@@ -293,9 +293,36 @@ fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) 
         if let Some(needed) = cutover::lacking_stable(scene, stage, &versions) {
             return pods(scene, record, needed, &of_stable(&versions));
         }
+        let weight = steps::wish(stage, scene.spec).weight;
+        return unled_service(scene, weight).unwrap_or_else(|| route(scene, plan, weight));
+    }
+    if cutover::canary_reached(scene, stage, &versions) && blocks_shrinking(scene) {
         return route(scene, plan, steps::wish(stage, scene.spec).weight);
     }
     pods(scene, record, target.canary, &of_revision(scene))
+}
+
+/// The routes give the canary Service what they are to give it, and it leads elsewhere.
+fn unled_service(scene: &Scene<'_>, weight: i32) -> Option<Wait> {
+    let service = scene.spec.canary.canary_service.as_ref()?;
+    let is_led = scene.selected(Some(service)) == scene.current.map(ReplicaSetView::hash);
+    let routing = scene.spec.canary.routing.as_ref()?;
+    (weight > 0 && !is_led && cutover::weights_shown(scene, weight)).then(|| Wait {
+        on: WaitFor::RouteConfirmed,
+        message: format!(
+            "the routes give Service {service} its {weight} of {}, and it is to lead to {} now: the first time that takes \
+             all of its pods, or as many as replicaProgressThreshold wants",
+            routing.total,
+            of_revision(scene)
+        ),
+        until: None,
+        ends_with: "the Service selecting the new version".to_owned(),
+    })
+}
+
+/// True while no pod goes, because a route or a Service cannot be read or its proxies lag behind.
+fn blocks_shrinking(scene: &Scene<'_>) -> bool {
+    !cutover::routes_are_known(scene)
 }
 
 /// True when the newest version has its pods and stable, whose pods go with its weight, does not have its number yet.
@@ -367,8 +394,9 @@ fn pods(scene: &Scene<'_>, record: &RolloutStatus, wanted: i32, of: &str) -> Wai
 }
 
 fn route(scene: &Scene<'_>, plan: &Plan, weight: i32) -> Wait {
-    let unreadable = scene.snapshot.routers.iter().find_map(|router| router.state.as_ref().err());
-    let lagging = scene.snapshot.routers.iter().find(|router| {
+    let routers = || scene.snapshot.routers.iter().chain(scene.former_routers());
+    let unreadable = routers().find_map(|router| router.state.as_ref().err());
+    let lagging = routers().find(|router| {
         router.state.as_ref().is_ok_and(|state| state.confirmed == Some(false)) && plan.shift.is_empty()
     });
     let total = steps::total(scene.spec);
@@ -395,10 +423,13 @@ fn aborted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Wait {
     if let Some(step) = cutover::next_step_back(scene, record) {
         return step_back(step, &versions);
     }
-    if versions.stable.is_some_and(|stable| stable.available() < desired) {
+    let is_back = plan.shift.is_empty() && cutover::route_reached(scene, Stage::Aborted, &versions);
+    // Once the weight is back those that may be missing anyway hold up nothing.
+    let needed = if is_back { desired - scene.max_unavailable() } else { desired };
+    if versions.stable.is_some_and(|stable| stable.available() < needed) {
         return pods(scene, record, desired, &of_stable(&versions));
     }
-    if !plan.shift.is_empty() || !cutover::route_reached(scene, Stage::Aborted, &versions) {
+    if !is_back {
         return route(scene, plan, 0);
     }
     let pods = plan.delayed_until.map_or_else(String::new, |until| format!("; its pods stay until {until}"));
@@ -461,7 +492,7 @@ fn promoted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wa
     if scene.current.is_none_or(|current| current.available() < desired || current.replicas != desired) {
         return Some(pods(scene, record, desired, &of_revision(scene)));
     }
-    if !plan.shift.is_empty() {
+    if !plan.shift.is_empty() || blocks_shrinking(scene) {
         return Some(route(scene, plan, 0));
     }
     let left = scene

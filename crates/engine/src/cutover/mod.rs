@@ -94,20 +94,23 @@ pub(crate) fn canary_reached(scene: &Scene<'_>, stage: Stage, versions: &Version
 
 /// True when every router shows what the stage wants, and none says that the data plane lags.
 pub(crate) fn route_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> bool {
-    if scene.spec.canary.routing.is_none() {
-        return true;
-    }
     let weight = steps::wish(stage, scene.spec).weight;
-    let weights = scene.weight_routers().all(|router| {
+    // No pods are wanted: Services that nobody has pointed at a version yet have nothing to be pointed at.
+    scene.spec.canary.routing.is_none()
+        || weights_shown(scene, weight)
+            && (weight == 0 || scene.spec.replicas == 0 || canary_service_selects(scene, versions.current))
+}
+
+/// True when every router shows this weight, and none says that the data plane lags.
+pub(crate) fn weights_shown(scene: &Scene<'_>, weight: i32) -> bool {
+    scene.weight_routers().all(|router| {
         router.state.as_ref().is_ok_and(|state| {
             let shown = state.weights.is_none_or(|range| {
                 range.well_formed && range.canary_min == weight && range.canary_max == weight
             });
             shown && state.confirmed != Some(false)
         })
-    });
-    // No pods are wanted: Services that nobody has pointed at a version yet have nothing to be pointed at.
-    weights && (weight == 0 || scene.spec.replicas == 0 || canary_service_selects(scene, versions.current))
+    })
 }
 
 /// The smallest and the largest share that any route gives to the canary Service; `None` while a router can't tell, or when
@@ -338,7 +341,7 @@ fn note_switched_services(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &
 
 /// True when the effect was refused and is not tried again now: nothing moves, and to say at each decision that it might would
 /// be a record without end.
-fn is_refused(scene: &Scene<'_>, effect: &Effect) -> bool {
+pub(crate) fn is_refused(scene: &Scene<'_>, effect: &Effect) -> bool {
     let failure = scene.snapshot.failures.get(&effect.key());
     failure.is_some_and(|failure| failure.class.is_refused() && failure.holds(effect))
 }
@@ -375,12 +378,7 @@ fn is_lagging(scene: &Scene<'_>) -> bool {
 
 /// True when every router and every Service can be read, and no data plane says that it lags behind.
 pub(crate) fn routes_are_known(scene: &Scene<'_>) -> bool {
-    scene
-        .snapshot
-        .routers
-        .iter()
-        .chain(scene.former_routers())
-        .all(|router| router.state.as_ref().is_ok_and(|state| state.confirmed != Some(false)))
+    scene.snapshot.routers.iter().chain(scene.former_routers()).all(|router| scene.is_known(router))
 }
 
 /// True when the numbers of available pods speak of the sizes that we see. Scaled down and up again within a moment, a

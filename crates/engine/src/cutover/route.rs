@@ -290,7 +290,10 @@ fn stable_selection(
     let service = scene.spec.canary.stable_service.as_ref()?;
     let stable = versions.with_hash(stable_hash);
     let stands_in = scene.spec.canary.routing.is_none() && leans_on_newest(versions, stable_hash);
-    let is_taken_over = |canary: &&ReplicaSetView| stands_in || takes_all(scene, stage, versions, canary);
+    let is_taken_over = |canary: &&ReplicaSetView| {
+        stands_in && bears_the_rest(scene, service, versions, canary)
+            || takes_all(scene, stage, versions, canary)
+    };
     // A Service that is not managed yet may have a Deployment's pods behind it.
     let is_managed = scene.selected(Some(service)).is_some();
     if !is_managed && workload::is_way_back(scene) {
@@ -306,19 +309,24 @@ fn stable_selection(
 }
 
 /// True unless the stable Service would leave a version for one that has fewer available pods than it needs for what comes
-/// through that Service: where a first version that was found to be bad is replaced, no weight protects its successor.
+/// through that Service: without a router all of it, and where a first version that was found to be bad is replaced, no
+/// weight protects its successor. Nobody knows who serves behind a Service that is not managed.
 fn bears_the_rest(
     scene: &Scene<'_>,
     service: &String,
     versions: &Versions<'_>,
-    stable: &ReplicaSetView,
+    set: &ReplicaSetView,
 ) -> bool {
     let total = steps::total(scene.spec);
-    let share = observed_shares(scene).map_or(0, |shares| shares.least);
+    let is_routed = scene.spec.canary.routing.is_some();
+    let share = observed_shares(scene).filter(|_| is_routed).map_or(0, |shares| shares.least);
     let needed = replicas::share(scene.spec.replicas, total - share, total) - scene.max_unavailable();
-    let serving = scene.selected(Some(service)).filter(|hash| *hash != stable.hash());
-    let serving = serving.map_or(0, |hash| available(versions.with_hash(hash)));
-    stable.available() >= needed.min(serving)
+    let serving = match scene.selected(Some(service)) {
+        Some(hash) if hash == set.hash() => 0,
+        Some(hash) => available(versions.with_hash(hash)),
+        None => i32::MAX,
+    };
+    set.available() >= needed.min(serving)
 }
 
 /// True when no pods of the stable version are wanted any more and no router leads to the newest one: then the stable
@@ -342,12 +350,14 @@ fn selectable(scene: &Scene<'_>, service: &String, versions: &Versions<'_>, set:
             set.available() >= 1 && (set.is_observed() || !can_wait)
         }
         // Not managed yet: its pods may be a Deployment's.
-        None => is_full(set),
+        None => is_full(scene, set),
     }
 }
 
-fn is_full(set: &ReplicaSetView) -> bool {
-    set.replicas > 0 && set.available() >= set.replicas
+/// True when all of its pods are available, or as many as the spec is content with.
+fn is_full(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
+    let threshold = scene.spec.canary.progress_threshold;
+    set.available() > 0 && replicas::enough_available(set.available(), set.replicas, threshold)
 }
 
 /// What the canary Service shall select; `None` leaves it alone. It is moved only while the route gives it nothing, while

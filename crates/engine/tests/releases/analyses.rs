@@ -2,7 +2,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
-use headgate_model::AnalysisRunView;
+use headgate_model::{AnalysisRunView, Effect};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -53,6 +53,30 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
     world.promote();
     world.settle();
     assert_eq!((world.status().current_step_index, world.waits_for()), (Some(2), "UserPromotion"));
+}
+
+#[test]
+fn no_step_ends_while_the_analysis_in_the_background_cannot_be_made() {
+    let mut canary = routed(json!([{"setWeight": 20}, {"pause": {"duration": "5m"}}, {"setWeight": 60}]));
+    canary["analysis"] = json!({"templates": [{"templateName": "errors"}]});
+    let mut world = World::new(spec(4, canary));
+    world.add_template("errors", template());
+    world.settle();
+    world.refused = Some(|effect| matches!(effect, Effect::CreateAnalysisRun { .. }));
+    world.release(2);
+    for _ in 0..60 {
+        world.step();
+        world.kubelet();
+        world.pass(60);
+    }
+    let status = world.status();
+    assert_eq!((status.current_step_index, &status.stable_rs), (Some(0), &world.hash(1)));
+    assert_eq!(world.waits_for(), "ApiServer");
+    world.refused = None;
+    world.snapshot.failures.clear();
+    world.settle();
+    assert_eq!(world.status().current_step_index, Some(1));
+    assert_eq!(world.waits_for(), "PauseDuration");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Releases without a router: the share of the pods is the share of the traffic.
 
 use crate::world::{World, pod_template, routed, spec};
+use headgate_model::Effect;
 use serde_json::json;
 
 fn half_way() -> World {
@@ -136,6 +137,67 @@ fn the_stable_service_is_never_left_without_pods() {
             assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 3), "{canary}");
         }
     }
+}
+
+/// Ten pods, and a stable Service that version 2 has taken over with all of them.
+fn second_has_everything() -> World {
+    let canary = json!({
+        "steps": [{"setWeight": 100}, {"pause": {}}],
+        "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(10, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (0, 10));
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(2)));
+    world
+}
+
+#[test]
+fn the_stable_service_leaves_a_version_only_for_one_that_can_bear_as_much() {
+    /// All but the quarter of them that may be missing.
+    const ENOUGH: i32 = 8;
+    for (act, last) in [(World::abort as fn(&mut World), 1), (|world: &mut World| world.release(3), 3)] {
+        let mut world = second_has_everything();
+        act(&mut world);
+        for _ in 0..100 {
+            let before = world.selected("shop-stable").unwrap();
+            let available: Vec<(String, i32)> =
+                world.sets().iter().map(|set| (set.hash().to_owned(), set.available())).collect();
+            let of = |hash: &String| available.iter().find(|(of, _)| of == hash).map_or(0, |(_, pods)| *pods);
+            world.step();
+            world.kubelet();
+            let after = world.selected("shop-stable").unwrap();
+            assert!(
+                after == before || of(&after) >= ENOUGH.min(of(&before)),
+                "from {} pods to {}",
+                of(&before),
+                of(&after)
+            );
+        }
+        assert_eq!(world.selected("shop-stable"), Some(world.hash(last)));
+        assert_eq!((world.pods(2), world.pods(last)), (0, 10));
+    }
+}
+
+#[test]
+fn an_abort_takes_the_pods_away_although_a_service_may_not_be_patched() {
+    let canary = json!({
+        "steps": [{"setWeight": 50}, {"pause": {}}],
+        "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (2, 2));
+    world.refused = Some(|effect| matches!(effect, Effect::Route { .. }));
+    world.abort();
+    for _ in 0..40 {
+        world.step();
+        world.kubelet();
+        world.pass(5);
+    }
+    assert_eq!((world.pods(1), world.pods(2)), (4, 0));
 }
 
 #[test]

@@ -261,3 +261,18 @@ fn another_reason_of_a_replica_failure_is_told_and_other_words_for_the_same_one_
     assert!(!world.step(), "that is nothing to write");
     assert_eq!(said(&world, "ReplicaFailure"), told);
 }
+
+#[test]
+fn a_stable_replica_set_that_somebody_deletes_is_told_as_what_ends_the_release() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 5}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    let first = world.hash(1);
+    world.sets_mut().retain(|set| set.hash() != first);
+    world.settle_over_time();
+    let told = format!(
+        "RolloutCompleted: Rollout completed update to revision 2 ({}): the ReplicaSet of the stable version is gone",
+        world.hash(2)
+    );
+    assert!(world.events.contains(&told), "{:?}", world.events);
+}

@@ -41,6 +41,24 @@ fn an_analysis_that_fails_aborts_although_its_template_is_gone_by_then() {
 }
 
 #[test]
+fn without_a_router_an_abort_leads_back_although_a_service_is_gone() {
+    let mut world = World::running(spec(
+        4,
+        json!({
+            "steps": [{"setWeight": 50}, {"pause": {}}],
+            "canaryService": "shop-canary", "stableService": "shop-stable",
+        }),
+    ));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (2, 2));
+    world.lose_service("shop-canary");
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.waits_for(), world.pods(1), world.pods(2)), ("MendSpec", 4, 0));
+}
+
+#[test]
 fn weight_leaves_a_version_whose_pods_have_died_although_its_template_is_gone() {
     for (dead, weight) in [(2, 0), (1, 100)] {
         let mut world = half_way_with_analysis();

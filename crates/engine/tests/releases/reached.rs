@@ -2,6 +2,7 @@
 
 use crate::routed::two_steps;
 use crate::world::{World, routed, spec};
+use headgate_api::RolloutStatus;
 use serde_json::json;
 
 #[test]
@@ -60,4 +61,45 @@ fn a_weight_that_stable_cannot_bear_waits_for_its_pods_and_says_so() {
     let said = world.status().waiting.clone().unwrap_or_default();
     assert_eq!((world.weight(), said.kind.as_str()), (100, "PodsAvailable"));
     assert!(said.message.starts_with("2 pods of the stable version (shop-"), "{}", said.message);
+}
+
+/// The threshold says that a version has enough pods: its Services are taken over then, also for the first time.
+#[test]
+fn services_that_were_never_managed_are_taken_over_with_as_many_pods_as_the_threshold_wants() {
+    let mut canary = routed(json!([{"setWeight": 50}, {"pause": {}}]));
+    canary["replicaProgressThreshold"] = json!({"type": "Percent", "value": 80});
+    let mut world = World::new(spec(10, canary));
+    world.weak = [(world.hash(1), 9), (world.hash(2), 4)].into();
+    world.settle();
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.phase(), world.weight()), ("Paused", 50));
+    assert_eq!(world.selected("shop-canary"), Some(world.hash(2)));
+}
+
+/// The Rollout was deleted in the middle of a release, with its ReplicaSets left alone, and is applied again.
+#[test]
+fn a_rollout_that_is_made_anew_gives_everything_to_no_version_that_cannot_bear_it() {
+    let mut world = World::running(spec(10, routed(json!([{"setWeight": 20}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(1), world.pods(2)), (20, 10, 2));
+    world.snapshot.rollout.status = RolloutStatus::default();
+    for router in &mut world.snapshot.routers {
+        let state = router.state.as_mut().unwrap();
+        state.selectors.values_mut().for_each(|selected| *selected = None);
+    }
+    for _ in 0..60 {
+        let available =
+            world.sets().iter().find(|set| set.hash() == world.hash(2)).map_or(0, |set| set.available());
+        world.step();
+        if world.selected("shop-stable") == Some(world.hash(2)) {
+            assert!(available >= 8, "{available} pods get everything");
+            return;
+        }
+        world.kubelet();
+        world.pass(1);
+    }
+    panic!("the stable Service leads to nobody");
 }

@@ -593,3 +593,20 @@ fn a_rollout_that_never_had_pods_is_released_all_the_same() {
     world.settle_over_time();
     assert_eq!((world.phase(), &world.status().stable_rs), ("Healthy", &world.hash(2)));
 }
+
+#[test]
+fn old_pods_that_stay_because_proxies_lag_behind_are_said_to_wait_for_them() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.promote_full();
+    world.settle();
+    world.confirm(Some(false));
+    for _ in 0..10 {
+        world.step();
+        world.kubelet();
+        world.pass(60);
+    }
+    assert!(world.pods(1) > 0);
+    assert_eq!(world.waits_for(), "RouteConfirmed");
+}

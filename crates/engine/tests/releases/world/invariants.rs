@@ -1,7 +1,9 @@
 //! What must hold at every decision, checked on what is seen and what is about to be done.
 
 use super::World;
-use headgate_model::{Decision, Effect, ReplicaSetView, TrafficIntent, WeightRange};
+use headgate_model::{
+    Decision, Effect, ReplicaSetView, RouterProblem, RouterView, TrafficIntent, WeightRange,
+};
 
 /// Panics when a decision breaks an invariant.
 pub(super) fn check(world: &World, decision: &Decision) {
@@ -122,7 +124,12 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     // A number of nothing is noted before the pods go.
     let by_user = desired == 0 || noted.is_some_and(|noted| *noted != desired.to_string());
     let named = &world.snapshot.routers;
-    let is_known = named.iter().chain(&world.snapshot.former_routers).all(|router| router.state.is_ok());
+    // Without a router a Service that is gone sends nothing to anybody.
+    let is_gone = |router: &RouterView| {
+        spec.canary.routing.is_none() && matches!(router.state, Err(RouterProblem::Missing { .. }))
+    };
+    let mut routers = named.iter().chain(&world.snapshot.former_routers);
+    let is_known = routers.all(|router| router.state.is_ok() || is_gone(router));
     assert!(by_user || is_known, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
     if spec.canary.routing.is_none() {
         return;

@@ -9,9 +9,9 @@ use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
 use headgate_model::spec::PodHealthAction;
 use headgate_model::{
-    AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Kind, Notice, ObjectKey,
-    Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot,
-    TemplateKey, Timestamp, TrafficState, WeightRange, template, validate,
+    AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Failure, FailureClass, Kind,
+    Notice, ObjectKey, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView,
+    ServiceView, Snapshot, TemplateKey, Timestamp, TrafficState, WeightRange, template, validate,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) weak: BTreeMap<String, i32>,
     /// Events so far, as `reason: message`.
     pub(crate) events: Vec<String>,
+    /// Effects that the API server refuses.
+    pub(crate) refused: Option<fn(&Effect) -> bool>,
     hidden_routes: BTreeMap<usize, TrafficState>,
     counter: u64,
 }
@@ -98,6 +100,7 @@ impl World {
             broken: BTreeSet::new(),
             weak: BTreeMap::new(),
             events: Vec::new(),
+            refused: None,
             hidden_routes: BTreeMap::new(),
             counter: 1,
         };
@@ -158,6 +161,22 @@ impl World {
         let service =
             ServiceView { selector: BTreeMap::from([("app".into(), "shop".into())]), managed_by: None };
         self.snapshot.services.insert(name.to_owned(), Observed::Present(service));
+    }
+
+    /// A Service is deleted: the router of both says so. The other one selects what it has selected.
+    pub(crate) fn lose_service(&mut self, name: &str) {
+        let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
+        let kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+        let object = ObjectKey { kind, namespace: "store".into(), name: name.to_owned() };
+        let (field, message) = ("spec.strategy.canary.canaryService".to_owned(), "it is gone".to_owned());
+        let state =
+            std::mem::replace(&mut router.state, Err(RouterProblem::Missing { object, field, message }));
+        for (other, hash) in state.unwrap().selectors {
+            let selector = BTreeMap::from([(labels::POD_TEMPLATE_HASH.to_owned(), hash.unwrap())]);
+            let service = ServiceView { selector, managed_by: None };
+            self.snapshot.services.insert(other, Observed::Present(service));
+        }
+        self.snapshot.services.insert(name.to_owned(), Observed::Absent);
     }
 
     fn read_spec(&mut self) {
@@ -336,10 +355,27 @@ impl World {
         self.read_spec();
         self.forget_former();
         for effect in decision.effects.iter().take(most) {
+            if self.refused.is_some_and(|is_refused| is_refused(effect)) {
+                self.refuse(effect);
+                continue;
+            }
             let said = outcome(&self.snapshot, effect);
             self.note(said);
             self.apply(effect);
         }
+    }
+
+    /// It is held until its next attempt, which does not come here.
+    fn refuse(&mut self, effect: &Effect) {
+        let failure = Failure {
+            class: FailureClass::Forbidden,
+            message: "Forbidden".into(),
+            since: self.now,
+            attempts: 1,
+            told: false,
+            held: Some(Box::new(effect.clone())),
+        };
+        self.snapshot.failures.insert(effect.key(), failure);
     }
 
     /// The record could not be written: only what adds pods or leads back to stable goes out (R1).
