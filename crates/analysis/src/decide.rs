@@ -76,7 +76,7 @@ impl<'a> Progress<'a> {
         for metric in self.metrics {
             self.take_in_outcomes(metric);
         }
-        if self.course() == Course::Measuring {
+        if !self.terminated && !assess::is_decided(&self.record, self.metrics) {
             for metric in self.metrics {
                 self.take_next(metric);
             }
@@ -100,13 +100,25 @@ impl<'a> Progress<'a> {
         RunDecision { record, measure: self.measure, delete: false, wake_at: self.wake_at }
     }
 
-    /// A run ends by request, or as soon as a metric has decided it.
+    /// A run ends by request, or as soon as a metric has decided it and none that was asked at the same time may say worse.
     fn course(&self) -> Course {
-        if self.terminated || assess::is_decided(&self.record, self.metrics) {
-            Course::Ending
-        } else {
-            Course::Measuring
-        }
+        let is_decided = || assess::is_decided(&self.record, self.metrics) && !self.may_get_worse();
+        if self.terminated || is_decided() { Course::Ending } else { Course::Measuring }
+    }
+
+    /// True while an answer is on its way that may fail the run, and nothing has yet: Argo Rollouts takes the answers of a
+    /// round together, so that it is the worst that decides, and not the fastest. Measurements have a time limit.
+    fn may_get_worse(&self) -> bool {
+        let counting = || self.metrics.iter().filter(|metric| !metric.dry_run);
+        let has_failed = counting().any(|metric| {
+            let phase = history::result(&self.record, metric).and_then(|result| result.phase);
+            phase == Some(AnalysisPhase::Failed)
+        });
+        let is_awaited = |metric: &ValidMetric| {
+            !history::is_completed(&self.record, metric)
+                && self.run.in_flight.contains_key(&self.next_key(metric))
+        };
+        !has_failed && counting().any(is_awaited)
     }
 
     /// Adds what came back and isn't recorded yet, one after the other as they were asked.
@@ -124,15 +136,17 @@ impl<'a> Progress<'a> {
         if history::is_completed(&self.record, metric) || self.run.in_flight.contains_key(&key) {
             return;
         }
+        // At once, also where it is to begin later: a run that has begun, and that another controller would have to go on with,
+        // is left to that.
+        let provider = match provider::of(metric) {
+            Ok(provider) => provider,
+            Err(message) => return self.give_up(metric, message),
+        };
         let due = history::due_at(&self.record, metric, self.started_at);
         if due > self.now {
             self.wake_by(due);
             return;
         }
-        let provider = match provider::of(metric) {
-            Ok(provider) => provider,
-            Err(message) => return self.give_up(metric, message),
-        };
         let defaults = Defaults { prometheus_address: self.run.prometheus_address.as_deref() };
         match provider.prepare(metric, &defaults, self.now) {
             Ok(query) => self.measure.push(Measure { key, query }),

@@ -91,7 +91,7 @@ pub(crate) fn not_asked(message: String, now: Timestamp) -> Measurement {
     }
 }
 
-fn cut(text: String) -> String {
+pub(crate) fn cut(text: String) -> String {
     match text.char_indices().nth(VALUE_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,

@@ -1,6 +1,7 @@
 //! Prometheus, and what speaks its API: instant and range queries.
 
 use crate::expression;
+use crate::history;
 use crate::provider::{Defaults, Measured, MetricProvider, MetricValue};
 use headgate_api::{Authentication, PrometheusMetric, PrometheusRangeQueryArgs};
 use headgate_model::analysis::{ValidMetric, percent_encoded};
@@ -276,7 +277,8 @@ fn warnings(warnings: &[String]) -> BTreeMap<String, String> {
         return BTreeMap::new();
     }
     let quoted: Vec<String> = warnings.iter().map(|warning| format!("\"{}\"", excerpt(warning))).collect();
-    BTreeMap::from([("warnings".to_owned(), quoted.join(", "))])
+    // There may be one for each part of a large answer, and a status has to be stored.
+    BTreeMap::from([("warnings".to_owned(), history::cut(quoted.join(", ")))])
 }
 
 /// The beginning of a text.

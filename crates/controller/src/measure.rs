@@ -88,11 +88,15 @@ impl Measurer {
         let response = request.send().await.map_err(explain)?;
         let status = response.status();
         let (body, truncated) = read(response).await.map_err(explain)?;
-        // The body of a refusal goes into messages and may quote what we sent.
-        let body = if status.is_success() { body } else { values.mask(&body) };
+        // What is no answer goes into messages and may quote what we sent; a number in an answer may look like a secret.
+        let is_answer = status.is_success() && body.trim_start().starts_with(ANSWER);
+        let body = if is_answer { body } else { values.mask(&body) };
         Ok(Reply::Http { status: status.as_u16(), body, truncated })
     }
 }
+
+/// How Prometheus, and whoever speaks like it, begins an answer.
+const ANSWER: &str = r#"{"status":"success""#;
 
 /// The body up to the cap, and whether there is more.
 async fn read(response: reqwest::Response) -> Result<(String, bool), reqwest::Error> {

@@ -187,7 +187,7 @@ fn feed(
     metrics: &Arc<Metrics>,
     demanded: &watch::Receiver<BTreeSet<Resource>>,
 ) -> anyhow::Result<(JoinSet<()>, mpsc::Receiver<Observation>)> {
-    let client = Client::try_from(config.clone())?;
+    let client = Client::try_from(heard_within(watches::SILENT_MAX, config))?;
     let (send, receive) = mpsc::channel(OBSERVATIONS_QUEUED_MAX);
     let mut feeds = JoinSet::new();
     for watch in driver.watches() {
@@ -202,6 +202,15 @@ fn feed(
         });
     }
     Ok((feeds, receive))
+}
+
+/// The server ends each watch, so that none is silent for longer, and answers each list: a connection that is silent all the
+/// same is dead, although nobody has said so.
+fn heard_within(limit: Duration, config: &Config) -> Config {
+    let mut config = config.clone();
+    config.read_timeout = Some(limit);
+    config.reset_reader_on_write = true;
+    config
 }
 
 /// Looks out for a controller of Argo Rollouts that no Lease keeps from acting beside this one.
@@ -283,5 +292,25 @@ fn lost(ended: Result<Result<(), Lost>, tokio::task::JoinError>) -> anyhow::Erro
         Ok(Ok(())) => anyhow::anyhow!("leader election ended before it was told to"),
         Ok(Err(lost)) => lost.into(),
         Err(panicked) => panicked.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use kube::{Api, api::ListParams};
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_that_a_dead_server_never_answers_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        // It takes the connection, and the kernel takes what is sent.
+        let config = heard_within(Duration::from_millis(100), &Config::new(url));
+        let services: Api<Service> = Api::all(Client::try_from(config).unwrap());
+        let listed = timeout(Duration::from_secs(60), services.list(&ListParams::default())).await;
+        assert!(listed.is_ok_and(|listed| listed.is_err()), "the call ends, with an error");
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 /// The server ends a watch after so many seconds and it is begun again where it ended. A connection
 /// that died without a word is noticed as late as that, and 5 seconds.
 const WATCH_SECONDS: u32 = 120;
+/// Nothing is read from a connection for so long at most, also while a list or the beginning of a watch is awaited.
+pub const SILENT_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 /// Objects in one page of a list.
 const PAGE_SIZE: u32 = 500;
 /// The first pause after an error; it doubles with each further one.

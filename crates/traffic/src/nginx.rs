@@ -376,21 +376,23 @@ fn create(config: &RouterConfig, named: &Named, wanted: Wanted) -> ObjectChange 
 }
 
 /// What must change; `None` when the canary Ingress is as wanted. Annotations of ingress-nginx that nobody wants any more
-/// go: they would steer requests.
+/// go: those about canaries at once, because they steer requests, all others together with the next change. A policy that
+/// sets one on each Ingress would put it back with each write, without an end.
 fn patch(config: &RouterConfig, named: &Named, canary: &Value, wanted: &Wanted) -> Option<ObjectChange> {
     let has = canary.pointer("/metadata/annotations").and_then(Value::as_object);
     let has = |key: &str| has.and_then(|all| all.get(key));
     let own = format!("{}/", prefix(config));
     let existing = canary.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
-    let unwanted = existing
+    let unwanted: Map<String, Value> = existing
         .filter(|(key, _)| key.starts_with(&own) && !wanted.annotations.contains_key(*key))
-        .map(|(key, _)| (key.clone(), Value::Null));
-    let annotations: Map<String, Value> = wanted
+        .map(|(key, _)| (key.clone(), Value::Null))
+        .collect();
+    let steers = |key: &String| key.starts_with(&format!("{own}canary"));
+    let changed: Map<String, Value> = wanted
         .annotations
         .iter()
         .filter(|(key, value)| has(key).and_then(Value::as_str) != value.as_deref())
         .map(|(key, value)| (key.clone(), json!(value)))
-        .chain(unwanted)
         .collect();
     let spec: Map<String, Value> = wanted
         .spec
@@ -398,9 +400,10 @@ fn patch(config: &RouterConfig, named: &Named, canary: &Value, wanted: &Wanted) 
         .filter(|(key, value)| canary.pointer("/spec").and_then(|spec| spec.get(**key)) != value.as_ref())
         .map(|(key, value)| ((*key).to_owned(), json!(value)))
         .collect();
-    if annotations.is_empty() && spec.is_empty() {
+    if changed.is_empty() && spec.is_empty() && !unwanted.keys().any(steers) {
         return None;
     }
+    let annotations: Map<String, Value> = changed.into_iter().chain(unwanted).collect();
     let mut merge = json!({ "metadata": { "resourceVersion": canary.pointer("/metadata/resourceVersion") } });
     for (pointer, key, part) in [("/metadata", "annotations", annotations), ("", "spec", spec)] {
         if let (false, Some(Value::Object(parent))) = (part.is_empty(), merge.pointer_mut(pointer)) {

@@ -2,8 +2,13 @@
 
 use super::fuel::{Fuel, STRING_BYTES_MAX};
 use expr::{ContextProvider, Environment, Error, Program, Result, Value};
+use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// What the compilation of a regular expression takes of the fuel, and how large it may become, in bytes.
+const REGEX_FUEL: usize = 5_000;
+const REGEX_BYTES_MAX: usize = 1 << 18;
 
 /// Which operands a list of one number stands for its number in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +66,9 @@ pub(super) fn add_to<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
         let [value] = arguments("", call.args)?;
         fuel.measured(value)
     });
+    let patterns = Mutex::new(BTreeMap::new());
+    environment
+        .add_function("__matches", move |call| matches(fuel, &patterns, arguments("matches", call.args)?));
     environment.add_function("__range", move |call| range(fuel, arguments("range", call.args)?));
     environment.add_function("__at", |call| at(arguments("index", call.args)?));
     environment.add_function("__at_if_there", |call| match arguments("index", call.args)? {
@@ -121,6 +129,30 @@ fn add_limited<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
         check_length(length.saturating_add(texts.len().saturating_mul(separator.len())))?;
         Ok(texts.join(separator).into())
     });
+}
+
+/// Whether a text has a part that a regular expression describes. Each expression is compiled once in an evaluation.
+fn matches(
+    fuel: &Fuel,
+    known: &Mutex<BTreeMap<String, Regex>>,
+    [text, pattern]: [Value; 2],
+) -> Result<Value> {
+    let (Some(text), Some(pattern)) = (text.as_string(), pattern.as_string()) else {
+        return Err(error("matches takes a text and a regular expression"));
+    };
+    // The time that a match takes grows with the length of both.
+    fuel.spend(1 + text.len() / 16 * (1 + pattern.len() / 16))?;
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = known.get(pattern) {
+        return Ok(regex.is_match(text).into());
+    }
+    fuel.spend(REGEX_FUEL)?;
+    let regex = RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+    let regex = regex
+        .map_err(|why| error(format!("{pattern:?} is no regular expression that can be used: {why}")))?;
+    let is_match = regex.is_match(text);
+    known.insert(pattern.to_owned(), regex);
+    Ok(is_match.into())
 }
 
 /// The functions that Argo Rollouts adds to the language.

@@ -499,7 +499,7 @@ fn named(name: &str) -> Option<(u8, Form)> {
         "contains" => (binding::COMPARISON, Form::Infix("contains")),
         "startsWith" => (binding::COMPARISON, Form::Infix("startsWith")),
         "endsWith" => (binding::COMPARISON, Form::Infix("endsWith")),
-        "matches" => (binding::COMPARISON, Form::Infix("matches")),
+        "matches" => (binding::COMPARISON, Form::Call("__matches")),
         _ => return None,
     })
 }

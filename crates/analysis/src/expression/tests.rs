@@ -193,6 +193,8 @@ fn no_expression_takes_for_ever() {
         ("len(repeat(\"x\", 1000000000)) > 0", "longer than"),
         ("len(replace(repeat(\"x\", 16000), \"x\", repeat(\"y\", 16000))) > 0", "longer than"),
         ("len(uniq(1..40000)) > 0", "takes too long"),
+        ("any(1..40000, \"a\" matches (\"\\\\pL\" + string(#)))", "takes too long"),
+        ("\"a\" matches \"(\\\\pL{100}){100}\"", "no regular expression that can be used"),
         (&"x".repeat(9000), "longer than 8192 bytes"),
     ] {
         let got = condition(source, &list(&[1.0]), now());

@@ -1,4 +1,4 @@
-use crate::support::{Brings, at, bring, measured, metric, phase_of, run, run_of, step};
+use crate::support::{Brings, at, bring, key, measured, metric, phase_of, run, run_of, step};
 use Brings::{Failure as F, Neither as N, Outage as E, Success as S};
 use headgate_analysis::notices;
 use headgate_api::AnalysisPhase::{Error, Failed, Inconclusive, Running, Successful};
@@ -125,6 +125,23 @@ fn a_failed_metric_ends_the_others_and_the_run_at_once() {
     assert_eq!((decision.measure.len(), decision.wake_at), (0, None));
     let summary = RunSummary { count: 3, successful: 1, failed: 1, ..RunSummary::default() };
     assert_eq!(decision.record.run_summary, Some(summary));
+}
+
+#[test]
+fn of_metrics_that_were_asked_together_the_worst_decides_and_not_the_fastest() {
+    let both = json!({"failureCondition": "result < 0.5"});
+    for (later, phase) in [(F, Failed), (S, Inconclusive), (E, Inconclusive)] {
+        let mut run = run_of([metric("a", both.clone()), metric("b", json!({}))]);
+        step(&mut run, at(0));
+        bring(&mut run, "a", N, 1);
+        run.in_flight.insert(key("b", 0), at(0));
+        let decision = step(&mut run, at(1));
+        assert_eq!(decision.record.phase, Some(Running));
+        assert!(decision.measure.is_empty(), "nothing more is asked");
+        run.in_flight.clear();
+        bring(&mut run, "b", later, 3);
+        assert_eq!(step(&mut run, at(3)).record.phase, Some(phase), "{later:?}");
+    }
 }
 
 #[test]

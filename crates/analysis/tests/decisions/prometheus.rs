@@ -174,3 +174,19 @@ fn no_secret_is_shown() {
     let record = step(&mut run, at(1)).record;
     assert_eq!(record.metric_results[0].metadata["ResolvedPrometheusQuery"], "up{token=\"*****\"}");
 }
+
+#[test]
+fn very_many_warnings_do_not_make_a_record_that_cannot_be_stored() {
+    let warnings = vec!["a store did not answer"; 100_000];
+    let body = json!({
+        "status": "success", "warnings": warnings,
+        "data": {"resultType": "vector", "result": [{"metric": {}, "value": [0, "1"]}]},
+    });
+    let mut run = run_of([metric("m", json!({}))]);
+    step(&mut run, at(0));
+    let outcome = Outcome { started_at: at(1), finished_at: at(1), reply: answer(200, body) };
+    run.outcomes.insert(key("m", 0), outcome);
+    let record = step(&mut run, at(1)).record;
+    let said = &record.metric_results[0].measurements[0].metadata["warnings"];
+    assert!(said.starts_with("\"a store did not answer\"") && said.chars().count() <= 4097, "{}", said.len());
+}

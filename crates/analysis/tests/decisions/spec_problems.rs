@@ -120,3 +120,13 @@ fn a_metric_that_cannot_be_asked_is_retried_within_its_error_limit() {
     let decision = step(&mut run, at(10));
     assert_eq!(decision.record.phase, Some(Error));
 }
+
+#[test]
+fn a_metric_that_cannot_be_measured_ends_a_run_at_once_also_where_it_is_to_begin_later() {
+    let job = json!({
+        "name": "later", "initialDelay": "30s",
+        "provider": {"job": {"spec": {"template": {"spec": {"containers": []}}}}},
+    });
+    let mut run = run_of([metric("now", json!({})), job]);
+    assert_eq!(step(&mut run, at(0)).record.phase, Some(Error));
+}

@@ -20,7 +20,13 @@ async fn provider() -> String {
         .route("/good", get(async || r#"{"status":"success"}"#))
         .route(
             "/echo",
-            post(async |headers: HeaderMap, body: String| format!("{:?} {body}", headers.get("x-key"))),
+            post(async |headers: HeaderMap, body: String| {
+                format!(r#"{{"status":"success"}} {:?} {body}"#, headers.get("x-key"))
+            }),
+        )
+        .route(
+            "/login",
+            get(async |headers: HeaderMap| format!("who is {}?", headers["x-key"].to_str().unwrap())),
         )
         .route(
             "/refuses",
@@ -86,13 +92,20 @@ async fn secrets_reach_headers_and_body() {
     let echo = query(format!("{}/echo", provider().await));
     let echo =
         HttpQuery { method: Method::Post, body: Some(format!("key={PLACEHOLDER}")), ..with_secret(echo) };
-    assert_eq!(measure(echo).await, answer(200, "Some(\"hunter2\") key=hunter2"));
+    let echoed = r#"{"status":"success"} Some("hunter2") key=hunter2"#;
+    assert_eq!(measure(echo).await, answer(200, echoed));
 }
 
 #[tokio::test]
 async fn a_refusal_that_quotes_a_secret_comes_back_masked() {
     let refused = with_secret(query(format!("{}/refuses", provider().await)));
     assert_eq!(measure(refused).await, answer(401, "bad key ***"));
+}
+
+#[tokio::test]
+async fn a_page_in_the_place_of_an_answer_that_quotes_a_secret_comes_back_masked() {
+    let page = with_secret(query(format!("{}/login", provider().await)));
+    assert_eq!(measure(page).await, answer(200, "who is ***?"));
 }
 
 #[tokio::test]

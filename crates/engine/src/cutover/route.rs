@@ -324,9 +324,17 @@ fn bears_the_rest(
     let serving = match scene.selected(Some(service)) {
         Some(hash) if hash == set.hash() => 0,
         Some(hash) => available(versions.with_hash(hash)),
+        None if is_led_by_us(scene, service) => 0,
         None => i32::MAX,
     };
     set.available() >= needed.min(serving)
+}
+
+/// True when a Service bears our mark. If it selects no version then, somebody has taken that out, as a forced server-side
+/// apply of a manifest does: until it is back the Service leads to all versions.
+fn is_led_by_us(scene: &Scene<'_>, service: &String) -> bool {
+    let Some(Observed::Present(service)) = scene.snapshot.services.get(service) else { return false };
+    service.managed_by.as_ref() == Some(&scene.rollout.name)
 }
 
 /// True when no pods of the stable version are wanted any more and no router leads to the newest one: then the stable
@@ -349,6 +357,7 @@ fn selectable(scene: &Scene<'_>, service: &String, versions: &Versions<'_>, set:
             let can_wait = available(versions.with_hash(selected)) >= 1;
             set.available() >= 1 && (set.is_observed() || !can_wait)
         }
+        None if is_led_by_us(scene, service) => set.available() >= 1,
         // Not managed yet: its pods may be a Deployment's.
         None => is_full(scene, set),
     }

@@ -610,3 +610,19 @@ fn old_pods_that_stay_because_proxies_lag_behind_are_said_to_wait_for_them() {
     assert!(world.pods(1) > 0);
     assert_eq!(world.waits_for(), "RouteConfirmed");
 }
+
+/// A forced server-side apply of the user's manifest takes the hash out of a selector and leaves our mark.
+#[test]
+fn a_service_that_has_lost_its_hash_gets_it_back_although_a_pod_is_missing() {
+    let mut world = World::running(spec(10, routed(json!([{"setWeight": 20}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    world.weak = [(world.hash(1), 9), (world.hash(2), 1)].into();
+    world.kubelet();
+    for name in ["shop-stable", "shop-canary"] {
+        world.strip(name);
+    }
+    world.step();
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
+    assert_eq!(world.selected("shop-canary"), Some(world.hash(2)));
+}

@@ -163,6 +163,17 @@ impl World {
         self.snapshot.services.insert(name.to_owned(), Observed::Present(service));
     }
 
+    /// Somebody takes the hash out of the selector of a Service and leaves the annotation.
+    pub(crate) fn strip(&mut self, name: &str) {
+        let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
+        router.state.as_mut().unwrap().selectors.insert(name.to_owned(), None);
+        let selector = BTreeMap::from([("app".into(), "shop".into())]);
+        let managed_by = Some(self.snapshot.rollout.name.clone());
+        self.snapshot
+            .services
+            .insert(name.to_owned(), Observed::Present(ServiceView { selector, managed_by }));
+    }
+
     /// A Service is deleted: the router of both says so. The other one selects what it has selected.
     pub(crate) fn lose_service(&mut self, name: &str) {
         let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
