@@ -79,14 +79,14 @@ impl Command {
             }
             Self::Terminate => vec![terminated(world.rollout())],
             _ => {
-                let patches = self.patches(world.rollout(), world.now.to_string()).into_iter();
+                let patches = self.patches(world.rollout(), &world.now.to_string()).into_iter();
                 patches.map(|patch| patched(at(ROLLOUTS, "web"), Patch::Merge(patch))).collect()
             }
         }
     }
 
     /// The others are merge patches of the Rollout.
-    fn patches(self, rollout: &Value, now: String) -> Vec<Value> {
+    fn patches(self, rollout: &Value, now: &str) -> Vec<Value> {
         let (spec, status) = (&rollout["spec"], &rollout["status"]);
         let unpause = (spec["paused"] == true).then(|| json!({ "spec": { "paused": false } }));
         let steps = spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len);

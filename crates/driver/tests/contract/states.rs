@@ -130,7 +130,7 @@ impl State {
             Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
             Self::PodUnhealthy => canary["podHealth"] = json!({ "action": "pause" }),
             Self::BackgroundRunning => {
-                canary["analysis"] = json!({ "templates": [{ "templateName": "watch" }] })
+                canary["analysis"] = json!({ "templates": [{ "templateName": "watch" }] });
             }
             Self::Referring => {
                 world.create(DEPLOYMENTS, deployment(0));

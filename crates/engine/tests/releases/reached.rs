@@ -3,6 +3,7 @@
 use crate::routed::two_steps;
 use crate::world::{World, routed, spec};
 use headgate_api::RolloutStatus;
+use headgate_model::ReplicaSetView;
 use serde_json::json;
 
 #[test]
@@ -91,8 +92,8 @@ fn a_rollout_that_is_made_anew_gives_everything_to_no_version_that_cannot_bear_i
         state.selectors.values_mut().for_each(|selected| *selected = None);
     }
     for _ in 0..60 {
-        let available =
-            world.sets().iter().find(|set| set.hash() == world.hash(2)).map_or(0, |set| set.available());
+        let second = world.sets().iter().find(|set| set.hash() == world.hash(2));
+        let available = second.map_or(0, ReplicaSetView::available);
         world.step();
         if world.selected("shop-stable") == Some(world.hash(2)) {
             assert!(available >= 8, "{available} pods get everything");
