@@ -78,7 +78,6 @@ impl RolloutTask {
         self.unrecorded_shift_at = None;
         self.unanswered = None;
         self.failures.told(record.waiting.as_ref());
-        self.notice_pruned(&sent.written, rollout, context);
         let unstored = context.pruned.lost(ROLLOUTS, &record, rollout.get("status"));
         self.keep(unstored, context);
         for notice in notices {
@@ -124,7 +123,13 @@ impl RolloutTask {
         is_new
     }
 
-    fn notice_pruned(&mut self, written: &Map<String, Value>, rollout: &Value, context: &mut Context<'_>) {
+    /// Learns what the server has dropped from its own answer to a write: later a user may have taken something out.
+    pub(crate) fn notice_pruned(
+        &mut self,
+        written: &Map<String, Value>,
+        rollout: &Value,
+        context: &mut Context<'_>,
+    ) {
         let answered = rollout.get("status").unwrap_or(&Value::Null);
         for field in context.pruned.learn(ROLLOUTS, written, answered) {
             tracing::warn!(field, "the installed CRD drops this field");

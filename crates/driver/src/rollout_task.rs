@@ -427,6 +427,7 @@ impl RolloutTask {
         let refusal = match outcome(reply) {
             Outcome::Done(rollout) => {
                 context.counters.effect("Record", "Done");
+                self.notice_pruned(&sent.written, &rollout, context);
                 self.stored(*sent, &rollout, context);
                 plan.fence(object::resource_version(&rollout), sent_at);
                 context.answered(ROLLOUTS, rollout);

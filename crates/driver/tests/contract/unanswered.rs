@@ -47,6 +47,19 @@ fn an_abort_is_told_once_although_an_answer_was_lost() {
     }
 }
 
+#[test]
+fn what_a_user_takes_out_after_a_lost_answer_does_not_count_as_dropped_by_the_server() {
+    for which in 1..=20 {
+        let mut world = released();
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+        lose_answer(&mut world, which);
+        world.settle();
+        world.edit(at(ROLLOUTS, "web"), json!({ "status": { "pauseConditions": null } }));
+        world.run(120);
+        assert_eq!((world.phase(), world.events("FieldPruned")), ("Healthy", 0), "request {which}");
+    }
+}
+
 fn promoted(world: &World) -> u64 {
     let times = world.driver.counters().releases.total.get("Promoted");
     times.map_or(0, |times| times.counts.iter().sum())

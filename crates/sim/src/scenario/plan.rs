@@ -367,7 +367,7 @@ const SLOW: i64 = 850;
 /// Most shops have enough requests for each measurement to see some, and a few have not.
 fn requests_per_minute(seed: u64) -> i64 {
     const MANY: i64 = 12_000;
-    Random::new(seed, "clients").pick(MANY, &[MANY, MANY, MANY, MANY, MANY, 300, 12])
+    Random::new(seed, "clients").pick(MANY, &[MANY, MANY, MANY, MANY, MANY, MANY, 300])
 }
 
 /// How versions 1 to 9 behave. The second one is as the row wants it.
