@@ -2,6 +2,7 @@
 
 use crate::shared;
 use anyhow::{Context, ensure};
+use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_e2e::Shop;
 use headgate_e2e::shop::Manifests;
 use jiff::{SignedDuration, Timestamp};
@@ -71,7 +72,7 @@ async fn a_step_is_reached_with_as_many_ready_pods_as_its_threshold_wants() -> a
 async fn newest_pods(shop: &Shop) -> anyhow::Result<Vec<Value>> {
     let status = shop.status().await?;
     let hash = status["currentPodHash"].as_str().context("no hash")?;
-    let selector = format!("rollouts-pod-template-hash={hash}");
+    let selector = format!("{POD_TEMPLATE_HASH}={hash}");
     let list =
         shop.cluster.kubectl(&["get", "pods", "-n", &shop.namespace, "-l", &selector, "-o", "json"]).await?;
     let list: Value = serde_json::from_str(&list)?;

@@ -187,9 +187,10 @@ impl RolloutTask {
         if is_outdated {
             // With a new list, which takes its time: not at once.
             let soon = context.now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(context.now);
-            plan.wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
+            plan.wake_at = plan.wake_at.into_iter().chain([soon]).min();
+            return;
         }
-        if self.failures.holds_effect(&part.effect, plan.decided_at) || is_outdated {
+        if self.failures.holds_effect(&part.effect, plan.decided_at) {
             return;
         }
         if matches!(part.effect, Effect::Route { .. }) && self.quiet.is_reverted(&part.effect, context.now) {

@@ -209,7 +209,7 @@ impl Pruned {
             Some((path.clone(), value.clone()))
         });
         let fields: Vec<_> = found.collect();
-        let beside = if fields.is_empty() { None } else { stored.map(without_wishes) };
+        let beside = if fields.is_empty() { None } else { stored.cloned().map(without_wishes) };
         Unstored { fields, beside }
     }
 
@@ -246,7 +246,7 @@ impl Unstored {
 
     /// Lays the kept fields under an object with the status that they belong to, where it lacks them.
     pub(crate) fn lay_under(&self, object: &mut Value) {
-        if self.beside != object.get("status").map(without_wishes) {
+        if self.beside != object.get("status").cloned().map(without_wishes) {
             return;
         }
         for (path, kept) in &self.fields {
@@ -262,8 +262,7 @@ impl Unstored {
 
 /// The status without what a user may write: all that a command of the stock plugin changes. Another process that goes to
 /// the next step could have written the same, but no weight before the record of it, which tells the two apart.
-pub(crate) fn without_wishes(status: &Value) -> Value {
-    let mut status = status.clone();
+pub(crate) fn without_wishes(mut status: Value) -> Value {
     if let Value::Object(fields) = &mut status {
         for wish in ["abort", "promoteFull", "pauseConditions", "controllerPause", "currentStepIndex"] {
             fields.remove(wish);

@@ -51,7 +51,7 @@ impl Sent {
             recording,
             written,
             fence: object::resource_version(rollout).to_owned(),
-            expected: without_wishes(&expected),
+            expected: without_wishes(expected),
         }
     }
 
@@ -61,7 +61,7 @@ impl Sent {
     }
 
     fn is_stored_in(&self, rollout: &Value) -> bool {
-        rollout.get("status").is_some_and(|status| without_wishes(status) == self.expected)
+        rollout.get("status").cloned().map(without_wishes).as_ref() == Some(&self.expected)
     }
 }
 

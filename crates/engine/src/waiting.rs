@@ -296,7 +296,7 @@ fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) 
         let weight = steps::wish(stage, scene.spec).weight;
         return unled_service(scene, weight).unwrap_or_else(|| route(scene, plan, weight));
     }
-    if cutover::canary_reached(scene, stage, &versions) && blocks_shrinking(scene) {
+    if cutover::canary_reached(scene, stage, &versions) && !cutover::routes_are_known(scene) {
         return route(scene, plan, steps::wish(stage, scene.spec).weight);
     }
     pods(scene, record, target.canary, &of_revision(scene))
@@ -318,11 +318,6 @@ fn unled_service(scene: &Scene<'_>, weight: i32) -> Option<Wait> {
         until: None,
         ends_with: "the Service selecting the new version".to_owned(),
     })
-}
-
-/// True while no pod goes, because a route or a Service cannot be read or its proxies lag behind.
-fn blocks_shrinking(scene: &Scene<'_>) -> bool {
-    !cutover::routes_are_known(scene)
 }
 
 /// True when the newest version has its pods and stable, whose pods go with its weight, does not have its number yet.
@@ -492,7 +487,7 @@ fn promoted(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wa
     if scene.current.is_none_or(|current| current.available() < desired || current.replicas != desired) {
         return Some(pods(scene, record, desired, &of_revision(scene)));
     }
-    if !plan.shift.is_empty() || blocks_shrinking(scene) {
+    if !plan.shift.is_empty() || !cutover::routes_are_known(scene) {
         return Some(route(scene, plan, 0));
     }
     let left = scene

@@ -182,13 +182,7 @@ fn the_stable_service_leaves_a_version_only_for_one_that_can_bear_as_much() {
 
 #[test]
 fn an_abort_takes_the_pods_away_although_a_service_may_not_be_patched() {
-    let canary = json!({
-        "steps": [{"setWeight": 50}, {"pause": {}}],
-        "canaryService": "shop-canary", "stableService": "shop-stable",
-    });
-    let mut world = World::running(spec(4, canary));
-    world.release(2);
-    world.settle();
+    let mut world = World::half_way_with_services();
     assert_eq!((world.pods(1), world.pods(2)), (2, 2));
     world.refused = Some(|effect| matches!(effect, Effect::Route { .. }));
     world.abort();
@@ -202,13 +196,7 @@ fn an_abort_takes_the_pods_away_although_a_service_may_not_be_patched() {
 
 #[test]
 fn without_a_router_the_stable_service_leads_to_the_canary_while_stable_has_no_pods() {
-    let canary = json!({
-        "steps": [{"setWeight": 50}, {"pause": {}}],
-        "canaryService": "shop-canary", "stableService": "shop-stable",
-    });
-    let mut world = World::running(spec(4, canary));
-    world.release(2);
-    world.settle();
+    let mut world = World::half_way_with_services();
     let (first, second) = (world.hash(1), world.hash(2));
     world.broken.insert(first.clone());
     world.kubelet();
@@ -221,13 +209,7 @@ fn without_a_router_the_stable_service_leads_to_the_canary_while_stable_has_no_p
 
 #[test]
 fn without_a_router_the_canary_service_leads_to_stable_while_the_canary_has_no_pods() {
-    let canary = json!({
-        "steps": [{"setWeight": 50}, {"pause": {}}],
-        "canaryService": "shop-canary", "stableService": "shop-stable",
-    });
-    let mut world = World::running(spec(4, canary));
-    world.release(2);
-    world.settle();
+    let mut world = World::half_way_with_services();
     let (first, second) = (world.hash(1), world.hash(2));
     assert_eq!(world.selected("shop-canary").as_ref(), Some(&second));
     world.broken.insert(second.clone());

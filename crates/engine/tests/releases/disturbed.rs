@@ -42,15 +42,7 @@ fn an_analysis_that_fails_aborts_although_its_template_is_gone_by_then() {
 
 #[test]
 fn without_a_router_an_abort_leads_back_although_a_service_is_gone() {
-    let mut world = World::running(spec(
-        4,
-        json!({
-            "steps": [{"setWeight": 50}, {"pause": {}}],
-            "canaryService": "shop-canary", "stableService": "shop-stable",
-        }),
-    ));
-    world.release(2);
-    world.settle();
+    let mut world = World::half_way_with_services();
     assert_eq!((world.pods(1), world.pods(2)), (2, 2));
     world.lose_service("shop-canary");
     world.abort();

@@ -291,3 +291,20 @@ fn pods_that_are_gone_have_no_deadline_any_more() {
     world.settle_over_time();
     assert_eq!((world.pods(1), world.annotation(1, DEADLINE)), (0, None));
 }
+
+#[test]
+fn old_pods_that_stay_because_proxies_lag_behind_are_said_to_wait_for_them() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.promote_full();
+    world.settle();
+    world.confirm(Some(false));
+    for _ in 0..10 {
+        world.step();
+        world.kubelet();
+        world.pass(60);
+    }
+    assert!(world.pods(1) > 0);
+    assert_eq!(world.waits_for(), "RouteConfirmed");
+}

@@ -104,3 +104,19 @@ fn a_rollout_that_is_made_anew_gives_everything_to_no_version_that_cannot_bear_i
     }
     panic!("the stable Service leads to nobody");
 }
+
+/// A forced server-side apply of the user's manifest takes the hash out of a selector and leaves our mark.
+#[test]
+fn a_service_that_has_lost_its_hash_gets_it_back_although_a_pod_is_missing() {
+    let mut world = World::running(spec(10, routed(json!([{"setWeight": 20}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    world.weak = [(world.hash(1), 9), (world.hash(2), 1)].into();
+    world.kubelet();
+    for name in ["shop-stable", "shop-canary"] {
+        world.strip(name);
+    }
+    world.step();
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
+    assert_eq!(world.selected("shop-canary"), Some(world.hash(2)));
+}

@@ -593,36 +593,3 @@ fn a_rollout_that_never_had_pods_is_released_all_the_same() {
     world.settle_over_time();
     assert_eq!((world.phase(), &world.status().stable_rs), ("Healthy", &world.hash(2)));
 }
-
-#[test]
-fn old_pods_that_stay_because_proxies_lag_behind_are_said_to_wait_for_them() {
-    let mut world = two_steps();
-    world.release(2);
-    world.settle();
-    world.promote_full();
-    world.settle();
-    world.confirm(Some(false));
-    for _ in 0..10 {
-        world.step();
-        world.kubelet();
-        world.pass(60);
-    }
-    assert!(world.pods(1) > 0);
-    assert_eq!(world.waits_for(), "RouteConfirmed");
-}
-
-/// A forced server-side apply of the user's manifest takes the hash out of a selector and leaves our mark.
-#[test]
-fn a_service_that_has_lost_its_hash_gets_it_back_although_a_pod_is_missing() {
-    let mut world = World::running(spec(10, routed(json!([{"setWeight": 20}, {"pause": {}}]))));
-    world.release(2);
-    world.settle();
-    world.weak = [(world.hash(1), 9), (world.hash(2), 1)].into();
-    world.kubelet();
-    for name in ["shop-stable", "shop-canary"] {
-        world.strip(name);
-    }
-    world.step();
-    assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
-    assert_eq!(world.selected("shop-canary"), Some(world.hash(2)));
-}

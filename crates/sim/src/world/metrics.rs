@@ -114,6 +114,7 @@ pub struct Metrics {
 
 /// How often pods are scraped when nobody looks, in milliseconds.
 const NOTHING_TO_SCRAPE: i64 = 3_600_000;
+
 impl Metrics {
     /// A provider that has seen nothing.
     pub fn new(source: &Source, now: Timestamp) -> Self {

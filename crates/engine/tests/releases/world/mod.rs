@@ -163,9 +163,26 @@ impl World {
         self.snapshot.services.insert(name.to_owned(), Observed::Present(service));
     }
 
+    /// Version 2 has half of four pods, without a router, and each version a Service.
+    pub(crate) fn half_way_with_services() -> Self {
+        let canary = json!({
+            "steps": [{"setWeight": 50}, {"pause": {}}],
+            "canaryService": "shop-canary", "stableService": "shop-stable",
+        });
+        let mut world = Self::running(spec(4, canary));
+        world.release(2);
+        world.settle();
+        world
+    }
+
+    /// What sees the selectors of both Services.
+    fn services_router(&mut self) -> &mut RouterView {
+        self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap()
+    }
+
     /// Somebody takes the hash out of the selector of a Service and leaves the annotation.
     pub(crate) fn strip(&mut self, name: &str) {
-        let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
+        let router = self.services_router();
         router.state.as_mut().unwrap().selectors.insert(name.to_owned(), None);
         let selector = BTreeMap::from([("app".into(), "shop".into())]);
         let managed_by = Some(self.snapshot.rollout.name.clone());
@@ -176,7 +193,7 @@ impl World {
 
     /// A Service is deleted: the router of both says so. The other one selects what it has selected.
     pub(crate) fn lose_service(&mut self, name: &str) {
-        let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
+        let router = self.services_router();
         let kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
         let object = ObjectKey { kind, namespace: "store".into(), name: name.to_owned() };
         let (field, message) = ("spec.strategy.canary.canaryService".to_owned(), "it is gone".to_owned());
@@ -280,7 +297,7 @@ impl World {
 
     /// Somebody else points a Service at this version.
     pub(crate) fn repoint(&mut self, service: &str, hash: &str) {
-        let router = self.snapshot.routers.iter_mut().find(|router| !router.capabilities.weights).unwrap();
+        let router = self.services_router();
         let selectors = &mut router.state.as_mut().unwrap().selectors;
         selectors.insert(service.to_owned(), Some(hash.to_owned()));
     }
