@@ -75,23 +75,13 @@ impl MetricProvider for Prometheus {
         };
         let answer: Answer = match serde_json::from_str(body) {
             Ok(answer) => answer,
-            Err(_) if (200..300).contains(&status) => {
-                return Err(format!(
-                    "the reply isn't one of Prometheus: is the address right? It begins {:?}",
-                    excerpt(body)
-                ));
-            }
-            Err(_) if body.is_empty() => {
-                return Err(format!(
-                    "Prometheus answered HTTP {status} without a reason: is the address right?"
-                ));
-            }
-            Err(_) => return Err(format!("Prometheus answered HTTP {status}: {:?}", excerpt(body))),
+            Err(_) => return Err(no_answer(status, body)),
         };
         match (answer.status.as_str(), answer.data) {
             ("success", Some(data)) if (200..300).contains(&status) => {
                 let value = value(&data)?;
-                Ok(Measured { text: text(&value), value, metadata: warnings(&answer.warnings) })
+                let metadata = warnings(&answer.warnings.unwrap_or_default());
+                Ok(Measured { text: text(&value), value, metadata })
             }
             ("success", _) => Err(format!("Prometheus answered HTTP {status} without data")),
             _ => Err(format!(
@@ -211,15 +201,37 @@ struct Answer {
     #[serde(rename = "errorType")]
     error_type: Option<String>,
     error: Option<String>,
-    #[serde(default)]
-    warnings: Vec<String>,
+    /// Some that speak like Prometheus write null for none.
+    warnings: Option<Vec<String>>,
 }
 
+/// No text of it goes into a message: here alone the shell does not mask secrets, lest it mask a number.
 #[derive(Deserialize)]
 struct Data {
     #[serde(rename = "resultType")]
     result_type: String,
     result: Value,
+}
+
+/// Why a body that can't be read as an [`Answer`] is none.
+fn no_answer(status: u16, body: &str) -> String {
+    match status {
+        _ if is_success(body) => {
+            "the reply says success, but isn't one of Prometheus: is the address right?".to_owned()
+        }
+        200..300 => {
+            format!("the reply isn't one of Prometheus: is the address right? It begins {:?}", excerpt(body))
+        }
+        _ if body.is_empty() => {
+            format!("Prometheus answered HTTP {status} without a reason: is the address right?")
+        }
+        _ => format!("Prometheus answered HTTP {status}: {:?}", excerpt(body)),
+    }
+}
+
+/// Whether the body may hold [`Data`], which mustn't be quoted.
+fn is_success(body: &str) -> bool {
+    serde_json::from_str::<Value>(body).is_ok_and(|answer| answer["status"] == "success")
 }
 
 fn value(data: &Data) -> Result<MetricValue, String> {
@@ -234,10 +246,13 @@ fn value(data: &Data) -> Result<MetricValue, String> {
             .map(sample)
             .collect::<Result<_, _>>()
             .map(MetricValue::List),
-        other => Err(format!(
-            "Prometheus metric type not supported: the query gives a {other}; write one that gives a scalar, an \
-             instant vector or, with rangeQuery, a matrix"
-        )),
+        other => {
+            let given = if other == "string" { "a string" } else { "something else" };
+            Err(format!(
+                "Prometheus metric type not supported: the query gives {given}; write one that gives a scalar, an \
+                 instant vector or, with rangeQuery, a matrix"
+            ))
+        }
     }
 }
 

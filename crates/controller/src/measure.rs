@@ -7,6 +7,7 @@ use anyhow::Context;
 use futures::StreamExt;
 use headgate_model::{HttpQuery, Method, Query, Reply};
 use reqwest::{Certificate, Client, Url, redirect};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::{
@@ -88,15 +89,39 @@ impl Measurer {
         let response = request.send().await.map_err(explain)?;
         let status = response.status();
         let (body, truncated) = read(response).await.map_err(explain)?;
-        // What is no answer goes into messages and may quote what we sent; a number in an answer may look like a secret.
-        let is_answer = status.is_success() && body.trim_start().starts_with(ANSWER);
-        let body = if is_answer { body } else { values.mask(&body) };
-        Ok(Reply::Http { status: status.as_u16(), body, truncated })
+        Ok(Reply::Http { status: status.as_u16(), body: masked(body, values), truncated })
     }
 }
 
-/// How Prometheus, and whoever speaks like it, begins an answer.
-const ANSWER: &str = r#"{"status":"success""#;
+/// The body without secrets: it goes into messages and may quote what we sent. Not so the `data` of a success, of
+/// which only numbers are taken: one that looks like a secret is none.
+fn masked(body: String, values: &Values) -> String {
+    if values.is_empty() {
+        return body;
+    }
+    let Some(mut answer) = success(&body) else { return values.mask(&body) };
+    for (name, part) in &mut answer {
+        if name != "status" && name != "data" {
+            mask_texts(part, values);
+        }
+    }
+    Value::Object(answer).to_string()
+}
+
+/// The body as Prometheus, and whoever speaks like it, answers a query that went well.
+fn success(body: &str) -> Option<Map<String, Value>> {
+    let answer: Map<_, _> = serde_json::from_str(body).ok()?;
+    (answer.get("status")? == "success").then_some(answer)
+}
+
+fn mask_texts(part: &mut Value, values: &Values) {
+    match part {
+        Value::String(text) => *text = values.mask(text),
+        Value::Array(parts) => parts.iter_mut().for_each(|part| mask_texts(part, values)),
+        Value::Object(parts) => parts.values_mut().for_each(|part| mask_texts(part, values)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
 
 /// The body up to the cap, and whether there is more.
 async fn read(response: reqwest::Response) -> Result<(String, bool), reqwest::Error> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     time::Duration,
 };
 
@@ -16,6 +17,8 @@ use crate::execute::explain;
 const READ_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// What stands in messages where a value was.
 const MASK: &str = "***";
+/// A text may be JSON, and a string in it JSON again: a proxy quotes the answer of the server behind it.
+const JSON_LEVELS: u8 = 2;
 
 /// Reads Secrets. Nothing is cached: a rotated password works at the next measurement.
 #[derive(Clone)]
@@ -23,9 +26,13 @@ pub struct Secrets {
     client: Client,
 }
 
-/// Values by placeholder. Neither `Debug` nor `Display`: values must not get into logs.
+/// Neither `Debug` nor `Display`: values must not get into logs.
 #[derive(Default)]
-pub struct Values(BTreeMap<String, String>);
+pub struct Values {
+    by_placeholder: BTreeMap<String, String>,
+    /// What to look for in texts: each value as it is and percent-encoded.
+    forms: BTreeSet<String>,
+}
 
 impl Secrets {
     /// `client` reads with the rights of the controller.
@@ -50,7 +57,7 @@ impl Secrets {
                 values.insert(placeholder.clone(), value(&secret, namespace, reference)?);
             }
         }
-        Ok(Values(values))
+        Ok(Values::new(values))
     }
 
     async fn read_one(&self, namespace: &str, name: &str) -> Result<Secret, String> {
@@ -75,22 +82,102 @@ impl Secrets {
 }
 
 impl Values {
+    fn new(by_placeholder: BTreeMap<String, String>) -> Self {
+        let forms = by_placeholder.values().flat_map(|value| [value.clone(), percent_encoded(value)]);
+        let forms = forms.filter(|form| !form.is_empty()).collect();
+        Self { by_placeholder, forms }
+    }
+
+    /// Whether there is nothing to mask.
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty()
+    }
+
     /// The text with every placeholder replaced by its value; one that begins with `%` stands in a URL.
     pub fn fill_in(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (placeholder, value)| match placeholder.starts_with('%') {
-            true => text.replace(placeholder, &percent_encoded(value)),
-            false => text.replace(placeholder, value),
+        self.by_placeholder.iter().fold(text.to_owned(), |text, (placeholder, value)| {
+            match placeholder.starts_with('%') {
+                true => text.replace(placeholder, &percent_encoded(value)),
+                false => text.replace(placeholder, value),
+            }
         })
     }
 
-    /// The text without any of the values.
+    /// The text without any of the values, be it plain or JSON.
     pub fn mask(&self, text: &str) -> String {
-        let forms = self.0.values().flat_map(|value| [value.clone(), percent_encoded(value)]);
-        let mut values = forms.filter(|value| !value.is_empty()).collect::<Vec<_>>();
-        // The longest first: one value may be a part of another.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.iter().fold(text.to_owned(), |text, value| text.replace(value, MASK))
+        let mut found = self.places(text, JSON_LEVELS);
+        found.sort_unstable_by_key(|place| place.start);
+        let mut masked = String::new();
+        let mut end = 0;
+        for place in found {
+            // One value may be a part of another, or overlap it: one mask for both.
+            if place.start >= end {
+                masked.push_str(&text[end..place.start]);
+                masked.push_str(MASK);
+            }
+            end = end.max(place.end);
+        }
+        masked + &text[end..]
     }
+
+    /// Where the values stand in a text: as they are, and escaped in up to so many levels of JSON.
+    fn places(&self, text: &str, json_levels: u8) -> Vec<Range<usize>> {
+        // To begin a search for a long value takes long, and there may be very many short texts.
+        let forms = self.forms.iter().filter(|form| form.len() <= text.len());
+        let mut places = forms.flat_map(|form| occurrences(text, form)).collect::<Vec<_>>();
+        if json_levels > 0 && text.contains('\\') {
+            let (unescaped, origins) = unescaped(text);
+            let escaped = self.places(&unescaped, json_levels - 1);
+            places.extend(escaped.into_iter().map(|place| origins[place.start]..origins[place.end]));
+        }
+        places
+    }
+}
+
+fn occurrences(text: &str, part: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(part).map(|(start, part)| start..start + part.len())
+}
+
+/// The text without JSON's escapes, and for each of its bytes, and its end, where that comes from. To know where
+/// escapes are is better than to know how a server writes them: each has other ones (Go `&`, Python all of `é`).
+fn unescaped(text: &str) -> (String, Vec<usize>) {
+    let mut unescaped = String::with_capacity(text.len());
+    let mut origins = Vec::with_capacity(text.len() + 1);
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (character, length) = escape(rest).unwrap_or((first, first.len_utf8()));
+        unescaped.push(character);
+        origins.resize(unescaped.len(), text.len() - rest.len());
+        rest = &rest[length..];
+    }
+    origins.push(text.len());
+    (unescaped, origins)
+}
+
+/// The character that the escape at the beginning of a text is, and the length of the escape.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let character = match text.strip_prefix('\\')?.chars().next()? {
+        same @ ('"' | '\\' | '/') => same,
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => return utf16_escape(text),
+        _ => return None,
+    };
+    Some((character, 2))
+}
+
+/// As [`escape`], for `\uXXXX` and for the two of them that a rare character takes.
+fn utf16_escape(text: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let units = [unit(0), unit(6)].into_iter().map_while(|unit| unit);
+    let character = char::decode_utf16(units).next()?.ok()?;
+    Some((character, 6 * character.len_utf16()))
 }
 
 /// Line ends at the end are cut: `echo … | base64` puts one there, and no header may hold one.
@@ -173,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_value_within_a_url_is_encoded() {
-        let values = Values(
+        let values = Values::new(
             [("%01s%01".to_owned(), "a/b?".to_owned()), ("\u{1}s\u{1}".to_owned(), "a/b?".to_owned())].into(),
         );
         assert_eq!(values.fill_in("http://me:%01s%01@prom/ \u{1}s\u{1}"), "http://me:a%2Fb%3F@prom/ a/b?");
@@ -185,16 +272,65 @@ mod tests {
         let in_url = percent_encoded(plain);
         let filled = format!("http://p/?key={in_url} X-Key: {plain}");
         let value = "a&b=c d".to_owned();
-        let values = Values([(plain.to_owned(), value.clone()), (in_url, value)].into());
+        let values = Values::new([(plain.to_owned(), value.clone()), (in_url, value)].into());
         let filled = values.fill_in(&filled);
         assert_eq!(filled, "http://p/?key=a%26b%3Dc%20d X-Key: a&b=c d");
         assert_eq!(values.mask(&filled), "http://p/?key=*** X-Key: ***");
     }
 
+    /// Values none of which is ever filled in.
+    fn values<const N: usize>(values: [&str; N]) -> Values {
+        Values::new(values.map(|value| (value.to_owned(), value.to_owned())).into())
+    }
+
+    #[test]
+    fn a_value_is_masked_however_json_escapes_it() {
+        let values = values([r#"a&<é😀>"\/b"#]);
+        for (writer, escaped) in [
+            ("serde_json", r#"a&<é😀>\"\\/b"#),
+            ("Go", r#"a\u0026\u003cé😀\u003e\"\\/b"#),
+            ("Python", r#"a&<\u00e9\ud83d\ude00>\"\\/b"#),
+            ("PHP", r#"a&<\u00e9\ud83d\ude00>\"\\\/b"#),
+            (".NET", r#"a\u0026\u003C\u00E9\uD83D\uDE00\u003E\u0022\\/b"#),
+        ] {
+            let masked = values.mask(&format!(r#"{{"error":"for {escaped}\n"}}"#));
+            assert_eq!(masked, r#"{"error":"for ***\n"}"#, "{writer}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_an_answer_that_another_answer_quotes_is_masked() {
+        let quoted = r#"{"error":"upstream: {\"error\":\"bad a\\u0026b\"}"}"#;
+        assert_eq!(values(["a&b"]).mask(quoted), r#"{"error":"upstream: {\"error\":\"bad ***\"}"}"#);
+    }
+
+    #[test]
+    fn what_only_looks_like_an_escape_stays() {
+        let text = r#"C:\users \u00 \u+026 \uD83D \ud83d\u0041 \x é\"#;
+        assert_eq!(values(["hunter2"]).mask(text), text);
+    }
+
+    #[test]
+    fn values_that_overlap_leave_nothing() {
+        assert_eq!(values(["abc", "bcd"]).mask("abcd"), "***");
+    }
+
+    #[test]
+    fn masking_large_texts_and_many_takes_no_time_worth_a_word() {
+        let started = std::time::Instant::now();
+        let values = values([&"a".repeat(1 << 20), &"\\".repeat(1 << 19), "b"]);
+        for text in ["a", "b", "\\", "\\u005cu005c", "\\u0061"] {
+            values.mask(&text.repeat((1 << 20) / text.len()));
+        }
+        for _ in 0..50_000 {
+            values.mask("one of very many warnings \\u0061");
+        }
+        // Quadratic, it would be hours.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+
     #[test]
     fn a_value_within_another_is_masked_too() {
-        let values =
-            Values([("a".to_owned(), "key".to_owned()), ("b".to_owned(), "monkey1".to_owned())].into());
-        assert_eq!(values.mask("monkey1 key"), "*** ***");
+        assert_eq!(values(["key", "monkey1"]).mask("monkey1 key"), "*** ***");
     }
 }

@@ -162,6 +162,37 @@ fn warnings_are_kept_with_the_measurement() {
 }
 
 #[test]
+fn warnings_and_infos_may_be_null() {
+    let reply = answer(
+        200,
+        json!({
+            "status": "success", "warnings": null, "infos": null,
+            "data": {"resultType": "scalar", "result": [1, "1"]},
+        }),
+    );
+    let measured = interpreted(&reply).unwrap();
+    assert_eq!((measured.value, measured.metadata.len()), (MetricValue::Number(1.0), 0));
+}
+
+/// The shell masks secrets in everything but the data of a success.
+#[test]
+fn the_data_of_an_answer_is_never_quoted() {
+    let data = |result_type: &str| json!({"resultType": result_type, "result": [1, "hunter2"]});
+    for body in [
+        json!({"status": "success", "data": data("hunter2")}),
+        json!({"status": "success", "data": data("scalar")}),
+        json!({"data": data("vector"), "status": "success", "warnings": "all"}),
+        json!({"status": "success", "data": "hunter2"}),
+        json!({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {"key": "hunter2"}}]}}),
+    ] {
+        for status in [200, 502] {
+            let message = interpreted(&answer(status, body.clone())).unwrap_err();
+            assert!(!message.contains("hunter2"), "{body}: {message}");
+        }
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let mut run = run(json!({
         "metrics": [metric("m", json!({"provider": {"prometheus": {

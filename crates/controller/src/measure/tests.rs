@@ -21,18 +21,32 @@ async fn provider() -> String {
         .route(
             "/echo",
             post(async |headers: HeaderMap, body: String| {
-                format!(r#"{{"status":"success"}} {:?} {body}"#, headers.get("x-key"))
+                json!({"status": "success", "data": [key(&headers), body]}).to_string()
             }),
         )
-        .route(
-            "/login",
-            get(async |headers: HeaderMap| format!("who is {}?", headers["x-key"].to_str().unwrap())),
-        )
+        .route("/login", get(async |headers: HeaderMap| format!("who is {}?", key(&headers))))
         .route(
             "/refuses",
+            get(async |headers: HeaderMap| (StatusCode::UNAUTHORIZED, format!("bad key {}", key(&headers)))),
+        )
+        .route(
+            "/refuses-in-go",
             get(async |headers: HeaderMap| {
-                (StatusCode::UNAUTHORIZED, format!("bad key {}", headers["x-key"].to_str().unwrap()))
+                (StatusCode::BAD_REQUEST, in_go(&format!("bad {}", key(&headers))))
             }),
+        )
+        .route(
+            "/warns",
+            get(async |headers: HeaderMap| {
+                let key = key(&headers);
+                let data = json!({"resultType": "scalar", "result": [1, key]});
+                let notes = json!([format!("{key} is slow"), key]);
+                json!({"status": "success", "data": data, "warnings": notes, "infos": notes}).to_string()
+            }),
+        )
+        .route(
+            "/breaks-off",
+            get(async |headers: HeaderMap| format!(r#"{{"status":"success","data":"{}"#, key(&headers))),
         )
         .route("/big", get(async || "x".repeat(BODY_BYTES_MAX + 1)))
         .route("/full", get(async || "x".repeat(BODY_BYTES_MAX)))
@@ -44,6 +58,16 @@ async fn provider() -> String {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, routes).await });
     format!("http://{address}")
+}
+
+fn key(headers: &HeaderMap) -> String {
+    headers["x-key"].to_str().unwrap().to_owned()
+}
+
+/// A text as JSON from Go's encoder, which escapes HTML.
+fn in_go(text: &str) -> String {
+    let json = serde_json::to_string(text).unwrap();
+    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }
 
 fn query(url: String) -> HttpQuery {
@@ -68,11 +92,14 @@ fn with_secret(query: HttpQuery) -> HttpQuery {
 }
 
 async fn measure(query: HttpQuery) -> Reply {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     // Base64 of "hunter2".
-    let client = api_server(|_| async {
-        (200, json!({"metadata": {"name": "prom"}, "data": {"key": "aHVudGVyMg=="}}))
-    });
+    measure_with_key("aHVudGVyMg==", query).await
+}
+
+async fn measure_with_key(base64: &'static str, query: HttpQuery) -> Reply {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let secret = move || json!({"metadata": {"name": "prom"}, "data": {"key": base64}});
+    let client = api_server(move |_| async move { (200, secret()) });
     Measurer::new(Secrets::new(client), None).unwrap().measure("shop", &Query::Http(query)).await
 }
 
@@ -92,14 +119,46 @@ async fn secrets_reach_headers_and_body() {
     let echo = query(format!("{}/echo", provider().await));
     let echo =
         HttpQuery { method: Method::Post, body: Some(format!("key={PLACEHOLDER}")), ..with_secret(echo) };
-    let echoed = r#"{"status":"success"} Some("hunter2") key=hunter2"#;
-    assert_eq!(measure(echo).await, answer(200, echoed));
+    let echoed = json!({"status": "success", "data": ["hunter2", "key=hunter2"]});
+    assert_eq!(measure(echo).await, answer(200, &echoed.to_string()));
 }
 
 #[tokio::test]
 async fn a_refusal_that_quotes_a_secret_comes_back_masked() {
     let refused = with_secret(query(format!("{}/refuses", provider().await)));
     assert_eq!(measure(refused).await, answer(401, "bad key ***"));
+}
+
+#[tokio::test]
+async fn a_refusal_whose_json_escapes_a_secret_comes_back_masked() {
+    let refused = with_secret(query(format!("{}/refuses-in-go", provider().await)));
+    // Base64 of `p&ss<w"rd\>`.
+    assert_eq!(measure_with_key("cCZzczx3InJkXD4=", refused).await, answer(400, "\"bad ***\""));
+}
+
+#[tokio::test]
+async fn the_warnings_of_an_answer_come_back_masked_and_its_samples_as_they_are() {
+    let warns = with_secret(query(format!("{}/warns", provider().await)));
+    let notes = json!(["*** is slow", "***"]);
+    let data = json!({"resultType": "scalar", "result": [1, "hunter2"]});
+    let masked = json!({"status": "success", "data": data, "warnings": notes, "infos": notes});
+    assert_eq!(measure(warns).await, answer(200, &masked.to_string()));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_comes_back_masked() {
+    let broken = with_secret(query(format!("{}/breaks-off", provider().await)));
+    assert_eq!(measure(broken).await, answer(200, r#"{"status":"success","data":"***"#));
+}
+
+#[tokio::test]
+async fn a_secret_that_reads_like_the_frame_of_an_answer_does_not_spoil_it() {
+    let warns = with_secret(query(format!("{}/warns", provider().await)));
+    // Base64 of "success".
+    let Reply::Http { body, .. } = measure_with_key("c3VjY2Vzcw==", warns).await else { panic!("failed") };
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&answer["status"], &answer["data"]["result"][1]), (&json!("success"), &json!("success")));
+    assert_eq!(answer["warnings"][0], "*** is slow");
 }
 
 #[tokio::test]
