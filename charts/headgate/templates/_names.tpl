@@ -2,6 +2,10 @@
 {{- if contains "headgate" .Release.Name }}{{ .Release.Name | trunc 53 }}{{ else }}{{ printf "%s-headgate" .Release.Name | trunc 53 }}{{ end -}}
 {{- end }}
 
+{{- define "headgate.leaseNamespace" -}}
+{{ .Values.leaderElection.namespace | default .Release.Namespace }}
+{{- end }}
+
 {{- define "headgate.selector" -}}
 app.kubernetes.io/name: headgate
 app.kubernetes.io/instance: {{ .Release.Name }}

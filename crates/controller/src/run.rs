@@ -241,7 +241,7 @@ async fn rival_shows_up(sight: &mut watch::Receiver<Sight>) -> String {
 }
 
 fn lease_namespace<'a>(args: &'a Args, own: &'a str) -> &'a str {
-    args.leader_election_namespace.as_deref().unwrap_or(own)
+    args.leader_election_namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or(own)
 }
 
 type Standings = (JoinHandle<Result<(), Lost>>, watch::Receiver<Standing>, watch::Sender<bool>);
@@ -297,11 +297,27 @@ fn lost(ended: Result<Result<(), Lost>, tokio::task::JoinError>) -> anyhow::Erro
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use k8s_openapi::api::core::v1::Service;
     use kube::{Api, api::ListParams};
     use tokio::{net::TcpListener, time::timeout};
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_lease_is_in_the_controllers_own_namespace_unless_a_flag_names_another() {
+        let mut flags = vec!["headgate-controller", "--namespace=own"];
+        for (flag, namespace) in [
+            ("--namespaced", "own"),
+            ("--leader-election-namespace=", "own"),
+            ("--leader-election-namespace=argo-rollouts", "argo-rollouts"),
+        ] {
+            flags.truncate(2);
+            flags.push(flag);
+            let args = Args::try_parse_from(&flags).unwrap();
+            assert_eq!(lease_namespace(&args, &own_namespace(&args).await), namespace, "{flags:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_list_that_a_dead_server_never_answers_is_given_up() {

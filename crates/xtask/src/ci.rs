@@ -223,7 +223,29 @@ fn chart() -> anyhow::Result<()> {
         )?;
         anyhow::ensure!(text.contains(expected), "helm template {flags:?} renders no {expected}");
     }
+    lease_elsewhere(&helm)?;
     notifications(&helm)
+}
+
+/// With a namespace for the Lease the controller asks for it there, and the right to it is granted there.
+fn lease_elsewhere(helm: &std::path::Path) -> anyhow::Result<()> {
+    let mut command = Command::new(helm);
+    command.args(["template", "headgate", "--namespace", "own", "--kube-version", "1.36.0"]);
+    command.args(["--set", "leaderElection.namespace=elsewhere"]).arg(root().join("charts/headgate"));
+    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&output(&mut command)?)?;
+    for kind in ["Role", "RoleBinding"] {
+        let object = objects.iter().find(|object| object["kind"] == kind);
+        let object = object.with_context(|| format!("the chart renders no {kind}"))?;
+        anyhow::ensure!(object["metadata"]["namespace"] == "elsewhere", "{object}");
+        let of_subject = object.pointer("/subjects/0/namespace");
+        anyhow::ensure!(of_subject.is_none_or(|namespace| namespace == "own"), "{object}");
+    }
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
+    let arguments = deployment.pointer("/spec/template/spec/containers/0/args");
+    let arguments = arguments.and_then(serde_json::Value::as_array);
+    let flag = serde_json::json!("--leader-election-namespace=elsewhere");
+    anyhow::ensure!(arguments.is_some_and(|all| all.contains(&flag)), "{deployment}");
+    Ok(())
 }
 
 /// The values of docs/notifications.md come to the file that stands there, and each Secret's key is mounted once.
