@@ -48,6 +48,40 @@ async fn extra_routes_headers_and_annotations_survive_a_release_value_for_value(
     shop.close().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_routes_one_that_is_deleted_keeps_no_abort_from_the_other() -> anyhow::Result<()> {
+    let (cluster, _guard) = shared().await?;
+    let mut manifests = Manifests::example("e2e-two-routes")?;
+    manifests.without_analysis().copy("VirtualService", |route| {
+        route["metadata"]["name"] = json!("api");
+        route["spec"]["hosts"] = json!(["api.e2e-two-routes.example"]);
+    });
+    manifests.change("Rollout", |rollout| {
+        rollout["spec"]["replicas"] = json!(2);
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["steps"] = json!([{ "setWeight": 30 }, { "pause": {} }]);
+        let one = canary["trafficRouting"]["istio"]["virtualService"].take();
+        let mut other = one.clone();
+        other["name"] = json!("api");
+        canary["trafficRouting"] = json!({ "istio": { "virtualServices": [one, other] } });
+    });
+    let shop = Shop::open(&cluster, "e2e-two-routes", &manifests).await?;
+    shop.release("v2", &[]).await?;
+    shop.await_phase("Paused").await?;
+    let weight = |route: &Value| route["spec"]["http"][0]["route"][1]["weight"].clone();
+    for name in ["shop", "api"] {
+        assert_eq!(weight(&cluster.get("VirtualService", &shop.namespace, name).await?), 30, "{name}");
+    }
+    cluster.kubectl(&["delete", "virtualservice", "api", "-n", &shop.namespace]).await?;
+    shop.await_status("InvalidSpec", |status| {
+        status["message"].as_str().is_some_and(|text| text.contains("virtualServices[1].name"))
+    })
+    .await?;
+    shop.plugin(&["abort", "shop"]).await?;
+    shop.await_weight(0).await?;
+    shop.close().await
+}
+
 /// Everything but our two weights and what the API server itself counts.
 fn user_part(mut route: Value) -> Value {
     for destination in [0, 1] {

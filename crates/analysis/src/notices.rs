@@ -23,7 +23,7 @@ pub fn notices(run: &RunSnapshot, record: &AnalysisRunStatus) -> Vec<Notice> {
             _ => "AnalysisRunSuccessful",
         };
         let message = format!("Analysis Completed. Result: {phase}{why}");
-        notices.push(Notice { kind: kind(phase), reason, message });
+        notices.push(Notice { kind: kind(phase), ..Notice::normal(reason, message) });
     }
     notices
 }
@@ -37,7 +37,7 @@ fn metric_notice(result: &MetricResult, phase: AnalysisPhase) -> Notice {
         _ => "MetricSuccessful",
     };
     let message = format!("Metric '{}' Completed. Result: {phase}{why}", result.name);
-    Notice { kind: kind(phase), reason, message }
+    Notice { kind: kind(phase), ..Notice::normal(reason, message) }
 }
 
 fn completed(before: Option<AnalysisPhase>, after: Option<AnalysisPhase>) -> Option<AnalysisPhase> {

@@ -60,6 +60,18 @@ enum Progress {
     Over,
 }
 
+impl Part {
+    /// What is to be told now that this object was changed, and the whole effect carried out with it or not. What others
+    /// have changed meanwhile is not told: this process did not do it.
+    fn take_due(&mut self, changed: &str, is_whole: bool) -> Vec<Notice> {
+        let is_due = |notice: &mut Notice| match &notice.change_of {
+            Some(object) => object == changed,
+            None => is_whole,
+        };
+        self.told.extract_if(.., is_due).collect()
+    }
+}
+
 /// Which effects may go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -293,18 +305,18 @@ impl RolloutTask {
             Effect::PatchPod { .. } => {}
             _ => context.answered(target.resource, answer),
         }
-        if self.part_done(index, plan) {
+        let is_whole = self.part_done(index, plan);
+        if is_whole {
             self.failures.clear(&effect.key());
             context.counters.effect(effect.key().verb, "Done");
-            let Some(rollout) = self.rollout(context) else { return };
-            let told =
-                plan.effects.get_mut(index).map(|part| std::mem::take(&mut part.told)).unwrap_or_default();
-            for notice in told {
-                context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
-            }
-            if self.quiet.effect_done(effect, context.now) == Breaker::Tripped {
-                self.breaker_tripped(&rollout, context);
-            }
+        }
+        let Some(rollout) = self.rollout(context) else { return };
+        let told = plan.effects.get_mut(index).map(|part| part.take_due(&target.name, is_whole));
+        for notice in told.unwrap_or_default() {
+            context.tell(ROLLOUTS, &rollout, &mut self.told, &notice);
+        }
+        if is_whole && self.quiet.effect_done(effect, context.now) == Breaker::Tripped {
+            self.breaker_tripped(&rollout, context);
         }
     }
 
@@ -445,7 +457,7 @@ fn reverted(effect: &Effect, context: &Context<'_>) -> String {
     format!(
         "what {} was told was reverted three times within a minute: {writer}. Let it ignore them (for Argo CD: \
          ignoreDifferences), or stop it",
-        config.router
+        config.label()
     )
 }
 

@@ -18,8 +18,8 @@ use serde_json::{Map, Value, json};
 pub(crate) enum Subject {
     /// An object by kind and name, in the Rollout's namespace.
     Object(ObjectRef),
-    /// All objects of a router.
-    Router(&'static str),
+    /// The objects of a router, or of one item of its list ([`RouterConfig::label`]).
+    Router(String),
 }
 
 /// What an effect changes.
@@ -40,7 +40,7 @@ pub(crate) fn subject(effect: &Effect, (namespace, rollout): &Name) -> Subject {
             of(ANALYSIS_RUNS, name)
         }
         Effect::EvictPod { name, .. } | Effect::PatchPod { name, .. } => of(PODS, name),
-        Effect::Route { config, .. } => Subject::Router(config.router),
+        Effect::Route { config, .. } => Subject::Router(config.label()),
     }
 }
 

@@ -39,12 +39,12 @@ pub(crate) struct Quiet {
 }
 
 /// An effect of the last minute.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Done {
     at: Timestamp,
     fingerprint: u64,
     /// Of a change of routing.
-    router: Option<&'static str>,
+    router: Option<String>,
 }
 
 /// Whether a write may go out.
@@ -121,7 +121,7 @@ impl Quiet {
         self.forget_old(now);
         let leads_on = matches!(effect, Effect::Route { direction: Direction::TowardsCanary, .. });
         self.times_in_a_row(effect) >= REVERTS_MAX
-            || leads_on && self.reverts(router(effect)) + 1 >= REVERTS_MAX
+            || leads_on && self.reverts(router(effect).as_deref()) + 1 >= REVERTS_MAX
     }
 
     /// How often this router was told this, and nothing else since. A weight that comes and goes with the canary's pods is
@@ -133,9 +133,13 @@ impl Quiet {
     }
 
     /// How often this router was told the same again in the last minute, with nothing in between.
-    fn reverts(&self, router: Option<&'static str>) -> usize {
-        let told: Vec<u64> =
-            self.effects.iter().filter(|done| done.router == router).map(|done| done.fingerprint).collect();
+    fn reverts(&self, router: Option<&str>) -> usize {
+        let told: Vec<u64> = self
+            .effects
+            .iter()
+            .filter(|done| done.router.as_deref() == router)
+            .map(|done| done.fingerprint)
+            .collect();
         told.windows(2).filter(|pair| pair.first() == pair.last()).count()
     }
 
@@ -185,9 +189,9 @@ pub(crate) enum Breaker {
     Tripped,
 }
 
-fn router(effect: &Effect) -> Option<&'static str> {
+fn router(effect: &Effect) -> Option<String> {
     match effect {
-        Effect::Route { config, .. } => Some(config.router),
+        Effect::Route { config, .. } => Some(config.label()),
         _ => None,
     }
 }
@@ -215,6 +219,7 @@ mod tests {
             canary_service: None,
             stable_service: None,
             config: serde_json::Value::Null,
+            item: None,
         };
         let nowhere = || Destination { service: None, hash: None };
         let intent =

@@ -1,6 +1,7 @@
 //! A record on its way, and what is to be done once it is stored: also when its answer was lost, and only a later look at
 //! the Rollout shows that it was.
 
+use crate::io::Resource;
 use crate::notices;
 use crate::object;
 use crate::outbox::Context;
@@ -30,10 +31,7 @@ pub(crate) struct Sent {
     pub(crate) recording: Recording,
     /// The part of the record that was sent.
     pub(crate) written: Map<String, Value>,
-    /// The Rollout's resourceVersion that it rests on.
-    fence: String,
-    /// The status with it.
-    expected: Value,
+    expected: Expected,
 }
 
 impl Sent {
@@ -44,24 +42,44 @@ impl Sent {
         rollout: &Value,
         pruned: &Pruned,
     ) -> Self {
-        let mut expected = rollout.get("status").cloned().unwrap_or(Value::Object(Map::new()));
-        object::merge(&mut expected, &written);
-        pruned.strip(ROLLOUTS, &mut expected);
-        Self {
-            recording,
-            written,
-            fence: object::resource_version(rollout).to_owned(),
-            expected: without_wishes(expected),
-        }
+        let expected = Expected::new(ROLLOUTS, rollout, &written, pruned);
+        Self { recording, written, expected }
+    }
+}
+
+/// What an object is like once a record of it is stored. Where the answer is lost, the object itself tells whether it was. Of
+/// two processes that lead for a moment and write the same, the one without an answer may take the other's for its own, and
+/// tell once more what that has told.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    /// The resourceVersion that the record rests on.
+    fence: String,
+    status: Value,
+}
+
+impl Expected {
+    /// `object` is as it is stored, and `written` the part of its status that was sent.
+    pub(crate) fn new(
+        resource: Resource,
+        object: &Value,
+        written: &Map<String, Value>,
+        pruned: &Pruned,
+    ) -> Self {
+        let mut status = object.get("status").cloned().unwrap_or(Value::Object(Map::new()));
+        object::merge(&mut status, written);
+        pruned.strip(resource, &mut status);
+        let fence = object::resource_version(object).to_owned();
+        Self { fence, status: without_wishes(status) }
     }
 
-    /// True when the Rollout is another one than the record rests on.
-    fn is_past(&self, rollout: &Value) -> bool {
-        object::resource_version(rollout) != self.fence
+    /// True when the object is another one than the record rests on.
+    pub(crate) fn is_past(&self, object: &Value) -> bool {
+        object::resource_version(object) != self.fence
     }
 
-    fn is_stored_in(&self, rollout: &Value) -> bool {
-        rollout.get("status").cloned().map(without_wishes).as_ref() == Some(&self.expected)
+    /// True when the object is as the record makes it.
+    pub(crate) fn is_met_by(&self, object: &Value) -> bool {
+        object.get("status").cloned().map(without_wishes).as_ref() == Some(&self.status)
     }
 }
 
@@ -88,8 +106,10 @@ impl RolloutTask {
     /// A record without an answer may have been stored all the same, at once or after a while. What the server drops of it,
     /// and what it tells, would be lost with the answer.
     pub(crate) fn find_unanswered(&mut self, rollout: &Value, context: &mut Context<'_>) {
-        let Some(sent) = self.unanswered.take_if(|sent| sent.is_past(rollout)) else { return };
-        if sent.is_stored_in(rollout) {
+        let Some(sent) = self.unanswered.take_if(|sent| sent.expected.is_past(rollout)) else {
+            return;
+        };
+        if sent.expected.is_met_by(rollout) {
             self.stored(*sent, rollout, context);
         }
     }

@@ -68,10 +68,11 @@ fn router_objects(config: &RouterConfig) -> Vec<ObjectRef> {
 /// The routers that the status remembers, whether the spec still names them or not.
 fn former_routers(rollout: &Value) -> impl Iterator<Item = RouterConfig> {
     let remembered = rollout.at("/status/headgate/routersInUse").and_then(Value::as_array);
-    remembered.into_iter().flatten().filter_map(|remembered| {
+    let routers = remembered.into_iter().flatten().filter_map(|remembered| {
         let remembered = RouterInUse::deserialize(remembered).ok()?;
-        Some(RouterConfig {
-            router: headgate_traffic::router(&remembered.router)?.name(),
+        let router = headgate_traffic::router(&remembered.router)?;
+        let config = RouterConfig {
+            router: router.name(),
             namespace: object::meta(rollout, "namespace").to_owned(),
             rollout: object::meta(rollout, "name").to_owned(),
             uid: object::uid(rollout).to_owned(),
@@ -79,8 +80,11 @@ fn former_routers(rollout: &Value) -> impl Iterator<Item = RouterConfig> {
             stable_service: remembered.stable_service,
             total: remembered.total,
             config: remembered.config,
-        })
-    })
+            item: None,
+        };
+        Some(router.parts(&config))
+    });
+    routers.flatten()
 }
 
 fn services(strategy: &Value) -> BTreeSet<String> {
@@ -95,7 +99,7 @@ fn services(strategy: &Value) -> BTreeSet<String> {
     FIELDS.into_iter().filter_map(|field| text(strategy, field)).collect()
 }
 
-/// The routers that the spec configures, in the order of the registry.
+/// The routers that the spec configures, in the order of the registry, each of their objects for itself.
 fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
     let canary_service = text(strategy, "/canary/canaryService");
     let stable_service = text(strategy, "/canary/stableService");
@@ -108,7 +112,7 @@ fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
         }
     };
     let routers = ROUTERS.iter().filter_map(|router| {
-        Some(RouterConfig {
+        let config = RouterConfig {
             router: router.name(),
             namespace: object::meta(rollout, "namespace").to_owned(),
             rollout: object::meta(rollout, "name").to_owned(),
@@ -117,9 +121,11 @@ fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
             stable_service: stable_service.clone(),
             total: total_weight(configured),
             config: config_of(router.spec_path())?,
-        })
+            item: None,
+        };
+        Some(router.parts(&config))
     });
-    routers.collect()
+    routers.flatten().collect()
 }
 
 /// Every template that is reached, nested ones included.

@@ -8,6 +8,7 @@ use crate::outbox::{Context, Errand, Subresource, TaskKey, fenced_patch};
 use crate::outcome::{Outcome, Refusal, outcome};
 use crate::places::Lane;
 use crate::record::{self, Weight};
+use crate::recording::Expected;
 use crate::references::Name;
 use crate::resources::ANALYSIS_RUNS;
 use crate::rollout_task::{Rest, read_key};
@@ -17,7 +18,7 @@ use headgate_api::{AnalysisPhase, AnalysisRunSpec, AnalysisRunStatus};
 use headgate_model::{EffectKey, FailureClass, MeasurementKey, Notice, Timestamp};
 use jiff::SignedDuration;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one AnalysisRun between events.
@@ -29,6 +30,8 @@ pub(crate) struct RunTask {
     outcomes: BTreeMap<MeasurementKey, headgate_analysis::Outcome>,
     measuring: BTreeMap<MeasurementKey, Timestamp>,
     writing: Option<Writing>,
+    /// What a record without an answer tells, if it was stored all the same.
+    unanswered: Option<Writing>,
     looking: BTreeSet<RequestId>,
     pub(crate) in_flight: BTreeSet<RequestId>,
     written_at: Option<Timestamp>,
@@ -41,7 +44,8 @@ pub(crate) struct RunTask {
 struct Writing {
     id: RequestId,
     notices: Vec<Notice>,
-    status: Value,
+    written: Map<String, Value>,
+    expected: Expected,
 }
 
 fn delete_key() -> EffectKey {
@@ -62,6 +66,7 @@ impl RunTask {
             outcomes: BTreeMap::new(),
             measuring: BTreeMap::new(),
             writing: None,
+            unanswered: None,
             looking: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             written_at: None,
@@ -83,6 +88,7 @@ impl RunTask {
         if object::is_deleting(&run) {
             return Rest::Until(None);
         }
+        self.find_unanswered(&run, context);
         self.failures.expire(context.now);
         if [read_key(), decide_key()].iter().any(|key| self.failures.holds(key, context.now)) {
             return Rest::Until(self.failures.next_retry(context.now));
@@ -162,11 +168,13 @@ impl RunTask {
                 return Rest::Until(self.failures.next_retry(now));
             }
             let notices = (context.deciders.run_notices)(snapshot, &decision.record);
-            let status = Value::Object(patch.status);
+            let written = patch.status;
+            let status = Value::Object(written.clone());
             let call = fenced_patch(self.reference.clone(), run, &status, Subresource::None);
             let id = self.send(Errand::Record { sent_at: now }, call, context);
             self.written_at = Some(now);
-            self.writing = Some(Writing { id, notices, status });
+            let expected = Expected::new(ANALYSIS_RUNS, run, &written, context.pruned);
+            self.writing = Some(Writing { id, notices, written, expected });
             return Rest::Busy;
         }
         self.failures.clear(&EffectKey::record());
@@ -263,19 +271,15 @@ impl RunTask {
             Outcome::Done(run) => {
                 context.counters.effect("RunRecord", "Done");
                 self.failures.clear(&EffectKey::record());
-                if let Value::Object(written) = &writing.status {
-                    let answered = run.get("status").unwrap_or(&Value::Null);
-                    for field in context.pruned.learn(ANALYSIS_RUNS, written, answered) {
-                        let message = format!(
-                            "the installed CRD of AnalysisRun drops {field}. Install the CRDs of Headgate to have it"
-                        );
-                        let notice = Notice::warning(notices::FIELD_PRUNED, message);
-                        context.tell(ANALYSIS_RUNS, &run, &mut self.told, &notice);
-                    }
+                let answered = run.get("status").unwrap_or(&Value::Null);
+                for field in context.pruned.learn(ANALYSIS_RUNS, &writing.written, answered) {
+                    let message = format!(
+                        "the installed CRD of AnalysisRun drops {field}. Install the CRDs of Headgate to have it"
+                    );
+                    let notice = Notice::warning(notices::FIELD_PRUNED, message);
+                    context.tell(ANALYSIS_RUNS, &run, &mut self.told, &notice);
                 }
-                for notice in &writing.notices {
-                    context.tell(ANALYSIS_RUNS, &run, &mut self.told, notice);
-                }
+                self.stored(&writing, &run, context);
                 context.answered(ANALYSIS_RUNS, run);
             }
             Outcome::Refused(refusal)
@@ -283,10 +287,31 @@ impl RunTask {
             {
                 self.failed(&EffectKey::record(), refusal, context);
             }
-            Outcome::Refused(refusal) | Outcome::Unclear(refusal) => {
+            Outcome::Refused(refusal) => {
                 self.failed(&EffectKey::record(), refusal, context);
                 self.look(context);
             }
+            Outcome::Unclear(refusal) => {
+                self.unanswered = Some(writing);
+                self.failed(&EffectKey::record(), refusal, context);
+                self.look(context);
+            }
+        }
+    }
+
+    /// The server has stored a record: `run` is with it.
+    fn stored(&mut self, writing: &Writing, run: &Value, context: &mut Context<'_>) {
+        self.unanswered = None;
+        for notice in &writing.notices {
+            context.tell(ANALYSIS_RUNS, run, &mut self.told, notice);
+        }
+    }
+
+    /// A record without an answer may have been stored all the same: then what it tells is told now.
+    fn find_unanswered(&mut self, run: &Value, context: &mut Context<'_>) {
+        let Some(writing) = self.unanswered.take_if(|writing| writing.expected.is_past(run)) else { return };
+        if writing.expected.is_met_by(run) {
+            self.stored(&writing, run, context);
         }
     }
 

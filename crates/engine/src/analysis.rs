@@ -94,6 +94,20 @@ pub(crate) fn is_watched(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     })
 }
 
+/// The run that is needed and cannot be made while an argument of it has no value: its name, and what is missing.
+pub(crate) fn lacks_value(scene: &Scene<'_>, record: &RolloutStatus) -> Option<(String, String)> {
+    needs(scene, record).into_iter().flatten().find_map(|need| {
+        let name = &run_of(record, need.role)?.name;
+        if find(scene, name).is_some() {
+            return None;
+        }
+        match resolve(scene, record, need.analysis) {
+            Err(AnalysisProblem::FieldUnset(why)) => Some((name.clone(), why)),
+            _ => None,
+        }
+    })
+}
+
 /// The run that this record names in a role.
 pub(crate) fn run_of(record: &RolloutStatus, role: Role) -> Option<&RolloutAnalysisRunStatus> {
     let canary = record.canary.as_ref()?;

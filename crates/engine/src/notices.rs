@@ -17,6 +17,7 @@ pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     change.invalid_spec(&mut notices);
     change.weights(&mut notices);
+    change.begun(&mut notices);
     change.version(&mut notices);
     change.dropped_intents(&mut notices);
     change.ended_runs(&mut notices);
@@ -56,6 +57,23 @@ impl Change<'_> {
         }
     }
 
+    /// Argo Rollouts tells of the release first, and then of the revision and its ReplicaSet.
+    fn begun(&self, notices: &mut Vec<Notice>) {
+        let is_under_way = |status: &RolloutStatus| {
+            !status.current_pod_hash.is_empty() && status.stable_rs != status.current_pod_hash
+        };
+        // A first version counts as stable at once, and is told as one that begins all the same.
+        let is_first = self.old.current_pod_hash.is_empty() && !self.new.current_pod_hash.is_empty();
+        if is_first || !is_under_way(self.old) && is_under_way(self.new) {
+            let message = format!(
+                "Rollout not completed, started update to revision {} ({})",
+                self.revision(),
+                self.new.current_pod_hash
+            );
+            notices.push(Notice::normal(events::ROLLOUT_NOT_COMPLETED, message));
+        }
+    }
+
     fn version(&self, notices: &mut Vec<Notice>) {
         if self.old.current_pod_hash != self.new.current_pod_hash {
             // A version that only gets another name has been told already.
@@ -79,19 +97,6 @@ impl Change<'_> {
         let completed = |status: &RolloutStatus| {
             !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash
         };
-        let is_under_way = |status: &RolloutStatus| {
-            !status.current_pod_hash.is_empty() && status.stable_rs != status.current_pod_hash
-        };
-        // A first version counts as stable at once, and is told as one that begins all the same.
-        let is_first = self.old.current_pod_hash.is_empty() && !self.new.current_pod_hash.is_empty();
-        if is_first || !is_under_way(self.old) && is_under_way(self.new) {
-            let message = format!(
-                "Rollout not completed, started update to revision {} ({})",
-                self.revision(),
-                self.new.current_pod_hash
-            );
-            notices.push(Notice::normal(events::ROLLOUT_NOT_COMPLETED, message));
-        }
         // Who goes back to the stable version in the middle of a release has completed nothing.
         if self.old.stable_rs != self.new.stable_rs && completed(self.new) {
             let message = format!(
@@ -396,14 +401,15 @@ pub fn outcome(snapshot: &Snapshot, effect: &Effect) -> Vec<Notice> {
             vec![Notice::normal(events::SCALING_REPLICA_SET, message)]
         }
         Effect::Route { config, intent, .. } => {
-            let router = snapshot.routers.iter().find(|router| router.config.router == config.router);
+            let router = snapshot.routers.iter().find(|router| router.config == *config);
             let Some(Ok(state)) = router.map(|router| &router.state) else { return Vec::new() };
             let switched = [&intent.stable, &intent.canary].into_iter().filter_map(|wish| {
                 let (service, hash) = (wish.service.as_ref()?, wish.hash.as_ref()?);
                 let before = state.selectors.get(service)?.clone().unwrap_or_default();
                 let message =
                     format!("Switched selector for service '{service}' from '{before}' to '{hash}'");
-                (before != *hash).then(|| Notice::normal(events::SWITCH_SERVICE, message))
+                (before != *hash)
+                    .then(|| Notice::normal(events::SWITCH_SERVICE, message).once_changed(service))
             });
             switched.collect()
         }

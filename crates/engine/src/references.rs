@@ -101,7 +101,7 @@ impl Place<'_> {
         let mut names =
             analysis.templates.iter().flatten().filter_map(|template| template.template_name.as_deref());
         match resolved {
-            Ok(()) | Err(AnalysisProblem::TemplateUnknown(_)) => Ok(()),
+            Ok(()) | Err(AnalysisProblem::TemplateUnknown(_) | AnalysisProblem::FieldUnset(_)) => Ok(()),
             Err(problem) => Err(SpecProblem {
                 field: format!("{}.templates", self.field),
                 problem: format!("Invalid value: \"{}\": {problem}", names.next().unwrap_or_default()),

@@ -1,6 +1,6 @@
 //! For what a Rollout waits, since when, until when, and what would end it: the "why" of every stillness.
 
-use crate::analysis::{Role, run_of};
+use crate::analysis::{self, Role, run_of};
 use crate::bake;
 use crate::conditions;
 use crate::cutover::{self, Plan, StepBack};
@@ -134,6 +134,9 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
     if let Some((run, message)) = on_failure::held_by(record) {
         return held(scene, record, run, message);
     }
+    if let Some((run, why)) = analysis::lacks_value(scene, record) {
+        return unmade(scene, &run, &why);
+    }
     if initial::is_under_way(record) {
         return first(scene, record);
     }
@@ -157,6 +160,19 @@ fn failed_analysis(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
             "`{}` to go on all the same, `{}` to go back",
             command(scene, "promote"),
             command(scene, "abort")
+        ),
+    }
+}
+
+/// A run that waits for what its arguments name.
+fn unmade(scene: &Scene<'_>, run: &str, why: &str) -> Wait {
+    Wait {
+        on: WaitFor::Analysis,
+        message: format!("AnalysisRun {run} cannot be made: {why}"),
+        until: None,
+        ends_with: format!(
+            "that field having a value, another fieldPath, or `{}`, which goes on without the analysis",
+            command(scene, "promote")
         ),
     }
 }
@@ -291,7 +307,10 @@ fn moving(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Plan) 
             return stable_pods(&versions, plan);
         }
         if let Some(needed) = cutover::lacking_stable(scene, stage, &versions) {
-            return pods(scene, record, needed, &of_stable(&versions));
+            let promote = command(scene, "promote");
+            let ends_with =
+                format!("the pods becoming available, or `{promote}`, which goes a step on without them");
+            return Wait { ends_with, ..pods(scene, record, needed, &of_stable(&versions)) };
         }
         let weight = steps::wish(stage, scene.spec).weight;
         return unled_service(scene, weight).unwrap_or_else(|| route(scene, plan, weight));
@@ -400,7 +419,7 @@ fn route(scene: &Scene<'_>, plan: &Plan, weight: i32) -> Wait {
         message: match (unreadable, lagging) {
             (Some(problem), _) => format!("a route can't be read: {problem}"),
             (None, Some(router)) => {
-                format!("the proxies of {} have not taken over the newest weights yet", router.config.router)
+                format!("the proxies of {} have not taken over the newest weights yet", router.config.label())
             }
             (None, None) => format!("the routes are to give the new version {weight} of {total}"),
         },

@@ -206,7 +206,7 @@ impl Effect {
             Self::ScaleWorkload { name, .. } => ("ScaleWorkload", name.as_str()),
             Self::PatchReplicaSet { name, .. } => ("PatchReplicaSet", name.as_str()),
             Self::AdoptReplicaSet { name, .. } => return EffectKey::adoption(name),
-            Self::Route { config, .. } => ("Route", config.router),
+            Self::Route { config, .. } => return EffectKey { verb: "Route", object: config.label() },
             Self::CreateAnalysisRun { manifest } => ("CreateAnalysisRun", manifest_name(manifest)),
             Self::TerminateAnalysisRun { name, .. } => ("TerminateAnalysisRun", name.as_str()),
             Self::DeleteAnalysisRun { name, .. } => ("DeleteAnalysisRun", name.as_str()),

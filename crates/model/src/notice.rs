@@ -8,6 +8,8 @@ pub struct Notice {
     pub reason: &'static str,
     /// What happened, where, and for a warning how to mend it.
     pub message: String,
+    /// The object whose change it tells of, where one effect changes several: it is told once that one was changed.
+    pub change_of: Option<String>,
 }
 
 /// The type field of a Kubernetes event.
@@ -22,11 +24,17 @@ pub enum NoticeKind {
 impl Notice {
     /// A Normal event.
     pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind: NoticeKind::Normal, reason, message: message.into() }
+        Self { kind: NoticeKind::Normal, reason, message: message.into(), change_of: None }
     }
 
     /// A Warning event.
     pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind: NoticeKind::Warning, reason, message: message.into() }
+        Self { kind: NoticeKind::Warning, reason, message: message.into(), change_of: None }
+    }
+
+    /// The same, of one of the objects that an effect changes.
+    #[must_use]
+    pub fn once_changed(self, object: &str) -> Self {
+        Self { change_of: Some(object.to_owned()), ..self }
     }
 }

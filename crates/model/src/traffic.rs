@@ -156,8 +156,21 @@ pub struct RouterConfig {
     pub stable_service: Option<String>,
     /// The sum of all weights: [`total_weight`] of the spec.
     pub total: i32,
-    /// The router's own part of the spec, as the user wrote it; `Null` for `services`.
+    /// The router's own part of the spec, as the user wrote it; `Null` for `services`. Of several objects that the spec
+    /// names in a list it holds one, as if the spec named no other ([`TrafficRouter::parts`]).
     pub config: Value,
+    /// The item of that list, below the router's own part: `virtualServices[1]`.
+    pub item: Option<String>,
+}
+
+impl RouterConfig {
+    /// What this is called in messages and failures: `istio`, or `istio virtualServices[1]`.
+    pub fn label(&self) -> String {
+        match &self.item {
+            None => self.router.to_owned(),
+            Some(item) => format!("{} {item}", self.router),
+        }
+    }
 }
 
 /// What a router can do beyond plain weights.
@@ -221,6 +234,12 @@ pub trait TrafficRouter: Sync {
     /// # Errors
     /// [`RouterProblem::Invalid`] when the configuration itself is wrong.
     fn references(&self, config: &RouterConfig) -> Result<Vec<ObjectKey>, RouterProblem>;
+
+    /// What stands for itself of this configuration: one part for each object that the spec names, so that one that is
+    /// missing, broken or slow keeps no abort from the others. A configuration that is wrong stays whole.
+    fn parts(&self, config: &RouterConfig) -> Vec<RouterConfig> {
+        vec![config.clone()]
+    }
 
     /// The paths of those objects that are the router's own, for docs and for messages about other writers.
     fn owned_paths(&self) -> &'static [&'static str];

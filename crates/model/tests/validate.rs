@@ -217,6 +217,11 @@ fn every_mistake_gets_its_field_and_how_to_mend_it() {
         spec(&routed(&json!({"steps": [{"setCanaryScale": {"replicas": -1}}]}))),
         spec(&routed(&json!({"steps": [{"setCanaryScale": {"weight": -5}}]}))),
         spec(&json!({"steps": [{"setHeaderRoute": {"name": "x"}}]})),
+        spec(&json!({"steps": [{"setMirrorRoute": {"name": "x"}}]})),
+        spec(&json!({"steps": [{"experiment": {"templates": []}}]})),
+        spec(
+            &json!({"steps": [{"plugin": {"name": "argoproj-labs/step-exec", "config": {"command": "true"}}}]}),
+        ),
         spec(&json!({"steps": [{"analysis": {}}]})),
         spec(&json!({"steps": [{"analysis": {"templates": [{}]}}]})),
         spec(&json!({"analysis": {"templates": [{"templateName": "x"}], "startingStep": -1}})),

@@ -6,7 +6,7 @@ use headgate_model::{
     Capabilities, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem, TrafficIntent,
     TrafficRouter, TrafficState, WeightRange,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// v1 has been served since Gateway API 1.0.
 const HTTP_ROUTE: Kind =
@@ -57,6 +57,19 @@ impl TrafficRouter for GatewayApi {
 
     fn references(&self, config: &RouterConfig) -> Result<Vec<ObjectKey>, RouterProblem> {
         Ok(named(config)?.into_iter().map(|named| named.key).collect())
+    }
+
+    fn parts(&self, config: &RouterConfig) -> Vec<RouterConfig> {
+        if named(config).is_err() {
+            return vec![config.clone()];
+        }
+        objects::parts(config, ("httpRoute", "httpRoutes"), |item| {
+            let field = |name: &str| item.get(name).cloned().unwrap_or_default();
+            Map::from_iter([
+                ("httpRoute".to_owned(), field("name")),
+                ("httpRouteRuleName".to_owned(), field("ruleName")),
+            ])
+        })
     }
 
     fn owned_paths(&self) -> &'static [&'static str] {
@@ -112,8 +125,8 @@ fn named(config: &RouterConfig) -> Result<Vec<Named>, RouterProblem> {
     };
     let own = &config.config;
     let namespace = text(own, "namespace").unwrap_or_else(|| config.namespace.clone());
-    let one =
-        text(own, "httpRoute").map(|name| ("httpRoute".to_owned(), name, text(own, "httpRouteRuleName")));
+    let field = config.item.as_ref().map_or_else(|| "httpRoute".to_owned(), |item| format!("{item}.name"));
+    let one = text(own, "httpRoute").map(|name| (field, name, text(own, "httpRouteRuleName")));
     let mut written: Vec<_> = one.into_iter().collect();
     let many = own.get("httpRoutes").and_then(Value::as_array).into_iter().flatten();
     for (index, value) in many.enumerate() {

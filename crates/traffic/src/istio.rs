@@ -6,7 +6,7 @@ use headgate_model::{
     Capabilities, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem, TrafficIntent,
     TrafficRouter, TrafficState, WeightRange,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// v1beta1 has been served by every Istio since 1.5, today's included; v1 only since 1.22.
 const VIRTUAL_SERVICE: Kind = Kind {
@@ -61,6 +61,15 @@ impl TrafficRouter for Istio {
         Ok(named(config)?.into_iter().map(|named| named.key).collect())
     }
 
+    fn parts(&self, config: &RouterConfig) -> Vec<RouterConfig> {
+        if named(config).is_err() {
+            return vec![config.clone()];
+        }
+        objects::parts(config, ("virtualService", "virtualServices"), |item| {
+            Map::from_iter([("virtualService".to_owned(), item.clone())])
+        })
+    }
+
     fn owned_paths(&self) -> &'static [&'static str] {
         &["spec.http[*].route[*].weight of the stable and the canary host, in the selected routes"]
     }
@@ -108,7 +117,9 @@ fn named(config: &RouterConfig) -> Result<Vec<Named<'_>>, RouterProblem> {
     let one = config.config.get("virtualService").filter(|value| !value.is_null());
     let many = config.config.get("virtualServices").and_then(Value::as_array).filter(|list| !list.is_empty());
     let listed: Vec<(String, &Value)> = match (one, many) {
-        (Some(one), None) => vec![("virtualService".to_owned(), one)],
+        (Some(one), None) => {
+            vec![(config.item.clone().unwrap_or_else(|| "virtualService".to_owned()), one)]
+        }
         (None, Some(many)) => many
             .iter()
             .enumerate()

@@ -68,6 +68,15 @@ impl TrafficRouter for Nginx {
         Ok(named(config)?.into_iter().flat_map(|named| [named.stable, named.canary]).collect())
     }
 
+    fn parts(&self, config: &RouterConfig) -> Vec<RouterConfig> {
+        if named(config).is_err() {
+            return vec![config.clone()];
+        }
+        objects::parts(config, ("stableIngress", "stableIngresses"), |item| {
+            Map::from_iter([("stableIngress".to_owned(), item.clone())])
+        })
+    }
+
     fn owned_paths(&self) -> &'static [&'static str] {
         &[
             "the canary Ingress: spec.rules, spec.tls, spec.ingressClassName",
@@ -166,7 +175,9 @@ fn named(config: &RouterConfig) -> Result<Vec<Named>, RouterProblem> {
     let one = config.config.get("stableIngress").and_then(text);
     let many = config.config.get("stableIngresses").and_then(Value::as_array).filter(|list| !list.is_empty());
     let names = match (one, many) {
-        (Some(one), None) => vec![("stableIngress".to_owned(), Some(one))],
+        (Some(one), None) => {
+            vec![(config.item.clone().unwrap_or_else(|| "stableIngress".to_owned()), Some(one))]
+        }
         (None, Some(many)) => many
             .iter()
             .enumerate()

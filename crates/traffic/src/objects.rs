@@ -1,7 +1,7 @@
 //! What all routers ask of the objects that they are given.
 
-use headgate_model::{ObjectKey, Objects, Observed, RouterProblem};
-use serde_json::Value;
+use headgate_model::{ObjectKey, Objects, Observed, RouterConfig, RouterProblem};
+use serde_json::{Map, Value};
 
 /// The name under which the API server notes our writes in managedFields.
 const FIELD_MANAGER: &str = "headgate";
@@ -27,6 +27,31 @@ pub(crate) fn present<'a>(
             ),
         }),
     }
+}
+
+/// One part for each item of `list`, and one for `single` where that names an object beside it. `of_item` writes an item as
+/// the fields that name a single object.
+pub(crate) fn parts(
+    config: &RouterConfig,
+    (single, list): (&str, &str),
+    of_item: impl Fn(&Value) -> Map<String, Value>,
+) -> Vec<RouterConfig> {
+    let Value::Object(written) = &config.config else { return vec![config.clone()] };
+    let items = written.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let is_named = |value: &&Value| !value.is_null() && value.as_str() != Some("");
+    let beside = written.get(single).filter(is_named);
+    if items.len() + usize::from(beside.is_some()) < 2 {
+        return vec![config.clone()];
+    }
+    let mut alone = written.clone();
+    alone.remove(list);
+    let of_single = beside.map(|_| RouterConfig { config: Value::Object(alone.clone()), ..config.clone() });
+    let of_items = items.iter().enumerate().map(|(index, item)| {
+        let fields = alone.clone().into_iter().chain(of_item(item)).collect();
+        let item = Some(format!("{list}[{index}]"));
+        RouterConfig { config: Value::Object(fields), item, ..config.clone() }
+    });
+    of_single.into_iter().chain(of_items).collect()
 }
 
 /// What a client gets of the canary, of `total`, whatever the two weights sum to. Whoever gets some requests is never

@@ -47,6 +47,7 @@ fn config(router: &dyn TrafficRouter, own: Value) -> RouterConfig {
         canary_service: Some("cart-canary".to_owned()),
         stable_service: Some("cart-stable".to_owned()),
         config: own,
+        item: None,
     }
 }
 
@@ -493,4 +494,52 @@ fn nginx_takes_back_what_a_canary_ingress_would_give_once_its_stable_one_is_ther
     assert_eq!(named(&seen, "cart-cart-canary"), &canary_ingress(&silent, &json!([]), &json!("x")));
     assert!(router.observe_former(&config, &seen).is_err_and(is_missing), "it gives nothing");
     assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 0);
+}
+
+#[test]
+fn each_object_of_a_list_stands_for_itself_and_is_named_by_its_place() {
+    let cases = [
+        (
+            "istio",
+            json!({"virtualServices": [{"name": "web"}, {"name": "api"}]}),
+            "istio.virtualServices[#].name",
+        ),
+        ("nginx", json!({"stableIngresses": ["web", "api"]}), "nginx.stableIngresses[#]"),
+        (
+            "gateway-api",
+            json!({"httpRoutes": [{"name": "web", "ruleName": "all"}, {"name": "api"}]}),
+            "plugins[argoproj-labs/gatewayAPI].httpRoutes[#].name",
+        ),
+    ];
+    for (name, own, field) in cases {
+        let router = headgate_traffic::router(name).unwrap();
+        let whole = config(router, own);
+        let parts = router.parts(&whole);
+        let named = |config: &RouterConfig| router.references(config).unwrap();
+        assert_eq!(parts.iter().flat_map(named).collect::<Vec<_>>(), named(&whole), "{name}");
+        for (index, part) in parts.iter().enumerate() {
+            let absent = named(part).into_iter().map(|key| (key, Observed::Absent)).collect();
+            let Err(RouterProblem::Missing { field: told, .. }) = router.observe(part, &absent) else {
+                panic!("{name} does not miss its object")
+            };
+            assert!(told.ends_with(&field.replace('#', &index.to_string())), "{told}");
+            assert_eq!(router.parts(part), [part.clone()], "{name} cannot be taken apart any further");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_wrong_stays_whole_and_says_so() {
+    let cases = [
+        ("istio", json!({"virtualServices": [{"name": "web"}, {}]})),
+        ("istio", json!({"virtualService": {"name": "web"}, "virtualServices": [{"name": "api"}]})),
+        ("nginx", json!({"stableIngresses": ["web", "web"]})),
+        ("gateway-api", json!({"httpRoute": "web", "httpRoutes": [{"name": "web"}]})),
+    ];
+    for (name, own) in cases {
+        let router = headgate_traffic::router(name).unwrap();
+        let whole = config(router, own);
+        assert_eq!(router.parts(&whole), [whole.clone()], "{name}");
+        assert!(matches!(router.references(&whole), Err(RouterProblem::Invalid { .. })), "{name}");
+    }
 }

@@ -151,6 +151,7 @@ impl One<'_> {
                 canary_service: self.canary().canary_service.clone(),
                 stable_service: self.canary().stable_service.clone(),
                 config: config.clone(),
+                item: None,
             };
             let seen = router.references(&config).and_then(|keys| {
                 let objects = keys.into_iter().map(|key| (key.clone(), self.observed(&key))).collect();

@@ -3,10 +3,12 @@
 
 use crate::server::Author;
 use crate::states::{State, templated};
-use crate::world::{VIRTUAL_SERVICES, World, at, template};
+use crate::world::{VIRTUAL_SERVICES, World, at};
+use headgate_api::labels::{POD_TEMPLATE_HASH, REVISION};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
-use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -62,43 +64,38 @@ impl Command {
         Self::ALL.into_iter().filter(move |command| state.has_run() || !matches!(command, Self::Terminate))
     }
 
-    /// What the plugin of Argo Rollouts sends for it, in order (pkg/kubectl-argo-rollouts/cmd).
-    fn sent(self, world: &World) -> Vec<Call> {
-        let patched = |target: ObjectRef, patch: Patch| {
-            let status = matches!(&patch, Patch::Merge(body) if body.get("status").is_some());
-            Call::Patch { target, status, patch }
-        };
-        let templated = templated(world);
-        let template_of =
-            |version| json!([{ "op": "replace", "path": "/spec/template", "value": template(version) }]);
-        match self {
-            Self::Undo => vec![patched(templated, Patch::Json(template_of("1")))],
-            Self::SetImage => {
-                let image = updated(world.get(&templated), "web:3");
-                vec![patched(templated, Patch::Json(image))]
+    /// What the plugin of Argo Rollouts sends for it, in order (pkg/kubectl-argo-rollouts/cmd, release 1.10.1), or its
+    /// message where it refuses.
+    fn sent(self, world: &World) -> Result<Vec<Call>, &'static str> {
+        let rollout = world.rollout();
+        let calls = match self {
+            Self::Undo => vec![undone(world)?],
+            Self::SetImage => vec![updated(world, "web:3")],
+            Self::Terminate => vec![terminated(rollout)],
+            Self::SkipCurrentStep | Self::SkipAllSteps if steps(rollout) == 0 => {
+                return Err("Cannot skip steps of a rollout without steps");
             }
-            Self::Terminate => vec![terminated(world.rollout())],
             _ => {
-                let patches = self.patches(world.rollout(), &world.now.to_string()).into_iter();
+                let patches = self.patches(rollout, &world.now.to_string()).into_iter();
                 patches.map(|patch| patched(at(ROLLOUTS, "web"), Patch::Merge(patch))).collect()
             }
-        }
+        };
+        Ok(calls)
     }
 
     /// The others are merge patches of the Rollout.
     fn patches(self, rollout: &Value, now: &str) -> Vec<Value> {
         let (spec, status) = (&rollout["spec"], &rollout["status"]);
         let unpause = (spec["paused"] == true).then(|| json!({ "spec": { "paused": false } }));
-        let steps = spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len);
         match self {
-            Self::Promote => promotion(status, steps).into_iter().chain(unpause).collect(),
+            Self::Promote => promotion(rollout).into_iter().chain(unpause).collect(),
             Self::PromoteFull => {
                 let is_under_way = status["currentPodHash"] != status["stableRS"];
                 let full = is_under_way.then(|| json!({ "status": { "promoteFull": true } }));
                 full.into_iter().chain(unpause).collect()
             }
-            Self::SkipCurrentStep => vec![json!({ "status": { "currentStepIndex": next(status, steps) } })],
-            Self::SkipAllSteps => vec![json!({ "status": { "currentStepIndex": steps } })],
+            Self::SkipCurrentStep => vec![json!({ "status": { "currentStepIndex": next(rollout) } })],
+            Self::SkipAllSteps => vec![json!({ "status": { "currentStepIndex": steps(rollout) } })],
             Self::Abort => vec![json!({ "status": { "abort": true } })],
             Self::Retry => vec![json!({ "status": { "abort": false } })],
             Self::Pause => vec![json!({ "spec": { "paused": true } })],
@@ -108,39 +105,79 @@ impl Command {
     }
 }
 
+fn patched(target: ObjectRef, patch: Patch) -> Call {
+    let status = matches!(&patch, Patch::Merge(body) if body.get("status").is_some());
+    Call::Patch { target, status, patch }
+}
+
 fn terminated(rollout: &Value) -> Call {
     let runs = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"];
     let mut names = runs.iter().filter_map(|run| rollout["status"]["canary"][run]["name"].as_str());
     let patch = Patch::Merge(json!({ "spec": { "terminate": true } }));
-    Call::Patch { target: at(ANALYSIS_RUNS, names.next().unwrap()), status: false, patch }
+    patched(at(ANALYSIS_RUNS, names.next().unwrap()), patch)
 }
 
 /// An update: the Rollout, or what it refers to, as it was read, with another image, if nobody else has written it since.
-fn updated(read: &Value, image: &str) -> Value {
+fn updated(world: &World, image: &str) -> Call {
+    let templated = templated(world);
+    let read = world.get(&templated);
     let mut spec = read["spec"].clone();
     spec["template"]["spec"]["containers"][0]["image"] = json!(image);
-    json!([
+    let operations = json!([
         { "op": "test", "path": "/metadata/resourceVersion", "value": read["metadata"]["resourceVersion"] },
         { "op": "replace", "path": "/spec", "value": spec },
-    ])
+    ]);
+    patched(templated, Patch::Json(operations))
 }
 
-fn next(status: &Value, steps: usize) -> u64 {
-    status["currentStepIndex"].as_u64().map_or(1, |index| index + 1).min(steps as u64)
+/// Back to the template of the second newest revision, as its ReplicaSet has it.
+fn undone(world: &World) -> Result<Call, &'static str> {
+    let uid = &world.rollout()["metadata"]["uid"];
+    let is_ours = |set: &Value| set["metadata"]["ownerReferences"][0]["uid"] == *uid;
+    let sets = world.server.objects.iter().filter(|(target, _)| target.resource == REPLICA_SETS);
+    let mut sets: Vec<&Value> = sets.map(|(_, set)| set).filter(|set| is_ours(set)).collect();
+    sets.sort_by_key(|set| Reverse(revision(set)));
+    let before = sets.get(1).ok_or("no revision found for rollout \"web\"")?;
+    let mut template = before["spec"]["template"].clone();
+    template["metadata"]["labels"].as_object_mut().unwrap().remove(POD_TEMPLATE_HASH);
+    assert_ne!(template, world.get(&templated(world))["spec"]["template"], "then the plugin sends nothing");
+    for container in template["spec"]["containers"].as_array_mut().unwrap() {
+        // A Go client writes it although it is empty.
+        container["resources"] = json!({});
+    }
+    let operations = json!([{ "op": "replace", "path": "/spec/template", "value": template }]);
+    Ok(patched(templated(world), Patch::Json(operations)))
 }
 
-fn promotion(status: &Value, steps: usize) -> Option<Value> {
-    let next = next(status, steps);
+fn revision(set: &Value) -> i64 {
+    set["metadata"]["annotations"][REVISION].as_str().unwrap().parse().unwrap()
+}
+
+fn steps(rollout: &Value) -> u64 {
+    rollout["spec"]["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len) as u64
+}
+
+/// The step after the current one, or the end of the steps.
+fn next(rollout: &Value) -> u64 {
+    let index = rollout["status"]["currentStepIndex"].as_u64().unwrap_or(0);
+    if index < steps(rollout) { index + 1 } else { index }
+}
+
+/// `None`: without steps there is nothing but a pause to end.
+fn promotion(rollout: &Value) -> Option<Value> {
+    let status = &rollout["status"];
+    let next = (steps(rollout) > 0).then(|| next(rollout));
     let is_paused = status["pauseConditions"].as_array().is_some_and(|all| !all.is_empty());
     let is_inconclusive = status["canary"]["currentStepAnalysisRunStatus"]["status"] == "Inconclusive";
     if is_inconclusive && is_paused && status["controllerPause"] == true {
-        let status = json!({ "pauseConditions": null, "controllerPause": false, "currentStepIndex": next });
-        return Some(json!({ "status": status }));
+        let body =
+            |next| json!({ "pauseConditions": null, "controllerPause": false, "currentStepIndex": next });
+        return next.map(|next| json!({ "status": body(next) }));
     }
-    Some(match is_paused {
-        true => json!({ "status": { "pauseConditions": null } }),
-        false => json!({ "status": { "pauseConditions": null, "currentStepIndex": next } }),
-    })
+    match is_paused {
+        true => Some(json!({ "status": { "pauseConditions": null } })),
+        false => next.map(|next| json!({ "status": { "pauseConditions": null, "currentStepIndex": next } })),
+    }
 }
 
 /// Where the controller is when a command comes.
@@ -166,8 +203,9 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
         on_their_way = world.driver.poll(world.now);
         assert!(!on_their_way.is_empty());
     }
-    for call in command.sent(&world) {
-        let reply = world.server.call(&call, Author::Other, world.now);
+    let sent = command.sent(&world);
+    for call in sent.iter().flatten() {
+        let reply = world.server.call(call, Author::Other, world.now);
         assert!(matches!(reply, Reply::Object(_)), "{reply:?}");
     }
     if let Moment::Down = moment {
@@ -177,12 +215,29 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
         world.carry_out(&request);
     }
     world.settle();
-    let at_once = seen(&world, &before);
+    let at_once = match sent {
+        Err(refusal) => format!("refused: {refusal}"),
+        Ok(calls) if calls.is_empty() => format!("nothing is sent: {}", seen(&world, &before)),
+        Ok(_) => seen(&world, &before),
+    };
     // What the state was waiting for happens.
     world.pods_start = true;
     world.server.refusals.clear();
     world.run(200);
     [at_once, seen(&world, &before)]
+}
+
+/// What the newest version gets: of requests, or without a router of pods.
+fn share(world: &World) -> String {
+    let (spec, status) = (&world.rollout()["spec"], &world.rollout()["status"]);
+    if !spec["strategy"]["canary"]["trafficRouting"].is_null() {
+        let routes = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"];
+        return format!("{} %", routes[1]["weight"]);
+    }
+    let is_newest = |set: &Value| set["metadata"]["labels"][POD_TEMPLATE_HASH] == status["currentPodHash"];
+    let mut sets = world.server.objects.iter().filter(|(target, _)| target.resource == REPLICA_SETS);
+    let set = sets.find(|(_, set)| is_newest(set)).unwrap().1;
+    format!("{}/{} pods", set["status"]["availableReplicas"].as_i64().unwrap_or(0), spec["replicas"])
 }
 
 /// Phase, version, step and weight, and what users have asked for.
@@ -192,19 +247,18 @@ fn seen(world: &World, before: &Value) -> String {
     let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
     let version = image.trim_start_matches("web:");
     let phase = status["phase"].as_str().unwrap_or_default();
-    let weight = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"];
     let mut text = phase.to_owned();
     if status["currentPodHash"] == status["stableRS"] {
         let is_new = status["stableRS"] != before["status"]["stableRS"];
         let _ = write!(text, ", version {version}{}", if is_new { " is stable now" } else { "" });
     } else {
-        let steps = spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len) as u64;
+        let steps = steps(world.rollout());
         let step = match status["currentStepIndex"].as_u64() {
             Some(index) if index < steps => format!("at step {}/{steps}", index + 1),
             Some(_) if steps > 0 => "after its steps".to_owned(),
             _ => "at no step".to_owned(),
         };
-        let _ = write!(text, ", version {version} {step}, {weight} %");
+        let _ = write!(text, ", version {version} {step}, {}", share(world));
     }
     for (flag, word) in [("abort", "aborted"), ("promoteFull", "to be promoted in full")] {
         if status[flag] == true {
@@ -232,14 +286,18 @@ static WHILE_IT_WAITS: LazyLock<Vec<(State, Command, [String; 2])>> = LazyLock::
 fn page() -> String {
     let mut page = "<!-- Made by the test `commands` of crates/driver: do not edit. -->\n\n\
         # Commands, phase by phase\n\n\
-        What comes of each command of `kubectl argo rollouts` at each phase, sent exactly as that plugin sends it; \
-        `kubectl headgate`\nsends the same, guarded so that a command meant for one version or step is refused at another. \
-        A command is not lost when\nthe controller is away, or just writing, when it comes: the test that makes this page \
-        tries each of them in all three ways.\n\n\
+        What comes of each command of `kubectl argo rollouts` at each phase, sent exactly as that plugin (release 1.10.1) sends\n\
+        it; `kubectl headgate` sends the same, guarded so that a command meant for one version or step is refused at another. A\n\
+        command is not lost when the controller is away, or just writing, when it comes: the test that makes this page tries\n\
+        each of them in all three ways.\n\n\
+        All are patches but `set image`, which updates the whole object as it was read, and tries again where somebody else has\n\
+        written it since. There is no command that resumes: `promote` ends a pause of the user, too. Where the plugin refuses by\n\
+        itself, *refused* and its message stand here; where it sends nothing and reports success all the same, *nothing is sent*.\n\n\
         The Rollout has the steps 25 %, a pause or an analysis, 50 %, a pause; version 1 is stable, version 2 is released.\n\
-        *At once* is before any time has passed; *in the end* is 200 s later, when pods have started. A Rollout is *to be\n\
-        restarted* while pods are left that are older than `restart` wants them, and *restarted* once there are none: the\n\
-        last pod of a version that serves stays until that version has another one.\n"
+        Percentages are of requests; without a router there are pods instead. *At once* is before any time has passed; *in the\n\
+        end* is 200 s later, when pods have started. A Rollout is *to be restarted* while pods are left that are older than\n\
+        `restart` wants them, and *restarted* once there are none: the last pod of a version that serves stays until that version\n\
+        has another one.\n"
         .to_owned();
     for state in State::ALL {
         let before = seen(&state.reached(), &Value::Null).replace(" is stable now", " is stable");

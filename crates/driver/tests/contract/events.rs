@@ -46,9 +46,9 @@ fn r11_a_release_tells_of_its_beginning_its_steps_and_its_end_in_order() {
 }
 
 const RELEASED: &[&str] = &[
+    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 2 (NEW)",
     "Normal RolloutUpdated: Rollout updated to revision 2",
     "Normal NewReplicaSetCreated: Created ReplicaSet web-NEW (revision 2)",
-    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 2 (NEW)",
     "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 2) from 0 to 1",
     "Normal SwitchService: Switched selector for service 'web-canary' from 'OLD' to 'NEW'",
     "Normal TrafficWeightUpdated: Traffic weight updated from 0 to 25",
@@ -100,9 +100,9 @@ fn r11_a_first_deployment_tells_of_its_beginning_and_its_end_in_order() {
 }
 
 const DEPLOYED: &[&str] = &[
+    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 1 (NEW)",
     "Normal RolloutUpdated: Rollout updated to revision 1",
     "Normal NewReplicaSetCreated: Created ReplicaSet web-NEW (revision 1)",
-    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 1 (NEW)",
     "Normal RolloutCompleted: Rollout completed update to revision 1 (NEW): Initial deploy",
     "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 1) from 0 to 4",
     "Normal SwitchService: Switched selector for service 'web-stable' from '' to 'NEW'",
@@ -142,9 +142,9 @@ fn r11_an_analysis_that_succeeds_is_told_before_the_step_that_it_completes() {
 }
 
 const BEFORE_THE_VERDICT: &[&str] = &[
+    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 2 (NEW)",
     "Normal RolloutUpdated: Rollout updated to revision 2",
     "Normal NewReplicaSetCreated: Created ReplicaSet web-NEW (revision 2)",
-    "Normal RolloutNotCompleted: Rollout not completed, started update to revision 2 (NEW)",
     "Normal ScalingReplicaSet: Scaled up ReplicaSet web-NEW (revision 2) from 0 to 1",
     "Normal SwitchService: Switched selector for service 'web-canary' from 'OLD' to 'NEW'",
     "Normal TrafficWeightUpdated: Traffic weight updated from 0 to 25",

@@ -1,7 +1,7 @@
 //! Another router, or none, in the middle of a release: the objects of the one before are led back to stable.
 
 use crate::made::{INGRESSES, ingress, weight};
-use crate::world::{VIRTUAL_SERVICES, World, at, released, template};
+use crate::world::{VIRTUAL_SERVICES, World, at, released, template, virtual_service};
 use headgate_driver::resources::ROLLOUTS;
 use serde_json::{Value, json};
 
@@ -16,7 +16,31 @@ fn under_way() -> World {
 }
 
 pub(crate) fn weight_of_istio(world: &World) -> &Value {
-    &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"][1]["weight"]
+    weight_on(world, "web")
+}
+
+fn weight_on<'a>(world: &'a World, virtual_service: &str) -> &'a Value {
+    &world.get(&at(VIRTUAL_SERVICES, virtual_service))["spec"]["http"][0]["route"][1]["weight"]
+}
+
+/// Version 2 has a quarter of the requests through two VirtualServices.
+fn under_way_through_two() -> World {
+    let mut world = released();
+    let mut other = virtual_service();
+    other["metadata"]["name"] = json!("api");
+    world.create(VIRTUAL_SERVICES, other);
+    let both = json!([{ "name": "web" }, { "name": "api" }]);
+    route_through(&mut world, &json!({ "istio": { "virtualService": null, "virtualServices": both } }));
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+    world.run(5);
+    assert_eq!((weight_on(&world, "web"), weight_on(&world, "api")), (&json!(25), &json!(25)));
+    world
+}
+
+fn delete_virtual_service(world: &mut World, name: &str) {
+    let uid =
+        world.get(&at(VIRTUAL_SERVICES, name))["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    world.delete(at(VIRTUAL_SERVICES, name), &uid);
 }
 
 pub(crate) fn route_through(world: &mut World, routing: &Value) {
@@ -44,6 +68,48 @@ fn the_other_router_takes_over_and_the_one_before_gets_back_to_stable() {
     assert_eq!(in_use(&world), 1, "the one that the spec names, and no other");
     let last = world.written().iter().rposition(|write| write == "patch VirtualService web");
     assert_eq!(first, last, "it is left alone from then on");
+}
+
+#[test]
+fn a_route_that_is_missing_or_wrong_keeps_no_abort_from_the_others() {
+    for name in ["web", "api"] {
+        let mut world = under_way_through_two();
+        let other = if name == "web" { "api" } else { "web" };
+        delete_virtual_service(&mut world, name);
+        world.run(5);
+        assert!(world.rollout()["status"]["message"].as_str().unwrap_or_default().contains(name));
+        world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+        world.run(5);
+        assert_eq!(weight_on(&world, other), 0, "{name} is missing");
+    }
+    let mut world = under_way_through_two();
+    world.edit(at(VIRTUAL_SERVICES, "web"), json!({ "spec": { "http": [] } }));
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    world.run(5);
+    assert_eq!(weight_on(&world, "api"), 0, "web has no route");
+}
+
+#[test]
+fn a_route_that_leaves_the_list_is_led_back_while_the_others_keep_their_weight() {
+    let mut world = under_way_through_two();
+    route_through(&mut world, &json!({ "istio": { "virtualServices": [{ "name": "api" }] } }));
+    world.run(5);
+    assert_eq!(weight_on(&world, "web"), 0);
+    assert_ne!(weight_on(&world, "api"), 0);
+    world.run(120);
+    assert_eq!((world.phase(), in_use(&world)), ("Healthy", 1));
+}
+
+#[test]
+fn of_routes_that_leave_the_spec_together_one_that_is_gone_keeps_nothing_from_the_others() {
+    for name in ["web", "api"] {
+        let mut world = under_way_through_two();
+        let other = if name == "web" { "api" } else { "web" };
+        delete_virtual_service(&mut world, name);
+        route_through(&mut world, &Value::Null);
+        world.run(5);
+        assert_eq!(weight_on(&world, other), 0, "{name} is gone");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use headgate_model::{Decision, Effect, Query, Reply as Measured};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-fn run(name: &str, metrics: usize) -> Value {
+pub(crate) fn run(name: &str, metrics: usize) -> Value {
     run_in("shop", name, name, metrics)
 }
 
@@ -27,7 +27,7 @@ fn run_in(namespace: &str, name: &str, host: &str, metrics: usize) -> Value {
     })
 }
 
-fn good() -> Measured {
+pub(crate) fn good() -> Measured {
     let body = json!({ "status": "success",
         "data": { "resultType": "vector", "result": [{ "metric": {}, "value": [0, "0.99"] }] } });
     Measured::Http { status: 200, body: body.to_string(), truncated: false }

@@ -31,19 +31,24 @@ pub(crate) enum State {
     AnalysisFailed,
     PodUnhealthy,
     Aborted,
+    GoingBack,
     Overdue,
     PromotedInFull,
+    OldPodsWait,
+    RollingBack,
     InvalidSpec,
+    FirstAwaited,
     FirstAnalysed,
     Baking,
     Held,
     WithoutSteps,
+    WithoutRouter,
     BackgroundRunning,
     Referring,
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Healthy,
         Self::Restarting,
         Self::PodsAwaited,
@@ -56,13 +61,18 @@ impl State {
         Self::AnalysisFailed,
         Self::PodUnhealthy,
         Self::Aborted,
+        Self::GoingBack,
         Self::Overdue,
         Self::PromotedInFull,
+        Self::OldPodsWait,
+        Self::RollingBack,
         Self::InvalidSpec,
+        Self::FirstAwaited,
         Self::FirstAnalysed,
         Self::Baking,
         Self::Held,
         Self::WithoutSteps,
+        Self::WithoutRouter,
         Self::BackgroundRunning,
         Self::Referring,
     ];
@@ -81,13 +91,18 @@ impl State {
             Self::AnalysisFailed => "Paused by a failed analysis (`onFailure: pause`)",
             Self::PodUnhealthy => "Paused for an unhealthy pod (`podHealth.action: pause`), in an analysis",
             Self::Aborted => "Aborted",
+            Self::GoingBack => "Aborted, on the way back (`abort.policy: stepped`)",
             Self::Overdue => "The progress deadline has passed",
             Self::PromotedInFull => "Promoted in full, pods awaited",
+            Self::OldPodsWait => "Promoted, the old pods wait (`scaleDownDelaySeconds`)",
+            Self::RollingBack => "Going back to version 1 within `rollbackWindow`, pods awaited",
             Self::InvalidSpec => "The spec cannot be carried out",
+            Self::FirstAwaited => "The first version waits for its pods",
             Self::FirstAnalysed => "The first version is analysed (`initial: analyse`)",
             Self::Baking => "The new version bakes (`bake`)",
             Self::Held => "Held by a failed analysis (`onFailure: hold`)",
             Self::WithoutSteps => "Without steps, pods awaited",
+            Self::WithoutRouter => "Without a router, a step waits for pods",
             Self::BackgroundRunning => "Paused by a step, with an analysis in the background",
             Self::Referring => "Paused by a step, with the template of a Deployment (`workloadRef`)",
         }
@@ -118,6 +133,7 @@ impl State {
             _ => Box::new(|_| None),
         };
         world.server.makes_pods = true;
+        world.pods_start = self != Self::FirstAwaited;
         world.create(SERVICES, service("web-stable"));
         world.create(SERVICES, service("web-canary"));
         world.create(VIRTUAL_SERVICES, virtual_service());
@@ -129,6 +145,9 @@ impl State {
             Self::FirstAnalysed => canary["initial"] = json!("analyse"),
             Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
             Self::PodUnhealthy => canary["podHealth"] = json!({ "action": "pause" }),
+            Self::GoingBack => canary["abort"] = json!({ "policy": "stepped" }),
+            Self::RollingBack => rollout["spec"]["rollbackWindow"] = json!({ "revisions": 1 }),
+            Self::WithoutRouter => take_router_out(canary),
             Self::BackgroundRunning => {
                 canary["analysis"] = json!({ "templates": [{ "templateName": "watch" }] });
             }
@@ -167,6 +186,7 @@ impl State {
         world.pods_start = !matches!(
             self,
             Self::PodsAwaited
+                | Self::FirstAwaited
                 | Self::Overdue
                 | Self::PromotedInFull
                 | Self::PausedByUserBetweenPauses
@@ -176,7 +196,7 @@ impl State {
             world.edit(rollout(), json!({ "spec": { "progressDeadlineSeconds": 20 } }));
         }
         match self {
-            Self::Healthy | Self::FirstAnalysed => return,
+            Self::Healthy | Self::FirstAwaited | Self::FirstAnalysed => return,
             Self::Restarting => return restart(world),
             Self::InvalidSpec => {
                 world.edit(rollout(), json!({ "spec": { "template": template("2") } }));
@@ -193,12 +213,50 @@ impl State {
                 world.pods_start = true;
             }
             Self::Aborted => world.edit(rollout(), json!({ "status": { "abort": true } })),
-            Self::PromotedInFull => world.edit(rollout(), json!({ "status": { "promoteFull": true } })),
+            Self::GoingBack => return abort_after_half(world),
+            Self::RollingBack => release_and_go_back(world),
+            Self::WithoutRouter => {
+                world.pods_start = false;
+                end_pause(world);
+            }
+            Self::PromotedInFull | Self::OldPodsWait => promote_full(world),
             Self::PodUnhealthy => kill_for_memory(world),
             _ => {}
         }
         world.run(5);
     }
+}
+
+/// Then pods are the only weights.
+fn take_router_out(canary: &mut Value) {
+    let canary = canary.as_object_mut().unwrap();
+    for written in ["trafficRouting", "canaryService", "stableService"] {
+        canary.remove(written);
+    }
+}
+
+fn end_pause(world: &mut World) {
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "pauseConditions": null } }));
+}
+
+fn promote_full(world: &mut World) {
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "promoteFull": true } }));
+}
+
+/// Aborted at 50 %, on the way to 0 by 25, where proxies are given a moment.
+fn abort_after_half(world: &mut World) {
+    end_pause(world);
+    world.run(30);
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    world.run(1);
+}
+
+/// Version 2 is stable and the old pods are gone when version 1 comes back.
+fn release_and_go_back(world: &mut World) {
+    promote_full(world);
+    world.run(60);
+    world.pods_start = false;
+    world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("1") } }));
 }
 
 /// Its template becomes that of a Deployment.

@@ -2,10 +2,14 @@
 
 use crate::notifications::to;
 use crate::rerouted::{route_through, weight_of_istio, with_a_server_that_drops_what_is_remembered};
+use crate::runs::{good, run};
+use crate::server::refused;
 use crate::world::{Fault, World, at, released, template};
-use headgate_driver::resources::ROLLOUTS;
+use headgate_driver::io::Call;
+use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use std::cell::Cell;
 
 /// Each of the next requests in turn loses its answer: one of them is the record.
 const NEXT: std::ops::RangeInclusive<u64> = 1..=6;
@@ -57,6 +61,36 @@ fn what_a_user_takes_out_after_a_lost_answer_does_not_count_as_dropped_by_the_se
         world.edit(at(ROLLOUTS, "web"), json!({ "status": { "pauseConditions": null } }));
         world.run(120);
         assert_eq!((world.phase(), world.events("FieldPruned")), ("Healthy", 0), "request {which}");
+    }
+}
+
+#[test]
+fn what_a_run_has_come_to_is_told_once_although_an_answer_was_lost() {
+    for which in 1..=8 {
+        let mut world = World::new();
+        world.provider = Box::new(|_| Some(good()));
+        world.create(ANALYSIS_RUNS, run("a", 1));
+        lose_answer(&mut world, which);
+        world.run(120);
+        assert_eq!(world.get(&at(ANALYSIS_RUNS, "a"))["status"]["phase"], "Successful");
+        let told = (world.events("MetricSuccessful"), world.events("AnalysisRunSuccessful"));
+        assert_eq!(told, (1, 1), "request {which}");
+    }
+}
+
+/// An API server or a load balancer that writes a Service between two patches of ours.
+#[test]
+fn each_service_that_was_switched_is_told_although_the_other_patch_was_refused() {
+    for refused_one in ["web-stable", "web-canary"] {
+        let mut world = released();
+        let before = world.events("SwitchService");
+        let is_first = Cell::new(true);
+        let of_service =
+            move |call: &Call| matches!(call, Call::Patch { target, .. } if target.name == refused_one);
+        world.refuse(move |call| of_service(call) && is_first.replace(false), refused(409, "Conflict"));
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+        world.run(120);
+        assert_eq!((world.phase(), world.events("SwitchService") - before), ("Healthy", 2), "{refused_one}");
     }
 }
 

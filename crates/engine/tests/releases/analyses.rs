@@ -1,10 +1,10 @@
 //! Analyses of a release: named before they are created, and heeded.
 
 use crate::world::{World, routed, spec};
-use headgate_api::AnalysisPhase;
+use headgate_api::{AnalysisPhase, labels};
 use headgate_model::{AnalysisRunView, Effect};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
@@ -50,6 +50,81 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
     world.settle();
     assert_eq!(world.runs_mut().last().map(|run| run.name.clone()), Some(format!("{name}.1")));
     let (mut world, _) = start(AnalysisPhase::Inconclusive, "");
+    world.promote();
+    world.settle();
+    assert_eq!((world.status().current_step_index, world.waits_for()), (Some(2), "UserPromotion"));
+}
+
+#[test]
+fn a_run_carries_the_labels_and_annotations_that_argo_rollouts_gives_it() {
+    let metadata = json!({"labels": {"team": "shop"}, "annotations": {"runbook": "https://example.com"}});
+    let mut canary = routed(json!([
+        {"setWeight": 25},
+        {"analysis": {"templates": [{"templateName": "errors"}], "analysisRunMetadata": metadata}},
+    ]));
+    canary["analysis"] = json!({"templates": [{"templateName": "errors"}]});
+    let mut world = World::new(spec(4, canary));
+    world.snapshot.rollout.labels.insert(labels::CONTROLLER_INSTANCE_ID.into(), "blue".into());
+    world.add_template("errors", template());
+    world.settle();
+    world.release(2);
+    let mut made: Vec<Value> = Vec::new();
+    while world.waits_for() != "Analysis" {
+        for effect in world.decide().effects {
+            if let Effect::CreateAnalysisRun { manifest, .. } = effect {
+                made.push(manifest["metadata"].clone());
+            }
+        }
+        world.step();
+        world.kubelet();
+    }
+    let labels = |more: Value| {
+        let mut labels = json!({
+            "app": "shop",
+            "argo-rollouts.argoproj.io/controller-instance-id": "blue",
+            "rollouts-pod-template-hash": world.hash(2),
+        });
+        labels.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        labels
+    };
+    let background = labels(json!({"rollout-type": "Background"}));
+    let step = labels(json!({"rollout-type": "Step", "step-index": "1", "team": "shop"}));
+    let found: Vec<_> = made.iter().map(|made| (&made["labels"], &made["annotations"])).collect();
+    assert_eq!(
+        found,
+        [
+            (&background, &json!({"rollout.argoproj.io/revision": "2"})),
+            (&step, &json!({"rollout.argoproj.io/revision": "2", "runbook": "https://example.com"})),
+        ]
+    );
+    assert!(made.iter().all(|made| made["ownerReferences"][0]["kind"] == "Rollout"), "{made:#?}");
+}
+
+/// Argo Rollouts: the status has no such field before the first version is out, and may lack it between releases.
+#[test]
+fn an_argument_whose_field_has_no_value_yet_holds_up_its_run_and_nothing_else() {
+    let argument = |path: &str| json!([{"name": "w", "valueFrom": {"fieldRef": {"fieldPath": path}}}]);
+    let start = |path: &str| {
+        let analysis = json!({"templates": [{"templateName": "errors"}], "args": argument(path)});
+        let mut world =
+            World::new(spec(4, routed(json!([{"setWeight": 25}, {"analysis": analysis}, {"pause": {}}]))));
+        let mut template = template();
+        template["args"] = json!([{"name": "w"}]);
+        world.add_template("errors", template);
+        world.settle();
+        assert_eq!((world.phase(), world.pods(1)), ("Healthy", 4), "{path}: {}", world.status().message);
+        world.release(2);
+        world.settle();
+        assert_eq!((world.weight(), world.waits_for()), (25, "Analysis"));
+        world
+    };
+    let mut world = start("status.canary.weights.canary.weight");
+    assert_eq!(world.runs_mut().len(), 1);
+    let mut world = start("status.nothing");
+    assert!(world.runs_mut().is_empty());
+    let waiting = world.status().waiting.clone().unwrap();
+    let expected = "cannot be made: args.w: fieldPath \"status.nothing\" leads nowhere";
+    assert!(waiting.message.contains(expected), "{waiting:?}");
     world.promote();
     world.settle();
     assert_eq!((world.status().current_step_index, world.waits_for()), (Some(2), "UserPromotion"));

@@ -1,6 +1,7 @@
 //! Releases without a router: the share of the pods is the share of the traffic.
 
 use crate::world::{World, pod_template, routed, spec};
+use headgate_api::AnalysisPhase;
 use headgate_model::Effect;
 use serde_json::json;
 
@@ -305,6 +306,85 @@ fn a_rollback_within_the_window_takes_no_steps_and_one_beyond_does() {
         let is_told = world.events.iter().any(|event| event.ends_with(": Rollback within window"));
         assert_eq!(is_told, window == 1, "{:#?}", world.events);
     }
+}
+
+#[test]
+fn the_rollback_window_counts_the_versions_in_between() {
+    for (window, phase) in [(1, "Paused"), (2, "Healthy")] {
+        let mut world = half_way();
+        world.edit(|spec| spec["rollbackWindow"] = json!({"revisions": window}));
+        for version in [2, 3] {
+            world.pass(10);
+            world.release(version);
+            world.settle();
+            world.promote();
+            world.settle_over_time();
+        }
+        world.release(1);
+        world.settle_over_time();
+        assert_eq!(world.phase(), phase, "window {window}");
+    }
+}
+
+#[test]
+fn steps_that_are_taken_away_in_the_middle_leave_a_rolling_update() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    assert_eq!((world.phase(), world.status().current_step_index), ("Paused", Some(1)));
+    world.edit(|spec| {
+        spec["strategy"]["canary"].as_object_mut().unwrap().remove("steps");
+    });
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 4));
+    assert_eq!(world.status().current_step_index, None);
+}
+
+#[test]
+fn each_phase_of_a_release_says_in_the_words_of_argo_rollouts_what_it_waits_for() {
+    let analysis = json!({"analysis": {"templates": [{"templateName": "errors"}]}});
+    let mut world = World::new(spec(4, json!({"steps": [{"setWeight": 50}, {"setWeight": 100}, analysis]})));
+    let metric = json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "q"}}});
+    world.add_template("errors", json!({"metrics": [metric]}));
+    world.settle();
+    let mut said = vec![world.status().message.clone()];
+    let mut step = |world: &mut World, kubelet: &dyn Fn(&mut World)| {
+        world.step();
+        let message = world.status().message.clone();
+        if said.last() != Some(&message) {
+            said.push(message);
+        }
+        kubelet(world);
+    };
+    world.release(2);
+    while world.waits_for() != "Analysis" {
+        step(&mut world, &World::kubelet);
+    }
+    // A pod of the new version dies, and comes back.
+    world.kill_pods(&world.hash(2), 3);
+    step(&mut world, &|_| ());
+    step(&mut world, &World::kubelet);
+    step(&mut world, &World::kubelet);
+    let run = world.runs_mut()[0].name.clone();
+    world.verdict(&run, AnalysisPhase::Successful, "");
+    // The last pod of the old version takes its time.
+    let first = world.hash(1);
+    step(&mut world, &|world| {
+        world.kubelet();
+        world.sets_mut().iter_mut().filter(|set| set.hash() == first).for_each(|set| set.current = 1);
+    });
+    step(&mut world, &World::kubelet);
+    step(&mut world, &World::kubelet);
+    let expected = [
+        "",
+        "more replicas need to be updated",
+        "waiting for all steps to complete",
+        "updated replicas are still becoming available",
+        "waiting for all steps to complete",
+        "old replicas are pending termination",
+        "",
+    ];
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -73,6 +73,31 @@ fn conditions_say_what_is_and_since_when_all_through_the_life_of_a_rollout() {
 }
 
 #[test]
+fn a_wait_says_since_when_it_is_and_another_one_begins_anew() {
+    let steps = json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 50}, {"pause": {"duration": "10m"}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    let waiting = |world: &World| {
+        let waiting = world.status().waiting.clone().expect("it waits");
+        (waiting.kind, waiting.since.expect("since").0)
+    };
+    world.release(2);
+    world.settle();
+    let begun = world.now;
+    assert_eq!(waiting(&world), ("UserPromotion".to_owned(), begun));
+    // Many decisions later, some of which store something else, it is the same wait.
+    for replicas in [8, 4] {
+        world.pass(300);
+        world.scale(replicas);
+        world.settle();
+        assert_eq!(waiting(&world), ("UserPromotion".to_owned(), begun));
+    }
+    world.pass(300);
+    world.promote();
+    world.settle();
+    assert_eq!(waiting(&world), ("PauseDuration".to_owned(), world.now));
+}
+
+#[test]
 fn pods_that_flap_put_no_deadline_off_although_fewer_are_wanted_in_the_end() {
     let steps = json!([{"setCanaryScale": {"replicas": 2}}, {"setWeight": 50}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));

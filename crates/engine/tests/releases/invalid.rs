@@ -174,6 +174,26 @@ fn features_that_are_not_carried_out_yet_are_refused_and_touch_nothing() {
 }
 
 #[test]
+fn a_strategy_that_becomes_blue_green_in_the_middle_moves_nothing_and_the_release_goes_on_when_it_is_back() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(1), world.pods(2)), (50, 4, 2));
+    let canary = world.snapshot.rollout.spec_raw["strategy"].clone();
+    world.edit(|spec| spec["strategy"] = json!({"blueGreen": {"activeService": "shop-stable"}}));
+    world.settle_over_time();
+    assert!(invalid(&world).contains("spec.strategy.blueGreen"), "{}", world.status().message);
+    world.abort();
+    world.settle_over_time();
+    assert!(invalid(&world).contains("spec.strategy.blueGreen"), "{}", world.status().message);
+    assert_eq!((world.weight(), world.pods(1), world.pods(2)), (50, 4, 2));
+    // The abort is not lost: it is what comes of the release as soon as somebody can carry it out.
+    world.edit(|spec| spec["strategy"] = canary);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.weight(), world.pods(1), world.pods(2)), ("Degraded", 0, 4, 0));
+}
+
+#[test]
 fn time_with_an_invalid_spec_does_not_count_towards_the_deadline() {
     let mut world = running();
     world.edit(|spec| spec["progressDeadlineAbort"] = json!(true));

@@ -139,6 +139,7 @@ fn routers(rollout: &RolloutView, services: &[&Value], virtual_service: Option<&
         canary_service: canary["canaryService"].as_str().map(str::to_owned),
         stable_service: canary["stableService"].as_str().map(str::to_owned),
         config: canary["trafficRouting"]["istio"].clone(),
+        item: None,
     };
     let Some(virtual_service) = virtual_service else { return Vec::new() };
     let selectors = services.iter().map(|service| {

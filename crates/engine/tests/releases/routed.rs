@@ -564,13 +564,22 @@ fn old_versions_and_their_runs_are_kept_up_to_the_limit() {
         spec["revisionHistoryLimit"] = json!(2);
         spec
     });
+    let runs =
+        |world: &mut World| -> Vec<String> { world.runs_mut().iter().map(|run| run.name.clone()).collect() };
     for version in 2..7 {
+        let hash = world.hash(version);
+        world.add_past_run(&format!("of-{version}"), Some(&hash));
         world.release(version);
         world.settle_over_time();
     }
     let mut kept: Vec<i64> = world.sets().iter().map(headgate_model::ReplicaSetView::revision).collect();
     kept.sort_unstable();
     assert_eq!(kept, [4, 5, 6]);
+    assert_eq!(runs(&mut world), ["of-4", "of-5", "of-6"]);
+    // One that says nothing of its version belongs to none that is kept.
+    world.add_past_run("of-none", None);
+    world.settle_over_time();
+    assert_eq!(runs(&mut world), ["of-4", "of-5", "of-6"]);
 }
 
 #[test]

@@ -45,8 +45,7 @@ fn valued(
     match (&declared.value, field, &declared.value_from) {
         (Some(_), _, None) => Ok(declared),
         (_, Some(field), _) => {
-            let value = field_path::value(&field.field_path, &(context.rollout)())
-                .map_err(|why| invalid(name, &why))?;
+            let value = field_path::value(name, &field.field_path, &(context.rollout)())?;
             Ok(Argument { value: Some(value), value_from: None, ..declared })
         }
         (_, None, Some(from)) if from.secret_key_ref.is_some() => Ok(Argument { value: None, ..declared }),
@@ -74,17 +73,13 @@ fn given_value(
     match (pod_template_hash_value, field_ref) {
         (Some(ValueFromPodTemplateHash::Stable), _) => Ok(Some(context.stable_hash.to_owned())),
         (Some(ValueFromPodTemplateHash::Latest), _) => Ok(Some(context.latest_hash.to_owned())),
-        (Some(ValueFromPodTemplateHash::Other(word)), _) => Err(invalid(
+        (Some(ValueFromPodTemplateHash::Other(word)), _) => Err(AnalysisProblem::of_argument(
             &argument.name,
             &format!("podTemplateHashValue {word:?} is unknown: write Stable or Latest"),
         )),
-        (None, Some(field)) => field_path::value(&field.field_path, &(context.rollout)())
-            .map(Some)
-            .map_err(|why| invalid(&argument.name, &why)),
+        (None, Some(field)) => {
+            field_path::value(&argument.name, &field.field_path, &(context.rollout)()).map(Some)
+        }
         (None, None) => Ok(argument.value.clone()),
     }
-}
-
-fn invalid(name: &str, why: &str) -> AnalysisProblem {
-    AnalysisProblem::Invalid(format!("args.{name}: {why}"))
 }

@@ -1,17 +1,19 @@
 //! The value of a field of an object, by its path.
 
+use super::AnalysisProblem;
 use serde_json::Value;
 
 /// The text of the field at `path`: paths that begin with `metadata` follow the rules of the downward API, any other
 /// one walks the JSON to a text, a number or a truth value.
 ///
 /// # Errors
-/// Says what is wrong with the path.
-pub(super) fn value(path: &str, object: &Value) -> Result<String, String> {
+/// Says which argument it is for, and what is wrong with the path: [`AnalysisProblem::Invalid`] within `metadata`,
+/// [`AnalysisProblem::FieldUnset`] elsewhere.
+pub(super) fn value(argument: &str, path: &str, object: &Value) -> Result<String, AnalysisProblem> {
     if path == "metadata" || path.starts_with("metadata.") {
-        downward(path, object)
+        downward(path, object).map_err(|why| AnalysisProblem::of_argument(argument, &why))
     } else {
-        walk(path, object)
+        walk(path, object).map_err(|why| AnalysisProblem::FieldUnset(format!("args.{argument}: {why}")))
     }
 }
 

@@ -43,6 +43,10 @@ pub enum AnalysisProblem {
         /// Where it is named, for example `templates[0]` or `templates[1] of AnalysisTemplate "latency"`.
         named_by: String,
     },
+    /// An argument's field outside `metadata` has no value yet. It may come with the release: what the status says is not
+    /// there before it. So this holds up no more than the run itself (Argo Rollouts fails at its creation only).
+    #[error("{0}")]
+    FieldUnset(String),
     /// What is written can't be run: what, where, and how to mend it.
     #[error("{0}")]
     Invalid(String),
@@ -51,6 +55,10 @@ pub enum AnalysisProblem {
 impl AnalysisProblem {
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
+    }
+
+    fn of_argument(name: &str, why: &str) -> Self {
+        Self::Invalid(format!("args.{name}: {why}"))
     }
 }
 

@@ -18,7 +18,8 @@ pub(super) fn routers(written: &Value, path: &str) -> Result<(Routers, i32), Spe
     let mut routers = Routers::new();
     for (key, value) in fields.iter().filter(|(_, value)| !is_empty(value)) {
         match key.as_str() {
-            "maxTrafficWeight" => {}
+            // Routes that steps would make: those steps are refused where they stand.
+            "maxTrafficWeight" | "managedRoutes" => {}
             "istio" => {
                 check_istio(value, &format!("{path}.istio"))?;
                 routers.insert("istio", value.clone());

@@ -4,7 +4,6 @@ use super::SpecProblem;
 use super::read::{invalid, required};
 use crate::selector;
 use crate::template::rolled_out;
-use headgate_api::labels;
 use serde_json::Value;
 
 /// The selector and what is rolled out of the pod template, which must fit each other.
@@ -43,13 +42,6 @@ pub(super) fn selector_and_template(spec: &Value) -> Result<(Value, Value), Spec
                 selector::to_text(selector),
                 template_lines(&selector::match_labels(selector))
             ),
-        ));
-    }
-    if labels.contains_key(labels::POD_TEMPLATE_HASH) {
-        return Err(invalid(
-            "spec.template.metadata.labels",
-            labels::POD_TEMPLATE_HASH,
-            "this label is set by the controller: remove it",
         ));
     }
     check_pod_spec(template)?;

@@ -1,10 +1,11 @@
 //! How effects change the world, when they are carried out.
 
 use super::World;
-use headgate_api::AnalysisPhase;
+use headgate_api::{AnalysisPhase, labels};
 use headgate_model::template::PodMetadata;
 use headgate_model::{AnalysisRunView, Effect, Observed, ReplicaSetView, selector};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 impl World {
     pub(super) fn apply(&mut self, effect: &Effect) {
@@ -146,23 +147,36 @@ impl World {
 
     fn create_run(&mut self, manifest: &Value, version: &str) {
         let metadata = &manifest["metadata"];
-        let view = AnalysisRunView {
+        let labels = selector::string_map(metadata.get("labels"));
+        let view = self.pending_run(metadata["name"].as_str().unwrap(), version, labels);
+        let runs = self.runs_mut();
+        assert!(runs.iter().all(|run| run.name != view.name), "{} exists", view.name);
+        runs.push(view);
+    }
+
+    fn pending_run(&self, name: &str, version: &str, labels: BTreeMap<String, String>) -> AnalysisRunView {
+        AnalysisRunView {
             last_value: None,
             completed_at: None,
             stands_well: false,
-            name: metadata["name"].as_str().unwrap().into(),
+            name: name.into(),
             uid: format!("uid-{version}"),
             resource_version: version.into(),
             created_at: self.now,
             deleting: false,
-            labels: selector::string_map(metadata.get("labels")),
+            labels,
             terminate: false,
             phase: AnalysisPhase::Pending,
             message: String::new(),
-        };
-        let runs = self.runs_mut();
-        assert!(runs.iter().all(|run| run.name != view.name), "{} exists", view.name);
-        runs.push(view);
+        }
+    }
+
+    /// A successful run of the past, of the version with this hash.
+    pub(crate) fn add_past_run(&mut self, name: &str, hash: Option<&str>) {
+        let labels = hash.map(|hash| (labels::POD_TEMPLATE_HASH.to_owned(), hash.to_owned()));
+        let mut run = self.pending_run(name, name, labels.into_iter().collect());
+        run.phase = AnalysisPhase::Successful;
+        self.runs_mut().push(run);
     }
 }
 

@@ -134,6 +134,7 @@ impl World {
             canary_service: canary_service.clone(),
             stable_service: stable_service.clone(),
             config: Value::Null,
+            item: None,
         };
         if canary_service.is_some() || stable_service.is_some() {
             let selectors = [&canary_service, &stable_service]
