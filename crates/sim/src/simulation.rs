@@ -244,19 +244,9 @@ impl Simulation {
     }
 
     fn live_until_settled(&mut self) {
-        let end = plus(self.now, FIRST_RELEASE_MAX);
-        let is_judged = |simulation: &Self| ["Healthy", "Degraded"].contains(&simulation.phase().as_str());
-        self.run_until(end, is_judged);
-        if self.checkers.violations.is_empty() && self.phase() == "Degraded" {
-            // Measured before anybody has sent it a request: the user tries again.
-            self.user_acts(Act::Retry);
-            self.run_until(end, |simulation| simulation.phase() == "Healthy");
-        }
-        if self.checkers.violations.is_empty() && self.phase() != "Healthy" {
-            let message = format!("the first version is {} after {FIRST_RELEASE_MAX} ms", self.phase());
-            self.checkers.judge("9 settled", Err(message), self.now);
-        }
-        if !self.checkers.violations.is_empty() {
+        if self.scenario.from_the_start {
+            self.trace.say("world", || "faults begin at once".to_owned(), self.now);
+        } else if !self.release_first() {
             return;
         }
         self.begin_faults();
@@ -280,6 +270,24 @@ impl Simulation {
             let message = format!("it is held and goes on more than {HOLDS_MAX} times");
             self.checkers.judge("9 settled", Err(message), self.now);
         }
+    }
+
+    /// The first version goes out in a world in which nothing fails; true when it is out.
+    fn release_first(&mut self) -> bool {
+        let end = plus(self.now, FIRST_RELEASE_MAX);
+        let is_judged = |simulation: &Self| ["Healthy", "Degraded"].contains(&simulation.phase().as_str());
+        self.run_until(end, is_judged);
+        if self.checkers.violations.is_empty() && self.phase() == "Degraded" {
+            // Measured before anybody has sent it a request: the user tries again.
+            self.user_acts(Act::Retry);
+            self.run_until(end, |simulation| simulation.phase() == "Healthy");
+        }
+        if self.checkers.violations.is_empty() && self.phase() != "Healthy" {
+            let message = format!("the first version is {} after {FIRST_RELEASE_MAX} ms", self.phase());
+            self.checkers.judge("9 settled", Err(message), self.now);
+        }
+        self.trace.say("world", || "the first version is out: faults begin".to_owned(), self.now);
+        self.checkers.violations.is_empty()
     }
 
     fn end(&mut self) {
@@ -310,7 +318,6 @@ impl Simulation {
     }
 
     fn begin_faults(&mut self) {
-        self.trace.say("world", || "the first version is out: faults begin".to_owned(), self.now);
         self.epoch = Some(self.now);
         (self.requests, self.writes) = (0, 0);
         let agenda = self.scenario.disturbances.iter().enumerate();
@@ -337,6 +344,7 @@ impl Simulation {
         self.scenario.ambushes.clear();
         self.next_fates.clear();
         self.raced.clear();
+        self.pods.stop_failing();
     }
 
     pub(crate) fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
@@ -381,6 +389,9 @@ impl Simulation {
         self.disturb();
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
+        if std::mem::take(&mut self.pods.has_crashed) {
+            self.checkers.excuse(self.now);
+        }
         self.gateway.advance(&mut self.server, self.now);
         self.checkers.look_at_pods(&self.pods, &self.server, self.now);
         self.checkers.causes.clone_from(&self.pods.record.causes);
@@ -413,6 +424,9 @@ impl Simulation {
         self.trace.say(Who(self.made), || format!("starts, {lag} changes late"), self.now);
         let mut process = Process::new(self.made, self.defect, seed, lag, delay, leads_at, self.now);
         self.checkers.started(self.made, self.now);
+        for kind in &self.server.absent {
+            process.watches.uninstall(*kind, &self.server, self.now);
+        }
         process.notify(webhooks::subscriptions(&self.scenario.webhooks), self.now);
         self.processes.push(process);
     }

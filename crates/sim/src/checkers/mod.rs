@@ -398,6 +398,7 @@ impl Checkers {
 
     /// A process starts, which knows of pods what it sees from now on.
     pub fn started(&mut self, process: u32, now: Timestamp) {
+        self.events.started(process);
         self.pod_health.started(now);
         self.clocks.started(process, now);
     }

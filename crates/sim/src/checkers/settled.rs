@@ -233,3 +233,13 @@ fn may_hold(rollout: &Value) -> bool {
 pub(crate) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
     resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running")
 }
+
+/// True for a write with which a running analysis fails.
+pub(crate) fn fails(
+    resource: headgate_driver::io::Resource,
+    before: Option<&Value>,
+    after: Option<&Value>,
+) -> bool {
+    let phase = |run: Option<&Value>| run.map_or("", |run| text(run, "/status/phase")).to_owned();
+    resource == ANALYSIS_RUNS && phase(before) == "Running" && phase(after) == "Failed"
+}

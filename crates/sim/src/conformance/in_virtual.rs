@@ -211,6 +211,7 @@ fn health(program: Program) -> Health {
         pulled_after: 0,
         ready_after,
         has_image: program != Program::NoImage,
+        crashes: false,
         spread: 100,
         errors_percent: 0,
         latency: 0,

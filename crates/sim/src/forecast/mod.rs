@@ -270,6 +270,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         budget: None,
         restarts_in: 0,
         recreated_in: 8_000,
+        from_the_start: false,
         webhooks: Vec::new(),
         focuses: Vec::new(),
         disturbances: Vec::new(),

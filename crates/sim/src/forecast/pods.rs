@@ -21,6 +21,7 @@ pub(super) fn health(rollout: &Value, start: SignedDuration) -> Health {
         pulled_after: 0,
         ready_after: Some(ready_after * 1_000),
         has_image: true,
+        crashes: false,
         spread: 0,
         errors_percent: 0,
         latency: 0,

@@ -30,7 +30,7 @@ pub const ROLLOUT: &str = "shop";
 const IMAGE: &str = "shop:";
 
 /// Of what lasts as long as the world a failure may not need: the pruned fields, the budget, the webhooks, what ails versions.
-const LASTING: usize = 4;
+const LASTING: usize = 5;
 
 /// Names an object of a seed.
 pub fn at(resource: Resource, name: &str) -> ObjectRef {
@@ -91,7 +91,9 @@ pub struct Scenario {
     pub webhooks: Vec<Webhook>,
     /// What happens at a step, the first in one release, the next in a later one.
     pub focuses: Vec<Focus>,
-    /// What happens in the world, at this many milliseconds after the first version is out.
+    /// Faults begin with the Rollout itself, and not once its first version is out.
+    pub from_the_start: bool,
+    /// What happens in the world, at this many milliseconds after faults begin.
     pub disturbances: Vec<(i64, Disturbance)>,
     /// What happens to writes, by their number.
     pub fates: BTreeMap<u64, Fate>,
@@ -134,6 +136,7 @@ impl Scenario {
             |scenario| scenario.budget = None,
             |scenario| scenario.webhooks.clear(),
             |scenario| scenario.health.values_mut().for_each(Health::recover),
+            |scenario| scenario.from_the_start = false,
         ];
         let left_out = lasting.iter().enumerate().filter(|(number, _)| !kept(first + number));
         left_out.for_each(|(_, leave_out)| leave_out(&mut scenario));

@@ -37,7 +37,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         doors: Vec::new(),
         surroundings: Vec::new(),
         image: IMAGE.to_owned(),
-        health: health(&row, &mut luck),
+        health: health(&row, seed, &mut luck),
         pruned: if row.fault == Fault::Pruned || luck.percent(8) { &OURS } else { &[] },
         nodes: luck.pick(3, &[2, 5]),
         proxies: 3,
@@ -53,6 +53,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         restarts_in: Random::new(seed, "restarts").pick(0, &[0, 30_000]),
         // Before the garbage collector has taken its children, or when they are gone.
         recreated_in: Random::new(seed, "recreation").pick(8_000, &[200]),
+        from_the_start: Random::new(seed, "from the start").percent(8),
         webhooks: webhooks::of(seed),
         focuses: focuses(&rows, &mut luck),
         disturbances: Vec::new(),
@@ -371,19 +372,23 @@ fn requests_per_minute(seed: u64) -> i64 {
 }
 
 /// How versions 1 to 9 behave. The second one is as the row wants it.
-fn health(row: &Row, luck: &mut Random) -> BTreeMap<String, Health> {
+fn health(row: &Row, seed: u64, luck: &mut Random) -> BTreeMap<String, Health> {
+    let mut crashes = Random::new(seed, "crashes");
     let one = |version: i64| {
         let mut health = Health {
             scheduled_after: luck.pick(50, &[500]),
             pulled_after: luck.pick(0, &[1_000, 8_000]),
             ready_after: Some(luck.pick(500, &[3_000, 12_000])),
             has_image: true,
+            crashes: false,
             spread: luck.pick(200, &[5_000, 20_000]),
             errors_percent: if luck.percent(15) { 30 } else { 0 },
             latency: if luck.percent(10) { SLOW } else { FAST },
         };
         let is_broken = luck.percent(15);
-        if version > 2 && is_broken {
+        if version > 2 && is_broken && crashes.percent(50) {
+            health.crashes = true;
+        } else if version > 2 && is_broken {
             health.ready_after = None;
         }
         if version <= 2 {

@@ -345,6 +345,10 @@ impl Simulation {
                 // What has held it is good at last, and the release goes on.
                 self.settled_at = None;
             }
+            if settled::fails(target.resource, before, after) && !settled::is_held(&self.server) {
+                // Few requests make a metric a matter of chance, also while nothing else goes on.
+                (self.settled_at, self.written_at) = (None, self.now);
+            }
             if self.settled_at.is_some() {
                 self.checkers.written_late(&write, &describe(call), &self.server, self.now);
             }
@@ -352,6 +356,11 @@ impl Simulation {
         if let (EVENTS, Some(event)) = (target.resource, after) {
             let number = process.as_ref().map_or(0, |process| process.number);
             self.checkers.told(number, event, &self.server, self.now);
+            let is_about_rollout = text(event, "/involvedObject/kind") == ROLLOUTS.kind;
+            if is_about_rollout && self.settled_at.is_some() && !settled::is_held(&self.server) {
+                let message = format!("{} in a settled world", describe(call));
+                self.checkers.judge("6 quiet", Err(message), self.now);
+            }
         }
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);

@@ -31,6 +31,8 @@ pub struct Health {
     pub ready_after: Option<i64>,
     /// Whether their image can be pulled; if not they never get ready either.
     pub has_image: bool,
+    /// Whether their containers end by themselves, again and again, a moment after each start.
+    pub crashes: bool,
     /// And so much later at most.
     pub spread: i64,
     /// Requests that they fail, in a hundred.
@@ -43,7 +45,7 @@ impl Health {
     /// Nothing ails it any more.
     pub(crate) fn recover(&mut self) {
         self.ready_after.get_or_insert(3_000);
-        (self.has_image, self.errors_percent, self.latency) = (true, 0, 80);
+        (self.has_image, self.crashes, self.errors_percent, self.latency) = (true, false, 0, 80);
     }
 }
 
@@ -113,6 +115,8 @@ pub struct Pods {
     pub record: Record,
     /// The time up to which everything has happened.
     clock: Timestamp,
+    /// A container of a version that cannot run has ended by itself, since somebody last looked.
+    pub has_crashed: bool,
 }
 
 /// What goes wrong with the containers of a version, by their own doing.
@@ -131,6 +135,8 @@ pub enum Hurt {
 const NODE_GRACE: i64 = 40_000;
 /// The first restart of a container that ends by itself waits so long, in milliseconds (kubelet: 10 s, then twice that).
 const BACK_OFF: i64 = 10_000;
+/// And none waits longer (kubelet: five minutes).
+const BACK_OFF_MAX: i64 = 300_000;
 /// A container that was killed once is ready again after so long, in milliseconds.
 const RESTART_TAKES: i64 = 3_000;
 
@@ -139,7 +145,20 @@ impl Pods {
     pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64, nodes: i64) -> Self {
         let (pods, syncs, pulled, record) = Default::default();
         let clock = Timestamp::UNIX_EPOCH;
-        Self { pods, made: 0, syncs, seen: 0, luck, health, drain, nodes, pulled, record, clock }
+        Self {
+            pods,
+            made: 0,
+            syncs,
+            seen: 0,
+            luck,
+            health,
+            drain,
+            nodes,
+            pulled,
+            record,
+            clock,
+            has_crashed: false,
+        }
     }
 
     /// A pod is as it was recorded elsewhere, with one container. One that is not ready stays so.
@@ -257,17 +276,23 @@ impl Pods {
         ready.filter(is_selected).map(|_| 1).sum()
     }
 
-    /// Takes pods that are ready out of readiness, until then: of one version, or of all; `share` in a hundred.
+    /// Takes pods that are ready out of readiness, until then: of one version, or of all; `share` in a hundred, and one at
+    /// least where there is any.
     pub fn knock_out(&mut self, hash: Option<&str>, share: i64, until: Timestamp, now: Timestamp) -> usize {
-        let mut count = 0;
-        for pod in self.pods.values_mut().filter(|pod| hash.is_none_or(|hash| pod.hash == hash)) {
-            if matches!(pod.state, State::Ready(_)) && self.luck.percent(share) {
+        let is_meant =
+            |pod: &Pod| hash.is_none_or(|hash| pod.hash == hash) && matches!(pod.state, State::Ready(_));
+        let ready: Vec<u64> = self.pods.iter().filter(|(_, pod)| is_meant(pod)).map(|(id, _)| *id).collect();
+        let mut hit: Vec<u64> = ready.iter().copied().filter(|_| self.luck.percent(share)).collect();
+        if hit.is_empty() {
+            hit.extend(ready.first());
+        }
+        for id in &hit {
+            if let Some(pod) = self.pods.get_mut(id) {
                 pod.fail_probe(until, &mut self.record, now);
                 self.syncs.by(&pod.set, plus(now, 200));
-                count += 1;
             }
         }
-        count
+        hit.len()
     }
 
     /// The oldest pod that is ready fails its readiness probe until then. False when there is none.
@@ -298,6 +323,12 @@ impl Pods {
             }
         }
         count
+    }
+
+    /// From now on no container ends by itself.
+    pub fn stop_failing(&mut self) {
+        self.health.values_mut().for_each(|health| health.crashes = false);
+        self.pods.values_mut().for_each(|pod| (pod.fails, pod.fails_at) = (None, None));
     }
 
     /// A node cannot be reached until then.
@@ -383,7 +414,10 @@ impl Pods {
 
     fn age(&mut self, now: Timestamp) {
         for pod in self.pods.values_mut() {
+            let is_doomed = pod.fails.is_some_and(|fails| fails.until == Timestamp::MAX);
+            let was_up = matches!(pod.state, State::Ready(_));
             if pod.changes(&mut self.record, &mut self.luck, now) {
+                self.has_crashed |= is_doomed && was_up;
                 self.syncs.by(&pod.set, plus(now, self.luck.between(20, 800)));
             }
         }
@@ -481,7 +515,11 @@ impl Pods {
         if !has_image {
             self.record.begins(told.cause(Trouble::NoImage, now));
         }
-        self.pods.insert(self.made, Pod::new(target.clone(), set, State::Starting(ready), node, told));
+        let fails = health
+            .filter(|health| health.crashes)
+            .map(|_| Fails { until: Timestamp::MAX, back_off: BACK_OFF });
+        let pod = Pod::new(target.clone(), set, State::Starting(ready), node, told);
+        self.pods.insert(self.made, Pod { fails, ..pod });
     }
 }
 
@@ -558,7 +596,7 @@ impl Pod {
                 self.fails_at = None;
                 let wait = self.fails.as_mut().map_or(0, |fails| {
                     let wait = fails.back_off;
-                    fails.back_off = wait * 2;
+                    fails.back_off = (wait * 2).min(BACK_OFF_MAX);
                     wait
                 });
                 let again = plus(now, wait + luck.between(500, 5_000));
