@@ -70,10 +70,13 @@ fn work(args: &Args, out: &mut impl Write) -> Result<bool> {
         return report::defects(&seeds, threads, out);
     }
     let defect = args.defect.unwrap_or_default();
-    let mut said = Ok(());
+    let (mut said, mut is_first) = (Ok(()), true);
     let campaign = campaign::run_all(seeds, threads, defect, |outcome| {
         if said.is_ok() {
             said = report(outcome, defect, args, out);
+        }
+        if said.is_ok() && !outcome.violations.is_empty() && std::mem::take(&mut is_first) && !args.trace {
+            said = last_lines(outcome.seed, defect, out);
         }
     });
     said?;
@@ -115,6 +118,18 @@ fn report(outcome: &Outcome, defect: Defect, args: &Args, out: &mut impl Write) 
             "  again: cargo xtask sim --first {} --seeds 1 --shrink --trace{broken}",
             outcome.seed
         )?;
+    }
+    out.flush()
+}
+
+/// The end of the trace of a seed: who reads a log that others have made sees what led to the violation.
+fn last_lines(seed: u64, defect: Defect, out: &mut impl Write) -> Result<()> {
+    const LINES: usize = 40;
+    const CHARACTERS: usize = 300;
+    let trace = headgate_sim::trace(Scenario::new(seed), defect).trace;
+    let lines = trace.lines();
+    for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
+        writeln!(out, "  {}", line.chars().take(CHARACTERS).collect::<String>())?;
     }
     out.flush()
 }

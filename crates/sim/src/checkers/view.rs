@@ -106,6 +106,9 @@ pub struct View {
     pub canary_weights: BTreeMap<Resource, i64>,
     /// The smallest such share.
     pub canary_weight_least: Option<i64>,
+    /// The share that the canary keeps as long as one of its pods is available: what was recorded, as far as the step wants
+    /// as much. `None` where the status does not speak of these steps.
+    pub kept_weight: Option<i64>,
     /// What the stable and the canary Service select.
     pub stable_selects: Option<String>,
     /// See `stable_selects`.
@@ -183,6 +186,7 @@ impl View {
             canary_weight: canary_weights.values().max().copied(),
             canary_weights,
             canary_weight_least: shares.iter().map(|(_, (least, _))| *least).min(),
+            kept_weight: kept_weight(rollout, names.total).filter(|_| is_observed),
             stable_selects: selects(&names.stable),
             canary_selects: selects(&names.canary),
             names,
@@ -443,4 +447,17 @@ fn count(written: Option<&Value>, desired: i64, round: i64) -> i64 {
         }
         _ => (desired * 25 + round) / 100,
     }
+}
+
+fn kept_weight(rollout: &Value, total: i64) -> Option<i64> {
+    let recorded = rollout.at("/status/canary/weights/canary/weight").and_then(Value::as_i64)?;
+    let index = rollout.at("/status/currentStepIndex").and_then(Value::as_u64)?;
+    let steps = rollout.at("/spec/strategy/canary/steps").and_then(Value::as_array)?;
+    let done = usize::try_from(index).ok()?;
+    let weight = |step: &Value| step.get("setWeight").and_then(Value::as_i64);
+    let wanted = match steps.get(..=done) {
+        Some(begun) => begun.iter().rev().find_map(weight).unwrap_or(0),
+        None => total,
+    };
+    Some(recorded.min(wanted))
 }

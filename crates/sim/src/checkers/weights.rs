@@ -63,6 +63,9 @@ fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), St
     match (for_stable, for_canary) {
         (0, _) => Err(format!("stable {stable} has no available pod and its weight rises to {rest}")),
         (_, 0) => Ok(()),
+        _ if !goes_back && view.kept_weight.is_some_and(|kept| after < kept) => {
+            Err(format!("canary {canary} has {for_canary} available pods and its weight falls to {after}"))
+        }
         // An abort whose record could not be written (R1) is not seen here: with all pods that must be there nobody is hurt.
         _ if goes_back || for_stable >= view.bears_all() || view.is_enough(for_stable, view.needed(rest)) => {
             Ok(())

@@ -8,8 +8,8 @@ use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{EVENTS, REPLICA_SETS};
 use headgate_model::spec::{AbortPolicy, WorkloadScaleDown};
 use headgate_model::{
-    Decision, Direction, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView, ReplicaSetView,
-    Reply, RunningPod, Snapshot, Timestamp, Unready,
+    Decision, Destination, Direction, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView,
+    ReplicaSetView, Reply, RunningPod, Snapshot, Timestamp, TrafficIntent, Unready,
 };
 use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;
@@ -278,6 +278,7 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         Defect::NoWakeUp => decision.wake_at = None,
         Defect::OldPodsKept => decision.effects.retain(|effect| effect.class() != EffectClass::Shrink),
         Defect::RouteNotWritten => decision.effects.retain(|effect| effect.class() != EffectClass::Shift),
+        Defect::WeightFollowsPods => follow_pods(decision, snapshot),
         Defect::ShrunkToNothing => resize(decision, |from, to| if to < from { 0 } else { to }),
         Defect::HandsOverAtOnce => hand_over_at_once(decision, snapshot),
         Defect::SurgeIgnored => resize(decision, |from, to| if to > from { to + 2 } else { to }),
@@ -312,6 +313,31 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
             }
         }
         _ => spoil_record(defect, decision, snapshot, now),
+    }
+}
+
+/// The share of a canary that lacks pods goes down with them.
+fn follow_pods(decision: &mut Decision, snapshot: &Snapshot) {
+    let record = &decision.record;
+    let sets = snapshot.replica_sets.present().into_iter().flatten();
+    let canary = sets.into_iter().find(|set| set.hash() == record.current_pod_hash);
+    let is_release = !record.abort && record.stable_rs != record.current_pod_hash;
+    let moves = |effect: &Effect| effect.class() != EffectClass::Grow;
+    let Some(canary) = canary.filter(|_| is_release && !decision.effects.iter().any(moves)) else { return };
+    for router in snapshot.routers.iter().filter(|router| router.capabilities.weights) {
+        let Some(range) = router.state.as_ref().ok().and_then(|state| state.weights) else { continue };
+        let weight = range.canary_max * canary.available() / canary.replicas.max(1);
+        if canary.available() > 0 && weight < range.canary_max {
+            let to = |service: &Option<String>| Destination { service: service.clone(), hash: None };
+            let intent = TrafficIntent {
+                stable: to(&router.config.stable_service),
+                canary: to(&router.config.canary_service),
+                canary_weight: weight,
+                total: range.total,
+            };
+            let (config, direction) = (router.config.clone(), Direction::TowardsStable);
+            decision.effects.push(Effect::Route { config, intent, direction });
+        }
     }
 }
 

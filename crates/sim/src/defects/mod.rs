@@ -24,6 +24,8 @@ pub enum Defect {
     // ---- weights and pods ----
     /// Pods count as available as soon as they are wanted. Rule 1.
     WeightBeforeReady,
+    /// A canary that has lost some of its pods loses as much of its share. Rule 1.
+    WeightFollowsPods,
     /// Pods go as soon as they get no new requests. Rule 2, its time.
     NoDrain,
     /// A router that has not read its route yet counts as one that says nothing. Rule 2, the router's word.
@@ -159,10 +161,11 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 66] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
+        Self::WeightFollowsPods,
         Self::NoDrain,
         Self::AcknowledgementIgnored,
         Self::ShiftAndShrink,
@@ -240,6 +243,7 @@ impl Defect {
             Self::TestsIgnored => &["R2 guards", "R11 events"],
             Self::ScaledBlindly => &["R2 guards"],
             Self::WeightBeforeReady => &["1 weights", "3 availability", "2 removals", "requests lost"],
+            Self::WeightFollowsPods => &["1 weights", "6 quiet", "9 settled", "R10 quiet"],
             Self::NoDrain | Self::ShiftAndShrink => &["2 drain", "2 removals", "R3 overlay", "requests lost"],
             Self::AcknowledgementIgnored => &["2 acknowledged", "2 drain", "requests lost"],
             Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
