@@ -260,15 +260,22 @@ impl Unstored {
     }
 }
 
-/// The status without what a user may write: all that a command of the stock plugin changes. Another process that goes to
-/// the next step could have written the same, but no weight before the record of it, which tells the two apart.
+/// Fields of a status that a user may write: all that a command of the stock plugin changes.
+const WISHES: [&str; 5] = ["abort", "promoteFull", "pauseConditions", "controllerPause", "currentStepIndex"];
+
+/// The status without what a user may write. Another process that goes to the next step could have written the same, but no
+/// weight before the record of it, which tells the two apart.
 pub(crate) fn without_wishes(mut status: Value) -> Value {
     if let Value::Object(fields) = &mut status {
-        for wish in ["abort", "promoteFull", "pauseConditions", "controllerPause", "currentStepIndex"] {
-            fields.remove(wish);
-        }
+        fields.retain(|field, _| !WISHES.contains(&field.as_str()));
     }
     status
+}
+
+/// What a user may write, of what is written.
+pub(crate) fn wishes(mut written: Map<String, Value>) -> Map<String, Value> {
+    written.retain(|field, _| WISHES.contains(&field.as_str()));
+    written
 }
 
 fn in_list(path: &[String]) -> bool {

@@ -5,7 +5,7 @@ use crate::io::Resource;
 use crate::notices;
 use crate::object;
 use crate::outbox::Context;
-use crate::record::{Pruned, Unstored, without_wishes};
+use crate::record::{Pruned, Unstored, wishes, without_wishes};
 use crate::resources::ROLLOUTS;
 use crate::rollout_task::{RolloutTask, Trust};
 use headgate_api::RolloutStatus;
@@ -54,7 +54,10 @@ impl Sent {
 pub(crate) struct Expected {
     /// The resourceVersion that the record rests on.
     fence: String,
+    /// The status but for what users may write.
     status: Value,
+    /// What users may write, too, where nothing else tells the record from the one before.
+    wishes: Map<String, Value>,
 }
 
 impl Expected {
@@ -65,11 +68,13 @@ impl Expected {
         written: &Map<String, Value>,
         pruned: &Pruned,
     ) -> Self {
-        let mut status = object.get("status").cloned().unwrap_or(Value::Object(Map::new()));
+        let before = object.get("status").cloned().unwrap_or(Value::Object(Map::new()));
+        let mut status = before.clone();
         object::merge(&mut status, written);
         pruned.strip(resource, &mut status);
-        let fence = object::resource_version(object).to_owned();
-        Self { fence, status: without_wishes(status) }
+        let status = without_wishes(status);
+        let wishes = if without_wishes(before) == status { wishes(written.clone()) } else { Map::new() };
+        Self { fence: object::resource_version(object).to_owned(), status, wishes }
     }
 
     /// True when the object is another one than the record rests on.
@@ -79,7 +84,9 @@ impl Expected {
 
     /// True when the object is as the record makes it.
     pub(crate) fn is_met_by(&self, object: &Value) -> bool {
-        object.get("status").cloned().map(without_wishes).as_ref() == Some(&self.status)
+        let stored = object.get("status").unwrap_or(&Value::Null);
+        let is_there = |(field, value): (&String, &Value)| stored.get(field).unwrap_or(&Value::Null) == value;
+        without_wishes(stored.clone()) == self.status && self.wishes.iter().all(is_there)
     }
 }
 

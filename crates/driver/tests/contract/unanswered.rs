@@ -6,7 +6,7 @@ use crate::runs::{good, run};
 use crate::server::refused;
 use crate::world::{Fault, World, at, released, template};
 use headgate_driver::io::Call;
-use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
+use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, ROLLOUTS};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -75,6 +75,37 @@ fn what_a_run_has_come_to_is_told_once_although_an_answer_was_lost() {
         assert_eq!(world.get(&at(ANALYSIS_RUNS, "a"))["status"]["phase"], "Successful");
         let told = (world.events("MetricSuccessful"), world.events("AnalysisRunSuccessful"));
         assert_eq!(told, (1, 1), "request {which}");
+    }
+}
+
+/// A record that says only that a step is over looks, but for the step, like the one before.
+#[test]
+fn a_step_that_was_never_stored_as_over_is_not_told_beside_the_abort_of_a_user() {
+    for which in 1..=40 {
+        let mut world = released();
+        let steps = json!([
+            { "setWeight": 25 }, { "setCanaryScale": { "matchTrafficWeight": true } }, { "setWeight": 25 }, { "pause": {} },
+        ]);
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "strategy": { "canary": { "steps": steps } } } }));
+        world.settle();
+        let lost = world.requests + which;
+        world.fault = Box::new(move |request| if request == lost { Fault::RequestLost } else { Fault::None });
+        world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));
+        world.run(8);
+        world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+        world.run(120);
+        let over = |step: u64| {
+            let is_told = |event: &&Value| {
+                let message = event["message"].as_str().unwrap_or_default();
+                message.starts_with(&format!("Rollout step {step}/4 completed"))
+            };
+            let events = world.server.objects.iter().filter(|(key, _)| key.resource == EVENTS);
+            events.map(|(_, event)| event).filter(is_told).count()
+        };
+        let place = world.rollout()["status"]["headgate"]["abortPlace"]["stepIndex"].as_u64().unwrap_or(0);
+        for step in place + 1..=4 {
+            assert_eq!(over(step), 0, "request {which}: step {step}, aborted at {place}");
+        }
     }
 }
 

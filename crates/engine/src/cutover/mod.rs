@@ -294,10 +294,20 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let has_moved = |before: &TrafficWeights| {
         (before.canary.weight, before.stable.weight) != (weights.canary.weight, weights.stable.weight)
     };
-    if before.is_some_and(|before| has_moved(&before) || has_followed(&before)) {
+    let has_unseen_past = || shown.most == 0 && is_given_up(scene, record);
+    if before.is_some_and(|before| has_moved(&before) || has_followed(&before) || has_unseen_past()) {
         memory(record).weight_lowered_at = stored(scene.now);
     }
     crate::intent::canary(record).weights = Some(weights);
+}
+
+/// True when with this record the version that was going out is aborted, or replaced. A process that could store nothing, and
+/// is gone, may have given it a share that no record has seen, and have led it back just now.
+fn is_given_up(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+    let (old, is_under_way) = (scene.old, scene.old.current_pod_hash != scene.old.stable_rs);
+    let is_aborted = record.abort && record.aborted_at != old.aborted_at;
+    let is_replaced = !old.abort && record.current_pod_hash != old.current_pod_hash;
+    is_under_way && (is_aborted || is_replaced)
 }
 
 /// What moved while no record could be written may be back where the last record saw it: drain time counts all the same.

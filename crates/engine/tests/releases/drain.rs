@@ -308,3 +308,24 @@ fn old_pods_that_stay_because_proxies_lag_behind_are_said_to_wait_for_them() {
     assert!(world.pods(1) > 0);
     assert_eq!(world.waits_for(), "RouteConfirmed");
 }
+
+/// Who gave it a share and led it back, and died before anything of that was stored, has left no trace.
+#[test]
+fn a_version_without_a_share_that_is_aborted_or_replaced_keeps_its_pods_until_proxies_must_have_followed() {
+    for act in [World::abort, |world: &mut World| world.release(3)] {
+        let mut canary = routed(json!([{"setCanaryScale": {"replicas": 2}}, {"pause": {}}]));
+        canary["abortScaleDownDelaySeconds"] = json!(1);
+        canary["scaleDownDelaySeconds"] = json!(1);
+        let mut world = World::running(spec(4, canary));
+        world.release(2);
+        world.settle();
+        assert_eq!((world.weight(), world.pods(2)), (0, 2));
+        act(&mut world);
+        world.settle();
+        world.pass(4);
+        world.settle();
+        assert_eq!(world.pods(2), 2);
+        world.settle_over_time();
+        assert_eq!(world.pods(2), 0);
+    }
+}
