@@ -12,7 +12,7 @@ use headgate_driver::io::{Call, Reply};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, ROLLOUTS};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Events of one process about one object in a minute: twice as many as the driver allows, because a clock that is set
 /// makes its minutes short.
@@ -27,7 +27,8 @@ pub(super) struct Events {
     told: BTreeMap<(u32, String), Vec<Timestamp>>,
     /// How often each process has told a statement.
     claims: BTreeMap<String, BTreeMap<u32, u32>>,
-    living: BTreeSet<u32>,
+    /// When processes have died.
+    gone: BTreeMap<u32, Timestamp>,
     /// When a process last had no answer to a record.
     unanswered: BTreeMap<u32, Timestamp>,
     /// Wishes that a record has dropped, by the process that wrote it; owed from the answer on.
@@ -82,16 +83,12 @@ impl Events {
     /// who does not know whether it was heard tells once more.
     fn may_repeat(&self, process: u32, claim: &str, times: u32, now: Timestamp) -> bool {
         let lately = |at: &Timestamp| now.duration_since(*at) <= SOON;
-        let is_living = |(other, _): (&u32, &u32)| *other != process && self.living.contains(other);
+        let is_rival =
+            |(other, _): (&u32, &u32)| *other != process && self.gone.get(other).is_none_or(lately);
         let Some(tellers) = self.claims.get(claim) else { return false };
         self.unanswered.get(&process).is_some_and(lately)
-            && tellers.iter().any(is_living)
+            && tellers.iter().any(is_rival)
             && tellers.get(&process).is_some_and(|told| *told <= times)
-    }
-
-    /// A process starts.
-    pub(super) fn started(&mut self, process: u32) {
-        self.living.insert(process);
     }
 
     /// A record was written: wishes that it drops are to be told.
@@ -142,10 +139,10 @@ impl Events {
     }
 
     /// A process has died: it tells nothing more.
-    pub(super) fn gone(&mut self, process: u32) {
+    pub(super) fn gone(&mut self, process: u32, now: Timestamp) {
         self.owed.remove(&process);
         self.dropped.remove(&process);
-        self.living.remove(&process);
+        self.gone.insert(process, now);
     }
 
     /// Time has passed.

@@ -386,7 +386,7 @@ impl Checkers {
 
     /// A process has died.
     pub fn gone(&mut self, process: u32, now: Timestamp) {
-        self.events.gone(process);
+        self.events.gone(process, now);
         self.clocks.gone(process, now);
     }
 
@@ -398,7 +398,6 @@ impl Checkers {
 
     /// A process starts, which knows of pods what it sees from now on.
     pub fn started(&mut self, process: u32, now: Timestamp) {
-        self.events.started(process);
         self.pod_health.started(now);
         self.clocks.started(process, now);
     }
