@@ -110,7 +110,9 @@ impl Quiet {
     pub(crate) fn effect_done(&mut self, effect: &Effect, now: Timestamp) -> Breaker {
         self.forget_old(now);
         let fingerprint = fingerprint_of(effect);
-        let repeated = self.effects.iter().any(|done| done.fingerprint == fingerprint);
+        // What a router was told again is held back for itself ([`Quiet::is_reverted`]), and there may be many of them.
+        let is_route = matches!(effect, Effect::Route { .. });
+        let repeated = !is_route && self.effects.iter().any(|done| done.fingerprint == fingerprint);
         self.effects.push_back(Done { at: now, fingerprint, router: router(effect) });
         if repeated { self.idle_write(now) } else { Breaker::Closed }
     }
@@ -220,6 +222,7 @@ mod tests {
             stable_service: None,
             config: serde_json::Value::Null,
             item: None,
+            object: None,
         };
         let nowhere = || Destination { service: None, hash: None };
         let intent =

@@ -8,7 +8,7 @@ use crate::store::Store;
 use crate::workload;
 use headgate_api::At;
 use headgate_api::RouterInUse;
-use headgate_model::{RouterConfig, TemplateKey, total_weight};
+use headgate_model::{RouterConfig, TemplateKey, TrafficRouter, total_weight};
 use headgate_traffic::ROUTERS;
 use serde::Deserialize;
 use serde_json::Value;
@@ -65,6 +65,18 @@ fn router_objects(config: &RouterConfig) -> Vec<ObjectRef> {
     keys.unwrap_or_default().iter().map(of_key).collect()
 }
 
+/// A configuration, each of its objects for itself.
+fn parts(router: &dyn TrafficRouter, config: &RouterConfig) -> Vec<RouterConfig> {
+    let named = |part: RouterConfig| {
+        let first = router.references(&part).ok().and_then(|keys| keys.into_iter().next());
+        let object = first.filter(|_| router.capabilities().weights).map(|key| {
+            if key.namespace == part.namespace { key.name } else { format!("{}/{}", key.namespace, key.name) }
+        });
+        RouterConfig { object, ..part }
+    };
+    router.parts(config).into_iter().map(named).collect()
+}
+
 /// The routers that the status remembers, whether the spec still names them or not.
 fn former_routers(rollout: &Value) -> impl Iterator<Item = RouterConfig> {
     let remembered = rollout.at("/status/headgate/routersInUse").and_then(Value::as_array);
@@ -81,8 +93,9 @@ fn former_routers(rollout: &Value) -> impl Iterator<Item = RouterConfig> {
             total: remembered.total,
             config: remembered.config,
             item: None,
+            object: None,
         };
-        Some(router.parts(&config))
+        Some(parts(router, &config))
     });
     routers.flatten()
 }
@@ -122,8 +135,9 @@ fn routers(rollout: &Value, strategy: &Value) -> Vec<RouterConfig> {
             total: total_weight(configured),
             config: config_of(router.spec_path())?,
             item: None,
+            object: None,
         };
-        Some(router.parts(&config))
+        Some(parts(*router, &config))
     });
     routers.flatten().collect()
 }

@@ -94,15 +94,16 @@ pub(crate) fn is_watched(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     })
 }
 
-/// The run that is needed and cannot be made while an argument of it has no value: its name, and what is missing.
-pub(crate) fn lacks_value(scene: &Scene<'_>, record: &RolloutStatus) -> Option<(String, String)> {
+/// The run that is needed and cannot be made while an argument of it has no value: for what it runs, its name, and what is
+/// missing.
+pub(crate) fn lacks_value(scene: &Scene<'_>, record: &RolloutStatus) -> Option<(Role, String, String)> {
     needs(scene, record).into_iter().flatten().find_map(|need| {
-        let name = &run_of(record, need.role)?.name;
-        if find(scene, name).is_some() {
+        let known = run_of(record, need.role)?;
+        if find(scene, &known.name).is_some() || known.status.is_some_and(AnalysisPhase::is_completed) {
             return None;
         }
         match resolve(scene, record, need.analysis) {
-            Err(AnalysisProblem::FieldUnset(why)) => Some((name.clone(), why)),
+            Err(AnalysisProblem::FieldUnset(why)) => Some((need.role, known.name.clone(), why)),
             _ => None,
         }
     })

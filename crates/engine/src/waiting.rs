@@ -134,8 +134,8 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
     if let Some((run, message)) = on_failure::held_by(record) {
         return held(scene, record, run, message);
     }
-    if let Some((run, why)) = analysis::lacks_value(scene, record) {
-        return unmade(scene, &run, &why);
+    if let Some((role, run, why)) = analysis::lacks_value(scene, record) {
+        return unmade(scene, role, &run, &why);
     }
     if initial::is_under_way(record) {
         return first(scene, record);
@@ -165,14 +165,17 @@ fn failed_analysis(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
 }
 
 /// A run that waits for what its arguments name.
-fn unmade(scene: &Scene<'_>, run: &str, why: &str) -> Wait {
+fn unmade(scene: &Scene<'_>, role: Role, run: &str, why: &str) -> Wait {
+    // A run beside the steps, or after them, is needed as long as the release is not promoted in full.
+    let promote = if matches!(role, Role::Step(_)) { "promote" } else { "promote --full" };
     Wait {
         on: WaitFor::Analysis,
         message: format!("AnalysisRun {run} cannot be made: {why}"),
         until: None,
         ends_with: format!(
-            "that field having a value, another fieldPath, or `{}`, which goes on without the analysis",
-            command(scene, "promote")
+            "that field having a value, another fieldPath, `{}` to go on without the analysis, or `{}` to go back",
+            command(scene, promote),
+            command(scene, "abort")
         ),
     }
 }

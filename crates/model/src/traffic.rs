@@ -161,14 +161,17 @@ pub struct RouterConfig {
     pub config: Value,
     /// The item of that list, below the router's own part: `virtualServices[1]`.
     pub item: Option<String>,
+    /// The object that it is about, where it is known: its name, with its namespace in front where that is another one.
+    pub object: Option<String>,
 }
 
 impl RouterConfig {
-    /// What this is called in messages and failures: `istio`, or `istio virtualServices[1]`.
+    /// What this is called in messages and failures: `istio shop`. By the object, which stays the same when a list is
+    /// reordered, or leaves the spec.
     pub fn label(&self) -> String {
-        match &self.item {
+        match &self.object {
             None => self.router.to_owned(),
-            Some(item) => format!("{} {item}", self.router),
+            Some(object) => format!("{} {object}", self.router),
         }
     }
 }

@@ -6,7 +6,7 @@ use headgate_model::{
     Capabilities, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem, TrafficIntent,
     TrafficRouter, TrafficState, WeightRange,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// v1 has been served since Gateway API 1.0.
 const HTTP_ROUTE: Kind =
@@ -63,12 +63,10 @@ impl TrafficRouter for GatewayApi {
         if named(config).is_err() {
             return vec![config.clone()];
         }
-        objects::parts(config, ("httpRoute", "httpRoutes"), |item| {
-            let field = |name: &str| item.get(name).cloned().unwrap_or_default();
-            Map::from_iter([
-                ("httpRoute".to_owned(), field("name")),
-                ("httpRouteRuleName".to_owned(), field("ruleName")),
-            ])
+        objects::parts(config, ("httpRoute", "httpRoutes"), &["httpRouteRuleName"], |item| {
+            let fields = [("httpRoute", "name"), ("httpRouteRuleName", "ruleName")];
+            let written = fields.map(|(single, field)| Some((single.to_owned(), item.get(field)?.clone())));
+            written.into_iter().flatten().collect()
         })
     }
 

@@ -65,7 +65,7 @@ impl TrafficRouter for Istio {
         if named(config).is_err() {
             return vec![config.clone()];
         }
-        objects::parts(config, ("virtualService", "virtualServices"), |item| {
+        objects::parts(config, ("virtualService", "virtualServices"), &[], |item| {
             Map::from_iter([("virtualService".to_owned(), item.clone())])
         })
     }

@@ -72,7 +72,7 @@ impl TrafficRouter for Nginx {
         if named(config).is_err() {
             return vec![config.clone()];
         }
-        objects::parts(config, ("stableIngress", "stableIngresses"), |item| {
+        objects::parts(config, ("stableIngress", "stableIngresses"), &[], |item| {
             Map::from_iter([("stableIngress".to_owned(), item.clone())])
         })
     }

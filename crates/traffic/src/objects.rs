@@ -29,29 +29,32 @@ pub(crate) fn present<'a>(
     }
 }
 
-/// One part for each item of `list`, and one for `single` where that names an object beside it. `of_item` writes an item as
-/// the fields that name a single object.
+/// One part for each item of `list`, and one for `single` where that names an object beside it; `of_single` are fields about
+/// that one only. `of_item` writes an item as the fields that name a single object.
 pub(crate) fn parts(
     config: &RouterConfig,
     (single, list): (&str, &str),
+    of_single: &[&str],
     of_item: impl Fn(&Value) -> Map<String, Value>,
 ) -> Vec<RouterConfig> {
     let Value::Object(written) = &config.config else { return vec![config.clone()] };
     let items = written.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let is_named = |value: &&Value| !value.is_null() && value.as_str() != Some("");
-    let beside = written.get(single).filter(is_named);
-    if items.len() + usize::from(beside.is_some()) < 2 {
+    if items.is_empty() {
         return vec![config.clone()];
     }
     let mut alone = written.clone();
     alone.remove(list);
-    let of_single = beside.map(|_| RouterConfig { config: Value::Object(alone.clone()), ..config.clone() });
+    let mut common = alone.clone();
+    common.retain(|field, _| field != single && !of_single.contains(&field.as_str()));
+    let is_named = |value: &&Value| !value.is_null() && value.as_str() != Some("");
+    let beside = written.get(single).filter(is_named);
+    let beside = beside.map(|_| RouterConfig { config: Value::Object(alone), ..config.clone() });
     let of_items = items.iter().enumerate().map(|(index, item)| {
-        let fields = alone.clone().into_iter().chain(of_item(item)).collect();
+        let fields = common.clone().into_iter().chain(of_item(item)).collect();
         let item = Some(format!("{list}[{index}]"));
         RouterConfig { config: Value::Object(fields), item, ..config.clone() }
     });
-    of_single.into_iter().chain(of_items).collect()
+    beside.into_iter().chain(of_items).collect()
 }
 
 /// What a client gets of the canary, of `total`, whatever the two weights sum to. Whoever gets some requests is never

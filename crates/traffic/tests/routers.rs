@@ -48,6 +48,7 @@ fn config(router: &dyn TrafficRouter, own: Value) -> RouterConfig {
         stable_service: Some("cart-stable".to_owned()),
         config: own,
         item: None,
+        object: None,
     }
 }
 
@@ -523,6 +524,7 @@ fn each_object_of_a_list_stands_for_itself_and_is_named_by_its_place() {
                 panic!("{name} does not miss its object")
             };
             assert!(told.ends_with(&field.replace('#', &index.to_string())), "{told}");
+            assert!(!part.config.to_string().contains("null"), "{}", part.config);
             assert_eq!(
                 router.parts(part),
                 std::slice::from_ref(part),

@@ -3,7 +3,8 @@
 use super::{Around, CANARY, Notes, text, values};
 use headgate_api::{RolloutAnalysis, labels};
 use headgate_model::analysis::{
-    ArgumentContext, Versions, blind_metrics, check_finite, check_supported, reachable, resolve,
+    AnalysisProblem, ArgumentContext, Versions, blind_metrics, check_finite, check_supported, reachable,
+    resolve,
 };
 use headgate_model::spec::{Canary, RolloutSpec, Step};
 use headgate_model::template::check_template;
@@ -152,6 +153,7 @@ impl One<'_> {
                 stable_service: self.canary().stable_service.clone(),
                 config: config.clone(),
                 item: None,
+                object: None,
             };
             let seen = router.references(&config).and_then(|keys| {
                 let objects = keys.into_iter().map(|key| (key.clone(), self.observed(&key))).collect();
@@ -203,8 +205,12 @@ impl One<'_> {
                 Ends::WithRelease => Ok(()),
             }
         });
-        if let Err(problem) = resolved {
-            return notes.error(field, problem.to_string());
+        match resolved {
+            Ok(()) => {}
+            Err(problem @ AnalysisProblem::FieldUnset(_)) => {
+                return notes.warning(field, format!("{problem}. The run waits until that has a value"));
+            }
+            Err(problem) => return notes.error(field, problem.to_string()),
         }
         let versions = Versions {
             canary_service: self.canary().canary_service.as_deref(),

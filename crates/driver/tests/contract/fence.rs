@@ -114,6 +114,7 @@ fn r1_a_refused_record_lets_only_growth_and_the_way_back_to_stable_out() {
                 stable_service: Some("web-stable".to_owned()),
                 config: json!({ "virtualService": { "name": "web" } }),
                 item: None,
+                object: None,
             };
             let satisfied = snapshot.routers.iter().any(|router| {
                 router.config.router == "istio"

@@ -1,7 +1,9 @@
 //! Another router, or none, in the middle of a release: the objects of the one before are led back to stable.
 
 use crate::made::{INGRESSES, ingress, weight};
+use crate::server::refused;
 use crate::world::{VIRTUAL_SERVICES, World, at, released, template, virtual_service};
+use headgate_driver::io::Call;
 use headgate_driver::resources::ROLLOUTS;
 use serde_json::{Value, json};
 
@@ -109,6 +111,24 @@ fn of_routes_that_leave_the_spec_together_one_that_is_gone_keeps_nothing_from_th
         route_through(&mut world, &Value::Null);
         world.run(5);
         assert_eq!(weight_on(&world, other), 0, "{name} is gone");
+    }
+}
+
+#[test]
+fn routes_that_may_not_be_patched_any_more_are_tried_again_each_in_its_own_time() {
+    let mut world = under_way_through_two();
+    let is_route =
+        |call: &Call| matches!(call, Call::Patch { target, .. } if target.resource == VIRTUAL_SERVICES);
+    world.refuse(is_route, refused(403, "Forbidden"));
+    route_through(&mut world, &Value::Null);
+    let before = world.log.len();
+    world.run(60);
+    let tries = |name: &str| {
+        let of_name = |call: &&Call| matches!(call, Call::Patch { target, .. } if target.name == name);
+        world.log[before..].iter().filter(|call| is_route(call)).filter(of_name).count()
+    };
+    for name in ["web", "api"] {
+        assert!((2..=10).contains(&tries(name)), "{name} is tried {} times in a minute", tries(name));
     }
 }
 

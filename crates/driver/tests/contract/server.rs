@@ -289,7 +289,7 @@ fn has_status_subresource(resource: Resource) -> bool {
 /// RFC 7386.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
-        *target = patch.clone();
+        *target = as_stored(patch);
         return;
     };
     if !target.is_object() {
@@ -302,6 +302,18 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
         } else {
             merge(object.entry(field.clone()).or_insert(Value::Null), value);
         }
+    }
+}
+
+/// A new value as the API server stores it: a merge drops members that are null, also within a list.
+fn as_stored(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let there = fields.iter().filter(|(_, value)| !value.is_null());
+            there.map(|(field, value)| (field.clone(), as_stored(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(as_stored).collect(),
+        other => other.clone(),
     }
 }
 

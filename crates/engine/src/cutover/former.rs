@@ -10,6 +10,7 @@ use headgate_model::{
     Destination, Effect, RouterConfig, RouterProblem, RouterView, Timestamp, TrafficIntent, WeightRange,
 };
 use jiff::SignedDuration;
+use serde_json::Value;
 
 /// A router that the spec no longer names is watched for so many seconds more: a write that nobody answered may still land.
 /// An API server gives a request a minute (`--request-timeout`).
@@ -155,7 +156,19 @@ fn entry(config: &RouterConfig, led_back_at: Option<Time>) -> RouterInUse {
         canary_service: config.canary_service.clone(),
         stable_service: config.stable_service.clone(),
         total: config.total,
-        config: config.config.clone(),
+        config: without_nulls(&config.config),
         led_back_at,
+    }
+}
+
+/// A merge patch of the API server drops them, also within a list: what is stored would differ from what was meant for ever.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let there = fields.iter().filter(|(_, value)| !value.is_null());
+            there.map(|(field, value)| (field.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
     }
 }

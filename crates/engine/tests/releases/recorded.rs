@@ -140,6 +140,7 @@ fn routers(rollout: &RolloutView, services: &[&Value], virtual_service: Option<&
         stable_service: canary["stableService"].as_str().map(str::to_owned),
         config: canary["trafficRouting"]["istio"].clone(),
         item: None,
+        object: None,
     };
     let Some(virtual_service) = virtual_service else { return Vec::new() };
     let selectors = services.iter().map(|service| {

@@ -36,6 +36,18 @@ fn share(state: &Result<TrafficState, RouterProblem>) -> i32 {
     state.as_ref().ok().and_then(|state| state.weights).unwrap().canary_max
 }
 
+/// The API server drops them within a list, so that what is stored would never be what was meant.
+#[test]
+fn what_is_remembered_of_a_router_holds_no_nulls() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    let written = json!({"annotationPrefix": null, "routes": [{"name": "shop", "rule": null}]});
+    world.snapshot.routers.iter_mut().for_each(|router| router.config.config = written.clone());
+    world.release(2);
+    world.settle();
+    let remembered = &world.status().headgate.as_ref().unwrap().routers_in_use;
+    assert_eq!(remembered[0].config, json!({"routes": [{"name": "shop"}]}));
+}
+
 #[test]
 fn the_router_before_is_led_back_to_stable_while_the_other_one_takes_over() {
     let mut world = half_way();

@@ -14,7 +14,7 @@ pub enum Problem {
 /// Merges as RFC 7386 says.
 pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
-        *target = patch.clone();
+        *target = as_stored(patch);
         return;
     };
     if !target.is_object() {
@@ -27,6 +27,18 @@ pub fn merge(target: &mut Value, patch: &Value) {
         } else {
             merge(object.entry(field.clone()).or_insert(Value::Null), value);
         }
+    }
+}
+
+/// A new value as the API server stores it: a merge drops members that are null, also within a list.
+fn as_stored(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let there = fields.iter().filter(|(_, value)| !value.is_null());
+            there.map(|(field, value)| (field.clone(), as_stored(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(as_stored).collect(),
+        other => other.clone(),
     }
 }
 

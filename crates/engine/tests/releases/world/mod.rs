@@ -135,6 +135,7 @@ impl World {
             stable_service: stable_service.clone(),
             config: Value::Null,
             item: None,
+            object: None,
         };
         if canary_service.is_some() || stable_service.is_some() {
             let selectors = [&canary_service, &stable_service]
