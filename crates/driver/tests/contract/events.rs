@@ -223,7 +223,7 @@ fn effects() -> [(Calls, &'static str, &'static str, &'static str); 4] {
     [
         (creates(REPLICA_SETS), "ReplicaSetCreateError", "CreateReplicaSet", "web-NEW"),
         (patches(REPLICA_SETS), "ReplicaSetUpdateError", "Scale", "web-NEW"),
-        (patches(VIRTUAL_SERVICES), "TrafficRoutingError", "Route", "istio"),
+        (patches(VIRTUAL_SERVICES), "TrafficRoutingError", "Route", "istio web"),
         (creates(ANALYSIS_RUNS), "ReconciliationError", "CreateAnalysisRun", "web-NEW-2-1"),
     ]
 }
