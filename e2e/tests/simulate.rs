@@ -58,9 +58,9 @@ fn held_against(told: &Value, seen: &[Sighting]) -> anyhow::Result<()> {
         match under_way().find(|sighting| sighting.step == Some(number - 1)) {
             Some(first) => near(&format!("step {number}"), &step["begins"], first.after)?,
             None => {
-                // A step that lasts less than a second may fall between two looks.
+                // One that lasts less than a second falls between two looks, and may have been told to last that much more.
                 let lasts = foretold.get(index + 1).map_or(0.0, |next| begins(next) - begins(step));
-                anyhow::ensure!(lasts < 2.0, "step {number} lasts {lasts} s, and nobody has seen it");
+                anyhow::ensure!(lasts < SLACK, "step {number} lasts {lasts} s, and nobody has seen it");
             }
         }
     }
@@ -79,11 +79,14 @@ fn begins(step: &Value) -> f64 {
     step["begins"].as_f64().unwrap_or(f64::INFINITY)
 }
 
+/// Seconds by which a time may be off, beside 10 % of it.
+const SLACK: f64 = 15.0;
+
 /// Within 10 % and 15 s.
 fn near(what: &str, told: &Value, seen: Duration) -> anyhow::Result<()> {
     let (told, seen) = (told.as_f64().context("no time")?, seen.as_secs_f64());
     let off = (told - seen).abs();
-    anyhow::ensure!(off <= seen * 0.1 + 15.0, "{what}: {told} s were told, {seen:.1} s were seen");
+    anyhow::ensure!(off <= seen * 0.1 + SLACK, "{what}: {told} s were told, {seen:.1} s were seen");
     Ok(())
 }
 
