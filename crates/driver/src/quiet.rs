@@ -110,9 +110,11 @@ impl Quiet {
     pub(crate) fn effect_done(&mut self, effect: &Effect, now: Timestamp) -> Breaker {
         self.forget_old(now);
         let fingerprint = fingerprint_of(effect);
-        // What a router was told again is held back for itself ([`Quiet::is_reverted`]), and there may be many of them.
+        let before = self.effects.iter().filter(|done| done.fingerprint == fingerprint).count();
+        // What a router was told again is held back for itself ([`Quiet::is_reverted`]), and there may be many of them. Only
+        // one that is told other things in between comes so far.
         let is_route = matches!(effect, Effect::Route { .. });
-        let repeated = !is_route && self.effects.iter().any(|done| done.fingerprint == fingerprint);
+        let repeated = before >= if is_route { WRITES_PER_MINUTE_MAX } else { 1 };
         self.effects.push_back(Done { at: now, fingerprint, router: router(effect) });
         if repeated { self.idle_write(now) } else { Breaker::Closed }
     }

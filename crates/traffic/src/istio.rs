@@ -7,6 +7,7 @@ use headgate_model::{
     TrafficRouter, TrafficState, WeightRange,
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// v1beta1 has been served by every Istio since 1.5, today's included; v1 only since 1.22.
 const VIRTUAL_SERVICE: Kind = Kind {
@@ -62,7 +63,10 @@ impl TrafficRouter for Istio {
     }
 
     fn parts(&self, config: &RouterConfig) -> Vec<RouterConfig> {
-        if named(config).is_err() {
+        let Ok(named) = named(config) else { return vec![config.clone()] };
+        let objects: BTreeSet<&ObjectKey> = named.iter().map(|named| &named.key).collect();
+        if objects.len() < named.len() {
+            // One object that is named twice, for two of its routes, is no two that could stand for themselves.
             return vec![config.clone()];
         }
         objects::parts(config, ("virtualService", "virtualServices"), &[], |item| {

@@ -549,3 +549,12 @@ fn a_list_that_is_wrong_stays_whole_and_says_so() {
         assert!(matches!(router.references(&whole), Err(RouterProblem::Invalid { .. })), "{name}");
     }
 }
+
+#[test]
+fn an_object_that_is_named_twice_for_two_of_its_routes_stays_one() {
+    let router = headgate_traffic::router("istio").unwrap();
+    let own =
+        json!({"virtualServices": [{"name": "web", "routes": ["a"]}, {"name": "web", "routes": ["b"]}]});
+    let whole = config(router, own);
+    assert_eq!(router.parts(&whole), std::slice::from_ref(&whole));
+}
