@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 pub(crate) enum Subject {
     /// An object by kind and name, in the Rollout's namespace.
     Object(ObjectRef),
-    /// The objects of a router, or of one item of its list ([`RouterConfig::label`]).
+    /// The objects of a router, or of one part of it ([`headgate_model::RouterConfig::label`]).
     Router(String),
 }
 

@@ -64,9 +64,8 @@ impl TrafficRouter for GatewayApi {
             return vec![config.clone()];
         }
         objects::parts(config, ("httpRoute", "httpRoutes"), &["httpRouteRuleName"], |item| {
-            let fields = [("httpRoute", "name"), ("httpRouteRuleName", "ruleName")];
-            let written = fields.map(|(single, field)| Some((single.to_owned(), item.get(field)?.clone())));
-            written.into_iter().flatten().collect()
+            let fields = [("httpRoute", "name"), ("httpRouteRuleName", "ruleName")].into_iter();
+            fields.filter_map(|(single, field)| Some((single.to_owned(), item.get(field)?.clone()))).collect()
         })
     }
 
