@@ -1,10 +1,11 @@
 //! R1: the record first, fenced; nothing from a stale snapshot.
 
+use crate::runs::run;
 use crate::script::{calls_since, scale, scripted_world, unchanged};
 use crate::server::{Author, refused};
-use crate::world::{VIRTUAL_SERVICES, at, released, template};
+use crate::world::{VIRTUAL_SERVICES, World, at, released, template};
 use headgate_driver::io::{Call, Observation, Patch};
-use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::{Decision, Destination, Direction, Effect, RouterConfig, TrafficIntent};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -154,6 +155,40 @@ fn r1_a_refused_record_lets_nothing_shrink() {
     world.server.refusals.clear();
     world.run(90);
     assert_eq!(world.get(&at(REPLICA_SETS, "b"))["spec"]["replicas"], 0);
+}
+
+#[test]
+fn r1_a_refused_record_lets_no_run_end_or_go_whose_verdict_it_would_have_told() {
+    let mut world = scripted_world(|snapshot| {
+        let mut record = snapshot.rollout.status.clone();
+        record.message = "new".to_owned();
+        let runs = snapshot.analysis_runs.present().into_iter().flatten();
+        let effects = runs.filter(|run| !run.terminate).map(|run| {
+            let (name, uid) = (run.name.clone(), run.uid.clone());
+            match name.as_str() {
+                "ended" => Effect::DeleteAnalysisRun { name, uid },
+                _ => Effect::TerminateAnalysisRun { name, uid },
+            }
+        });
+        Decision { record, effects: effects.collect(), wake_at: None }
+    });
+    for name in ["ended", "running"] {
+        let mut run = run(name, 1);
+        run["metadata"]["ownerReferences"] =
+            world.get(&at(REPLICA_SETS, "a"))["metadata"]["ownerReferences"].clone();
+        world.create(ANALYSIS_RUNS, run);
+    }
+    let is_record =
+        |call: &Call| matches!(call, Call::Patch { status: true, target, .. } if target.resource == ROLLOUTS);
+    world.refuse(is_record, refused(500, "InternalError"));
+    world.run(30);
+    let terminate = |world: &World| world.get(&at(ANALYSIS_RUNS, "running"))["spec"]["terminate"].clone();
+    assert!(world.server.objects.contains_key(&at(ANALYSIS_RUNS, "ended")));
+    assert_eq!(terminate(&world), json!(null));
+    world.server.refusals.clear();
+    world.run(90);
+    assert!(!world.server.objects.contains_key(&at(ANALYSIS_RUNS, "ended")));
+    assert_eq!(terminate(&world), json!(true));
 }
 
 #[test]
