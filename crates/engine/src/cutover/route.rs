@@ -122,6 +122,8 @@ pub(super) fn weight(
         (false, true) => 0,
         (true, false) => total,
         (true, true) if goes_back => way_back::weight(scene, record, (state, range), held, for_stable, plan),
+        // With no step left it is the release itself that a user, or a verdict, holds.
+        (true, true) if stage == Stage::Finishing && steps::is_held(record, scene.spec) => held,
         (true, true) => {
             let least = followed_weight(scene, record, stage, held, canary_side);
             released_weight(scene, stage, range, least, canary_side, stable_side)
