@@ -51,10 +51,10 @@ impl Acknowledged {
             return Ok(());
         };
         let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
-        if to >= number(before, "/spec/replicas")
-            || views.is_empty()
-            || views.iter().any(|view| view.lets_pods_go())
-        {
+        // Somebody may scale a version up whose last pods had gone when this was decided.
+        let had = views.iter().filter_map(|view| view.set(&write.target.name)).map(|set| set.replicas);
+        let had = had.fold(number(before, "/spec/replicas"), i64::min);
+        if to >= had || views.is_empty() || views.iter().any(|view| view.lets_pods_go()) {
             return Ok(());
         }
         for ((_, route), told) in self.told.iter().filter(|((other, _), _)| *other == process) {

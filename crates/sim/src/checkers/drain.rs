@@ -107,7 +107,13 @@ impl Shares {
         let seen = write.known_until.min(write.sent_at);
         let was_over =
             held.array_windows().any(|[held, next]| next.since > seen && is_over(held, next.since));
-        if was_over || is_over(last, now) {
+        // Those that are left may bear each share that it had within that time.
+        let bears = |since: usize| {
+            let most = held.iter().skip(since).map(|held| held.share).max().unwrap_or(0);
+            to >= view.needed(most)
+        };
+        let is_borne = held.iter().enumerate().any(|(index, held)| is_over(held, now) && bears(index));
+        if was_over || is_over(last, now) || is_borne {
             return Ok(());
         }
         Err(format!(

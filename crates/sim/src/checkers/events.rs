@@ -27,9 +27,11 @@ pub(super) struct Events {
     told: BTreeMap<(u32, String), Vec<Timestamp>>,
     /// How often each process has told a statement.
     claims: BTreeMap<String, BTreeMap<u32, u32>>,
+    /// How often a statement was rightly told once more than it came true.
+    repeated: BTreeMap<String, u32>,
     /// When processes have died.
     gone: BTreeMap<u32, Timestamp>,
-    /// When a process last had no answer to a record.
+    /// When a process last had no answer to a record, or none that says whether it is stored.
     unanswered: BTreeMap<u32, Timestamp>,
     /// Wishes that a record has dropped, by the process that wrote it; owed from the answer on.
     dropped: BTreeMap<u32, String>,
@@ -71,22 +73,26 @@ impl Events {
         let tellers = self.claims.entry(claim.clone()).or_default();
         *tellers.entry(process).or_insert(0) += 1;
         let told: u32 = tellers.values().sum();
-        if told > times && !self.may_repeat(process, &claim, times, now) {
+        if told <= times + self.repeated.get(&claim).copied().unwrap_or(0) {
+            return Ok(());
+        }
+        if !self.may_repeat(process, &claim, times, now) {
             return Err(format!(
                 "event {reason} ({message}) for the {told}. time, {claim:?} came true less often"
             ));
         }
+        *self.repeated.entry(claim).or_insert(0) += 1;
         Ok(())
     }
 
     /// Of two processes that lead for a moment and write the same, one without an answer takes the other's record for its own:
-    /// who does not know whether it was heard tells once more.
+    /// who does not know whether it was heard tells once more, or tells before the other does.
     fn may_repeat(&self, process: u32, claim: &str, times: u32, now: Timestamp) -> bool {
         let lately = |at: &Timestamp| now.duration_since(*at) <= SOON;
         let is_rival =
             |(other, _): (&u32, &u32)| *other != process && self.gone.get(other).is_none_or(lately);
         let Some(tellers) = self.claims.get(claim) else { return false };
-        self.unanswered.get(&process).is_some_and(lately)
+        tellers.keys().any(|teller| self.unanswered.get(teller).is_some_and(lately))
             && tellers.iter().any(is_rival)
             && tellers.get(&process).is_some_and(|told| *told <= times)
     }
@@ -116,7 +122,8 @@ impl Events {
         if target.resource != ROLLOUTS {
             return;
         }
-        if matches!(reply, Reply::Lost(_)) {
+        // What a server says that has failed is no answer either: it may have stored the record all the same.
+        if matches!(reply, Reply::Lost(_) | Reply::Refused { code: 500.., .. }) {
             self.unanswered.insert(process, arrives);
         }
         if let (Some(version), Reply::Object(_)) = (self.dropped.remove(&process), reply) {

@@ -144,11 +144,12 @@ impl Health {
 
     /// True when this end is one too many of the pod: what was before a release was tried again does not count, and the
     /// back-off may spread the others over more time than counts. Nor does what happened before a process started, unless the
-    /// pod is so young then that all of its ends count: its status tells the time of the last one alone.
+    /// pod is so young then that all of its ends count, and of this release: its status tells the time of the last one alone.
     fn has_ended_too_often(&self, causes: &[Cause], last: &Cause) -> bool {
         let window = ENDS_WITHIN.saturating_sub(CLOCKS_DIFFER);
         let is_end = |cause: &&Cause| matches!(cause.trouble, Trouble::Ended(_)) && cause.pod == last.pod;
-        let was_young = self.started.duration_since(last.created) < window;
+        let was_young = last.created >= plus(self.since, self.clocks.1)
+            && self.started.duration_since(last.created) < window;
         let counts = |cause: &&Cause| {
             (self.since..=last.since).contains(&cause.since)
                 && last.since.duration_since(cause.since) < window

@@ -211,6 +211,11 @@ impl View {
         })
     }
 
+    /// This view as far as no record says otherwise that could not be stored, such as that of an abort.
+    pub fn unrecorded(&self) -> Self {
+        Self { kept_weight: None, ..self.clone() }
+    }
+
     /// This view with one available pod less in a ReplicaSet.
     pub fn without_pod_of(&self, name: &str) -> Self {
         let mut without = self.clone();

@@ -17,7 +17,7 @@ use crate::world::server::{number, refused, text};
 use crate::world::webhooks::{self, Trouble};
 use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
-use headgate_driver::resources::{EVENTS, PODS, REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::{EVENTS, PODS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_model::Query;
 use serde_json::Value;
 
@@ -94,6 +94,11 @@ impl Simulation {
             }
             let flight = entry.remove();
             self.trace.say("stray", || describe(&flight.request.call), self.now);
+            let is_service = target(&flight.request.call).is_some_and(|target| target.resource == SERVICES);
+            if is_service && matches!(flight.fate, Some(Fate::RequestLost)) {
+                // Nobody can call back what has wandered: the Service is led back as soon as it is seen.
+                self.checkers.excuse(self.now);
+            }
             self.carry_out(&flight, None);
         }
         let mut index = 0;
