@@ -311,7 +311,7 @@ fn of_act(act: Act) -> Option<UserAct> {
         Act::Router(_) => UserAct::Router,
         Act::Restart => UserAct::Restart,
         Act::Recreate => UserAct::Recreate,
-        Act::Create | Act::Dynamic(_) => return None,
+        Act::Create | Act::LetGo | Act::Dynamic(_) | Act::Edit(_) => return None,
     })
 }
 

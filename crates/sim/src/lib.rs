@@ -20,6 +20,7 @@ pub mod checkers;
 pub mod conformance;
 pub mod coverage;
 pub mod defects;
+pub mod edits;
 pub mod effect;
 pub mod faults;
 pub mod forecast;

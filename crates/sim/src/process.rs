@@ -9,7 +9,7 @@ use crate::world::plus;
 use crate::world::pod_watch::PodWatch;
 use crate::world::server::Server;
 use crate::world::watch::Watches;
-use headgate_driver::io::{Reply, Request, RequestId};
+use headgate_driver::io::{Reply, Request, RequestId, Resource};
 use headgate_driver::resources::PODS;
 use headgate_driver::{Driver, Options};
 use headgate_notify::Subscriptions;
@@ -104,6 +104,24 @@ impl Process {
     /// True while the process runs.
     pub fn is_awake(&self, now: Timestamp) -> bool {
         self.frozen_until.is_none_or(|until| until <= now)
+    }
+
+    /// From now on the watch of this kind takes longer.
+    pub fn slow_down(&mut self, resource: Resource, until: Timestamp, milliseconds: i64) {
+        if resource == PODS {
+            self.pod_watch.slow_down(until, milliseconds);
+        } else {
+            self.watches.slow_down(resource, until, milliseconds);
+        }
+    }
+
+    /// The watch of this kind breaks off; what was on its way is lost, and a list follows.
+    pub fn break_off(&mut self, resource: Resource, until: Timestamp, lag: usize, now: Timestamp) {
+        if resource == PODS {
+            self.pod_watch.break_off(until);
+        } else {
+            self.watches.break_off(resource, until, lag, now);
+        }
     }
 
     /// One turn: what has arrived is taken in, and what the driver asks for is returned.

@@ -1,5 +1,6 @@
 //! What the user does, in the way in which the stock plugin and `kubectl apply` do it.
 
+use crate::edits::{self, Edit};
 use crate::kinds::Router;
 use crate::random::Random;
 use crate::scenario::{Scenario, objects, steps};
@@ -43,10 +44,14 @@ pub enum Act {
     Router(Router),
     /// Sets `dynamicStableScale`, where there is a router.
     Dynamic(bool),
+    /// Changes something else in the spec.
+    Edit(Edit),
     /// Sets `spec.restartAt`.
     Restart,
     /// Deletes the Rollout.
     Recreate,
+    /// Takes the finalizers away that keep a deleted one.
+    LetGo,
     /// Applies it again.
     Create,
 }
@@ -64,9 +69,15 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         }
         return ("there is no Rollout".to_owned(), None);
     };
+    let created_at = plus(now, scenario.recreated_in);
     if act == Act::Recreate {
         server.remove(&target, now);
-        return ("deleted".to_owned(), Some((plus(now, scenario.recreated_in), Act::Create)));
+        let then = if server.get(&target).is_some() { Act::LetGo } else { Act::Create };
+        return ("deleted".to_owned(), Some((created_at, then)));
+    }
+    if act == Act::LetGo {
+        let said = edit(&target, json!({ "metadata": { "finalizers": null } }), server, now);
+        return (said, Some((created_at, Act::Create)));
     }
     let follows = match act {
         Act::Promote => Some((plus(now, 150), Act::EndPause)),
@@ -144,11 +155,15 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
             };
             is_routed.then(|| (Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
         }
+        Act::Edit(edit) => {
+            let clusterwide = scenario.has_clusterwide_templates();
+            edits::patch(edit, rollout, clusterwide).map(|spec| (Part::Spec, json!({ "spec": spec })))
+        }
         Act::Restart => {
             let at = plus(now, scenario.restarts_in);
             Some((Part::Spec, json!({ "spec": { "restartAt": at.to_string() } })))
         }
-        Act::Release(_) | Act::Undo(_) | Act::Recreate | Act::Create => None,
+        Act::Release(_) | Act::Undo(_) | Act::Recreate | Act::LetGo | Act::Create => None,
     }
 }
 

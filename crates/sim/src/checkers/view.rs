@@ -405,7 +405,9 @@ fn has_failed(server: &Server, namespace: &str, run: &str) -> bool {
 
 /// The Rollout, of which there is one.
 pub(super) fn rollout(server: &Server) -> Option<(&ObjectRef, &Value)> {
-    server.all(ROLLOUTS).next()
+    // One that is being deleted is left alone, like one that is gone.
+    let is_there = |(_, rollout): &(_, &Value)| rollout.at("/metadata/deletionTimestamp").is_none();
+    server.all(ROLLOUTS).find(is_there)
 }
 
 /// True for an older version that comes back within `rollbackWindow`: its release is not judged again.

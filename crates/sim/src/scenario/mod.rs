@@ -18,7 +18,7 @@ use crate::world::pods::{Budget, Health};
 use crate::world::server::reference;
 use crate::world::webhooks::Webhook;
 use headgate_driver::io::{ObjectRef, Resource};
-use headgate_driver::resources::ROLLOUTS;
+use headgate_driver::resources::{CLUSTER_ANALYSIS_TEMPLATES, ROLLOUTS};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -175,6 +175,11 @@ impl Scenario {
     /// Names an object beside the Rollout.
     pub fn at(&self, resource: Resource, name: &str) -> ObjectRef {
         ObjectRef { resource, namespace: self.target().namespace, name: name.to_owned() }
+    }
+
+    /// True when the templates of analyses are the cluster's, not the namespace's.
+    pub fn has_clusterwide_templates(&self) -> bool {
+        self.surroundings.iter().any(|(target, _)| target.resource == CLUSTER_ANALYSIS_TEMPLATES)
     }
 
     /// The pod template of a version: this one with another image.

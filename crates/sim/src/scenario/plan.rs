@@ -4,6 +4,7 @@ use super::{
     FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, additions, ambushes, faults, objects, steps,
 };
 use crate::coverage;
+use crate::edits;
 use crate::faults::{Ailment, Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::random::Random;
@@ -15,7 +16,9 @@ use crate::world::prune::OURS;
 use crate::world::routes;
 use crate::world::webhooks;
 use headgate_driver::io::Resource;
-use headgate_driver::resources::{DEPLOYMENTS, POD_TEMPLATES, WORKLOAD_REPLICA_SETS};
+use headgate_driver::resources::{
+    ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, DEPLOYMENTS, POD_TEMPLATES, PODS, WORKLOAD_REPLICA_SETS,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -71,6 +74,11 @@ pub(super) fn of(seed: u64) -> Scenario {
     plan_pod_health(&mut scenario, row.fault, &mut Random::new(seed, "pod health"));
     plan_way_back(&mut scenario, &mut Random::new(seed, "way back"));
     plan_dynamic(&mut scenario, &mut Random::new(seed, "dynamic"));
+    plan_edits(&mut scenario, &mut Random::new(seed, "edits"));
+    plan_watches(&mut scenario, &mut Random::new(seed, "other watches"));
+    if Random::new(seed, "finalizers").percent(8) {
+        patch::merge(&mut scenario.rollout, &json!({ "metadata": { "finalizers": ["example.com/keep"] } }));
+    }
     additions::whole(&mut scenario.rollout, scenario.router, &mut Random::new(seed, "whole"));
     additions::forms(&mut scenario.rollout, &row, &mut Random::new(seed, "forms"));
     scenario.disturbances.sort_by_key(|(time, _)| *time);
@@ -179,6 +187,31 @@ fn plan_dynamic(scenario: &mut Scenario, luck: &mut Random) {
         let time = luck.between(20_000, FAULTS_END / 2);
         scenario.disturbances.push((time, Disturbance::User(Act::Dynamic(!is_dynamic))));
     }
+}
+
+/// Some users change more in the middle than versions, pods and steps.
+fn plan_edits(scenario: &mut Scenario, luck: &mut Random) {
+    if !luck.percent(15) {
+        return;
+    }
+    for _ in 0..luck.between(1, 3) {
+        let time = luck.between(20_000, FAULTS_END / 2);
+        scenario.disturbances.push((time, Disturbance::User(Act::Edit(edits::any(luck)))));
+    }
+}
+
+/// Kinds whose watches no row of the covering plan asks for are late, or break off, too.
+fn plan_watches(scenario: &mut Scenario, luck: &mut Random) {
+    if !luck.percent(8) {
+        return;
+    }
+    let kind = luck.pick(PODS, &[PODS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, DEPLOYMENTS]);
+    let disturbance = if luck.percent(50) {
+        Disturbance::SlowWatch { kind, seconds: luck.between(5, 60), late: luck.between(2_000, 20_000) }
+    } else {
+        Disturbance::BrokenWatch { kind, seconds: luck.between(1, 20), lag: 0 }
+    };
+    scenario.disturbances.push((luck.between(5_000, FAULTS_END / 2), disturbance));
 }
 
 /// The canary strategy, where there is a router.

@@ -80,12 +80,13 @@ impl Simulation {
             Disturbance::Freeze => leader.into_iter().for_each(|index| self.freeze(index)),
             Disturbance::SlowWatch { kind, seconds, late } => {
                 let until = self.after(*seconds);
-                self.each_watch(|watches, _| watches.slow_down(*kind, until, *late));
+                self.processes.iter_mut().for_each(|process| process.slow_down(*kind, until, *late));
                 return Some(!self.processes.is_empty());
             }
             Disturbance::BrokenWatch { kind, seconds, lag } => {
                 let until = self.after(*seconds);
-                self.each_watch(|watches, now| watches.break_off(*kind, until, *lag, now));
+                let now = self.now;
+                self.processes.iter_mut().for_each(|process| process.break_off(*kind, until, *lag, now));
                 return Some(!self.processes.is_empty());
             }
             Disturbance::TwoLeaders { seconds } => {
@@ -318,7 +319,7 @@ impl Simulation {
         let (said, follows) = user::act(act, &self.scenario, &mut self.server, self.now);
         self.trace.say("user", || format!("{act:?}: {said}"), self.now);
         self.is_made_anew |= act == Act::Create;
-        if matches!(act, Act::Recreate | Act::Create) {
+        if matches!(act, Act::Recreate | Act::LetGo | Act::Create) {
             self.checkers.excuse(self.now);
         }
         if let Some((time, next)) = follows {

@@ -17,6 +17,10 @@ pub struct PodWatch {
     queue: VecDeque<(Timestamp, Observation)>,
     /// Changes that were taken up; `None` before the list.
     seen: Option<usize>,
+    /// Until then each change takes this many milliseconds more.
+    slow: Option<(Timestamp, i64)>,
+    /// Broken off until then.
+    broken_until: Option<Timestamp>,
     delays: Random,
     delay_max: i64,
 }
@@ -24,14 +28,30 @@ pub struct PodWatch {
 impl PodWatch {
     /// A watch that begins with a list.
     pub fn new(delays: Random, delay_max: i64) -> Self {
-        Self { queue: VecDeque::new(), seen: None, delays, delay_max }
+        Self { queue: VecDeque::new(), seen: None, slow: None, broken_until: None, delays, delay_max }
+    }
+
+    /// From now on changes take longer.
+    pub fn slow_down(&mut self, until: Timestamp, milliseconds: i64) {
+        self.slow = Some((until, milliseconds));
+    }
+
+    /// The watch breaks off; what was on its way is lost, and a list follows.
+    pub fn break_off(&mut self, until: Timestamp) {
+        self.queue.clear();
+        (self.seen, self.broken_until) = (None, Some(until));
     }
 
     /// What is delivered by now.
     pub fn deliver(&mut self, record: &Record, now: Timestamp) -> Vec<Observation> {
+        if self.broken_until.is_some_and(|until| until > now) {
+            return Vec::new();
+        }
+        self.broken_until = None;
         let seen = self.seen.unwrap_or_else(|| self.list(record, now));
         for (published, change) in record.changes().iter().skip(seen) {
-            let due = plus(*published, self.delays.between(1, self.delay_max.max(1)));
+            let slow = self.slow.filter(|(until, _)| published < until).map_or(0, |(_, slow)| slow);
+            let due = plus(*published, self.delays.between(1, self.delay_max.max(1)) + slow);
             let due = self.queue.back().map_or(due, |(last, _)| due.max(*last));
             self.queue.push_back((due, change.clone()));
         }
@@ -61,6 +81,6 @@ impl PodWatch {
 
     /// When something is delivered next.
     pub fn next(&self) -> Option<Timestamp> {
-        self.queue.front().map(|(due, _)| *due)
+        self.broken_until.or_else(|| self.queue.front().map(|(due, _)| *due))
     }
 }
