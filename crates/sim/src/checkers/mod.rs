@@ -31,6 +31,7 @@
 //! | pods carry what their role asks for | `roles`: at the end, and nothing else of a pod is written |
 //! | a bake lasts, and stable stands by | `bake` |
 //! | every wait is named | `waits` |
+//! | history has its limits | `kept` |
 //! | requests lost | `losses` |
 
 mod abort;
@@ -48,6 +49,7 @@ mod guards;
 mod hand_over;
 mod held;
 mod intents;
+mod kept;
 mod losses;
 mod names;
 mod naming;
@@ -258,6 +260,7 @@ impl Checkers {
             ("10 verdicts", self.answers.check(write)),
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
+            ("10 verdicts", verdicts::ends(write, server)),
             ("10 verdicts", verdicts::steps(write, server)),
             ("pod health", self.pod_health.check(write, &self.causes, now)),
             (RESTARTS, self.restarts.written(write, server, &self.clocks)),
@@ -491,6 +494,7 @@ impl Checkers {
             self.judge("9 settled", left, now);
         }
         self.judge("10 verdicts", verdicts::end(server), now);
+        self.judge("kept", kept::end(server), now);
         // Where the server drops the outbox only the process knows it, and forgets it when it dies.
         if self.waits == Waits::Stored {
             let rollout = view::rollout(server).map(|(_, rollout)| rollout);

@@ -200,6 +200,32 @@ pub(super) fn record(write: &Write<'_>, server: &Server) -> Result<(), String> {
     Ok(())
 }
 
+/// A run that the stored record needs, because it does not know the verdict yet, is neither ended nor taken away: whoever comes
+/// next would not know of it.
+pub(super) fn ends(write: &Write<'_>, server: &Server) -> Result<(), String> {
+    let (ANALYSIS_RUNS, Some(before), Some(_)) = (write.target.resource, write.before, write.process) else {
+        return Ok(());
+    };
+    let is_to_end = |run: &Value| run.at("/spec/terminate") == Some(&Value::Bool(true));
+    if is_to_end(before) || write.after.is_some_and(|after| !is_to_end(after)) {
+        return Ok(());
+    }
+    let Some((_, rollout)) = rollout(server) else { return Ok(()) };
+    let is_own = text(before, "/metadata/ownerReferences/0/uid") == text(rollout, "/metadata/uid");
+    let needs = |role: &&str| {
+        let known = rollout.at(&format!("/status/canary/{role}"));
+        known.is_some_and(|known| {
+            text(known, "/name") == write.target.name
+                && ["", "Pending", "Running"].contains(&text(known, "/status"))
+        })
+    };
+    let role = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"].into_iter().find(needs);
+    match role.filter(|_| is_own) {
+        None => Ok(()),
+        Some(role) => Err(format!("{} ends, or goes, and {role} still waits for it", write.target.name)),
+    }
+}
+
 /// A release is aborted by the user, by the verdict over a run of its version, because its deadline has passed where the spec
 /// asks for that, or by an unhealthy pod, whose cause `pod_health` looks at; for nothing else.
 pub(super) fn abort(write: &Write<'_>, server: &Server, now: Timestamp) -> Result<(), String> {

@@ -5,7 +5,7 @@ use super::wire::Extra;
 use headgate_api::{AnalysisPhase, OutboxEntry, PauseCondition, RolloutStatus, labels};
 use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
-use headgate_driver::resources::{EVENTS, REPLICA_SETS};
+use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS};
 use headgate_model::spec::{AbortPolicy, WorkloadScaleDown};
 use headgate_model::{
     Decision, Destination, Direction, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView,
@@ -39,6 +39,9 @@ pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
         if defect == Defect::StableGoesWithWish {
             let effect = stable_as_wished(snapshot, &decision);
             beside.add(effect.iter().filter_map(|effect| scale(effect, snapshot)));
+        }
+        if defect == Defect::RunEndedUnrecorded {
+            beside.add(decision.effects.iter().filter_map(|effect| end_of_run(effect, snapshot)));
         }
         if defect == Defect::HeldReleaseBegun {
             let effect = first_pod(snapshot, &decision);
@@ -251,6 +254,15 @@ fn scale(effect: &Effect, snapshot: &Snapshot) -> Option<Call> {
     Some(Call::Patch { target, status: false, patch: Patch::Json(operations) })
 }
 
+/// The end of a run as the driver orders it.
+fn end_of_run(effect: &Effect, snapshot: &Snapshot) -> Option<Call> {
+    let Effect::TerminateAnalysisRun { name, uid } = effect else { return None };
+    let namespace = snapshot.rollout.namespace.clone();
+    let target = ObjectRef { resource: ANALYSIS_RUNS, namespace, name: name.clone() };
+    let body = json!({ "metadata": { "uid": uid }, "spec": { "terminate": true } });
+    Some(Call::Patch { target, status: false, patch: Patch::Merge(body) })
+}
+
 /// An event, with as much of it as rules look at.
 fn event(notice: &Notice, snapshot: &Snapshot) -> Call {
     let rollout = &snapshot.rollout;
@@ -278,6 +290,9 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         Defect::NoWakeUp => decision.wake_at = None,
         Defect::OldPodsKept => decision.effects.retain(|effect| effect.class() != EffectClass::Shrink),
         Defect::RouteNotWritten => decision.effects.retain(|effect| effect.class() != EffectClass::Shift),
+        Defect::NothingForgotten => decision.effects.retain(|effect| {
+            !matches!(effect, Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. })
+        }),
         Defect::WeightFollowsPods => follow_pods(decision, snapshot),
         Defect::ShrunkToNothing => resize(decision, |from, to| if to < from { 0 } else { to }),
         Defect::HandsOverAtOnce => hand_over_at_once(decision, snapshot),

@@ -138,6 +138,11 @@ pub enum Defect {
     NoDataTakenForGood,
     /// A run that has failed counts as successful. Rule 10.
     FailureIgnored,
+    /// Runs are ended before a record says that nobody waits for them any more. Rule 10.
+    RunEndedUnrecorded,
+    // ---- what is kept ----
+    /// Old versions and runs stay for ever. The rule of what is kept.
+    NothingForgotten,
     // ---- restarts ----
     /// All pods are evicted at once, whatever `maxUnavailable` says. Rule 3, for restarts.
     AllRestartedAtOnce,
@@ -161,7 +166,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 68] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -220,6 +225,8 @@ impl Defect {
         Self::OutageTakenForFailure,
         Self::NoDataTakenForGood,
         Self::FailureIgnored,
+        Self::RunEndedUnrecorded,
+        Self::NothingForgotten,
         Self::AllRestartedAtOnce,
         Self::YoungRestarted,
         Self::RestartTakenForDone,
@@ -294,7 +301,9 @@ impl Defect {
             Self::HoldTakenForSuccess
             | Self::OutageTakenForFailure
             | Self::NoDataTakenForGood
-            | Self::FailureIgnored => &["10 verdicts"],
+            | Self::FailureIgnored
+            | Self::RunEndedUnrecorded => &["10 verdicts"],
+            Self::NothingForgotten => &["kept"],
             Self::AllRestartedAtOnce | Self::YoungRestarted | Self::RestartTakenForDone => &["3 restarts"],
             Self::PodsStayAsMade | Self::PodsTakenForRight => &["roles"],
             Self::PodHealthIgnored | Self::EvictionTakenForKill | Self::StartTakenForLoss => &["pod health"],
