@@ -4,6 +4,8 @@ use super::{
     Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
     way_back,
 };
+use crate::bake;
+use crate::on_failure;
 use crate::replicas;
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage, Wish};
@@ -122,8 +124,7 @@ pub(super) fn weight(
         (false, true) => 0,
         (true, false) => total,
         (true, true) if goes_back => way_back::weight(scene, record, (state, range), held, for_stable, plan),
-        // With no step left it is the release itself that a user, or a verdict, holds.
-        (true, true) if stage == Stage::Finishing && steps::is_held(record, scene.spec) => held,
+        (true, true) if is_held_at_the_end(scene, record, stage) => held,
         (true, true) => {
             let least = followed_weight(scene, record, stage, held, canary_side);
             released_weight(scene, stage, range, least, canary_side, stable_side)
@@ -145,6 +146,13 @@ fn sides<'a>(
         behind(canary.canary_service.as_ref(), versions.current),
         behind(canary.stable_service.as_ref(), versions.stable.or(versions.current)),
     )
+}
+
+/// True when no step is left and a user, or a verdict, holds the release itself. Once it bakes, everything was given to it:
+/// then the route is kept so.
+fn is_held_at_the_end(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage) -> bool {
+    let is_held = || steps::is_held(record, scene.spec) || on_failure::held_by(record).is_some();
+    stage == Stage::Finishing && bake::since(record).is_none() && is_held()
 }
 
 fn available(side: Option<&ReplicaSetView>) -> i32 {

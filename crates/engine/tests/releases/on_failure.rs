@@ -201,6 +201,7 @@ fn a_hold_after_the_last_step_names_the_promotion_that_ends_it() {
         world.settle();
     }
     assert_eq!((world.status().stable_rs.clone(), world.waits_for()), (world.hash(1), "AnalysisHold"));
+    assert_eq!(world.weight(), 50, "what is held is not given everything");
     assert!(told(&world).contains("`kubectl headgate promote --full shop"), "{}", told(&world));
     world.promote_full();
     world.settle_over_time();

@@ -137,3 +137,79 @@ fn a_version_that_is_released_in_full_stays_so_while_the_user_pauses_the_rollout
         assert!(world.events.iter().any(|told| told.starts_with(event)), "{:?}", world.events);
     }
 }
+
+/// Releases with no step left whose new version has not got everything yet: without steps, after the last one, promoted in
+/// full with and without `dynamicStableScale`, and on the way back within the window.
+fn with_no_step_left() -> Vec<World> {
+    let one_step = || json!([{"setWeight": 25}]);
+    let started = |canary: Value, begin: fn(&mut World)| {
+        let mut world = World::running(spec(4, canary));
+        begin(&mut world);
+        world
+    };
+    let in_full = |world: &mut World| {
+        world.release(2);
+        world.step();
+        world.promote_full();
+    };
+    let mut dynamic = routed(one_step());
+    dynamic["dynamicStableScale"] = json!(true);
+    vec![
+        started(routed(json!([])), |world| world.release(2)),
+        started(routed(one_step()), |world| world.release(2)),
+        started(routed(one_step()), in_full),
+        started(dynamic, in_full),
+        started(routed(one_step()), |world| {
+            world.edit(|spec| spec["rollbackWindow"] = json!({"revisions": 3}));
+            world.release(2);
+            world.settle_over_time();
+            world.pass(3_600);
+            world.release(1);
+        }),
+    ]
+}
+
+#[test]
+fn spec_paused_holds_the_weight_also_when_no_step_is_left() {
+    for (case, mut world) in with_no_step_left().into_iter().enumerate() {
+        let steps = if case == 0 { None } else { Some(1) };
+        let is_there = |world: &World| {
+            let status = world.status();
+            status.current_step_index == steps && status.stable_rs != status.current_pod_hash
+        };
+        for _ in 0..20 {
+            if is_there(&world) {
+                break;
+            }
+            world.step();
+            world.kubelet();
+        }
+        assert!(is_there(&world), "case {case}");
+        world.pause(true);
+        world.settle();
+        let weight = world.weight();
+        world.settle_over_time();
+        let told = (world.phase(), world.weight(), world.waits_for());
+        assert_eq!(told, ("Paused", weight, "UserUnpause"), "case {case}");
+        assert!(weight < 100, "case {case}: {weight}");
+        let target = world.status().current_pod_hash.clone();
+        world.pause(false);
+        world.settle_over_time();
+        assert_eq!((world.phase(), &world.status().stable_rs), ("Healthy", &target), "case {case}");
+    }
+}
+
+#[test]
+fn a_bake_that_is_paused_keeps_everything_although_somebody_takes_it_away() {
+    let mut canary = routed(json!([{"setWeight": 25}]));
+    canary["bake"] = json!({"duration": "1h"});
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.weight(), world.waits_for()), (100, "Bake"));
+    world.pause(true);
+    world.settle();
+    world.drift(0, 0);
+    world.settle();
+    assert_eq!((world.phase(), world.weight()), ("Paused", 100));
+}

@@ -444,28 +444,6 @@ fn spec_paused_stops_steps_and_pods_but_not_an_abort() {
 }
 
 #[test]
-fn spec_paused_holds_the_weight_also_when_no_step_is_left() {
-    let without_steps = || World::running(spec(4, routed(json!([]))));
-    let in_full = || {
-        let mut world = two_steps();
-        world.release(2);
-        world.settle();
-        world.promote_full();
-        world
-    };
-    for (mut world, weight) in [(without_steps(), 0), (in_full(), 25)] {
-        world.release(2);
-        world.step();
-        world.pause(true);
-        world.settle_over_time();
-        assert_eq!((world.phase(), world.weight(), world.waits_for()), ("Paused", weight, "UserUnpause"));
-        world.pause(false);
-        world.settle_over_time();
-        assert_eq!((world.phase(), world.status().stable_rs.clone()), ("Healthy", world.hash(2)));
-    }
-}
-
-#[test]
 fn a_resumption_that_comes_before_the_unpausing_is_not_lost() {
     let mut world = two_steps();
     world.release(2);
