@@ -51,10 +51,14 @@ impl Acknowledged {
             return Ok(());
         };
         let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
-        // Somebody may scale a version up whose last pods had gone when this was decided.
-        let had = views.iter().filter_map(|view| view.set(&write.target.name)).map(|set| set.replicas);
-        let had = had.fold(number(before, "/spec/replicas"), i64::min);
-        if to >= had || views.is_empty() || views.iter().any(|view| view.lets_pods_go()) {
+        // Somebody may scale a version up whose last pods had gone when it was decided to take it away.
+        let had_none =
+            || views.iter().any(|view| view.set(&write.target.name).is_some_and(|set| set.replicas == 0));
+        if to >= number(before, "/spec/replicas")
+            || to == 0 && had_none()
+            || views.is_empty()
+            || views.iter().any(|view| view.lets_pods_go())
+        {
             return Ok(());
         }
         for ((_, route), told) in self.told.iter().filter(|((other, _), _)| *other == process) {

@@ -51,6 +51,10 @@ fn runs(rollout: &Value, view: &View, server: &Server) -> Result<(), String> {
     if let Some(run) = past.iter().find(|run| view.sets.iter().all(|set| set.hash != hash(run))) {
         return Err(format!("run {} is kept, and its version is gone", text(run, "/metadata/name")));
     }
+    let is_going_on = |run: &&&Value| ["", "Pending", "Running"].contains(&text(run, "/status/phase"));
+    if let Some(run) = past.iter().find(is_going_on) {
+        return Err(format!("run {} goes on, and nobody waits for it", text(run, "/metadata/name")));
+    }
     let ended =
         |phases: &[&str]| past.iter().filter(|run| phases.contains(&text(run, "/status/phase"))).count();
     let kept = |field: &str| limit(rollout, &format!("/spec/analysis/{field}"), RUNS_KEPT);

@@ -80,7 +80,7 @@ use crate::world::pods::{Pods, Truth};
 use crate::world::proxies::{ALL, Loss};
 use crate::world::server::Server;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
-use headgate_driver::resources::REPLICA_SETS;
+use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -164,6 +164,8 @@ pub struct Checkers {
     restarts: restarts::Restarts,
     now: Timestamp,
     refusals: refusals::Refusals,
+    /// Since when the Rollout is being deleted.
+    deleted_at: Option<Timestamp>,
     /// Somebody else has written weights, or a Rollout that is no more: nobody can say of a route that is no longer named
     /// whose they are.
     is_route_edited: bool,
@@ -210,6 +212,8 @@ impl Checkers {
             return;
         }
         let mut view = View::of(server);
+        self.deleted_at =
+            self.deleted_at.or(Some(now)).filter(|_| view.is_none() && server.all(ROLLOUTS).next().is_some());
         if let (Some(view), Some(before)) = (&mut view, &self.names) {
             view.names.remember(before);
             let is_another = !view.names.is_of_same_rollout(before);
@@ -256,6 +260,7 @@ impl Checkers {
             ("R2 guards", guards::check(write)),
             ("R5 names", named),
             ("R9 writers", writers::check(write)),
+            ("R9 writers", writers::of_deleted(write, self.deleted_at)),
             ("R10 quiet", self.records.written(write)),
             ("10 verdicts", self.answers.check(write)),
             ("10 verdicts", verdicts::record(write, server)),
@@ -291,7 +296,7 @@ impl Checkers {
             let is_right = is_right
                 || View::with_one_set_ahead(&views, &self.read_live(write, &views, since))
                     .any(|view| check(write, &view).is_ok())
-                || self.refusals.are_recent(now)
+                || self.refusals.is_unrecorded(write)
                     && views.iter().any(|view| check(write, &view.unrecorded()).is_ok());
             let mixed = View::most_favourable(&views).map_or(Ok(()), |view| check(write, &view));
             self.judge(rule, if is_right { Ok(()) } else { mixed }, now);

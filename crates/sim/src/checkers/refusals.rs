@@ -1,5 +1,6 @@
 //! When records could not be written: then what only adds goes out without one (R5), and nothing says its name.
 
+use super::Write;
 use headgate_driver::io::{Call, Reply};
 use headgate_driver::resources::ROLLOUTS;
 use headgate_model::Timestamp;
@@ -17,6 +18,8 @@ pub(super) struct Refusals {
     last: Option<Timestamp>,
     /// How often the last records of a process have been overtaken.
     conflicts: BTreeMap<u32, u32>,
+    /// Processes whose last record is not stored, as far as they know, from these times on.
+    unrecorded: BTreeMap<u32, Timestamp>,
 }
 
 impl Refusals {
@@ -30,15 +33,25 @@ impl Refusals {
             Reply::Refused { code: 409, .. } => {
                 let conflicts = self.conflicts.entry(process).or_default();
                 *conflicts += 1;
-                if *conflicts >= CONFLICTS {
-                    self.last = Some(arrives);
+                if *conflicts < CONFLICTS {
+                    return;
                 }
             }
-            Reply::Refused { .. } | Reply::Lost(_) => self.last = Some(arrives),
+            Reply::Refused { .. } | Reply::Lost(_) => {}
             _ => {
                 self.conflicts.remove(&process);
+                self.unrecorded.remove(&process);
+                return;
             }
         }
+        self.last = Some(arrives);
+        self.unrecorded.insert(process, arrives);
+    }
+
+    /// True when the process of a write knew that its last record is not stored.
+    pub(super) fn is_unrecorded(&self, write: &Write<'_>) -> bool {
+        let since = write.process.and_then(|process| self.unrecorded.get(&process));
+        since.is_some_and(|since| *since <= write.sent_at)
     }
 
     pub(super) fn are_recent(&self, now: Timestamp) -> bool {

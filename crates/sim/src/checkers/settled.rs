@@ -156,7 +156,7 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     let bears = stable >= view.bears_all();
     // Without a release there is nothing to lead back from.
     let is_release = view.stable != view.current && !view.stable.is_empty();
-    // Then a router that the spec no longer names is led back once the spec is mended.
+    // While the spec is invalid nobody writes routes then, whatever others have given: both Services lead to one version.
     let is_to_go = is_release || !view.is_invalid;
     if view.is_aborted && bears && canary > 0 && is_to_go {
         return Err(format!(

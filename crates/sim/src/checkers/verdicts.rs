@@ -207,7 +207,7 @@ pub(super) fn ends(write: &Write<'_>, server: &Server) -> Result<(), String> {
         return Ok(());
     };
     let is_to_end = |run: &Value| run.at("/spec/terminate") == Some(&Value::Bool(true));
-    if is_to_end(before) || write.after.is_some_and(|after| !is_to_end(after)) {
+    if write.after.is_some_and(|after| is_to_end(before) || !is_to_end(after)) {
         return Ok(());
     }
     let Some((_, rollout)) = rollout(server) else { return Ok(()) };

@@ -106,6 +106,8 @@ pub struct View {
     pub canary_weights: BTreeMap<Resource, i64>,
     /// The smallest such share.
     pub canary_weight_least: Option<i64>,
+    /// No step is left, the release is not aborted, and it does not bake yet.
+    pub is_at_its_end: bool,
     /// The share that the canary keeps as long as one of its pods is available: what was recorded, as far as the step wants
     /// as much. `None` where the status does not speak of these steps.
     pub kept_weight: Option<i64>,
@@ -185,6 +187,7 @@ impl View {
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
             canary_weight: canary_weights.values().max().copied(),
             canary_weights,
+            is_at_its_end: is_at_its_end(rollout),
             canary_weight_least: shares.iter().map(|(_, (least, _))| *least).min(),
             kept_weight: kept_weight(rollout, names.total).filter(|_| is_observed),
             stable_selects: selects(&names.stable),
@@ -408,6 +411,17 @@ pub(super) fn rollout(server: &Server) -> Option<(&ObjectRef, &Value)> {
     // One that is being deleted is left alone, like one that is gone.
     let is_there = |(_, rollout): &(_, &Value)| rollout.at("/metadata/deletionTimestamp").is_none();
     server.all(ROLLOUTS).find(is_there)
+}
+
+fn is_at_its_end(rollout: &Value) -> bool {
+    let steps = rollout.at("/spec/strategy/canary/steps").and_then(Value::as_array).map_or(0, Vec::len);
+    let index = rollout.at("/status/currentStepIndex").and_then(Value::as_i64).unwrap_or(0);
+    let (stable, current) = (text(rollout, "/status/stableRS"), text(rollout, "/status/currentPodHash"));
+    let is_release = !stable.is_empty() && stable != current;
+    is_release
+        && i64::try_from(steps).is_ok_and(|steps| index >= steps)
+        && rollout.at("/status/abort") != Some(&Value::Bool(true))
+        && rollout.at("/status/headgate/bake").is_none_or(Value::is_null)
 }
 
 /// True for an older version that comes back within `rollbackWindow`: its release is not judged again.

@@ -2,13 +2,18 @@
 //! was measured stays.
 
 use super::Write;
+use crate::world::routes::is_route;
 use crate::world::server::text;
 use headgate_api::At;
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// What the server itself writes.
 const NOBODYS: [&str; 2] = ["metadata/resourceVersion", "metadata/generation"];
+
+/// For so long what was decided may go on.
+const ACTS_ON: SignedDuration = SignedDuration::from_secs(2);
 
 pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
     let (Some(before), Some(after)) = (write.before, write.after) else { return Ok(()) };
@@ -35,6 +40,16 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
         return Err(format!("of {what} more is changed than the part of one writer: {}", write.target.name));
     }
     if write.target.resource == ANALYSIS_RUNS { measurements_stay(before, after) } else { Ok(()) }
+}
+
+/// Of a Rollout that is being deleted nothing is moved any more once that is known, and what was decided before is done.
+pub(super) fn of_deleted(write: &Write<'_>, since: Option<Timestamp>) -> Result<(), String> {
+    let moves = write.target.resource == REPLICA_SETS || is_route(write.target.resource);
+    let is_known = since.is_some_and(|since| write.known_until.duration_since(since) > ACTS_ON);
+    if moves && is_known && write.process.is_some() {
+        return Err(format!("{} is written, and the Rollout is being deleted", write.target.name));
+    }
+    Ok(())
 }
 
 /// A ReplicaSet that nobody controlled has got a Rollout as its controller, and keeps its other owners.

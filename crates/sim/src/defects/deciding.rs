@@ -118,6 +118,12 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
                 (range.canary_min, range.canary_max) = (0, 0);
             }
         }
+        Defect::PauseEndsWithSteps => {
+            if let Ok(spec) = &mut seen.rollout.spec {
+                let index = status.current_step_index.and_then(|index| usize::try_from(index).ok());
+                spec.paused &= index.unwrap_or(0) < spec.canary.steps.len();
+            }
+        }
         Defect::WayBackIgnored => {
             if let Ok(spec) = &mut seen.rollout.spec {
                 spec.canary.abort_policy = AbortPolicy::Instant;
@@ -290,9 +296,15 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         Defect::NoWakeUp => decision.wake_at = None,
         Defect::OldPodsKept => decision.effects.retain(|effect| effect.class() != EffectClass::Shrink),
         Defect::RouteNotWritten => decision.effects.retain(|effect| effect.class() != EffectClass::Shift),
-        Defect::NothingForgotten => decision.effects.retain(|effect| {
-            !matches!(effect, Effect::DeleteReplicaSet { .. } | Effect::DeleteAnalysisRun { .. })
-        }),
+        Defect::VersionsKept => {
+            decision.effects.retain(|effect| !matches!(effect, Effect::DeleteReplicaSet { .. }));
+        }
+        Defect::RunsKept => {
+            decision.effects.retain(|effect| !matches!(effect, Effect::DeleteAnalysisRun { .. }));
+        }
+        Defect::RunsGoOn => {
+            decision.effects.retain(|effect| !matches!(effect, Effect::TerminateAnalysisRun { .. }));
+        }
         Defect::WeightFollowsPods => follow_pods(decision, snapshot),
         Defect::ShrunkToNothing => resize(decision, |from, to| if to < from { 0 } else { to }),
         Defect::HandsOverAtOnce => hand_over_at_once(decision, snapshot),

@@ -141,8 +141,15 @@ pub enum Defect {
     /// Runs are ended before a record says that nobody waits for them any more. Rule 10.
     RunEndedUnrecorded,
     // ---- what is kept ----
-    /// Old versions and runs stay for ever. The rule of what is kept.
-    NothingForgotten,
+    /// Old versions stay for ever. The rule of what is kept.
+    VersionsKept,
+    /// Runs that have ended stay for ever. The rule of what is kept.
+    RunsKept,
+    /// Runs that nobody waits for are not ended. The rule of what is kept.
+    RunsGoOn,
+    // ---- what is held ----
+    /// A release without steps goes on while `spec.paused` holds it. Rule 5, for releases that are held.
+    PauseEndsWithSteps,
     // ---- restarts ----
     /// All pods are evicted at once, whatever `maxUnavailable` says. Rule 3, for restarts.
     AllRestartedAtOnce,
@@ -166,7 +173,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 68] = [
+    pub const ALL: [Self; 71] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -226,7 +233,10 @@ impl Defect {
         Self::NoDataTakenForGood,
         Self::FailureIgnored,
         Self::RunEndedUnrecorded,
-        Self::NothingForgotten,
+        Self::VersionsKept,
+        Self::RunsKept,
+        Self::RunsGoOn,
+        Self::PauseEndsWithSteps,
         Self::AllRestartedAtOnce,
         Self::YoungRestarted,
         Self::RestartTakenForDone,
@@ -292,7 +302,7 @@ impl Defect {
             }
             Self::RetryForgotten => &["10 verdicts", "5 intents"],
             Self::DeadlineResetByFlapping | Self::DeadlineResetByScaling => &["9 deadline"],
-            Self::HeldReleaseBegun => &["5 held"],
+            Self::HeldReleaseBegun | Self::PauseEndsWithSteps => &["5 held"],
             Self::ConflictTakenForSuccess => {
                 &["R5 names", "R3 overlay", "R1 fence", "R11 events", "R11 news", "5 intents"]
             }
@@ -303,7 +313,7 @@ impl Defect {
             | Self::NoDataTakenForGood
             | Self::FailureIgnored
             | Self::RunEndedUnrecorded => &["10 verdicts"],
-            Self::NothingForgotten => &["kept"],
+            Self::VersionsKept | Self::RunsKept | Self::RunsGoOn => &["kept"],
             Self::AllRestartedAtOnce | Self::YoungRestarted | Self::RestartTakenForDone => &["3 restarts"],
             Self::PodsStayAsMade | Self::PodsTakenForRight => &["roles"],
             Self::PodHealthIgnored | Self::EvictionTakenForKill | Self::StartTakenForLoss => &["pod health"],

@@ -94,12 +94,13 @@ impl Simulation {
             }
             let flight = entry.remove();
             self.trace.say("stray", || describe(&flight.request.call), self.now);
+            let reply = self.carry_out(&flight, None);
             let is_service = target(&flight.request.call).is_some_and(|target| target.resource == SERVICES);
-            if is_service && matches!(flight.fate, Some(Fate::RequestLost)) {
-                // Nobody can call back what has wandered: the Service is led back as soon as it is seen.
+            let has_wandered = matches!(flight.fate, Some(Fate::RequestLost));
+            if is_service && has_wandered && matches!(reply, Reply::Object(_)) {
+                // Nobody can call it back: the Service is led back as soon as it is seen.
                 self.checkers.excuse(self.now);
             }
-            self.carry_out(&flight, None);
         }
         let mut index = 0;
         while let Some(process) = self.processes.get_mut(index) {
