@@ -1,7 +1,7 @@
 //! How much is kept of the past once all is well: old versions, and runs that have ended.
 
 use super::View;
-use super::view::rollout;
+use super::view::{is_going_on, rollout, runs as named};
 use crate::world::server::{Server, text};
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
@@ -37,22 +37,18 @@ fn versions(rollout: &Value, view: &View) -> Result<(), String> {
 
 fn runs(rollout: &Value, view: &View, server: &Server) -> Result<(), String> {
     let uid = text(rollout, "/metadata/uid");
-    let is_named = |name: &str| {
-        ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"]
-            .iter()
-            .any(|role| text(rollout, &format!("/status/canary/{role}/name")) == name)
-    };
     let past: Vec<&Value> = server
         .all(ANALYSIS_RUNS)
-        .filter(|(at, run)| text(run, "/metadata/ownerReferences/0/uid") == uid && !is_named(&at.name))
+        .filter(|(at, run)| {
+            text(run, "/metadata/ownerReferences/0/uid") == uid && named(rollout).all(|name| name != at.name)
+        })
         .map(|(_, run)| run)
         .collect();
     let hash = |run: &Value| text(run, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned();
     if let Some(run) = past.iter().find(|run| view.sets.iter().all(|set| set.hash != hash(run))) {
         return Err(format!("run {} is kept, and its version is gone", text(run, "/metadata/name")));
     }
-    let is_going_on = |run: &&&Value| ["", "Pending", "Running"].contains(&text(run, "/status/phase"));
-    if let Some(run) = past.iter().find(is_going_on) {
+    if let Some(run) = past.iter().find(|run| is_going_on(text(run, "/status/phase"))) {
         return Err(format!("run {} goes on, and nobody waits for it", text(run, "/metadata/name")));
     }
     let ended =

@@ -1,7 +1,7 @@
 //! What records, ReplicaSets and Services have said lately: names and events must rest on it.
 
 use super::View;
-use super::view::rollout;
+use super::view::{RUN_ROLES, rollout};
 use crate::world::server::{Server, text};
 use headgate_api::At;
 use headgate_api::conditions::{TRUE, reasons, types};
@@ -75,7 +75,7 @@ fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
     if let Some(weight) = status.at("/canary/weights/canary/weight").and_then(Value::as_i64) {
         statements.insert(format!("weight {weight}"));
     }
-    for role in ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"] {
+    for role in RUN_ROLES {
         if let Some(run) = status.at(&format!("/canary/{role}")) {
             let (name, phase) = (text(run, "/name"), text(run, "/status"));
             statements.insert(format!("names {name}"));

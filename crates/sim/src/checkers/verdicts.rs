@@ -4,7 +4,7 @@
 use super::CLOCKS_DIFFER;
 use super::Write;
 use super::settled::is_held;
-use super::view::rollout;
+use super::view::{RUN_ROLES, is_going_on, rollout};
 use crate::world::server::{Server, number, text};
 use headgate_api::At;
 use headgate_api::conditions::types::INVALID_SPEC;
@@ -188,12 +188,12 @@ fn verdict(before: &Value, after: &Value) -> Result<(), String> {
 /// What a record says of the verdict over a run is what the run says: verdicts do not change.
 pub(super) fn record(write: &Write<'_>, server: &Server) -> Result<(), String> {
     let (ROLLOUTS, Some(after)) = (write.target.resource, write.after) else { return Ok(()) };
-    for role in ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"] {
+    for role in RUN_ROLES {
         let Some(known) = after.at(&format!("/status/canary/{role}")) else { continue };
         let mut runs = server.all(ANALYSIS_RUNS);
         let Some((_, run)) = runs.find(|(target, _)| target.name == text(known, "/name")) else { continue };
         let (said, is) = (text(known, "/status"), text(run, "/status/phase"));
-        if !["", "Pending", "Running"].contains(&said) && said != is {
+        if !is_going_on(said) && said != is {
             return Err(format!("the record says of {} {said}, and it is {is}", text(known, "/name")));
         }
     }
@@ -215,11 +215,10 @@ pub(super) fn ends(write: &Write<'_>, server: &Server) -> Result<(), String> {
     let needs = |role: &&str| {
         let known = rollout.at(&format!("/status/canary/{role}"));
         known.is_some_and(|known| {
-            text(known, "/name") == write.target.name
-                && ["", "Pending", "Running"].contains(&text(known, "/status"))
+            text(known, "/name") == write.target.name && is_going_on(text(known, "/status"))
         })
     };
-    let role = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"].into_iter().find(needs);
+    let role = RUN_ROLES.into_iter().find(needs);
     match role.filter(|_| is_own) {
         None => Ok(()),
         Some(role) => Err(format!("{} ends, or goes, and {role} still waits for it", write.target.name)),
@@ -303,7 +302,7 @@ fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
 /// A version that a run has condemned does not become stable while that run's release goes on.
 pub(super) fn end(server: &Server) -> Result<(), String> {
     let Some((_, rollout)) = rollout(server) else { return Ok(()) };
-    let bad = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"]
+    let bad = RUN_ROLES
         .into_iter()
         .filter(|role| ["Failed", "Error"].contains(&text(rollout, &format!("/status/canary/{role}/status"))))
         .any(|role| !is_skipped(rollout, text(rollout, &format!("/status/canary/{role}/name")), server));

@@ -396,9 +396,18 @@ fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The names of the AnalysisRuns of the release.
-fn runs(rollout: &Value) -> impl Iterator<Item = &str> {
-    let roles = ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"];
-    roles.into_iter().map(|role| text(rollout, &format!("/status/canary/{role}/name")))
+/// What the status names runs for.
+pub(super) const RUN_ROLES: [&str; 2] =
+    ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"];
+
+/// The names of the runs that the status names.
+pub(super) fn runs(rollout: &Value) -> impl Iterator<Item = &str> {
+    RUN_ROLES.into_iter().map(|role| text(rollout, &format!("/status/canary/{role}/name")))
+}
+
+/// True of the phase of a run that has no verdict yet.
+pub(super) fn is_going_on(phase: &str) -> bool {
+    matches!(phase, "" | "Pending" | "Running")
 }
 
 fn has_failed(server: &Server, namespace: &str, run: &str) -> bool {
