@@ -117,7 +117,12 @@ fn hold(
     }
     let mut effects = Vec::new();
     let knows_stable = scene.has_stable(&record.stable_rs) || initial::is_under_way(&record);
-    let plan = if record.abort && steps::stage(&record, spec) == Stage::Aborted && knows_stable {
+    let stage = steps::stage(&record, spec);
+    let leads_back = record.abort && knows_stable;
+    let plan = if leads_back && stage == Stage::Promoted {
+        // What an undo has begun may not be over: the version that it gave up may still get requests.
+        cutover::plan(&scene, &mut record)
+    } else if leads_back && stage == Stage::Aborted {
         intent::abort(&scene, &mut record);
         analysis::plan(&scene, &mut record, &mut effects);
         let plan = cutover::plan(&scene, &mut record);

@@ -110,6 +110,25 @@ fn an_abort_works_although_the_spec_is_invalid() {
 }
 
 #[test]
+fn an_abort_ends_the_way_back_that_an_undo_has_begun_although_the_spec_is_invalid() {
+    let mut world = running();
+    world.release(2);
+    world.settle();
+    world.release(1);
+    let undo = world.decide();
+    world.carry_out(&undo, 0);
+    world.edit(|spec| spec["strategy"]["canary"]["steps"][0]["setWeight"] = json!(150));
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.waits_for()), (25, "MendSpec"), "all stays as it is");
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(2), world.waits_for()), (0, 0, "MendSpec"));
+    world.edit(|spec| spec["strategy"]["canary"]["steps"][0]["setWeight"] = json!(25));
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.status().abort), ("Healthy", false));
+}
+
+#[test]
 fn a_broken_router_is_named_and_a_route_that_is_not_read_yet_is_waited_for() {
     let mut world = running();
     world.release(2);
