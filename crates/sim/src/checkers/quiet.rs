@@ -8,9 +8,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Records in a minute that change neither phase, step, weight, version, conditions nor numbers of pods, while as many pods
-/// are asked for as before: the eleventh trips the breaker of a process for five seconds, and where two leaders contend for
-/// a moment a few more may follow.
-const IDLE_PER_MINUTE_MAX: usize = 15;
+/// are asked for as before: the eleventh trips the breaker of a process for five seconds, and each one after it does again.
+const IDLE_PER_MINUTE_MAX: usize = 11 + 49 / 5;
 /// Records in ten seconds that change numbers of pods only: one a second, and the one before.
 const COUNTS_PER_TEN_SECONDS_MAX: usize = 11;
 /// Records in a minute of any kind.

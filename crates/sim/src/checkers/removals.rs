@@ -17,7 +17,9 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
         return Ok(());
     }
     let given = view.given(&set.hash);
-    let is_stable = view.stable_selects.as_deref() == Some(&set.hash);
+    // Where the stable Service gets nothing, who is behind it is a canary and nothing else.
+    let is_stable = view.stable_selects.as_deref() == Some(&set.hash)
+        && view.canary_weight_least.is_none_or(|least| least < view.names.total);
     let scale = view.canary_scale.filter(|_| !is_stable && given > 0);
     let needed = scale.map_or(view.needed(given), |scale| scale.min(view.needed(given)));
     if to >= needed {

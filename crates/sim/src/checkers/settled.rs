@@ -154,16 +154,14 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     let canary = view.canary_weight.unwrap_or(0);
     let stable = view.available(&view.stable);
     let bears = stable >= view.bears_all();
-    // Without a release there is nothing to lead back from.
-    let is_release = view.stable != view.current && !view.stable.is_empty();
-    // While the spec is invalid nobody writes routes then, whatever others have given: both Services lead to one version.
-    let is_to_go = is_release || !view.is_invalid;
-    if view.is_aborted && bears && canary > 0 && is_to_go {
+    if view.is_aborted && bears && canary > 0 {
         return Err(format!(
             "aborted, stable has {stable} available pods, and the canary still gets {canary}"
         ));
     }
-    // A spec that waits to be mended leaves Services as they are: the version before may still serve.
+    // Without a release there is nothing to lead back from.
+    let is_release = view.stable != view.current && !view.stable.is_empty();
+    // Then a spec that waits to be mended leaves Services as they are: the version before may still serve.
     let is_left = view.is_invalid && !is_release && canary == 0;
     let is_apart = view.canary_selects.is_some() && view.canary_selects.as_ref() != Some(&view.stable);
     if view.is_aborted && stable > 0 && is_apart && !is_left {
