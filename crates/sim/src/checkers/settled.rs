@@ -234,12 +234,13 @@ pub(crate) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&
     resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running")
 }
 
-/// True for a write with which a running analysis fails.
+/// True for a write with which a running analysis fails, or finds that it cannot tell.
 pub(crate) fn fails(
     resource: headgate_driver::io::Resource,
     before: Option<&Value>,
     after: Option<&Value>,
 ) -> bool {
     let phase = |run: Option<&Value>| run.map_or("", |run| text(run, "/status/phase")).to_owned();
-    resource == ANALYSIS_RUNS && phase(before) == "Running" && phase(after) == "Failed"
+    let is_bad = ["Failed", "Inconclusive"].contains(&phase(after).as_str());
+    resource == ANALYSIS_RUNS && phase(before) == "Running" && is_bad
 }
