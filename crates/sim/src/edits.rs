@@ -1,6 +1,7 @@
 //! What a user changes in the spec in the middle of a release, apart from versions, pods, steps, limits and routers.
 
 use crate::random::Random;
+use crate::scenario;
 use headgate_api::At;
 use serde_json::{Value, json};
 
@@ -55,9 +56,9 @@ pub(crate) fn patch(edit: Edit, rollout: &Value, clusterwide: bool) -> Option<Va
         Edit::MinReady(seconds) => json!({ "minReadySeconds": seconds }),
         Edit::Background if canary("analysis").is_some() => in_canary(json!({ "analysis": null })),
         Edit::Background => {
-            let template = json!({ "templateName": "watch", "clusterScope": clusterwide });
-            let arguments = json!([{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }]);
-            in_canary(json!({ "analysis": { "templates": [template], "args": arguments } }))
+            let mut analysis = scenario::analysis("watch");
+            analysis["templates"][0]["clusterScope"] = json!(clusterwide);
+            in_canary(json!({ "analysis": analysis }))
         }
         Edit::PodHealth(action) => in_canary(json!({ "podHealth": { "action": action } })),
         Edit::RollbackWindow(revisions) => {

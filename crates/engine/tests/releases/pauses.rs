@@ -1,5 +1,6 @@
-//! Pauses that wait for a user no longer than their spec says.
+//! Pauses that wait for a user no longer than their spec says, and those of `spec.paused`.
 
+use crate::routed::two_steps;
 use crate::world::{World, routed, spec};
 use serde_json::{Value, json};
 
@@ -136,6 +137,55 @@ fn a_version_that_is_released_in_full_stays_so_while_the_user_pauses_the_rollout
         assert_eq!(world.condition("Paused").0, if paused { "True" } else { "False" });
         assert!(world.events.iter().any(|told| told.starts_with(event)), "{:?}", world.events);
     }
+}
+
+#[test]
+fn a_paused_rollout_without_a_release_comes_back_from_zero() {
+    for canary in [routed(json!([{"setWeight": 25}, {"pause": {}}])), json!({"steps": [{"pause": {}}]})] {
+        let mut world = World::running(spec(4, canary));
+        world.pause(true);
+        for replicas in [0, 4] {
+            world.scale(replicas);
+            world.settle_over_time();
+            assert_eq!(world.pods(1), replicas);
+        }
+    }
+}
+
+#[test]
+fn spec_paused_stops_steps_and_pods_but_not_an_abort() {
+    let mut world = two_steps();
+    world.pause(true);
+    world.release(2);
+    world.settle_over_time();
+    assert_eq!(
+        (world.phase(), world.status().message.as_str(), world.pods(2)),
+        ("Paused", "manually paused", 0)
+    );
+    assert_eq!(world.waits_for(), "UserUnpause");
+    world.pause(false);
+    world.settle();
+    assert_eq!(world.weight(), 25);
+    world.pause(true);
+    world.abort();
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Degraded", 0, 0));
+}
+
+#[test]
+fn a_resumption_that_comes_before_the_unpausing_is_not_lost() {
+    let mut world = two_steps();
+    world.release(2);
+    world.settle();
+    world.pause(true);
+    world.settle();
+    // The plugin promotes in two calls: status first, then spec.
+    world.snapshot.rollout.status.pause_conditions.clear();
+    world.settle();
+    assert!(world.status().controller_pause && world.status().pause_conditions.is_empty());
+    world.pause(false);
+    world.settle();
+    assert_eq!(world.weight(), 50);
 }
 
 /// Releases with no step left whose new version has not got everything yet: without steps, after the last one, promoted in

@@ -411,55 +411,6 @@ fn a_number_that_comes_back_before_anybody_has_seen_it_at_zero_is_followed() {
 }
 
 #[test]
-fn a_paused_rollout_without_a_release_comes_back_from_zero() {
-    for canary in [routed(json!([{"setWeight": 25}, {"pause": {}}])), json!({"steps": [{"pause": {}}]})] {
-        let mut world = World::running(spec(4, canary));
-        world.pause(true);
-        for replicas in [0, 4] {
-            world.scale(replicas);
-            world.settle_over_time();
-            assert_eq!(world.pods(1), replicas);
-        }
-    }
-}
-
-#[test]
-fn spec_paused_stops_steps_and_pods_but_not_an_abort() {
-    let mut world = two_steps();
-    world.pause(true);
-    world.release(2);
-    world.settle_over_time();
-    assert_eq!(
-        (world.phase(), world.status().message.as_str(), world.pods(2)),
-        ("Paused", "manually paused", 0)
-    );
-    assert_eq!(world.waits_for(), "UserUnpause");
-    world.pause(false);
-    world.settle();
-    assert_eq!(world.weight(), 25);
-    world.pause(true);
-    world.abort();
-    world.settle_over_time();
-    assert_eq!((world.phase(), world.weight(), world.pods(2)), ("Degraded", 0, 0));
-}
-
-#[test]
-fn a_resumption_that_comes_before_the_unpausing_is_not_lost() {
-    let mut world = two_steps();
-    world.release(2);
-    world.settle();
-    world.pause(true);
-    world.settle();
-    // The plugin promotes in two calls: status first, then spec.
-    world.snapshot.rollout.status.pause_conditions.clear();
-    world.settle();
-    assert!(world.status().controller_pause && world.status().pause_conditions.is_empty());
-    world.pause(false);
-    world.settle();
-    assert_eq!(world.weight(), 50);
-}
-
-#[test]
 fn a_canary_scale_sizes_the_canary_apart_from_its_weight() {
     let steps = json!([{"setCanaryScale": {"replicas": 3}}, {"setWeight": 25}, {"pause": {}},
         {"setCanaryScale": {"matchTrafficWeight": true}}, {"pause": {}}]);

@@ -395,12 +395,11 @@ fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
     rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The names of the AnalysisRuns of the release.
-/// What the status names runs for.
+/// What the status names AnalysisRuns for.
 pub(super) const RUN_ROLES: [&str; 2] =
     ["currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"];
 
-/// The names of the runs that the status names.
+/// The names of the AnalysisRuns of the release.
 pub(super) fn runs(rollout: &Value) -> impl Iterator<Item = &str> {
     RUN_ROLES.into_iter().map(|role| text(rollout, &format!("/status/canary/{role}/name")))
 }

@@ -1,7 +1,7 @@
 //! Fields of ours that a Rollout of Argo Rollouts does not have: by a chance of their own, so that all else of a seed is as
 //! it would be without them.
 
-use super::Row;
+use super::{Row, analysis};
 use crate::kinds::{Router, Step};
 use crate::random::Random;
 use crate::world::patch;
@@ -36,10 +36,7 @@ pub(super) fn plan(rollout: &mut Value, router: Router, luck: &mut Random) {
     if router != Router::None && luck.percent(25) {
         let mut bake = json!({ "duration": format!("{}s", luck.between(15, 90)) });
         if let (Some(bake), true) = (bake.as_object_mut(), luck.percent(50)) {
-            let arguments = json!([{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }]);
-            let template = luck.pick("success", &["watch"]);
-            let analysis = json!({ "templates": [{ "templateName": template }], "args": arguments });
-            bake.insert("analysis".to_owned(), analysis);
+            bake.insert("analysis".to_owned(), analysis(luck.pick("success", &["watch"])));
         }
         canary.insert("bake".to_owned(), bake);
     }

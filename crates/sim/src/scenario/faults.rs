@@ -39,9 +39,7 @@ fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Dist
         Fault::FreezeAfter => Disturbance::NextRequest(Fate::Freeze),
         Fault::TwoLeaders => Disturbance::TwoLeaders { seconds: luck.between(2, 20) },
         Fault::Clock => Disturbance::Clock(luck.between(-40_000, 40_000)),
-        Fault::SlowWatch => {
-            Disturbance::SlowWatch { kind, seconds: luck.between(5, 60), late: luck.between(2_000, 20_000) }
-        }
+        Fault::SlowWatch => slow_watch(kind, luck),
         Fault::BrokenWatch => Disturbance::BrokenWatch {
             kind,
             seconds: luck.between(1, 20),
@@ -61,6 +59,11 @@ fn of_controller(fault: Fault, router: Router, luck: &mut Random) -> Option<Dist
         }
         _ => return None,
     })
+}
+
+/// What happens to objects of this kind is told late for a while.
+pub(super) fn slow_watch(kind: Resource, luck: &mut Random) -> Disturbance {
+    Disturbance::SlowWatch { kind, seconds: luck.between(5, 60), late: luck.between(2_000, 20_000) }
 }
 
 /// One of the kinds of a router's routes.

@@ -9,6 +9,7 @@ pub(crate) mod plan;
 mod steps;
 
 pub use ambushes::Ambush;
+pub(crate) use steps::analysis;
 pub use steps::steps;
 
 use crate::faults::{Disturbance, Fate};

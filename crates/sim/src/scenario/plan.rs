@@ -1,7 +1,8 @@
 //! From a seed to a scenario: a row of the covering plan, and chance.
 
 use super::{
-    FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, additions, ambushes, faults, objects, steps,
+    FAULTS_END, Focus, IMAGE, NAMESPACE, ROLLOUT, Row, Scenario, additions, ambushes, analysis, faults,
+    objects, steps,
 };
 use crate::coverage;
 use crate::edits;
@@ -207,7 +208,7 @@ fn plan_watches(scenario: &mut Scenario, luck: &mut Random) {
     }
     let kind = luck.pick(PODS, &[PODS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, DEPLOYMENTS]);
     let disturbance = if luck.percent(50) {
-        Disturbance::SlowWatch { kind, seconds: luck.between(5, 60), late: luck.between(2_000, 20_000) }
+        faults::slow_watch(kind, luck)
     } else {
         Disturbance::BrokenWatch { kind, seconds: luck.between(1, 20), lag: 0 }
     };
@@ -474,8 +475,7 @@ fn rollout(row: &Row, needs: Needs, luck: &mut Random) -> Value {
         }
     }
     if row.strategy == Strategy::Watched || needs.metrics {
-        let arguments = json!([{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }]);
-        set("analysis", json!({ "templates": [{ "templateName": "watch" }], "args": arguments }));
+        set("analysis", analysis("watch"));
     }
     if luck.percent(15) {
         set("replicaProgressThreshold", json!({ "type": "Percent", "value": 50 }));

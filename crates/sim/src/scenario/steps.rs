@@ -83,9 +83,14 @@ fn written(step: Step, luck: &mut Random) -> Value {
         Step::ScaleReplicas => json!({ "setCanaryScale": { "replicas": luck.between(1, 4) } }),
         Step::ScaleWeight => json!({ "setCanaryScale": { "weight": luck.between(10, 100) } }),
         Step::ScaleMatch => json!({ "setCanaryScale": { "matchTrafficWeight": true } }),
-        Step::Analysis => json!({ "analysis": {
-            "templates": [{ "templateName": "success" }],
-            "args": [{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }],
-        }}),
+        Step::Analysis => json!({ "analysis": analysis("success") }),
     }
+}
+
+/// An analysis of the newest version by this template.
+pub(crate) fn analysis(template: &str) -> Value {
+    json!({
+        "templates": [{ "templateName": template }],
+        "args": [{ "name": "hash", "valueFrom": { "podTemplateHashValue": "Latest" } }],
+    })
 }

@@ -12,7 +12,6 @@ use crate::world::plus;
 use crate::world::pods::Hurt;
 use crate::world::routes::{self, VIRTUAL_SERVICES};
 use crate::world::server::{number, text};
-use crate::world::watch::Watches;
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{Call, ObjectRef, Resource};
@@ -268,7 +267,9 @@ impl Simulation {
         }
         // A watcher of a kind that is not there asks again after a while.
         let until = plus(self.now, self.luck.between(0, 30_000));
-        self.each_watch(|watches, now| watches.install(kind, until, now));
+        for process in &mut self.processes {
+            process.watches.install(kind, until, self.now);
+        }
         self.checkers.excuse(until);
     }
 
@@ -300,12 +301,6 @@ impl Simulation {
         let mut sets = self.server.all(REPLICA_SETS).map(|(_, set)| set);
         let set = sets.find(|set| text(set, "/spec/template/spec/containers/0/image") == image)?;
         Some(text(set, &format!("/metadata/labels/{POD_TEMPLATE_HASH}")).to_owned())
-    }
-
-    fn each_watch(&mut self, mut change: impl FnMut(&mut Watches, Timestamp)) {
-        for process in &mut self.processes {
-            change(&mut process.watches, self.now);
-        }
     }
 
     /// False when the act changes nothing.
