@@ -7,6 +7,7 @@ use super::settled::is_held;
 use super::view::{RUN_ROLES, is_going_on, rollout};
 use crate::world::server::{Server, number, text};
 use headgate_api::At;
+use headgate_api::conditions::reasons::PROGRESS_DEADLINE_EXCEEDED;
 use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::STEP_INDEX;
 use headgate_driver::io::Reply;
@@ -290,9 +291,13 @@ pub(super) fn steps(write: &Write<'_>, server: &Server) -> Result<(), String> {
     }
 }
 
+/// What was overdue once stays so until it gets further, also when it is given more time.
 fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
     let progressing =
         list(rollout, "/status/conditions").find(|condition| text(condition, "/type") == "Progressing");
+    if progressing.is_some_and(|condition| text(condition, "/reason") == PROGRESS_DEADLINE_EXCEEDED) {
+        return true;
+    }
     let last = progressing.and_then(|condition| text(condition, "/lastUpdateTime").parse::<Timestamp>().ok());
     let seconds = rollout.at("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
     let due = SignedDuration::from_secs(seconds).saturating_sub(CLOCKS_DIFFER);
