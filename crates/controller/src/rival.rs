@@ -118,6 +118,9 @@ async fn deployments(api: &Api<Deployment>) -> Result<Vec<Deployment>, Blind> {
     }
 }
 
+/// What a flag of a Go program may say instead of `false`: see `strconv.ParseBool`.
+const FALSE: [&str; 6] = ["0", "f", "F", "false", "False", "FALSE"];
+
 /// Why the controller in this Deployment and ours would act on the same Rollouts at the same time, and how to mend it.
 fn conflict(deployment: &Deployment, claim: &Claim) -> Option<String> {
     let spec = deployment.spec.as_ref()?;
@@ -129,7 +132,7 @@ fn conflict(deployment: &Deployment, claim: &Claim) -> Option<String> {
         .flat_map(|container| container.command.iter().chain(&container.args).flatten())
         .map(String::as_str)
         .collect();
-    let is_on = |name, default: bool| flag(&arguments, name).map_or(default, |value| value != "false");
+    let is_on = |name, default: bool| flag(&arguments, name).map_or(default, |value| !FALSE.contains(&value));
     let instance_id = flag(&arguments, "--instance-id").unwrap_or_default();
     let is_elsewhere = match &claim.scope {
         Scope::Namespace(ours) => is_on("--namespaced", false) && *ours != namespace,
@@ -207,6 +210,8 @@ mod tests {
         for (namespace, replicas, arguments, claim, expected) in [
             ("argo-rollouts", 1, vec![], cluster(), None),
             ("argo-rollouts", 1, vec!["--leader-elect=false"], cluster(), Some("without leader election")),
+            ("argo-rollouts", 1, vec!["--leader-elect=False"], cluster(), Some("without leader election")),
+            ("argo-rollouts", 1, vec!["--leader-elect=1"], cluster(), None),
             ("argo-rollouts", 0, vec!["--leader-elect=false"], cluster(), None),
             ("argo-rollouts", 1, vec!["--leader-elect", "--namespaced"], cluster(), None),
             (
@@ -221,6 +226,7 @@ mod tests {
             ("argo-rollouts", 1, vec![], without_lease, Some("this one runs without leader election")),
             ("argo-rollouts", 1, vec![], own_lease, Some("and this one with argo-rollouts/mine")),
             ("other", 1, vec!["--namespaced"], here("argo-rollouts"), None),
+            ("other", 1, vec!["--namespaced=0"], here("argo-rollouts"), Some("with the Lease other/")),
             ("other", 1, vec![], here("argo-rollouts"), Some("with the Lease other/")),
         ] {
             let said = conflict(&deployment(namespace, replicas, &arguments), &claim);

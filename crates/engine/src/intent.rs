@@ -25,7 +25,7 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
         memory(record).promote_hash = promotion;
     } else if template_changed {
         start_over(scene, record, Occasion::NewVersion);
-    } else if steps_changed && !scene.old.current_step_hash.is_empty() {
+    } else if steps_changed {
         start_over(scene, record, Occasion::NewSteps);
     }
     if !scene.has_stable(&record.stable_rs) && !initial::is_wanted(scene, record) {

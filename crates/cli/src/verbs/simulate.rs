@@ -38,7 +38,7 @@ Examples:
 )]
 pub(crate) struct Simulate {
     /// A file or a folder with manifests, or - for standard input: one Rollout, and the AnalysisTemplates, Services and
-    /// VirtualServices that it names; may be repeated
+    /// routes (VirtualServices, Ingresses or HTTPRoutes) that it names; may be repeated
     #[arg(long, short, required = true, value_name = "PATH")]
     filename: Vec<PathBuf>,
     /// What a metric is: [TEMPLATE/]NAME=VALUE[@TIME], where VALUE is a number, nan, none (no data) or error (no
@@ -58,7 +58,7 @@ pub(crate) struct Simulate {
     /// Somebody promotes so long after a pause without an end began, or never
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = patience)]
     promote_after: Patience,
-    /// A Service or VirtualService that is missing is an error; otherwise it is made up
+    /// A Service or a route that is missing is an error; otherwise it is made up
     #[arg(long)]
     strict: bool,
     /// Print the forecast as data

@@ -1,7 +1,7 @@
 //! Releases without a router: the share of the pods is the share of the traffic.
 
 use crate::world::{World, pod_template, routed, spec};
-use headgate_api::AnalysisPhase;
+use headgate_api::{AnalysisPhase, PauseCondition, Time};
 use headgate_model::Effect;
 use serde_json::json;
 
@@ -232,6 +232,32 @@ fn changed_steps_start_the_release_over() {
     });
     world.settle();
     assert_eq!((world.status().current_step_index, world.pods(1), world.pods(2)), (Some(1), 3, 1));
+}
+
+#[test]
+fn a_release_that_was_blue_green_begins_anew_with_the_steps_of_its_canary() {
+    for is_aborted in [false, true] {
+        let mut world = half_way();
+        world.release(2);
+        world.settle();
+        // As Argo Rollouts stores it: no steps, and a pause, or an abort, of its own.
+        let now = world.now;
+        let status = &mut world.snapshot.rollout.status;
+        status.current_step_hash.clear();
+        (status.current_step_index, status.headgate) = (None, None);
+        if is_aborted {
+            status.pause_conditions.clear();
+            (status.abort, status.aborted_at) = (true, Some(Time(now)));
+        } else {
+            status.pause_conditions[0].reason = PauseCondition::BLUE_GREEN_PAUSE.to_owned();
+        }
+        world.settle();
+        assert_eq!((world.phase(), world.status().message.as_str()), ("Paused", "CanaryPauseStep"));
+        assert_eq!(
+            (world.status().current_step_index, world.pods(1), world.pods(2), world.status().abort),
+            (Some(1), 2, 2, false)
+        );
+    }
 }
 
 /// Version 2 is released, and something else has the name of its ReplicaSet.
