@@ -265,18 +265,22 @@ pub(crate) fn needed_names(record: &RolloutStatus) -> Vec<&str> {
 }
 
 /// The base name, or the first repetition of it, after the `last` one where there is one, that no finished or ending run
-/// has taken.
+/// has taken. After an abort not the run that was there already: what ends it may be on its way, sent by a process that is
+/// gone. A second one that goes on can only have come later, from a record that was refused.
 fn free_name(scene: &Scene<'_>, base: &str, last: Option<u32>) -> String {
-    let usable = |name: &str| {
-        let alive = scene.runs.iter().find(|run| run.name == name);
-        let free = alive.is_none_or(|run| !run.phase.is_completed() && !run.terminate && !run.deleting);
-        free && !failed_as(scene, name, FailureClass::AlreadyExists)
-    };
+    let goes_on = |run: &&AnalysisRunView| !run.phase.is_completed() && !run.terminate && !run.deleting;
+    let alive = scene.runs.iter().filter(goes_on).filter_map(|run| number(&run.name, base));
+    let doomed = alive.min().filter(|_| scene.old.aborted_at.is_some());
     let name = |number: u32| if number == 0 { base.to_owned() } else { format!("{base}.{number}") };
+    let usable = |name: &String| {
+        let taken_by = scene.runs.iter().find(|run| run.name == *name);
+        taken_by.as_ref().is_none_or(goes_on) && !failed_as(scene, name, FailureClass::AlreadyExists)
+    };
     // There are finitely many runs and failures, so a free number is found.
     (last.map_or(0, |last| last.saturating_add(1))..)
+        .filter(|number| doomed != Some(*number))
         .map(name)
-        .find(|name| usable(name))
+        .find(usable)
         .unwrap_or_else(|| base.to_owned())
 }
 

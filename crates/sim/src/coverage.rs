@@ -158,6 +158,8 @@ pub struct Reached {
     /// The pairs.
     pub pairs: BTreeSet<Pair>,
     world: Vec<Feature>,
+    /// The router that the world began with.
+    router: Option<Feature>,
     step: Option<Step>,
     /// Where the release stood last: one that was aborted stands at no step.
     last_step: Option<Step>,
@@ -174,16 +176,16 @@ impl Reached {
     /// A world with this strategy and this router.
     pub fn new(strategy: Strategy, router: Router) -> Self {
         let world = vec![strategy.into(), router.into()];
-        let mut reached = Self { world: world.clone(), ..Self::default() };
+        let mut reached = Self { world: world.clone(), router: Some(world[1]), ..Self::default() };
         reached.pairs.insert((world[0], world[1]));
         reached
     }
 
-    /// The spec goes on in this way now.
-    pub fn goes_on(&mut self, strategy: Strategy) {
-        if let Some(place) = self.world.first_mut() {
-            *place = strategy.into();
-        }
+    /// The spec goes on in this way now. What happens with another router than the first one is no longer that one's: it may
+    /// be one that cannot meet what lasts.
+    pub fn goes_on(&mut self, strategy: Strategy, router: Router) {
+        let router = Some(Feature::from(router)).filter(|router| self.router == Some(*router));
+        self.world = [strategy.into()].into_iter().chain(router).collect();
     }
 
     /// A release begins, with faults that last as long as it does.

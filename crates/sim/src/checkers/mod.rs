@@ -526,9 +526,9 @@ impl Checkers {
 
     /// A write after the world was to have settled.
     pub fn written_late(&mut self, write: &Write<'_>, verb: &str, server: &Server, now: Timestamp) {
-        if !settled::may_go_on(write.target.resource, write.after) && !settled::is_held(server) {
-            let message =
-                format!("{verb} {} {} in a settled world", write.target.resource.kind, write.target.name);
+        let resource = write.target.resource;
+        if !settled::may_go_on(resource, write.after, server) {
+            let message = format!("{verb} {} {} in a settled world", resource.kind, write.target.name);
             self.judge("6 quiet", Err(message), now);
         }
     }

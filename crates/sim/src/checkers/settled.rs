@@ -9,7 +9,7 @@ use crate::world::server::{Server, number, text};
 use headgate_api::At;
 use headgate_api::conditions::reasons;
 use headgate_driver::io::ObjectRef;
-use headgate_driver::resources::ANALYSIS_RUNS;
+use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -229,9 +229,16 @@ fn may_hold(rollout: &Value) -> bool {
         && [step.as_str(), background].into_iter().any(|field| text(rollout, field) == "hold")
 }
 
-/// True for a write that a settled world may see: a running analysis goes on measuring.
-pub(crate) fn may_go_on(resource: headgate_driver::io::Resource, after: Option<&Value>) -> bool {
-    resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running")
+/// True for a write that a settled world may see: a running analysis goes on measuring, and while one holds the release it is
+/// tried again, which the record tells.
+pub(crate) fn may_go_on(
+    resource: headgate_driver::io::Resource,
+    after: Option<&Value>,
+    server: &Server,
+) -> bool {
+    let measures =
+        resource == ANALYSIS_RUNS && after.is_some_and(|run| text(run, "/status/phase") == "Running");
+    measures || [ANALYSIS_RUNS, ROLLOUTS].contains(&resource) && is_held(server)
 }
 
 /// True for a write with which a running analysis fails, or finds that it cannot tell.

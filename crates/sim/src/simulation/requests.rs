@@ -343,7 +343,7 @@ impl Simulation {
             let write =
                 Write { target, before, after, call, process: number, sent_at, known_until, knows_abort };
             self.checkers.written(&write, proven_at, &self.server, self.now);
-            if !settled::may_go_on(target.resource, after) && !settled::is_held(&self.server) {
+            if !settled::may_go_on(target.resource, after, &self.server) {
                 self.written_at = self.now;
             }
             let was_held = target.resource == ROLLOUTS && before.is_some_and(settled::holds);

@@ -4,7 +4,7 @@ use super::Simulation;
 use super::disturb::FOCUS;
 use crate::coverage;
 use crate::faults::Outage;
-use crate::kinds::{Step, Strategy};
+use crate::kinds::{Router, Step, Strategy};
 use crate::world::metrics::{Service, Source};
 use crate::world::proxies::Forgotten;
 use crate::world::server::{number, text};
@@ -94,7 +94,7 @@ impl Simulation {
             self.released = image.to_owned();
             self.reached.begin(self.scenario.lasting(&self.released), self.now);
         }
-        self.reached.goes_on(Strategy::of(rollout));
+        self.reached.goes_on(Strategy::of(rollout), Router::of(rollout));
         let step = step(rollout).filter(|_| workload::is_observed(rollout, &self.server));
         self.reached.stand(step);
         let is_next = self.focused != self.released
