@@ -108,6 +108,11 @@ impl Way {
         (self.least, self.most) = marks.fold((first, first), |(least, most), marks| {
             (least.with(marks, i64::min), most.with(marks, i64::max))
         });
+        if text(rollout, "/spec/restartAt") != text(rollout, "/status/restartedAt") {
+            // A pod whose eviction had no answer counts as gone, until its ReplicaSet reports otherwise.
+            self.least.available =
+                self.least.available.min(number(rollout, "/status/headgate/progress/available"));
+        }
     }
 }
 
