@@ -307,14 +307,38 @@ impl Shop {
         self.door.context("the shop has no router")
     }
 
-    /// The names of its ReplicaSets.
+    /// The names of all objects of a kind in its namespace, such as `pods`, in order.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub async fn replica_sets(&self) -> anyhow::Result<Vec<String>> {
-        let names = ["get", "replicasets", "-n", &self.namespace, "-o", "jsonpath={.items[*].metadata.name}"];
+    pub async fn names(&self, kind: &str) -> anyhow::Result<Vec<String>> {
+        let names = ["get", kind, "-n", &self.namespace, "-o", "jsonpath={.items[*].metadata.name}"];
         let names = self.cluster.kubectl(&names).await?;
-        Ok(names.split_whitespace().map(str::to_owned).collect())
+        let mut names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Waits until there are so many objects of a kind in its namespace, and gives back their names, in order.
+    ///
+    /// # Errors
+    /// When there are not in time, with those that there are.
+    pub async fn await_count(&self, kind: &str, count: usize) -> anyhow::Result<Vec<String>> {
+        let mut seen = Vec::new();
+        let looked = tokio::time::timeout(PATIENCE, async {
+            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            loop {
+                tick.tick().await;
+                seen = self.names(kind).await?;
+                if seen.len() == count {
+                    return anyhow::Ok(());
+                }
+            }
+        });
+        match looked.await {
+            Ok(looked) => looked.map(|()| seen),
+            Err(_) => anyhow::bail!("not {count} {kind} within {PATIENCE:?}: {seen:?}"),
+        }
     }
 
     /// Messages of the Rollout's events with this reason.

@@ -14,14 +14,17 @@ mod deadline;
 mod docs;
 mod doors;
 mod dynamic;
+mod history;
 mod installation;
 mod kubectl_wait;
 mod leader;
 mod live_traffic;
+mod midway;
 mod no_drain;
 mod nothing_lost;
 mod notifications;
 mod outage;
+mod ownership;
 mod plugin;
 mod pod_health;
 mod pod_metadata;
@@ -81,13 +84,16 @@ fn turn(of: usize) -> anyhow::Result<usize> {
 }
 
 /// Tests that load the cluster for a minute or more each, beside others that do so in every run.
-const BY_THE_HOUR: [&str; 6] = [
+const BY_THE_HOUR: [&str; 9] = [
     "autoscaling, held, routed",
     "autoscaling, held, plain",
     "autoscaling, dynamic",
     "canary scale",
     "abort in steps",
     "abort as capacity allows",
+    "steps change midway",
+    "router changes midway",
+    "orphans",
 ];
 
 /// Whether it is the turn of one of them, or of all (`--long`). Says so when it is not.

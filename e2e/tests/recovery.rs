@@ -166,7 +166,7 @@ async fn recover(shop: &Shop) -> anyhow::Result<()> {
     shop.await_route(if is_promoted { "v2" } else { "v1" }).await?;
     let limit = PATIENCE;
     let stable = format!("shop-{}", status["stableRS"].as_str().unwrap_or_default());
-    for name in shop.replica_sets().await? {
+    for name in shop.names("replicasets").await? {
         let pods = if name == stable { 2 } else { 0 };
         let seen = |set: &Value| set["status"]["replicas"] == pods;
         let what = format!("{pods} pods");

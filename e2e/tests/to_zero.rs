@@ -73,7 +73,7 @@ async fn a_rollout_at_rest_that_was_scaled_to_zero_comes_back_as_the_version_tha
     for hash in ["stableRS", "currentPodHash"] {
         ensure!(after[hash] == before[hash], "{before:#} and then {after:#}");
     }
-    let sets = shop.replica_sets().await?;
+    let sets = shop.names("replicasets").await?;
     ensure!(sets.len() == 1, "no other version was made: {sets:?}");
     shop.await_route("v1").await?;
     shop.close().await
