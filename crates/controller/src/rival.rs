@@ -118,7 +118,7 @@ async fn deployments(api: &Api<Deployment>) -> Result<Vec<Deployment>, Blind> {
     }
 }
 
-/// What a flag of a Go program may say instead of `false`: see `strconv.ParseBool`.
+/// The words that a flag of a Go program takes for `false`: see `strconv.ParseBool`.
 const FALSE: [&str; 6] = ["0", "f", "F", "false", "False", "FALSE"];
 
 /// Why the controller in this Deployment and ours would act on the same Rollouts at the same time, and how to mend it.

@@ -77,8 +77,9 @@ impl Part {
 pub(crate) enum Scope {
     /// All: the record is stored.
     All,
-    /// The record could not be written: only what adds, and what leads traffic back to stable. A run whose end, or verdict, no
-    /// record has taken up stays as it is: the next process knows of it by nothing else.
+    /// The record could not be written: only what adds, and what leads traffic back to stable. Of AnalysisRuns none is made
+    /// that no record may name (R5), and one whose end, or verdict, no record has taken up stays as it is: the next process
+    /// knows of it by nothing else.
     Safe,
     /// Writes are held back: only what leads traffic back to stable.
     ToStable,
@@ -89,14 +90,19 @@ impl Scope {
         let to_stable = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
         match self {
             Self::All => true,
-            Self::Safe => to_stable || effect.class() == EffectClass::Grow && !ends_a_run(effect),
+            Self::Safe => to_stable || effect.class() == EffectClass::Grow && !is_of_a_run(effect),
             Self::ToStable => to_stable,
         }
     }
 }
 
-fn ends_a_run(effect: &Effect) -> bool {
-    matches!(effect, Effect::TerminateAnalysisRun { .. } | Effect::DeleteAnalysisRun { .. })
+fn is_of_a_run(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::CreateAnalysisRun { .. }
+            | Effect::TerminateAnalysisRun { .. }
+            | Effect::DeleteAnalysisRun { .. }
+    )
 }
 
 impl Plan {

@@ -264,21 +264,21 @@ pub(crate) fn needed_names(record: &RolloutStatus) -> Vec<&str> {
     [step, background].into_iter().flatten().map(|status| status.name.as_str()).collect()
 }
 
-/// The base name, or the first repetition of it, after the `last` one where there is one, that no finished or ending run
-/// has taken. After an abort not the run that was there already: what ends it may be on its way, sent by a process that is
-/// gone. A second one that goes on can only have come later, from a record that was refused.
+/// The base name, or the first repetition of it, after the `last` one where there is one, that no run has taken. A run that the
+/// stored record names goes on where nothing ends it. One that is there and has no name in it is not needed any more, as after
+/// an abort, and is never taken up again: what ends it may be on its way, sent by a process that is gone.
 fn free_name(scene: &Scene<'_>, base: &str, last: Option<u32>) -> String {
-    let goes_on = |run: &&AnalysisRunView| !run.phase.is_completed() && !run.terminate && !run.deleting;
-    let alive = scene.runs.iter().filter(goes_on).filter_map(|run| number(&run.name, base));
-    let doomed = alive.min().filter(|_| scene.old.aborted_at.is_some());
-    let name = |number: u32| if number == 0 { base.to_owned() } else { format!("{base}.{number}") };
+    let needed = needed_names(scene.old);
+    let goes_on = |run: &AnalysisRunView| {
+        needed.contains(&run.name.as_str()) && !run.phase.is_completed() && !run.terminate && !run.deleting
+    };
     let usable = |name: &String| {
         let taken_by = scene.runs.iter().find(|run| run.name == *name);
-        taken_by.as_ref().is_none_or(goes_on) && !failed_as(scene, name, FailureClass::AlreadyExists)
+        taken_by.is_none_or(goes_on) && !failed_as(scene, name, FailureClass::AlreadyExists)
     };
+    let name = |number: u32| if number == 0 { base.to_owned() } else { format!("{base}.{number}") };
     // There are finitely many runs and failures, so a free number is found.
     (last.map_or(0, |last| last.saturating_add(1))..)
-        .filter(|number| doomed != Some(*number))
         .map(name)
         .find(usable)
         .unwrap_or_else(|| base.to_owned())

@@ -54,8 +54,7 @@ fn is_open(duration: &RolloutDuration) -> bool {
 fn begins_anew(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let old = scene.old;
     let is_retry = old.aborted_at.is_some() && record.aborted_at.is_none();
-    let has_new_steps =
-        !old.current_step_hash.is_empty() && old.current_step_hash != record.current_step_hash;
+    let has_new_steps = old.current_step_hash != record.current_step_hash;
     let has_new_version = old.current_pod_hash != record.current_pod_hash
         && !intent::has_another_name(scene.rollout, record.collision_count, &old.current_pod_hash);
     has_new_version || has_new_steps || is_retry

@@ -181,8 +181,8 @@ impl Reached {
         reached
     }
 
-    /// The spec goes on in this way now. What happens with another router than the first one is no longer that one's: it may
-    /// be one that cannot meet what lasts.
+    /// The spec goes on in this way now. What happens with another router than the first one counts for none: with a fault that
+    /// lasts it may be an impossible pair.
     pub fn goes_on(&mut self, strategy: Strategy, router: Router) {
         let router = Some(Feature::from(router)).filter(|router| self.router == Some(*router));
         self.world = [strategy.into()].into_iter().chain(router).collect();

@@ -192,6 +192,27 @@ fn r1_a_refused_record_lets_no_run_end_or_go_whose_verdict_it_would_have_told() 
 }
 
 #[test]
+fn r1_a_refused_record_lets_no_run_be_made_that_it_would_have_named() {
+    let mut world = scripted_world(|snapshot| {
+        let mut record = snapshot.rollout.status.clone();
+        record.message = "new".to_owned();
+        let is_there = snapshot.analysis_runs.present().is_some_and(|runs| !runs.is_empty());
+        let mut manifest = run("named", 1);
+        manifest["metadata"]["namespace"] = json!("shop");
+        let effects = if is_there { Vec::new() } else { vec![Effect::CreateAnalysisRun { manifest }] };
+        Decision { record, effects, wake_at: None }
+    });
+    let is_record =
+        |call: &Call| matches!(call, Call::Patch { status: true, target, .. } if target.resource == ROLLOUTS);
+    world.refuse(is_record, refused(500, "InternalError"));
+    world.run(30);
+    assert!(!world.server.objects.contains_key(&at(ANALYSIS_RUNS, "named")));
+    world.server.refusals.clear();
+    world.run(90);
+    assert!(world.server.objects.contains_key(&at(ANALYSIS_RUNS, "named")));
+}
+
+#[test]
 fn r1_a_leader_that_was_frozen_after_its_record_reads_the_rollout_again_before_it_acts() {
     let mut world = released();
     world.edit(at(ROLLOUTS, "web"), json!({ "spec": { "template": template("2") } }));

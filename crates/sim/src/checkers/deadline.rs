@@ -1,6 +1,7 @@
 //! Rule 9, for releases: pods that come and go do not put off the deadline. Each time that the deadline's clock starts
 //! anew within a step, something has got further than ever before.
 
+use super::restarts::restart_at;
 use super::{View, Write};
 use crate::world::server::{number, text};
 use headgate_api::At;
@@ -108,10 +109,10 @@ impl Way {
         (self.least, self.most) = marks.fold((first, first), |(least, most), marks| {
             (least.with(marks, i64::min), most.with(marks, i64::max))
         });
-        if text(rollout, "/spec/restartAt") != text(rollout, "/status/restartedAt") {
+        let noted = rollout.at("/status/headgate/progress/available").and_then(Value::as_i64);
+        if let Some(available) = noted.filter(|_| is_restarting(rollout)) {
             // A pod whose eviction had no answer counts as gone, until its ReplicaSet reports otherwise.
-            self.least.available =
-                self.least.available.min(number(rollout, "/status/headgate/progress/available"));
+            self.least.available = self.least.available.min(available);
         }
     }
 }
@@ -126,6 +127,11 @@ fn has_waited_by_nature(before: &Value, after: &Value) -> bool {
         .is_some_and(|(before, after)| after.duration_since(before) >= deadline);
     let is_first = text(after, "/status/stableRS").is_empty();
     has_passed && (is_first || before.at("/status/headgate/bake").is_some())
+}
+
+fn is_restarting(rollout: &Value) -> bool {
+    let done = text(rollout, "/status/restartedAt").parse().ok();
+    restart_at(rollout).is_some_and(|at| done != Some(at))
 }
 
 /// While all of this stays, the way is the same one.

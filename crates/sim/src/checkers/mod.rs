@@ -250,8 +250,9 @@ impl Checkers {
         server: &Server,
         now: Timestamp,
     ) {
-        let named =
-            if self.refusals.are_recent(now) { Ok(()) } else { naming::check(write, &self.said, now) };
+        // A version is made also by a record that is refused.
+        let may_be_unnamed = write.target.resource == REPLICA_SETS && self.refusals.are_recent(now);
+        let named = if may_be_unnamed { Ok(()) } else { naming::check(write, &self.said, now) };
         self.events.written(write);
         let kept = self.news.written(write, &self.clocks, now);
         self.judge("R11 news", kept, now);
@@ -265,6 +266,7 @@ impl Checkers {
             ("10 verdicts", self.answers.check(write)),
             ("10 verdicts", verdicts::record(write, server)),
             ("10 verdicts", verdicts::abort(write, server, now)),
+            ("9 deadline", verdicts::overdue(write, now)),
             ("10 verdicts", verdicts::ends(write, server)),
             ("10 verdicts", verdicts::steps(write, server)),
             ("pod health", self.pod_health.check(write, &self.causes, now)),

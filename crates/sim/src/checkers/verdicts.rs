@@ -291,14 +291,33 @@ pub(super) fn steps(write: &Write<'_>, server: &Server) -> Result<(), String> {
     }
 }
 
+/// A release is said to be overdue only once its deadline has passed.
+pub(super) fn overdue(write: &Write<'_>, now: Timestamp) -> Result<(), String> {
+    let (ROLLOUTS, Some(before), Some(after)) = (write.target.resource, write.before, write.after) else {
+        return Ok(());
+    };
+    if is_said_overdue(before) || !is_said_overdue(after) || has_passed(before, now) {
+        return Ok(());
+    }
+    Err("the release is said to be overdue, and its deadline has not passed".to_owned())
+}
+
 /// What was overdue once stays so until it gets further, also when it is given more time.
 fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
-    let progressing =
-        list(rollout, "/status/conditions").find(|condition| text(condition, "/type") == "Progressing");
-    if progressing.is_some_and(|condition| text(condition, "/reason") == PROGRESS_DEADLINE_EXCEEDED) {
-        return true;
-    }
-    let last = progressing.and_then(|condition| text(condition, "/lastUpdateTime").parse::<Timestamp>().ok());
+    is_said_overdue(rollout) || has_passed(rollout, now)
+}
+
+fn is_said_overdue(rollout: &Value) -> bool {
+    progressing(rollout).is_some_and(|condition| text(condition, "/reason") == PROGRESS_DEADLINE_EXCEEDED)
+}
+
+fn progressing(rollout: &Value) -> Option<&Value> {
+    list(rollout, "/status/conditions").find(|condition| text(condition, "/type") == "Progressing")
+}
+
+fn has_passed(rollout: &Value, now: Timestamp) -> bool {
+    let last = progressing(rollout)
+        .and_then(|condition| text(condition, "/lastUpdateTime").parse::<Timestamp>().ok());
     let seconds = rollout.at("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
     let due = SignedDuration::from_secs(seconds).saturating_sub(CLOCKS_DIFFER);
     last.is_some_and(|last| now.duration_since(last) >= due)

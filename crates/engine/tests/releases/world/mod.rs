@@ -408,13 +408,17 @@ impl World {
         self.snapshot.failures.insert(effect.key(), failure);
     }
 
-    /// The record could not be written: only what adds, or leads back to stable, goes out, and no run ends (R1).
+    /// The record could not be written: only what adds, or leads back to stable, goes out, and no run is made or ends (R1).
     pub(crate) fn carry_out_without_record(&mut self, decision: &Decision) {
         for effect in &decision.effects {
             let back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
-            let ends =
-                matches!(effect, Effect::TerminateAnalysisRun { .. } | Effect::DeleteAnalysisRun { .. });
-            if back || effect.class() == EffectClass::Grow && !ends {
+            let is_of_a_run = matches!(
+                effect,
+                Effect::CreateAnalysisRun { .. }
+                    | Effect::TerminateAnalysisRun { .. }
+                    | Effect::DeleteAnalysisRun { .. }
+            );
+            if back || effect.class() == EffectClass::Grow && !is_of_a_run {
                 self.apply(effect);
             }
         }
