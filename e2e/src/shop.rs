@@ -101,6 +101,23 @@ pub struct Shop {
     door: Option<Door>,
 }
 
+/// Looks four times a second until there is what is looked for; `None` when there is not in time.
+async fn look_until<T>(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<Option<T>> {
+    let looked = tokio::time::timeout(limit, async {
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        loop {
+            tick.tick().await;
+            if let Some(found) = look().await? {
+                return anyhow::Ok(Some(found));
+            }
+        }
+    });
+    looked.await.unwrap_or(Ok(None))
+}
+
 /// The name of the Rollout.
 pub const NAME: &str = "shop";
 
@@ -325,20 +342,12 @@ impl Shop {
     /// When there are not in time, with those that there are.
     pub async fn await_count(&self, kind: &str, count: usize) -> anyhow::Result<Vec<String>> {
         let mut seen = Vec::new();
-        let looked = tokio::time::timeout(PATIENCE, async {
-            let mut tick = tokio::time::interval(Duration::from_millis(250));
-            loop {
-                tick.tick().await;
-                seen = self.names(kind).await?;
-                if seen.len() == count {
-                    return anyhow::Ok(());
-                }
-            }
-        });
-        match looked.await {
-            Ok(looked) => looked.map(|()| seen),
-            Err(_) => anyhow::bail!("not {count} {kind} within {PATIENCE:?}: {seen:?}"),
-        }
+        let look = async || {
+            seen = self.names(kind).await?;
+            Ok((seen.len() == count).then(|| seen.clone()))
+        };
+        let found = look_until(PATIENCE, look).await?;
+        found.with_context(|| format!("not {count} {kind} within {PATIENCE:?}: {seen:?}"))
     }
 
     /// Messages of the Rollout's events with this reason.
@@ -358,17 +367,12 @@ impl Shop {
     /// # Errors
     /// When it has fewer after 20 s: events follow the record.
     pub async fn await_events(&self, reason: &str, count: usize) -> anyhow::Result<Vec<String>> {
-        let looked = tokio::time::timeout(Duration::from_secs(20), async {
-            let mut tick = tokio::time::interval(Duration::from_millis(250));
-            loop {
-                tick.tick().await;
-                let events = self.events(reason).await?;
-                if events.len() >= count {
-                    return anyhow::Ok(events);
-                }
-            }
-        });
-        looked.await.with_context(|| format!("fewer than {count} events {reason} within 20 s"))?
+        let look = async || {
+            let events = self.events(reason).await?;
+            Ok((events.len() >= count).then_some(events))
+        };
+        let found = look_until(Duration::from_secs(20), look).await?;
+        found.with_context(|| format!("fewer than {count} events {reason} within 20 s"))
     }
 
     /// Where clients find the shop: the gateway, with the shop's host.
@@ -376,6 +380,14 @@ impl Shop {
     /// # Errors
     /// When nobody said where the gateway is.
     pub fn target(&self) -> anyhow::Result<Target> {
-        self.door()?.target(&self.cluster, &host(&self.namespace))
+        self.target_through(self.door()?)
+    }
+
+    /// Where clients find the shop behind this router.
+    ///
+    /// # Errors
+    /// When nobody said where it is.
+    pub fn target_through(&self, door: Door) -> anyhow::Result<Target> {
+        door.target(&self.cluster, &host(&self.namespace))
     }
 }

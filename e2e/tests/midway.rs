@@ -81,7 +81,7 @@ async fn a_release_goes_on_through_another_router_and_the_one_before_is_led_back
 }
 
 async fn changes_router(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
-    let second = Door::Gateway.target(&shop.cluster, &format!("{}.example", shop.namespace))?;
+    let second = shop.target_through(Door::Gateway)?;
     let window = Duration::from_secs(2);
     // Until its router has learned the way nobody was promised an answer.
     let probe = Load::start(second.clone(), LoadOptions { rate_per_second: 20, ..LoadOptions::default() })?;

@@ -1,11 +1,11 @@
 //! Whose a ReplicaSet is: somebody else's that has our name, and our own that a deleted Rollout has left behind.
 
 use crate::{restless, shared};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use headgate_e2e::Shop;
 use headgate_e2e::cluster::PATIENCE;
 use headgate_e2e::course::{Course, nothing_is_lost};
 use headgate_e2e::shop::{Manifests, NAME};
-use headgate_e2e::{Cluster, Shop};
 use serde_json::{Value, json};
 
 fn half() -> Value {
@@ -83,7 +83,7 @@ async fn pods_that_a_deleted_rollout_has_left_behind_serve_on_and_are_those_of_t
     let rollouts = Manifests(manifests.0.clone()).take("Rollout");
     let acts = async |shop: &Shop, course: &Course<'_>| {
         let before = shop.names("pods").await?;
-        orphan(&cluster, namespace).await?;
+        orphan(shop).await?;
         cluster.apply(namespace, &rollouts).await?;
         shop.await_phase("Healthy").await?;
         let after = shop.names("pods").await?;
@@ -101,9 +101,10 @@ async fn pods_that_a_deleted_rollout_has_left_behind_serve_on_and_are_those_of_t
 }
 
 /// Deletes the Rollout alone, and waits until nothing belongs to it any more.
-async fn orphan(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
-    let set = cluster.kubectl(&["get", "replicasets", "-n", namespace, "-o", "name"]).await?;
-    let (_, set) = set.trim().split_once('/').context("there is one ReplicaSet")?;
+async fn orphan(shop: &Shop) -> anyhow::Result<()> {
+    let (cluster, namespace) = (&shop.cluster, &shop.namespace);
+    let sets = shop.names("replicasets").await?;
+    let [set] = sets.as_slice() else { bail!("one ReplicaSet was to be there: {sets:?}") };
     cluster.kubectl(&["delete", "rollout", NAME, "-n", namespace, "--cascade=orphan"]).await?;
     let is_free = |set: &Value| set["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty);
     cluster.await_object("ReplicaSet", namespace, set, PATIENCE, "is nobody's", is_free).await?;

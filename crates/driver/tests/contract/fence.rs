@@ -157,6 +157,10 @@ fn r1_a_refused_record_lets_nothing_shrink() {
     assert_eq!(world.get(&at(REPLICA_SETS, "b"))["spec"]["replicas"], 0);
 }
 
+fn is_record(call: &Call) -> bool {
+    matches!(call, Call::Patch { status: true, target, .. } if target.resource == ROLLOUTS)
+}
+
 #[test]
 fn r1_a_refused_record_lets_no_run_end_or_go_whose_verdict_it_would_have_told() {
     let mut world = scripted_world(|snapshot| {
@@ -178,8 +182,6 @@ fn r1_a_refused_record_lets_no_run_end_or_go_whose_verdict_it_would_have_told() 
             world.get(&at(REPLICA_SETS, "a"))["metadata"]["ownerReferences"].clone();
         world.create(ANALYSIS_RUNS, run);
     }
-    let is_record =
-        |call: &Call| matches!(call, Call::Patch { status: true, target, .. } if target.resource == ROLLOUTS);
     world.refuse(is_record, refused(500, "InternalError"));
     world.run(30);
     let terminate = |world: &World| world.get(&at(ANALYSIS_RUNS, "running"))["spec"]["terminate"].clone();
@@ -202,8 +204,6 @@ fn r1_a_refused_record_lets_no_run_be_made_that_it_would_have_named() {
         let effects = if is_there { Vec::new() } else { vec![Effect::CreateAnalysisRun { manifest }] };
         Decision { record, effects, wake_at: None }
     });
-    let is_record =
-        |call: &Call| matches!(call, Call::Patch { status: true, target, .. } if target.resource == ROLLOUTS);
     world.refuse(is_record, refused(500, "InternalError"));
     world.run(30);
     assert!(!world.server.objects.contains_key(&at(ANALYSIS_RUNS, "named")));

@@ -171,7 +171,8 @@ fn key(rollout: &Value) -> Vec<String> {
     key
 }
 
-fn progressing<'a>(rollout: &'a Value, field: &str) -> &'a str {
+/// What the condition Progressing says in a field.
+pub(super) fn progressing<'a>(rollout: &'a Value, field: &str) -> &'a str {
     condition(rollout, types::PROGRESSING, field)
 }
 

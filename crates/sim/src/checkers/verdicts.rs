@@ -3,6 +3,7 @@
 
 use super::CLOCKS_DIFFER;
 use super::Write;
+use super::deadline::progressing;
 use super::settled::is_held;
 use super::view::{RUN_ROLES, is_going_on, rollout};
 use crate::world::server::{Server, number, text};
@@ -308,16 +309,11 @@ fn is_overdue(rollout: &Value, now: Timestamp) -> bool {
 }
 
 fn is_said_overdue(rollout: &Value) -> bool {
-    progressing(rollout).is_some_and(|condition| text(condition, "/reason") == PROGRESS_DEADLINE_EXCEEDED)
-}
-
-fn progressing(rollout: &Value) -> Option<&Value> {
-    list(rollout, "/status/conditions").find(|condition| text(condition, "/type") == "Progressing")
+    progressing(rollout, "/reason") == PROGRESS_DEADLINE_EXCEEDED
 }
 
 fn has_passed(rollout: &Value, now: Timestamp) -> bool {
-    let last = progressing(rollout)
-        .and_then(|condition| text(condition, "/lastUpdateTime").parse::<Timestamp>().ok());
+    let last = progressing(rollout, "/lastUpdateTime").parse::<Timestamp>().ok();
     let seconds = rollout.at("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
     let due = SignedDuration::from_secs(seconds).saturating_sub(CLOCKS_DIFFER);
     last.is_some_and(|last| now.duration_since(last) >= due)
