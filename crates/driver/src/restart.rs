@@ -55,9 +55,14 @@ pub(crate) struct Restart {
 /// Evictions that a ReplicaSet may not have counted yet.
 #[derive(Debug)]
 struct Unreported {
-    /// Its available pods before the first of them.
+    /// Its available pods in the list that the first of them was decided on.
+    listed: i32,
+    /// Or, if that is more, as many as it reported when the first was sent.
     before: i32,
-    count: i32,
+    /// How many of the evicted were available.
+    available: i32,
+    /// And how many were not, but may become so before the eviction is carried out.
+    unavailable: i32,
     sent_at: Timestamp,
     until: Timestamp,
 }
@@ -104,21 +109,23 @@ impl Restart {
             self.available.insert(set.name.clone(), available);
         }
         let Some(evicted) = self.unreported.get(&set.name) else { return };
-        if available >= evicted.before.max(1) {
+        if available >= evicted.before.saturating_add(evicted.unavailable).max(1) {
             self.unreported.remove(&set.name);
         } else {
-            let left = evicted.before.saturating_sub(evicted.count);
+            let left = evicted.listed.saturating_sub(evicted.available);
             set.available_reported = set.available_reported.min(left.max(0));
         }
     }
 
-    /// A pod is about to be evicted. It is one of so many available ones that this ReplicaSet reports, which may count it out
-    /// before the answer is here; or of more, where the report is older than the list that it was decided on.
-    fn evicting(&mut self, set: &str, reported: i32, now: Timestamp) {
-        let before = self.available.get(set).map_or(reported, |listed| reported.max(*listed));
-        let first = Unreported { before, count: 0, sent_at: now, until: now };
+    /// A pod is about to be evicted. Its ReplicaSet reports so many available ones, and may count it out before the answer is
+    /// here. That report may be older than the list, or newer: then it may count a pod that was not available in the list.
+    fn evicting(&mut self, set: &str, is_available: bool, reported: i32, now: Timestamp) {
+        let listed = self.available.get(set).copied().unwrap_or(reported);
+        let before = reported.max(listed);
+        let first = Unreported { listed, before, available: 0, unavailable: 0, sent_at: now, until: now };
         let evicted = self.unreported.entry(set.to_owned()).or_insert(first);
-        evicted.count = evicted.count.saturating_add(1);
+        let count = evicted.count(is_available);
+        *count = count.saturating_add(1);
         evicted.sent_at = now;
         evicted.until = after(now, COUNTED_SECONDS);
     }
@@ -131,10 +138,11 @@ impl Restart {
     }
 
     /// It was not.
-    fn kept(&mut self, set: &str) {
+    fn kept(&mut self, set: &str, is_available: bool) {
         let Some(evicted) = self.unreported.get_mut(set) else { return };
-        evicted.count = evicted.count.saturating_sub(1);
-        if evicted.count <= 0 {
+        let count = evicted.count(is_available);
+        *count = count.saturating_sub(1);
+        if evicted.available <= 0 && evicted.unavailable <= 0 {
             self.unreported.remove(set);
         }
     }
@@ -157,6 +165,12 @@ impl Restart {
 
     fn may_list(&self, now: Timestamp) -> bool {
         self.listed_at.is_none_or(|at| !is_ahead(after(at, LIST_SECONDS), LIST_SECONDS, now))
+    }
+}
+
+impl Unreported {
+    fn count(&mut self, is_available: bool) -> &mut i32 {
+        if is_available { &mut self.available } else { &mut self.unavailable }
     }
 }
 
@@ -198,18 +212,18 @@ impl RolloutTask {
 
     /// An eviction goes out: until its ReplicaSet reports otherwise the pod counts as gone (R7).
     pub(crate) fn count_eviction(&mut self, effect: &Effect, context: &Context<'_>) {
-        let Effect::EvictPod { replica_set, is_available: true, .. } = effect else { return };
+        let Effect::EvictPod { replica_set, is_available, .. } = effect else { return };
         let mut sets = context.store.children(&self.uid, REPLICA_SETS);
         let set = sets.find(|set| object::meta(set, "name") == replica_set);
         let available = set.map_or(0, |set| object::count(set, "/status/availableReplicas"));
-        self.restart.evicting(replica_set, available, context.now);
+        self.restart.evicting(replica_set, *is_available, available, context.now);
     }
 
     /// It has an answer, or none.
     pub(crate) fn eviction_answered(&mut self, effect: &Effect, outcome: &Outcome, now: Timestamp) {
-        let Effect::EvictPod { replica_set, is_available: true, .. } = effect else { return };
+        let Effect::EvictPod { replica_set, is_available, .. } = effect else { return };
         match outcome {
-            Outcome::Refused(_) => self.restart.kept(replica_set),
+            Outcome::Refused(_) => self.restart.kept(replica_set, *is_available),
             Outcome::Done(_) | Outcome::Unclear(_) => self.restart.evicted(replica_set, now),
         }
     }
@@ -274,7 +288,7 @@ mod tests {
         let mut restart = Restart::default();
         assert_eq!(seen(&mut restart, at(0)), 4);
         for _ in 0..2 {
-            restart.evicting("a", 4, at(0));
+            restart.evicting("a", true, 4, at(0));
             restart.evicted("a", at(0));
         }
         assert_eq!(seen(&mut restart, at(9)), 2);
@@ -285,16 +299,35 @@ mod tests {
     #[test]
     fn an_eviction_counts_while_its_answer_is_awaited_and_not_if_it_was_refused() {
         let mut restart = Restart::default();
-        restart.evicting("a", 4, at(0));
+        restart.evicting("a", true, 4, at(0));
         assert_eq!(seen(&mut restart, at(5)), 3);
-        restart.kept("a");
+        restart.kept("a", true);
         assert_eq!(seen(&mut restart, at(5)), 4);
+    }
+
+    #[test]
+    fn a_pod_that_becomes_available_while_it_is_evicted_does_not_count() {
+        let mut restart = Restart { listed: Some(pods(3)), ..Restart::default() };
+        assert_eq!(seen(&mut restart, at(0)), 4, "the report says so");
+        restart.evicting("a", false, 4, at(0));
+        assert_eq!(seen(&mut restart, at(4)), 3, "the fourth has become available since the list");
+        restart.listed = Some(pods(3));
+        assert_eq!(seen(&mut restart, at(5)), 3, "the fourth of the list ends");
+        restart.kept("a", false);
+        assert_eq!(seen(&mut restart, at(6)), 4, "the eviction was refused");
+
+        restart.listed = Some(pods(3));
+        assert_eq!(seen(&mut restart, at(7)), 4);
+        restart.evicting("a", false, 3, at(7));
+        restart.evicted("a", at(8));
+        restart.listed = Some(pods(4));
+        assert_eq!(seen(&mut restart, at(9)), 4, "another has come in its place");
     }
 
     #[test]
     fn an_answer_that_was_read_late_does_not_make_an_eviction_young() {
         let mut restart = Restart::default();
-        restart.evicting("a", 4, at(0));
+        restart.evicting("a", true, 4, at(0));
         restart.evicted("a", at(60));
         assert_eq!(
             seen(&mut restart, at(60)),
@@ -306,7 +339,7 @@ mod tests {
     #[test]
     fn a_list_that_shows_all_pods_again_ends_that() {
         let mut restart = Restart::default();
-        restart.evicting("a", 4, at(0));
+        restart.evicting("a", true, 4, at(0));
         restart.listed = Some(pods(3));
         assert_eq!(seen(&mut restart, at(1)), 3);
         restart.listed = Some(pods(4));
@@ -318,7 +351,7 @@ mod tests {
     fn a_report_that_is_older_than_the_list_does_not_count_an_eviction_twice() {
         let mut restart = Restart { listed: Some(pods(4)), ..Restart::default() };
         assert_eq!(seen(&mut restart, at(0)), 4);
-        restart.evicting("a", 3, at(0));
+        restart.evicting("a", true, 3, at(0));
         assert_eq!(seen(&mut restart, at(1)), 3);
     }
 
