@@ -108,12 +108,18 @@ impl Restart {
         if listed.is_some() {
             self.available.insert(set.name.clone(), available);
         }
-        let Some(evicted) = self.unreported.get(&set.name) else { return };
-        if available >= evicted.before.saturating_add(evicted.unavailable).max(1) {
+        let Some(evicted) = self.unreported.get_mut(&set.name) else { return };
+        let is_made_up_for = available >= evicted.before.saturating_add(evicted.unavailable).max(1);
+        if is_made_up_for {
+            (evicted.listed, evicted.before) = (available, available);
+            (evicted.available, evicted.unavailable) = (0, 0);
+        }
+        let left = evicted.listed.saturating_sub(evicted.available).max(0);
+        if is_made_up_for && set.available_reported <= left {
             self.unreported.remove(&set.name);
         } else {
-            let left = evicted.listed.saturating_sub(evicted.available);
-            set.available_reported = set.available_reported.min(left.max(0));
+            // A report that is older than the list may still count those that were evicted.
+            set.available_reported = set.available_reported.min(left);
         }
     }
 
@@ -345,6 +351,24 @@ mod tests {
         restart.listed = Some(pods(4));
         assert_eq!(seen(&mut restart, at(2)), 4);
         assert_eq!(seen(&mut restart, at(3)), 4);
+    }
+
+    #[test]
+    fn a_report_that_is_older_than_such_a_list_does_not_count_more_than_it() {
+        let mut restart = Restart { listed: Some(pods(3)), ..Restart::default() };
+        assert_eq!(seen(&mut restart, at(0)), 4, "the fourth has become available since");
+        restart.evicting("a", true, 3, at(0));
+        restart.evicted("a", at(0));
+        restart.listed = Some(pods(3));
+        assert_eq!(
+            seen(&mut restart, at(1)),
+            3,
+            "one of the four that it reports is the one that was evicted"
+        );
+        assert_eq!(seen(&mut restart, at(9)), 3);
+        restart.listed = Some(pods(4));
+        assert_eq!(seen(&mut restart, at(9)), 4);
+        assert!(restart.unreported.is_empty());
     }
 
     #[test]

@@ -170,6 +170,7 @@ fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
         metrics: Source::Given(Box::new(Given::new(metrics))),
         budget: None,
         restarts_in: 0,
+        retires: false,
         recreated_in: 8_000,
         from_the_start: false,
         webhooks: Vec::new(),

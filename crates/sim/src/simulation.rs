@@ -13,7 +13,7 @@ use crate::process::{Flight, Process};
 use crate::random::Random;
 use crate::scenario::{FAULTS_END, Scenario};
 use crate::trace::{Trace, Who};
-use crate::user::Act;
+use crate::user::{self, Act};
 use crate::world::gateway::Gateway;
 use crate::world::metrics::Metrics;
 use crate::world::plus;
@@ -299,12 +299,31 @@ impl Simulation {
         let rollout = self.server.get(&self.scenario.target()).cloned().unwrap_or_default();
         let status = rollout.get("status").unwrap_or(&Value::Null);
         self.trace.say("world", || format!("ends {status}"), self.now);
+        if self.checkers.violations.is_empty() && self.scenario.retires {
+            self.retire();
+        }
         for violation in &self.checkers.violations {
             self.trace.say(
                 "VIOLATION",
                 || format!("{}: {}", violation.rule, violation.message),
                 violation.at,
             );
+        }
+    }
+
+    /// The Rollout is deleted, and does not come back.
+    fn retire(&mut self) {
+        self.trace.say("user", || "deletes the Rollout for good".to_owned(), self.now);
+        let target = self.scenario.target();
+        self.server.remove(&target, self.now);
+        if self.server.get(&target).is_some() {
+            // A finalizer has kept it: whoever put it there takes it away.
+            user::act(Act::LetGo, &self.scenario, &mut self.server, self.now);
+        }
+        (self.settled_at, self.written_at) = (None, self.now);
+        self.run_until(plus(self.now, SETTLES_WITHIN), Self::is_idle);
+        if self.checkers.violations.is_empty() {
+            self.checkers.end_of_deleted(&self.server, self.now);
         }
     }
 

@@ -18,11 +18,11 @@
 //! | R1 fence | `fence` |
 //! | R2 guards | `guards`: each request has them, and none is carried out against them |
 //! | R3 own writes | `overlay` |
-//! | R4 outcomes | not visible as such: `removals` and `losses` see what comes of a shrink on unknown ground; properties of `engine` |
+//! | R4 outcomes | `outcomes`: what is refused; what comes of a shrink on unknown ground `removals` and `losses` see |
 //! | R5 names first | `naming` |
 //! | R6 order | `removals`, `losses`; a decision that breaks it is refused, which `settled` sees |
-//! | R7 availability | part of `weights`, `removals` and `availability`, whose numbers are those of the views |
-//! | R8 marks | needs Services that lose their Rollout for good: tests of `driver` and of e2e |
+//! | R7 availability | `counted`: evictions; the rest is part of `weights` and `availability`, whose numbers are those of the views |
+//! | R8 marks | `marks` |
 //! | R9 one writer | `writers`; other kinds than ours: `foreign` |
 //! | R10 quiet on the way | `quiet` |
 //! | R11 events, notifications | `events`, `news` |
@@ -38,7 +38,9 @@ mod abort;
 mod acknowledged;
 mod availability;
 mod bake;
+mod by_view;
 mod clocks;
+mod counted;
 mod crossing;
 mod deadline;
 mod drain;
@@ -51,9 +53,11 @@ mod held;
 mod intents;
 mod kept;
 mod losses;
+mod marks;
 mod names;
 mod naming;
 mod news;
+mod outcomes;
 mod overlay;
 mod pod_health;
 mod quiet;
@@ -70,6 +74,7 @@ mod way_back;
 mod weights;
 mod writers;
 
+use by_view::forget_old;
 pub use names::Names;
 pub use view::View;
 use view::WayBack;
@@ -83,7 +88,7 @@ use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A write of a controller that was carried out.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +130,9 @@ const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
 /// The rule of restarts.
 const RESTARTS: &str = "3 restarts";
 
+/// The rule of what is available.
+const EVICTIONS: &str = "R7 availability";
+
 /// The rule of what pods carry by their role.
 const ROLES: &str = "roles";
 
@@ -162,6 +170,10 @@ pub struct Checkers {
     pub causes: Vec<Cause>,
     pod_health: pod_health::Health,
     restarts: restarts::Restarts,
+    counted: counted::Counted,
+    known: counted::Known,
+    marks: marks::Marks,
+    outcomes: outcomes::Outcomes,
     now: Timestamp,
     refusals: refusals::Refusals,
     /// Since when the Rollout is being deleted.
@@ -192,17 +204,6 @@ pub enum Waits {
 /// A clock that was set may differ from the truth by so much.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(90);
 
-type Rule = fn(&Write<'_>, &View) -> Result<(), String>;
-
-const BY_VIEW: [(&str, Rule); 6] = [
-    ("1 weights", weights::check),
-    ("2 removals", removals::check),
-    ("2 hand-over", hand_over::check),
-    ("3 availability", availability::check),
-    ("4 way back", way_back::check),
-    ("5 held", held::check),
-];
-
 impl Checkers {
     /// Notes what the objects say now.
     pub fn look(&mut self, server: &Server, now: Timestamp) {
@@ -212,10 +213,13 @@ impl Checkers {
             return;
         }
         let mut view = View::of(server);
+        self.outcomes.look(view::rollout(server).map(|(_, rollout)| rollout), now);
+        self.marks.look(view.as_ref().map(|view| &view.names), now);
         self.deleted_at =
             self.deleted_at.or(Some(now)).filter(|_| view.is_none() && server.all(ROLLOUTS).next().is_some());
         if let (Some(view), Some(before)) = (&mut view, &self.names) {
             view.names.remember(before);
+            view.know_pods(&self.known);
             let is_another = !view.names.is_of_same_rollout(before);
             self.is_route_edited |= is_another && view.canary_weight.is_some_and(|weight| weight > 0);
         }
@@ -260,6 +264,7 @@ impl Checkers {
             ("R1 fence", fence::check(write, proven_at)),
             ("R2 guards", guards::check(write)),
             ("R5 names", named),
+            ("R8 marks", self.marks.check(write, &self.clocks)),
             ("R9 writers", writers::check(write)),
             ("R9 writers", writers::of_deleted(write, self.deleted_at)),
             ("R10 quiet", self.records.written(write)),
@@ -289,10 +294,7 @@ impl Checkers {
         }
         let foreign = self.is_foreign_left_alone(write, since);
         self.judge("7 foreign", foreign, now);
-        for (rule, check) in BY_VIEW {
-            let fits = self.by_some_view(write, since, check);
-            self.judge(rule, fits, now);
-        }
+        self.judge_by_views(write, since, now);
         let views: Vec<View> = self.views_since(since).cloned().collect();
         let views: Vec<&View> = views.iter().collect();
         let drained = self.shares.check(write, &views, &self.clocks, now);
@@ -308,6 +310,10 @@ impl Checkers {
     /// Looks at pods as they are.
     pub fn look_at_pods(&mut self, pods: &Pods, server: &Server, now: Timestamp) {
         self.restarts.look(pods, server, now);
+        if self.known.counted != pods.counted {
+            self.known.counted.clone_from(&pods.counted);
+        }
+        self.known.ready = if self.counted.is_needed(now) { pods.ready_by_set() } else { BTreeMap::new() };
     }
 
     /// Somebody else writes the weights of a route now.
@@ -332,6 +338,7 @@ impl Checkers {
         server: &Server,
         now: Timestamp,
     ) {
+        self.counted.done(&pod.name);
         let since = known_since.saturating_sub(DECISION_TAKES).unwrap_or(now);
         // Without a Rollout nobody says any more how many may be down.
         let Some(most) = self.views_since(since).map(|view| view.max_unavailable.max(1)).max() else {
@@ -354,6 +361,14 @@ impl Checkers {
         self.judge("R2 guards", guards::sent(call), now);
         let told = self.told.sent(process, call, now);
         self.judge("R3 overlay", told, now);
+        let view = self.views.back().map(|(_, view)| view);
+        let may_be_unsaid = self.waits == Waits::Pruned
+            || self.refusals.are_recent(now)
+            || view.is_none_or(|view| view.is_invalid);
+        let tried = self.outcomes.sent(process, call, may_be_unsaid, &self.clocks, now);
+        self.judge("R4 outcomes", tried, now);
+        let few = self.counted.sent(process, call, now);
+        self.judge(EVICTIONS, few, now);
     }
 
     /// The answer to a request reaches the process at this time.
@@ -362,6 +377,8 @@ impl Checkers {
         self.acknowledged.answered(process, call, reply, arrives);
         self.events.answered(process, call, reply, arrives);
         self.refusals.answered(process, call, reply, arrives);
+        self.outcomes.answered(process, call, reply, arrives);
+        self.counted.answered(process, call, reply, arrives);
     }
 
     /// An event arrives.
@@ -402,52 +419,6 @@ impl Checkers {
     pub fn started(&mut self, process: u32, now: Timestamp) {
         self.pod_health.started(now);
         self.clocks.started(process, now);
-    }
-
-    /// A write is right as soon as it is by one of the views that its process may have had.
-    fn by_some_view(&self, write: &Write<'_>, since: Timestamp, check: Rule) -> Result<(), String> {
-        let views: Vec<&View> = self.views_for(write, since).collect();
-        let fits = |view: &View| check(write, view).is_ok();
-        // Each kind comes by its own watch, so what is known may be a mixture of instants.
-        let with_sets = |view: &&View| views.first().map(|newest| newest.with_sets_of(view));
-        let is_right = views.iter().any(|view| fits(view))
-            || views.iter().filter_map(with_sets).any(|view| fits(&view))
-            || View::with_one_set_ahead(&views, &self.read_live(write, &views, since))
-                .any(|view| fits(&view))
-            || self.refusals.is_unrecorded(write) && views.iter().any(|view| fits(&view.unrecorded()));
-        if is_right {
-            return Ok(());
-        }
-        View::most_favourable(&views).map_or(Ok(()), |view| check(write, &view))
-    }
-
-    /// What is ours is what the Rollout named at some time since then: a user may take a router away while a write to its
-    /// route is on its way.
-    fn is_foreign_left_alone(&self, write: &Write<'_>, since: Timestamp) -> Result<(), String> {
-        let by_last_names = foreign::check(write, self.names.as_ref());
-        let is_right =
-            || self.views_for(write, since).any(|view| foreign::check(write, Some(&view.names)).is_ok());
-        if by_last_names.is_err() && is_right() { Ok(()) } else { by_last_names }
-    }
-
-    /// The ReplicaSets that the process of a write has read live since then: they are ahead of what its watch tells of the
-    /// others.
-    fn read_live(&self, write: &Write<'_>, views: &[&View], since: Timestamp) -> Vec<String> {
-        let sets = views.first().into_iter().flat_map(|view| &view.sets);
-        let read = sets.filter(|set| self.told.has_told(write, REPLICA_SETS, &set.name, since));
-        read.map(|set| set.name.clone()).collect()
-    }
-
-    /// The views that held at some time since then, the latest first.
-    fn views_since(&self, since: Timestamp) -> impl Iterator<Item = &View> {
-        held_since(self.views.iter().rev(), since)
-    }
-
-    /// The same for a write. What was sent before this Rollout was there was decided for one before it.
-    fn views_for(&self, write: &Write<'_>, since: Timestamp) -> impl Iterator<Item = &View> {
-        let is_of_former = self.views.front().is_some_and(|(first, _)| write.sent_at < *first);
-        let former = self.former.iter().rev().filter(move |_| is_of_former);
-        held_since(self.views.iter().rev().chain(former), since)
     }
 
     /// A fault that may cost requests begins now and lasts until then.
@@ -509,11 +480,18 @@ impl Checkers {
         }
         self.judge("10 verdicts", verdicts::end(server), now);
         self.judge("kept", kept::end(server), now);
+        let is_invalid = self.views.back().is_some_and(|(_, view)| view.is_invalid);
+        self.judge("R8 marks", marks::end(server, is_invalid), now);
         // Where the server drops the outbox only the process knows it, and forgets it when it dies.
         if self.waits == Waits::Stored {
             let rollout = view::rollout(server).map(|(_, rollout)| rollout);
             self.judge("R11 news", self.news.end(rollout), now);
         }
+    }
+
+    /// Holds the world against the rules when the Rollout is gone for good.
+    pub fn end_of_deleted(&mut self, server: &Server, now: Timestamp) {
+        self.judge("R8 marks", marks::end_of_deleted(server), now);
     }
 
     /// Holds the pods at the end of the world against what their roles ask for.
@@ -544,23 +522,4 @@ impl Checkers {
             self.violations.push(Violation { at: now, rule, message });
         }
     }
-}
-
-/// Forgets views that held only until long ago.
-fn forget_old(views: &mut VecDeque<(Timestamp, View)>, now: Timestamp) {
-    while views.get(1).is_some_and(|(time, _)| now.duration_since(*time) > VIEWS_KEPT) {
-        views.pop_front();
-    }
-}
-
-/// Those that held at some time since then; they come the latest first.
-fn held_since<'a>(
-    views: impl Iterator<Item = &'a (Timestamp, View)>,
-    since: Timestamp,
-) -> impl Iterator<Item = &'a View> {
-    let mut before = false;
-    views.map_while(move |(time, view)| {
-        let is_last = std::mem::replace(&mut before, *time <= since);
-        (!is_last).then_some(view)
-    })
 }

@@ -75,6 +75,11 @@ impl Names {
         }
     }
 
+    /// The Services that the spec names.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.stable.iter().chain(&self.canary).map(String::as_str)
+    }
+
     /// True when the other names are of this Rollout, and not of one of its name that was deleted.
     pub fn is_of_same_rollout(&self, other: &Self) -> bool {
         self.uid == other.uid

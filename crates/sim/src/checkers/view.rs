@@ -1,6 +1,7 @@
 //! What the objects at the API server say at an instant, as far as rules are about it.
 
 use super::Names;
+use super::counted::Known;
 use crate::world::proxies::selected;
 use crate::world::server::{Server, controller, number, text};
 use crate::world::workload;
@@ -34,6 +35,10 @@ pub struct Set {
     pub current: i64,
     /// `spec.replicas` of the Rollout for which it was sized last, as annotated.
     pub sized_for: Option<i64>,
+    /// The pods that it reports as available, by their numbers.
+    pub counted: Vec<u64>,
+    /// Its pods that are ready in truth; none unless pods were evicted lately.
+    pub truly_ready: Vec<u64>,
 }
 
 /// As many of the pods that are needed as count as enough (`replicaProgressThreshold`).
@@ -196,6 +201,14 @@ impl View {
         })
     }
 
+    /// Adds which pods its ReplicaSets count.
+    pub(super) fn know_pods(&mut self, known: &Known) {
+        for set in &mut self.sets {
+            let of_set = |pods: &BTreeMap<String, Vec<u64>>| pods.get(&set.name).cloned().unwrap_or_default();
+            (set.counted, set.truly_ready) = (of_set(&known.counted), of_set(&known.ready));
+        }
+    }
+
     /// This view with the ReplicaSets of another instant.
     pub fn with_sets_of(&self, other: &Self) -> Self {
         Self { sets: other.sets.clone(), ..self.clone() }
@@ -224,6 +237,20 @@ impl View {
         let mut without = self.clone();
         if let Some(set) = without.sets.iter_mut().find(|set| set.name == name) {
             set.available = (set.available - 1).max(0);
+        }
+        without
+    }
+
+    /// This view for a process that knows these pods to be evicted: they do not count, unless others have come in their
+    /// places.
+    pub fn without(&self, evicted: &[u64]) -> Self {
+        let mut without = self.clone();
+        let is_gone = |pod: &&u64| evicted.contains(pod);
+        for set in &mut without.sets {
+            let gone = count_of(set.counted.iter().filter(is_gone));
+            let there = count_of(set.truly_ready.iter().filter(|pod| !is_gone(pod)));
+            let left = (set.available_reported - gone).max(there.min(set.available_reported));
+            set.available = set.available.min(left);
         }
         without
     }
@@ -464,7 +491,13 @@ fn set(set: &Value) -> Set {
         ready: number(set, "/status/readyReplicas"),
         current: number(set, "/status/replicas"),
         sized_for: annotations.and_then(|all| all.get(DESIRED_REPLICAS)?.as_str()?.parse().ok()),
+        counted: Vec::new(),
+        truly_ready: Vec::new(),
     }
+}
+
+fn count_of<'a>(pods: impl Iterator<Item = &'a u64>) -> i64 {
+    i64::try_from(pods.count()).unwrap_or(i64::MAX)
 }
 
 /// A number of pods or a percentage, 25 % where it is left out; `round` is 0 or 99.

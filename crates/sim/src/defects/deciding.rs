@@ -1,7 +1,7 @@
 //! Defects of decisions: the real deciders, with something done to what they see or to what they say.
 
 use super::Defect;
-use super::wire::Extra;
+use super::wire::{Extra, Reported};
 use headgate_api::{AnalysisPhase, OutboxEntry, PauseCondition, RolloutStatus, labels};
 use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
@@ -16,16 +16,22 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 /// The deciders of a defect. `extra` takes calls that go out beside the driver's own.
-pub(super) fn deciders(defect: Defect, extra: &Extra) -> Deciders {
+pub(super) fn deciders(defect: Defect, extra: &Extra, reported: &Reported) -> Deciders {
     let real = Deciders::default();
     if defect == Defect::None {
         return real;
     }
     let (decide, tell, run) = (real.rollout, real.notices, real.run);
     let (beside, early, at_once) = (extra.clone(), extra.clone(), extra.clone());
-    let find_news = real.news;
+    let (find_news, reported) = (real.news, reported.clone());
     let rollout = move |snapshot: &Snapshot, now: Timestamp| {
-        let mut decision = decide(&seen(defect, snapshot), now);
+        let mut seen = seen(defect, snapshot);
+        if let (Defect::EvictionsForgotten, Observed::Present(sets)) = (defect, &mut seen.replica_sets) {
+            for set in sets {
+                set.available_reported = set.available_reported.max(reported.of(&set.name));
+            }
+        }
+        let mut decision = decide(&seen, now);
         if matches!(defect, Defect::ShiftAndShrink | Defect::ShiftAndShrinkDecided)
             && decision.effects.iter().any(|effect| effect.class() == EffectClass::Shift)
         {
@@ -99,6 +105,7 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
                 sets.iter_mut().for_each(|set| set.available_reported = set.replicas);
             }
         }
+        Defect::FailuresForgotten => seen.failures.clear(),
         Defect::NoDrain => forget_drain(&mut seen),
         Defect::AcknowledgementIgnored => {
             let routers = seen.routers.iter_mut().chain(&mut seen.former_routers);

@@ -69,6 +69,16 @@ pub enum Defect {
     RetryOnStaleCache,
     /// A conflict counts as success. R1, R3 and R5.
     ConflictTakenForSuccess,
+    /// What failed is no input of decisions. R4: nothing says so.
+    FailuresForgotten,
+    /// What was refused is tried again at once. R4.
+    RefusedTriedAtOnce,
+    /// Evictions count once their ReplicaSet reports them, and not before. R7.
+    EvictionsForgotten,
+    /// A Service is pointed at a version without a mark. R8.
+    MarkLeftOut,
+    /// Services of a Rollout that is gone stay as they are. R8.
+    MarksKept,
     /// A run's name is recorded after the run was created. R5.
     NameAfterCreate,
     /// Whoever ends a run writes its verdict, too. R9.
@@ -173,7 +183,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 71] = [
+    pub const ALL: [Self; 76] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -199,6 +209,11 @@ impl Defect {
         Self::NoOverlay,
         Self::RetryOnStaleCache,
         Self::ConflictTakenForSuccess,
+        Self::FailuresForgotten,
+        Self::RefusedTriedAtOnce,
+        Self::EvictionsForgotten,
+        Self::MarkLeftOut,
+        Self::MarksKept,
         Self::NameAfterCreate,
         Self::TwoWriters,
         Self::NeverStill,
@@ -279,6 +294,9 @@ impl Defect {
             Self::FenceFromCache => &["R1 fence", "R3 overlay"],
             Self::NoOverlay => &["R3 overlay", "R5 names", "R11 events", "R11 news", "9 settled"],
             Self::RetryOnStaleCache => &["R3 overlay", "R1 fence"],
+            Self::FailuresForgotten | Self::RefusedTriedAtOnce => &["R4 outcomes"],
+            Self::EvictionsForgotten => &["R7 availability", "1 weights", "3 restarts", "requests lost"],
+            Self::MarkLeftOut | Self::MarksKept => &["R8 marks"],
             Self::NameAfterCreate => &["R5 names"],
             Self::TwoWriters => &["R2 guards", "R9 writers"],
             Self::NeverStill => &["R10 quiet"],
@@ -321,10 +339,11 @@ impl Defect {
     }
 
     /// Rules whose defects others notice first, as they look at what comes before: each has to find one of these by itself.
-    pub const ALONE: [(&'static str, Self); 5] = [
+    pub const ALONE: [(&'static str, Self); 6] = [
         ("2 acknowledged", Self::AcknowledgementIgnored),
         ("1 weights", Self::WeightBeforeReady),
         ("requests lost", Self::WeightBeforeReady),
+        ("R7 availability", Self::EvictionsForgotten),
         ("R9 writers", Self::TwoWriters),
         ("2 removals", Self::ShiftAndShrink),
     ];
@@ -341,6 +360,6 @@ impl Defect {
     /// The real deciders with the defect around them, and what requests and answers go through.
     pub fn around(self) -> (Deciders, Wire) {
         let wire = Wire::new(self);
-        (deciding::deciders(self, &wire.extra), wire)
+        (deciding::deciders(self, &wire.extra, &wire.reported), wire)
     }
 }

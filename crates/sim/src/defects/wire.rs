@@ -2,10 +2,11 @@
 
 use super::Defect;
 use crate::world::routes::is_route;
-use crate::world::server::{reference, text};
+use crate::world::server::{number, reference, refused, text};
 use headgate_api::At;
+use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId};
-use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,16 +25,36 @@ impl Extra {
     }
 }
 
+/// Available pods as ReplicaSets report them, by their names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reported(Arc<Mutex<BTreeMap<String, i32>>>);
+
+impl Reported {
+    fn see(&self, set: &Value) {
+        let available = i32::try_from(number(set, "/status/availableReplicas")).unwrap_or(0);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(text(set, "/metadata/name").to_owned(), available);
+    }
+
+    /// Those of a ReplicaSet.
+    pub(super) fn of(&self, set: &str) -> i32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(set).copied().unwrap_or(0)
+    }
+}
+
 /// What requests and answers of one process go through.
 #[derive(Debug)]
 pub struct Wire {
     defect: Defect,
     pub(super) extra: Extra,
+    pub(super) reported: Reported,
     extra_sent: u64,
     /// What the watches have shown last.
     cache: BTreeMap<ObjectRef, Value>,
     /// Targets of requests whose answers are to be spoilt.
     asked: BTreeMap<RequestId, ObjectRef>,
+    /// Requests that are sent again when they are refused.
+    sent_last: BTreeMap<RequestId, Call>,
 }
 
 impl Wire {
@@ -41,14 +62,23 @@ impl Wire {
         Self {
             defect,
             extra: Extra::default(),
+            reported: Reported::default(),
             extra_sent: 0,
             cache: BTreeMap::new(),
             asked: BTreeMap::new(),
+            sent_last: BTreeMap::new(),
         }
     }
 
     /// A watch shows something.
     pub fn observed(&mut self, observation: &Observation) {
+        if let (
+            Defect::EvictionsForgotten,
+            Observation::Applied(REPLICA_SETS, set) | Observation::Listed(REPLICA_SETS, set),
+        ) = (self.defect, observation)
+        {
+            self.reported.see(set);
+        }
         if !matches!(
             self.defect,
             Defect::NoOverlay
@@ -101,6 +131,11 @@ impl Wire {
 
     fn answer_at_once(&self, call: &Call) -> Option<Reply> {
         match (self.defect, call) {
+            (Defect::MarksKept, Call::Patch { target, patch: Patch::Merge(body), .. })
+                if target.resource == SERVICES && is_given_back(body) =>
+            {
+                Some(refused(404, "NotFound", "it has gone"))
+            }
             (Defect::FenceFromCache, Call::Get(target)) if target.resource == ROLLOUTS => {
                 self.cache.get(target).cloned().map(Reply::Object)
             }
@@ -109,6 +144,11 @@ impl Wire {
     }
 
     fn remember(&mut self, request: &Request) {
+        if let (Defect::RefusedTriedAtOnce, Call::Patch { target, .. }) = (self.defect, &request.call)
+            && target.resource == REPLICA_SETS
+        {
+            self.sent_last.insert(request.id, request.call.clone());
+        }
         if let (Defect::NoOverlay, Call::Patch { target, .. })
         | (Defect::RetryOnStaleCache, Call::Get(target))
         | (Defect::ConflictTakenForSuccess, Call::Patch { target, status: true, .. }) =
@@ -120,6 +160,11 @@ impl Wire {
 
     /// An answer arrives: what becomes of it.
     pub fn answered(&mut self, id: RequestId, reply: Reply) -> Reply {
+        if let (Some(call), Reply::Refused { code: 403 | 429 | 500.., .. }) =
+            (self.sent_last.remove(&id), &reply)
+        {
+            self.extra.add(std::iter::once(call));
+        }
         let cached = self.asked.remove(&id).and_then(|target| self.cache.get(&target));
         match (reply, cached) {
             (Reply::Notified(_), _) if self.defect == Defect::RefusalTakenForDelivery => Reply::Notified(200),
@@ -158,6 +203,13 @@ impl Wire {
                     fields.insert("status".to_owned(), json!({ "phase": "Successful" }));
                 }
             }
+            (Defect::MarkLeftOut, Call::Patch { target, patch: Patch::Merge(body), .. })
+                if target.resource == SERVICES =>
+            {
+                if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+                    metadata.remove("annotations");
+                }
+            }
             (Defect::WeightsDoNotSum | Defect::OthersRoutesDropped, Call::Patch { target, patch, .. })
                 if is_route(target.resource) =>
             {
@@ -184,4 +236,9 @@ impl Wire {
             }
         }
     }
+}
+
+/// A Service is given back with this patch.
+fn is_given_back(body: &Value) -> bool {
+    body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS)) == Some(&Value::Null)
 }

@@ -269,6 +269,7 @@ fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
         metrics: Source::Given(Box::new(Given::new(options.metrics.clone()))),
         budget: None,
         restarts_in: 0,
+        retires: false,
         recreated_in: 8_000,
         from_the_start: false,
         webhooks: Vec::new(),

@@ -88,6 +88,8 @@ pub struct Scenario {
     pub restarts_in: i64,
     /// A Rollout that is deleted is applied again in so many milliseconds.
     pub recreated_in: i64,
+    /// At the end of the world the user deletes the Rollout for good.
+    pub retires: bool,
     /// Webhooks that are told of the Rollout.
     pub webhooks: Vec<Webhook>,
     /// What happens at a step, the first in one release, the next in a later one.

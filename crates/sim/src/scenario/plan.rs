@@ -58,6 +58,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         // Before the garbage collector has taken its children, or when they are gone.
         recreated_in: Random::new(seed, "recreation").pick(8_000, &[200]),
         from_the_start: Random::new(seed, "from the start").percent(8),
+        retires: Random::new(seed, "retires").percent(10),
         webhooks: webhooks::of(seed),
         focuses: focuses(&rows, &mut luck),
         disturbances: Vec::new(),

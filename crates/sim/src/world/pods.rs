@@ -112,6 +112,8 @@ pub struct Pods {
     nodes: i64,
     /// Which node has which image.
     pulled: BTreeSet<(i64, String)>,
+    /// The pods that each ReplicaSet's status counts as available, by numbers.
+    pub counted: BTreeMap<String, Vec<u64>>,
     /// What was told of pods.
     pub record: Record,
     /// The time up to which everything has happened.
@@ -144,7 +146,7 @@ const RESTART_TAKES: i64 = 3_000;
 impl Pods {
     /// No pods yet.
     pub fn new(luck: Random, health: BTreeMap<String, Health>, drain: i64, nodes: i64) -> Self {
-        let (pods, syncs, pulled, record) = Default::default();
+        let (pods, syncs, pulled, counted, record) = Default::default();
         let clock = Timestamp::UNIX_EPOCH;
         Self {
             pods,
@@ -156,6 +158,7 @@ impl Pods {
             drain,
             nodes,
             pulled,
+            counted,
             record,
             clock,
             has_crashed: false,
@@ -240,6 +243,15 @@ impl Pods {
     /// Ready pods of all versions.
     pub fn ready(&self) -> usize {
         self.pods.values().filter(|pod| matches!(pod.state, State::Ready(_))).count()
+    }
+
+    /// Ready pods of each ReplicaSet, by numbers.
+    pub fn ready_by_set(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut ready: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for (number, pod) in self.pods.iter().filter(|(_, pod)| matches!(pod.state, State::Ready(_))) {
+            ready.entry(pod.set.name.clone()).or_default().push(*number);
+        }
+        ready
     }
 
     /// Ready pods with these labels.
@@ -331,7 +343,7 @@ impl Pods {
     }
 
     fn write_status(
-        &self,
+        &mut self,
         target: &ObjectRef,
         set: &Value,
         alive: &[(u64, State)],
@@ -343,7 +355,8 @@ impl Pods {
         let ready = alive.iter().filter(|(_, state)| matches!(state, State::Ready(_))).count();
         let is_available =
             |state: &State| matches!(state, State::Ready(since) if now.duration_since(*since) >= long_enough);
-        let available = alive.iter().filter(|(_, state)| is_available(state)).count();
+        let available: Vec<u64> =
+            alive.iter().filter(|(_, state)| is_available(state)).map(|(number, _)| *number).collect();
         let uid = text(set, "/metadata/uid");
         let is_ending = |pod: &&Pod| pod.set_uid == uid && matches!(pod.state, State::Terminating(_));
         let ending = self.pods.values().filter(is_ending).count();
@@ -353,12 +366,13 @@ impl Pods {
             "replicas": alive.len(),
             "fullyLabeledReplicas": unless_zero(alive.len()),
             "readyReplicas": unless_zero(ready),
-            "availableReplicas": unless_zero(available),
+            "availableReplicas": unless_zero(available.len()),
             "terminatingReplicas": ending,
             "observedGeneration": set.at("/metadata/generation"),
         }});
         let call = Call::Patch { target: target.clone(), status: true, patch: Patch::Merge(status) };
         server.call(&call, now);
+        self.counted.insert(target.name.clone(), available);
     }
 
     fn create(&mut self, target: &ObjectRef, set: &Value, now: Timestamp) {
