@@ -21,6 +21,9 @@ const A_MINUTE_MAX: usize = 12;
 /// When it is tried again after so many refusals it has been said: the first already is for a person.
 const SAID_AFTER: u32 = 4;
 
+/// What is to become of a pod that is evicted.
+const EVICT: &str = "evict";
+
 /// The code of a right that is missing.
 const FORBIDDEN: u16 = 403;
 
@@ -99,7 +102,12 @@ impl Outcomes {
             _ => false,
         };
         if !is_refused {
-            // Done, or to be looked at anew.
+            // Done, or to be looked at anew. Where one pod goes another may, which a budget has kept before.
+            let is_eviction =
+                |(other, _, body): &(u32, ObjectRef, String)| *other == process && body == EVICT;
+            if key.2 == EVICT {
+                self.tried.retain(|other, _| !is_eviction(other));
+            }
             self.tried.remove(&key);
             return;
         }
@@ -123,7 +131,7 @@ fn act(call: &Call) -> Option<(ObjectRef, String)> {
     let (target, body) = match call {
         Call::Create { target, .. } => (target, "create".to_owned()),
         Call::Delete { target, .. } => (target, "delete".to_owned()),
-        Call::Evict { target, .. } => (target, "evict".to_owned()),
+        Call::Evict { target, .. } => (target, EVICT.to_owned()),
         Call::Patch { target, .. } if target.resource == ANALYSIS_RUNS => return None,
         Call::Patch { target, patch: Patch::Merge(body), .. } => {
             let mark = body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS));
