@@ -6,7 +6,7 @@ use crate::world::server::text;
 use headgate_api::At;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
-use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, ROLLOUTS, SERVICES};
+use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, PODS, ROLLOUTS, SERVICES};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,9 +21,6 @@ const A_MINUTE_MAX: usize = 12;
 /// When it is tried again after so many refusals it has been said: the first already is for a person.
 const SAID_AFTER: u32 = 4;
 
-/// What is to become of a pod that is evicted.
-const EVICT: &str = "evict";
-
 /// The code of a right that is missing.
 const FORBIDDEN: u16 = 403;
 
@@ -31,6 +28,9 @@ const FORBIDDEN: u16 = 403;
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
     tried: BTreeMap<(u32, ObjectRef, String), Tried>,
+    /// When a process has known last that it has changed a pod. Pods are changed together: where one goes another may go, too,
+    /// that was refused before.
+    pods_changed: BTreeMap<u32, Timestamp>,
     /// The status says that the release waits for the API server.
     is_said: bool,
     /// Until when it has said so last.
@@ -69,11 +69,13 @@ impl Outcomes {
         now: Timestamp,
     ) -> Result<(), String> {
         let Some((target, body)) = act(call) else { return Ok(()) };
+        let changed = self.pods_changed.get(&process).filter(|_| target.resource == PODS);
         let is_led = target.resource == SERVICES || is_route(target.resource);
         let what = format!("{} {}", target.resource.kind, target.name);
         let Some(tried) = self.tried.get(&(process, target, body)) else { return Ok(()) };
         let since = |at: &Timestamp| now.duration_since(*at);
-        let known = || tried.refused.iter().filter(|at| **at <= now);
+        let counts = |at: &&Timestamp| **at <= now && changed.is_none_or(|changed| *changed < **at);
+        let known = || tried.refused.iter().filter(counts);
         let Some(last) = known().next_back() else { return Ok(()) };
         let a_minute = known().filter(|at| since(at) <= SignedDuration::from_secs(60)).count();
         // What leads back goes out whatever else was refused: another wish may come to the same bytes.
@@ -102,11 +104,9 @@ impl Outcomes {
             _ => false,
         };
         if !is_refused {
-            // Done, or to be looked at anew. Where one pod goes another may, which a budget has kept before.
-            let is_eviction =
-                |(other, _, body): &(u32, ObjectRef, String)| *other == process && body == EVICT;
-            if key.2 == EVICT {
-                self.tried.retain(|other, _| !is_eviction(other));
+            // Done, or to be looked at anew.
+            if key.1.resource == PODS {
+                self.pods_changed.insert(process, arrives);
             }
             self.tried.remove(&key);
             return;
@@ -131,7 +131,7 @@ fn act(call: &Call) -> Option<(ObjectRef, String)> {
     let (target, body) = match call {
         Call::Create { target, .. } => (target, "create".to_owned()),
         Call::Delete { target, .. } => (target, "delete".to_owned()),
-        Call::Evict { target, .. } => (target, EVICT.to_owned()),
+        Call::Evict { target, .. } => (target, "evict".to_owned()),
         Call::Patch { target, .. } if target.resource == ANALYSIS_RUNS => return None,
         Call::Patch { target, patch: Patch::Merge(body), .. } => {
             let mark = body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS));
