@@ -24,19 +24,21 @@ impl Checkers {
     /// them.
     pub(super) fn judge_by_views(&mut self, write: &Write<'_>, since: Timestamp, now: Timestamp) {
         let evicted = self.counted.gone_for(write.process, write.sent_at);
+        let views: Vec<&View> = self.views_for(write, since).collect();
+        let fewer: Vec<View> = match evicted.as_slice() {
+            [] => Vec::new(),
+            evicted => views.iter().map(|view| view.without(evicted)).collect(),
+        };
+        let fewer: Vec<&View> = fewer.iter().collect();
+        let mut found = Vec::new();
         for (rule, check) in BY_VIEW {
-            let views: Vec<&View> = self.views_for(write, since).collect();
-            let fits = self.by_some_view(write, &views, since, check);
-            let fewer: Vec<View> = match evicted.as_slice() {
-                [] => Vec::new(),
-                evicted => views.iter().map(|view| view.without(evicted)).collect(),
-            };
-            self.judge(rule, fits, now);
+            found.push((rule, self.by_some_view(write, &views, since, check)));
             if !fewer.is_empty() {
-                let fewer: Vec<&View> = fewer.iter().collect();
-                let fits = self.by_some_view(write, &fewer, since, check);
-                self.judge(EVICTIONS, fits, now);
+                found.push((EVICTIONS, self.by_some_view(write, &fewer, since, check)));
             }
+        }
+        for (rule, fits) in found {
+            self.judge(rule, fits, now);
         }
     }
 

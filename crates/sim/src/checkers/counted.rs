@@ -1,19 +1,21 @@
 //! R7: a pod that a process has evicted does not count as available for it, whatever its ReplicaSet still reports; and what was
 //! decided on one list of pods evicts and patches a few of them only.
 
+use crate::world::plus;
 use headgate_driver::io::{Call, Reply};
 use headgate_driver::resources::PODS;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// So many evictions may follow from one list of pods, and as many patches.
 const AT_ONCE_MAX: u32 = 10;
 
-/// A call to the API server has ended after so long.
-const CALL: SignedDuration = SignedDuration::from_secs(10);
+/// A call to the API server has ended after so long, in milliseconds.
+const CALL: i64 = 10_000;
 
-/// The ReplicaSet controller has counted an eviction so long after its end; less what times are cut by.
-const REPORTED: SignedDuration = SignedDuration::from_secs(9);
+/// The ReplicaSet controller has counted an eviction so long after its end, in milliseconds; less what times are
+/// cut by.
+const REPORTED: i64 = 9_000;
 
 /// What processes have done to pods.
 #[derive(Debug, Default)]
@@ -62,8 +64,8 @@ impl Counted {
                 return Ok(());
             }
             Call::Evict { target, .. } => {
-                self.evicted.retain(|evicted| now <= later(evicted.until, CALL));
-                let (pod, until) = (number_of(&target.name), later(now, CALL + REPORTED));
+                self.evicted.retain(|evicted| now <= plus(evicted.until, CALL));
+                let (pod, until) = (number_of(&target.name), plus(now, CALL + REPORTED));
                 self.evicted.push(Evicted {
                     process,
                     pod,
@@ -103,7 +105,7 @@ impl Counted {
         match reply {
             // Without an answer a look at the pods tells: who sees it there counts it.
             Reply::Refused { .. } | Reply::Lost(_) if !evicted.is_done => evicted.kept_from = Some(arrives),
-            _ => evicted.until = later(arrives.min(later(evicted.sent_at, CALL)), REPORTED),
+            _ => evicted.until = plus(arrives.min(plus(evicted.sent_at, CALL)), REPORTED),
         }
     }
 
@@ -121,12 +123,8 @@ impl Counted {
 
     /// Whether pods were evicted lately.
     pub(super) fn is_needed(&self, now: Timestamp) -> bool {
-        self.evicted.iter().any(|evicted| now <= later(evicted.until, CALL))
+        self.evicted.iter().any(|evicted| now <= plus(evicted.until, CALL))
     }
-}
-
-fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
-    time.saturating_add(by).unwrap_or(time)
 }
 
 /// The number at the end of a pod's name.

@@ -90,6 +90,14 @@ pub(super) fn end_of_deleted(server: &Server) -> Result<(), String> {
 }
 
 fn mark(service: &Value) -> &str {
-    let annotations = service.at("/metadata/annotations");
-    annotations.and_then(|all| all.get(MANAGED_BY_ROLLOUTS)?.as_str()).unwrap_or_default()
+    annotation(service).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// True for a patch of the sweep, which gives a Service back.
+pub(crate) fn gives_back(patch: &Value) -> bool {
+    annotation(patch) == Some(&Value::Null)
+}
+
+fn annotation(object: &Value) -> Option<&Value> {
+    object.at("/metadata/annotations")?.get(MANAGED_BY_ROLLOUTS)
 }

@@ -53,7 +53,7 @@ mod held;
 mod intents;
 mod kept;
 mod losses;
-mod marks;
+pub(crate) mod marks;
 mod names;
 mod naming;
 mod news;
@@ -219,9 +219,11 @@ impl Checkers {
             self.deleted_at.or(Some(now)).filter(|_| view.is_none() && server.all(ROLLOUTS).next().is_some());
         if let (Some(view), Some(before)) = (&mut view, &self.names) {
             view.names.remember(before);
-            view.know_pods(&self.known);
             let is_another = !view.names.is_of_same_rollout(before);
             self.is_route_edited |= is_another && view.canary_weight.is_some_and(|weight| weight > 0);
+        }
+        if let Some(view) = &mut view {
+            view.know_pods(&self.known);
         }
         self.said.look(server, view.as_ref(), now);
         let Some(view) = view else {

@@ -1,10 +1,9 @@
 //! R4: what was refused is tried again later and later, and what only a person can mend is said.
 
 use super::clocks::Clocks;
+use super::marks;
 use crate::world::routes::is_route;
 use crate::world::server::text;
-use headgate_api::At;
-use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, PODS, ROLLOUTS, SERVICES};
 use jiff::{SignedDuration, Timestamp};
@@ -130,16 +129,13 @@ impl Outcomes {
 fn act(call: &Call) -> Option<(ObjectRef, String)> {
     let (target, body) = match call {
         Call::Create { target, .. } => (target, "create".to_owned()),
+        Call::Patch { target, .. } | Call::Delete { target, .. } if target.resource == ANALYSIS_RUNS => {
+            return None;
+        }
         Call::Delete { target, .. } => (target, "delete".to_owned()),
         Call::Evict { target, .. } => (target, "evict".to_owned()),
-        Call::Patch { target, .. } if target.resource == ANALYSIS_RUNS => return None,
-        Call::Patch { target, patch: Patch::Merge(body), .. } => {
-            let mark = body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS));
-            if mark == Some(&Value::Null) {
-                return None;
-            }
-            (target, without_version(body).to_string())
-        }
+        Call::Patch { patch: Patch::Merge(body), .. } if marks::gives_back(body) => return None,
+        Call::Patch { target, patch: Patch::Merge(body), .. } => (target, without_version(body).to_string()),
         Call::Patch { target, patch: Patch::Json(operations), .. } => {
             let all = operations.as_array().into_iter().flatten();
             let writes = all.filter(|operation| text(operation, "/op") != "test");
@@ -147,8 +143,7 @@ fn act(call: &Call) -> Option<(ObjectRef, String)> {
         }
         Call::Get(_) | Call::List { .. } | Call::Measure { .. } | Call::Notify { .. } => return None,
     };
-    let is_deleted_run = target.resource == ANALYSIS_RUNS && body == "delete";
-    (![ROLLOUTS, EVENTS].contains(&target.resource) && !is_deleted_run).then(|| (target.clone(), body))
+    (![ROLLOUTS, EVENTS].contains(&target.resource)).then(|| (target.clone(), body))
 }
 
 fn without_version(body: &Value) -> Value {

@@ -1,9 +1,7 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
-use super::{Names, Write};
+use super::{Names, Write, marks};
 use crate::world::server::{reference, text};
-use headgate_api::At;
-use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
@@ -97,9 +95,7 @@ impl Told {
     pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
         let Call::Patch { target, patch: Patch::Merge(body), .. } = call else { return Ok(()) };
         // The sweep takes marks away as watches have shown them: it has time, and a guard.
-        let is_sweep = body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS))
-            == Some(&Value::Null);
-        let rests_on = if is_sweep { 0 } else { version(body) };
+        let rests_on = if marks::gives_back(body) { 0 } else { version(body) };
         let known = self.versions.get(&(process, target.clone()));
         let told = known.into_iter().flat_map(|known| &known.told);
         // What a Rollout has is of no use to who hears that there is none.

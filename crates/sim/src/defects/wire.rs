@@ -1,10 +1,10 @@
 //! Defects of requests and answers, between the driver and the world.
 
 use super::Defect;
+use crate::checkers::marks;
 use crate::world::routes::is_route;
 use crate::world::server::{number, reference, refused, text};
 use headgate_api::At;
-use headgate_api::labels::MANAGED_BY_ROLLOUTS;
 use headgate_driver::io::{Call, ObjectRef, Observation, Patch, Reply, Request, RequestId};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ impl Wire {
     fn answer_at_once(&self, call: &Call) -> Option<Reply> {
         match (self.defect, call) {
             (Defect::MarksKept, Call::Patch { target, patch: Patch::Merge(body), .. })
-                if target.resource == SERVICES && is_given_back(body) =>
+                if target.resource == SERVICES && marks::gives_back(body) =>
             {
                 Some(refused(404, "NotFound", "it has gone"))
             }
@@ -236,9 +236,4 @@ impl Wire {
             }
         }
     }
-}
-
-/// A Service is given back with this patch.
-fn is_given_back(body: &Value) -> bool {
-    body.at("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS)) == Some(&Value::Null)
 }
