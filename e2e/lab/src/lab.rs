@@ -15,7 +15,7 @@ use crate::parts::{self, PARTS, PROMETHEUS_PORT, PartKind, TRAEFIK_PORT, at_node
 use crate::probe;
 use crate::process::{self, Part};
 use crate::progress::say;
-use crate::sandbox::{NODE_ADDRESS, Sandbox};
+use crate::sandbox::{NODE_ADDRESS, RESOLV_CONF, Sandbox};
 use crate::state::State;
 use crate::{Addon, Options};
 
@@ -306,7 +306,7 @@ impl Lab {
     pub fn enter_netns(&self) -> Result<()> {
         require_root()?;
         let search = "search svc.cluster.local cluster.local\noptions ndots:4\n";
-        let resolv_conf = fs::read_to_string(self.state.path("resolv.conf")).unwrap_or_default();
+        let resolv_conf = fs::read_to_string(self.state.path(RESOLV_CONF)).unwrap_or_default();
         let path = self.state.write("resolv.host.conf", &format!("{resolv_conf}{search}"))?;
         self.sandbox.enter(&path)
     }

@@ -3,7 +3,9 @@
 //! namespaces with every interface, firewall rule and mount in them.
 //!
 //! In the mount namespace `/run`, `/var/lib` and `/var/log` are directories of the lab's state, because
-//! Kubernetes' programs have paths there that no flag changes: two labs would meet in them.
+//! Kubernetes' programs have paths there that no flag changes: two labs would meet in them. And its
+//! `/etc/resolv.conf` names the cluster's DNS: no other can be reached, and a part that asks one waits in
+//! vain for most of a minute.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -29,6 +31,9 @@ pub(crate) const SERVICE_RANGE: &str = "198.19.0.0/16";
 /// The first address of the service range: the Service `kubernetes`.
 pub(crate) const API_SERVICE_ADDRESS: &str = "198.19.0.1";
 
+/// What the node and its pods resolve names with, in the lab's state. Names that are not the cluster's do not exist.
+pub(crate) const RESOLV_CONF: &str = "resolv.conf";
+
 const SETUP_SECONDS_MAX: u64 = 10;
 
 /// Directories that the lab's programs have for themselves.
@@ -50,6 +55,11 @@ impl Sandbox {
             fs::create_dir_all(&own).with_context(|| format!("create {}", own.display()))?;
             script += &format!("mount --bind '{}' {directory}\n", own.display());
         }
+        let resolv_conf = state.write(RESOLV_CONF, &format!("nameserver {NODE_ADDRESS}\n"))?;
+        script += &format!(
+            "if [ -e /etc/resolv.conf ]; then mount --bind '{}' /etc/resolv.conf; fi\n",
+            resolv_conf.display()
+        );
         // The node's address is on a bridge without members: the kind of device that every kernel has.
         script += &format!(
             "ip link set lo up

@@ -127,6 +127,12 @@ spec:
     spec:
       restartPolicy: Never
       containers: [{ name: app, image: "lab.local/app:1", args: [get, istio-ingressgateway.istio-system.svc] }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: without-image }
+spec:
+  containers: [{ name: app, image: "nowhere.example/app:1" }]
 "#;
 
 /// Removes the lab whether the test passes or not.
@@ -187,6 +193,10 @@ fn a_lab_carries_traffic_and_measures_it() {
     assert!(lab.kubectl(&["logs", "job/fails"]).unwrap().contains("no such name"));
     let code = "jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}";
     assert_eq!(lab.kubectl(&["get", "pod", "-l", "job-name=fails", "-o", code]).unwrap(), "3");
+
+    let why = "jsonpath={.status.containerStatuses[0].state.waiting.message}";
+    let why_no_image = || lab.kubectl(&["get", "pod", "without-image", "-o", why]).unwrap();
+    eventually("the node knows that there is no such registry", || why_no_image().contains("no such host"));
 
     let at_host_port = lab.within(|| Ok(get("http://198.18.0.1:8082/"))).unwrap().unwrap();
     assert!(at_host_port.contains("version=canary"));

@@ -11,7 +11,7 @@ use crate::image::{ImageConfig, docker_archive};
 use crate::pki::NODE_NAME;
 use crate::probe;
 use crate::process::Program;
-use crate::sandbox::{NODE_ADDRESS, POD_RANGE};
+use crate::sandbox::{NODE_ADDRESS, POD_RANGE, RESOLV_CONF};
 
 const PAUSE_IMAGE: &str = "lab.local/pause:1";
 const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
@@ -34,8 +34,6 @@ const CNI: &str = r#"{
 
 pub(super) fn containerd(lab: &Lab) -> Result<Program> {
     lab.state().write("cni/10-lab.conflist", &CNI.replace("POD_RANGE", POD_RANGE))?;
-    // The node's DNS is the cluster's. Names that are not the cluster's do not exist.
-    lab.state().write("resolv.conf", &format!("nameserver {NODE_ADDRESS}\n"))?;
     let state = &lab.state().root;
     let type_ = statfs(state).with_context(|| format!("statfs {}", state.display()))?.filesystem_type();
     // overlayfs does not lie on overlayfs, as when the lab itself runs in a container.
@@ -130,7 +128,7 @@ eventRecordQPS: 0
 ",
         authority = pki_file(lab, "ca.crt").display(),
         cgroup = lab.cgroup().path(),
-        resolv_conf = file(lab, "resolv.conf"),
+        resolv_conf = file(lab, RESOLV_CONF),
     );
     let config = lab.state().write("kubelet.yaml", &config)?;
     Ok(Program::new(&lab.tool("kubelet")?)
