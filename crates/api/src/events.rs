@@ -26,8 +26,6 @@ pub const ROLLOUT_RESUMED: &str = "RolloutResumed";
 pub const ROLLOUT_ABORTED: &str = "RolloutAborted";
 /// The newest version has become the stable one.
 pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";
-/// The Rollout was deleted.
-pub const ROLLOUT_DELETED: &str = "RolloutDeleted";
 /// Steps are skipped.
 pub const SKIP_STEPS: &str = "SkipSteps";
 /// The selector of a Service was switched.
@@ -36,61 +34,14 @@ pub const SWITCH_SERVICE: &str = "SwitchService";
 pub const TRAFFIC_WEIGHT_UPDATED: &str = "TrafficWeightUpdated";
 /// A traffic router can't do what it should.
 pub const TRAFFIC_ROUTING_ERROR: &str = "TrafficRoutingError";
-/// Whether the weights have taken effect can't be found out.
-pub const WEIGHT_VERIFY_ERROR: &str = "WeightVerifyError";
-/// An AWS target group has its pods.
-pub const TARGET_GROUP_VERIFIED: &str = "TargetGroupVerified";
-/// An AWS target group doesn't have its pods yet.
-pub const TARGET_GROUP_UNVERIFIED: &str = "TargetGroupUnverified";
-/// Whether an AWS target group has its pods can't be found out.
-pub const TARGET_GROUP_VERIFY_ERROR: &str = "TargetGroupVerifyError";
-/// The AWS load balancer of an Ingress isn't there.
-pub const LOAD_BALANCER_NOT_FOUND: &str = "LoadBalancerNotFound";
-/// An Experiment was created.
-pub const EXPERIMENT_CREATED: &str = "ExperimentCreated";
 /// Start of the reasons for a changed phase of an AnalysisRun: the phase follows.
 pub const ANALYSIS_RUN_PREFIX: &str = "AnalysisRun";
-/// Start of the reasons for a changed phase of an Experiment: the phase follows.
-pub const EXPERIMENT_PREFIX: &str = "Experiment";
-/// Start of the reasons for a changed phase of a metric: the phase follows.
-pub const METRIC_PREFIX: &str = "Metric";
-/// Start of the reasons for a changed status of a version of an Experiment: the status follows.
-pub const TEMPLATE_PREFIX: &str = "Template";
-/// An Experiment ends its AnalysisRun.
-pub const ANALYSIS_RUN_TERMINATING: &str = "AnalysisRunTerminating";
 /// A ReplicaSet can't be created.
 pub const REPLICA_SET_CREATE_ERROR: &str = "ReplicaSetCreateError";
 /// A ReplicaSet can't be changed.
 pub const REPLICA_SET_UPDATE_ERROR: &str = "ReplicaSetUpdateError";
-/// A step plugin has got further.
-pub const STEP_PLUGIN_TRANSITION: &str = "StepPluginTransition";
 /// A Rollout couldn't be worked on.
 pub const RECONCILIATION_ERROR: &str = "ReconciliationError";
-
-/// Istio: a VirtualService was changed.
-pub const UPDATED_VIRTUAL_SERVICE: &str = "Updated VirtualService";
-/// Istio: a DestinationRule was changed.
-pub const UPDATED_DESTINATION_RULE: &str = "UpdatedDestinationRule";
-/// Istio: a VirtualService isn't there.
-pub const VIRTUAL_SERVICE_NOT_FOUND: &str = "VirtualServiceNotFound";
-/// Istio: a DestinationRule isn't there.
-pub const DESTINATION_RULE_NOT_FOUND: &str = "DestinationRuleNotFound";
-/// App Mesh: a VirtualRouter isn't there.
-pub const VIRTUAL_ROUTER_NOT_FOUND: &str = "VirtualRouterNotFound";
-/// App Mesh: a VirtualNode isn't there.
-pub const VIRTUAL_NODE_NOT_FOUND: &str = "VirtualNodeNotFound";
-/// ingress-nginx: a canary Ingress is created.
-pub const CREATING_CANARY_INGRESS: &str = "CreatingCanaryIngress";
-/// ingress-nginx: a canary Ingress is changed.
-pub const PATCHING_CANARY_INGRESS: &str = "PatchingCanaryIngress";
-/// AWS load balancer: an Ingress is changed.
-pub const PATCHING_ALB_INGRESS: &str = "PatchingALBIngress";
-/// SMI: a TrafficSplit was created.
-pub const TRAFFIC_SPLIT_CREATED: &str = "TrafficSplitCreated";
-/// SMI: a TrafficSplit can't be created.
-pub const TRAFFIC_SPLIT_NOT_CREATED: &str = "TrafficSplitNotCreated";
-/// Traefik: a TraefikService can't be changed.
-pub const TRAEFIK_SERVICE_UPDATE_ERROR: &str = "TraefikServiceUpdateError";
 
 /// Headgate: an intent of the user is dropped because it was meant for another version.
 pub const INTENT_DROPPED: &str = "IntentDropped";

@@ -10,8 +10,10 @@ use crate::store::Store;
 use crate::view::router_objects;
 use crate::workload;
 use headgate_api::At;
+use headgate_model::template::MetadataChange;
 use headgate_model::{Effect, FailureClass, ObjectChange, RouterProblem};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The object that an effect changes; two effects on one object go out one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,33 +57,57 @@ pub(crate) fn calls(
     fence: &str,
     store: &Store,
 ) -> Result<Vec<Call>, Refusal> {
-    let name = crate::view::name_of(rollout);
-    let target = match subject(effect, &name) {
-        Subject::Object(target) => target,
-        Subject::Router(_) => return route(effect, store),
-    };
+    match subject(effect, &crate::view::name_of(rollout)) {
+        Subject::Router(_) => route(effect, store),
+        Subject::Object(target) => {
+            may_be_changed(effect, &target, rollout, store)?;
+            Ok(call(effect, target, rollout, fence, store).into_iter().collect())
+        }
+    }
+}
+
+/// What must hold of the object before anything is sent.
+fn may_be_changed(
+    effect: &Effect,
+    target: &ObjectRef,
+    rollout: &Value,
+    store: &Store,
+) -> Result<(), Refusal> {
+    match effect {
+        Effect::Scale { uid, .. }
+        | Effect::TerminateAnalysisRun { uid, .. }
+        | Effect::DeleteAnalysisRun { uid, .. }
+        | Effect::DeleteReplicaSet { uid, .. } => is_ours(target, uid, rollout, store),
+        Effect::ScaleWorkload { uid, .. } => is_named(target, uid, rollout, store),
+        Effect::PatchReplicaSet { uid, resource_version, .. } => {
+            is_ours(target, uid, rollout, store)?;
+            is_as_decided_on(target, resource_version, store)
+        }
+        Effect::AdoptReplicaSet { resource_version, .. } => {
+            // It is nobody's yet.
+            is_as_decided_on(target, resource_version, store)
+        }
+        // The API server alone judges these, by the name or the uid that they carry; a route is judged where it is planned.
+        Effect::CreateReplicaSet { .. }
+        | Effect::CreateAnalysisRun { .. }
+        | Effect::PatchRollout { .. }
+        | Effect::PatchPod { .. }
+        | Effect::EvictPod { .. }
+        | Effect::Route { .. } => Ok(()),
+    }
+}
+
+/// The call of an effect on one object; none of a router's, which has calls of its own.
+fn call(effect: &Effect, target: ObjectRef, rollout: &Value, fence: &str, store: &Store) -> Option<Call> {
     let call = match effect {
-        Effect::Route { .. } => return route(effect, store),
+        Effect::Route { .. } => return None,
         Effect::CreateReplicaSet { manifest } | Effect::CreateAnalysisRun { manifest } => {
             Call::Create { target, body: manifest.clone() }
         }
         Effect::PatchRollout { annotations, replicas } => {
-            let mut body = json!({ "metadata": {
-                "uid": object::uid(rollout),
-                "resourceVersion": fence,
-                "annotations": annotations,
-            }});
-            if let (Some(replicas), Value::Object(fields)) = (replicas, &mut body) {
-                fields.insert("spec".to_owned(), json!({ "replicas": replicas }));
-            }
-            merge(target, body)
+            merge(target, rollout_patch(rollout, fence, annotations, *replicas))
         }
-        Effect::Scale { uid, from, to, .. } => {
-            is_ours(&target, uid, rollout, store)?;
-            resize(target, store, uid, *from, *to)
-        }
-        Effect::ScaleWorkload { uid, from, to, .. } => {
-            is_named(&target, uid, rollout, store)?;
+        Effect::Scale { uid, from, to, .. } | Effect::ScaleWorkload { uid, from, to, .. } => {
             resize(target, store, uid, *from, *to)
         }
         Effect::PatchReplicaSet {
@@ -93,59 +119,84 @@ pub(crate) fn calls(
             pod_metadata,
             ..
         } => {
-            is_ours(&target, uid, rollout, store)?;
-            is_as_decided_on(&target, resource_version, store)?;
-            let mut body = Map::new();
             let metadata =
                 json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
-            body.insert("metadata".to_owned(), metadata);
-            let mut spec = Map::new();
-            if let Some(seconds) = min_ready_seconds {
-                spec.insert("minReadySeconds".to_owned(), json!(seconds));
-            }
-            let mut template = Map::new();
-            if let Some(affinity) = affinity {
-                template.insert("spec".to_owned(), json!({ "affinity": affinity }));
-            }
-            if let Some(metadata) = pod_metadata.merge_patch() {
-                template.insert("metadata".to_owned(), Value::Object(metadata));
-            }
-            if !template.is_empty() {
-                spec.insert("template".to_owned(), Value::Object(template));
-            }
-            if !spec.is_empty() {
-                body.insert("spec".to_owned(), Value::Object(spec));
-            }
-            merge(target, Value::Object(body))
+            let spec = replica_set_spec(*min_ready_seconds, affinity.as_ref(), pod_metadata);
+            merge(target, replica_set_patch(metadata, spec))
         }
         Effect::AdoptReplicaSet { uid, resource_version, owners, .. } => {
-            is_as_decided_on(&target, resource_version, store)?;
-            merge(
-                target,
-                json!({ "metadata": {
-                    "uid": uid,
-                    "resourceVersion": resource_version,
-                    "ownerReferences": owners,
-                }}),
-            )
+            let metadata =
+                json!({ "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners });
+            merge(target, json!({ "metadata": metadata }))
         }
         Effect::TerminateAnalysisRun { uid, .. } => {
-            is_ours(&target, uid, rollout, store)?;
             merge(target, json!({ "metadata": { "uid": uid }, "spec": { "terminate": true } }))
         }
         Effect::DeleteAnalysisRun { uid, .. } | Effect::DeleteReplicaSet { uid, .. } => {
-            is_ours(&target, uid, rollout, store)?;
             Call::Delete { target, uid: uid.clone() }
         }
         Effect::PatchPod { uid, resource_version, metadata, .. } => {
-            let mut body = metadata.merge_patch().unwrap_or_default();
-            body.insert("uid".to_owned(), json!(uid));
-            body.insert("resourceVersion".to_owned(), json!(resource_version));
-            merge(target, json!({ "metadata": body }))
+            merge(target, pod_patch(uid, resource_version, metadata))
         }
         Effect::EvictPod { uid, .. } => Call::Evict { target, uid: uid.clone() },
     };
-    Ok(vec![call])
+    Some(call)
+}
+
+fn rollout_patch(
+    rollout: &Value,
+    fence: &str,
+    annotations: &BTreeMap<String, String>,
+    replicas: Option<i32>,
+) -> Value {
+    let mut body = json!({ "metadata": {
+        "uid": object::uid(rollout),
+        "resourceVersion": fence,
+        "annotations": annotations,
+    }});
+    if let (Some(replicas), Value::Object(fields)) = (replicas, &mut body) {
+        fields.insert("spec".to_owned(), json!({ "replicas": replicas }));
+    }
+    body
+}
+
+/// What is not given is not in it: a merge patch leaves that alone.
+fn replica_set_spec(
+    min_ready_seconds: Option<i32>,
+    affinity: Option<&Value>,
+    pod_metadata: &MetadataChange,
+) -> Map<String, Value> {
+    let mut spec = Map::new();
+    if let Some(seconds) = min_ready_seconds {
+        spec.insert("minReadySeconds".to_owned(), json!(seconds));
+    }
+    let mut template = Map::new();
+    if let Some(affinity) = affinity {
+        template.insert("spec".to_owned(), json!({ "affinity": affinity }));
+    }
+    if let Some(metadata) = pod_metadata.merge_patch() {
+        template.insert("metadata".to_owned(), Value::Object(metadata));
+    }
+    if !template.is_empty() {
+        spec.insert("template".to_owned(), Value::Object(template));
+    }
+    spec
+}
+
+fn replica_set_patch(metadata: Value, spec: Map<String, Value>) -> Value {
+    let mut body = Map::new();
+    body.insert("metadata".to_owned(), metadata);
+    if !spec.is_empty() {
+        body.insert("spec".to_owned(), Value::Object(spec));
+    }
+    Value::Object(body)
+}
+
+fn pod_patch(uid: &str, resource_version: &str, metadata: &MetadataChange) -> Value {
+    let mut body = metadata.merge_patch().unwrap_or_default();
+    body.insert("uid".to_owned(), json!(uid));
+    body.insert("resourceVersion".to_owned(), json!(resource_version));
+    json!({ "metadata": body })
 }
 
 /// The generation counts every change of a spec: a request that lands late, after the size went up and down again, is

@@ -285,11 +285,7 @@ impl RolloutTask {
         let patch = record::patch(ROLLOUTS, rollout.get("status"), &known, &decision.record, context.pruned);
         self.quiet.asked_for(rollout.at("/spec/replicas").and_then(Value::as_i64).unwrap_or(1), now);
         if patch.weight == Weight::Unchanged {
-            let waiting = decision.record.waiting.as_ref();
-            if !self.failures.is_awaited(&EffectKey::record(), waiting) {
-                self.failures.clear(&EffectKey::record());
-            }
-            self.failures.told(waiting);
+            self.record_stands(&decision.record);
         }
         let permit = self.quiet.record(patch.weight, now);
         let refused = self.failures.holds(&EffectKey::record(), now);
@@ -298,13 +294,7 @@ impl RolloutTask {
         if !writes && !is_unrecorded {
             self.remember(rollout, &decision.record, &notices, context);
         }
-        let scope = if patch.weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
-            Scope::ToStable
-        } else if is_unrecorded {
-            Scope::Safe
-        } else {
-            Scope::All
-        };
+        let scope = self.scope(patch.weight, is_unrecorded, now);
         let decided_at = decision.wake_at.map(|time| not_at_once(time, now));
         let decided_at = decided_at.into_iter().chain(self.restart.next(pods, now)).min();
         let all = decision.effects.len();
@@ -319,11 +309,7 @@ impl RolloutTask {
         let plan = Plan::new(rollout, allowed, wake_at, now).wanting_pods(pods == Pods::Wanted);
         let plan = plan.unrecorded(is_unrecorded);
         if !writes && plan.effects.iter().all(|part| self.failures.holds_effect(&part.effect, now)) {
-            if pods == Pods::Wanted && self.list_pods(rollout, context) {
-                return Rest::Busy;
-            }
-            let times = [wake_at, self.failures.next_retry(now)];
-            return Rest::Until(times.into_iter().flatten().min());
+            return self.nothing_to_send(rollout, pods, wake_at, context);
         }
         if self.trust == Trust::Unproven {
             self.look_at_everything(rollout, context);
@@ -337,6 +323,41 @@ impl RolloutTask {
             self.confirm(plan, context);
         }
         Rest::Busy
+    }
+
+    /// The stored record says what was decided, and so what people are told of failures.
+    fn record_stands(&mut self, record: &RolloutStatus) {
+        let waiting = record.waiting.as_ref();
+        if !self.failures.is_awaited(&EffectKey::record(), waiting) {
+            self.failures.clear(&EffectKey::record());
+        }
+        self.failures.told(waiting);
+    }
+
+    /// Which effects of a decision may go out, by how much its record says.
+    fn scope(&self, weight: Weight, is_unrecorded: bool, now: Timestamp) -> Scope {
+        if weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
+            Scope::ToStable
+        } else if is_unrecorded {
+            Scope::Safe
+        } else {
+            Scope::All
+        }
+    }
+
+    /// Neither the record nor any effect goes out now: pods are read if they are wanted, else something is waited for.
+    fn nothing_to_send(
+        &mut self,
+        rollout: &Value,
+        pods: Pods,
+        wake_at: Option<Timestamp>,
+        context: &mut Context<'_>,
+    ) -> Rest {
+        if pods == Pods::Wanted && self.list_pods(rollout, context) {
+            return Rest::Busy;
+        }
+        let times = [wake_at, self.failures.next_retry(context.now)];
+        Rest::Until(times.into_iter().flatten().min())
     }
 
     fn write_record(

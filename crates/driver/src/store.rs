@@ -198,37 +198,17 @@ impl Store {
             let is_unknown = is_news && !self.objects.contains_key(&reference);
             return if is_unknown { self.absent(&reference) } else { Change::default() };
         }
-        match self.tombstones.get(object::uid(&object)) {
-            None => {}
-            Some((_, Proof::Absence)) if source == Source::Answer => {
-                self.tombstones.remove(object::uid(&object));
-            }
-            Some((_, proof)) => {
-                return Change { is_doubtful: *proof == Proof::Absence, ..Change::default() };
-            }
+        if let Some(proof) = self.kept_away_by(&object, source) {
+            return Change { is_doubtful: proof == Proof::Absence, ..Change::default() };
         }
-        let expected = match (self.objects.get(&reference), source) {
-            (Some(Entry::Present { object: stored, expected }), _) => {
-                match (
-                    object::age(object::resource_version(&object), object::resource_version(stored)),
-                    source,
-                ) {
-                    (Age::Older, _) => return Change::default(),
-                    (Age::Same, Source::Watch) => {
-                        self.confirm(&reference);
-                        return Change::default();
-                    }
-                    (Age::Same, Source::Answer) => return Change::default(),
-                    // Not comparable: what we were answered holds until the watch delivers just that.
-                    (Age::Unknown, Source::Watch) if *expected => return Change::default(),
-                    (_, source) => source == Source::Answer,
-                }
-            }
-            (Some(Entry::Absent(Some(last))), Source::Watch) if last.is_after(&object) => {
+        match (self.age(&reference, &object, source), source) {
+            (Age::Older, _) | (Age::Same, Source::Answer) => return Change::default(),
+            (Age::Same, Source::Watch) => {
+                self.confirm(&reference);
                 return Change::default();
             }
-            (_, source) => source == Source::Answer,
-        };
+            (Age::Newer | Age::Unknown, _) => {}
+        }
         let kept = object::projection(resource, object);
         let is_news = !is_workload(resource) || self.get(&reference).is_none_or(|known| !same(known, &kept));
         let mut change = self.forget(&reference);
@@ -244,8 +224,34 @@ impl Store {
             }
             None => {}
         }
-        self.objects.insert(reference, Entry::Present { object: kept, expected });
+        self.objects.insert(reference, Entry::Present { object: kept, expected: source == Source::Answer });
         change
+    }
+
+    /// The tombstone that keeps this object away. An answer that finds it after all takes away that of a live read.
+    fn kept_away_by(&mut self, object: &Value, source: Source) -> Option<Proof> {
+        let uid = object::uid(object);
+        let proof = self.tombstones.get(uid).map(|(_, proof)| *proof)?;
+        if proof == Proof::Absence && source == Source::Answer {
+            self.tombstones.remove(uid);
+            return None;
+        }
+        Some(proof)
+    }
+
+    /// How an incoming object relates to what is known under its name.
+    fn age(&self, reference: &ObjectRef, object: &Value, source: Source) -> Age {
+        match self.objects.get(reference) {
+            Some(Entry::Present { object: stored, expected }) => {
+                match object::age(object::resource_version(object), object::resource_version(stored)) {
+                    // Not comparable: what we were answered holds until the watch delivers just that.
+                    Age::Unknown if *expected && source == Source::Watch => Age::Older,
+                    age => age,
+                }
+            }
+            Some(Entry::Absent(Some(last))) if source == Source::Watch && last.is_after(object) => Age::Older,
+            Some(Entry::Absent(_)) | None => Age::Newer,
+        }
     }
 
     /// The watch says that this object is gone.

@@ -33,11 +33,7 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if steps::is_held(record, scene.spec) || is_held_by_run {
         return;
     }
-    let versions = scene.versions(&record.stable_rs);
-    if let Some(limit) = pause_limit(scene, record).filter(|limit| limit.is_over(scene))
-        && limit.then == PauseTimeout::Abort
-        && !has_resumed(record)
-    {
+    if let Some(limit) = aborting_limit(scene, record) {
         let reason = limit.told(record);
         intent::abort(scene, record);
         memory(record).abort_reason = Some(reason);
@@ -51,13 +47,10 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         return;
     }
     let is_first = initial::is_under_way(record);
-    let done = match step {
-        _ if is_first => initial::is_done(scene, record, step, has_succeeded(record)),
-        Some(Step::Pause(_)) => is_pause_over(scene, record),
-        Some(Step::Analysis(..)) => has_succeeded(record),
-        Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) | None => {
-            cutover::is_reached(scene, stage, &versions)
-        }
+    let done = if is_first {
+        initial::is_done(scene, record, step, has_succeeded(record))
+    } else {
+        is_done(scene, record, stage, step)
     };
     if stage == Stage::Finishing {
         bake::begin(scene, record, done);
@@ -70,6 +63,17 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
             analysis::pause(scene, record, PauseCondition::CANARY_PAUSE_STEP);
         }
         (false, _) => {}
+    }
+}
+
+/// True when the step has come to its end, or pods and routes to that of the release.
+fn is_done(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, step: Option<&Step>) -> bool {
+    match step {
+        Some(Step::Pause(_)) => is_pause_over(scene, record),
+        Some(Step::Analysis(..)) => has_succeeded(record),
+        Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) | None => {
+            cutover::is_reached(scene, stage, &scene.versions(&record.stable_rs))
+        }
     }
 }
 
@@ -119,6 +123,12 @@ pub(crate) fn pause_limit(scene: &Scene<'_>, record: &RolloutStatus) -> Option<P
         return None;
     };
     Some(PauseLimit { at: after_duration(pause_began(record)?, limit.after), then: limit.then })
+}
+
+/// The limit of the current pause, when it is over and asks for an abort, and nobody has promoted in time.
+fn aborting_limit(scene: &Scene<'_>, record: &RolloutStatus) -> Option<PauseLimit> {
+    let limit = pause_limit(scene, record).filter(|limit| limit.is_over(scene))?;
+    (limit.then == PauseTimeout::Abort && !has_resumed(record)).then_some(limit)
 }
 
 impl PauseLimit {

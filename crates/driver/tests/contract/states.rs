@@ -16,98 +16,57 @@ pub(crate) const TEMPLATES: Resource = Resource {
     namespaced: true,
 };
 
-/// Where a Rollout may be when a command comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    Healthy,
-    Restarting,
-    PodsAwaited,
-    Paused,
-    PausedForATime,
-    PausedByUser,
-    PausedByUserBetweenPauses,
-    AnalysisRunning,
-    Inconclusive,
-    AnalysisFailed,
-    PodUnhealthy,
-    Aborted,
-    GoingBack,
-    Overdue,
-    PromotedInFull,
-    OldPodsWait,
-    RollingBack,
-    InvalidSpec,
-    FirstAwaited,
-    FirstAnalysed,
-    Baking,
-    Held,
-    WithoutSteps,
-    WithoutRouter,
-    BackgroundRunning,
-    Referring,
+/// Makes the states, the list of all and their titles of one list: no state is left out of what is tried at each.
+macro_rules! states {
+    ($($state:ident = $title:literal),+ $(,)?) => {
+        /// Where a Rollout may be when a command comes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum State {
+            $( $state, )+
+        }
+
+        impl State {
+            pub(crate) const ALL: [Self; [$($title),+].len()] = [$(Self::$state),+];
+
+            pub(crate) fn title(self) -> &'static str {
+                match self {
+                    $( Self::$state => $title, )+
+                }
+            }
+        }
+    };
+}
+
+states! {
+    Healthy = "Nothing is released",
+    Restarting = "Restarting, nothing is released",
+    PodsAwaited = "A step waits for pods",
+    Paused = "Paused by a step",
+    PausedForATime = "Paused by a step, for two minutes",
+    PausedByUser = "Paused by the user, at a pause of the steps",
+    PausedByUserBetweenPauses = "Paused by the user, at a step that is no pause",
+    AnalysisRunning = "A step waits for its analysis",
+    Inconclusive = "Paused by an inconclusive analysis",
+    AnalysisFailed = "Paused by a failed analysis (`onFailure: pause`)",
+    PodUnhealthy = "Paused for an unhealthy pod (`podHealth.action: pause`), in an analysis",
+    Aborted = "Aborted",
+    GoingBack = "Aborted, on the way back (`abort.policy: stepped`)",
+    Overdue = "The progress deadline has passed",
+    PromotedInFull = "Promoted in full, pods awaited",
+    OldPodsWait = "Promoted, the old pods wait (`scaleDownDelaySeconds`)",
+    RollingBack = "Going back to version 1 within `rollbackWindow`, pods awaited",
+    InvalidSpec = "The spec cannot be carried out",
+    FirstAwaited = "The first version waits for its pods",
+    FirstAnalysed = "The first version is analysed (`initial: analyse`)",
+    Baking = "The new version bakes (`bake`)",
+    Held = "Held by a failed analysis (`onFailure: hold`)",
+    WithoutSteps = "Without steps, pods awaited",
+    WithoutRouter = "Without a router, a step waits for pods",
+    BackgroundRunning = "Paused by a step, with an analysis in the background",
+    Referring = "Paused by a step, with the template of a Deployment (`workloadRef`)",
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 26] = [
-        Self::Healthy,
-        Self::Restarting,
-        Self::PodsAwaited,
-        Self::Paused,
-        Self::PausedForATime,
-        Self::PausedByUser,
-        Self::PausedByUserBetweenPauses,
-        Self::AnalysisRunning,
-        Self::Inconclusive,
-        Self::AnalysisFailed,
-        Self::PodUnhealthy,
-        Self::Aborted,
-        Self::GoingBack,
-        Self::Overdue,
-        Self::PromotedInFull,
-        Self::OldPodsWait,
-        Self::RollingBack,
-        Self::InvalidSpec,
-        Self::FirstAwaited,
-        Self::FirstAnalysed,
-        Self::Baking,
-        Self::Held,
-        Self::WithoutSteps,
-        Self::WithoutRouter,
-        Self::BackgroundRunning,
-        Self::Referring,
-    ];
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Healthy => "Nothing is released",
-            Self::Restarting => "Restarting, nothing is released",
-            Self::PodsAwaited => "A step waits for pods",
-            Self::Paused => "Paused by a step",
-            Self::PausedForATime => "Paused by a step, for two minutes",
-            Self::PausedByUser => "Paused by the user, at a pause of the steps",
-            Self::PausedByUserBetweenPauses => "Paused by the user, at a step that is no pause",
-            Self::AnalysisRunning => "A step waits for its analysis",
-            Self::Inconclusive => "Paused by an inconclusive analysis",
-            Self::AnalysisFailed => "Paused by a failed analysis (`onFailure: pause`)",
-            Self::PodUnhealthy => "Paused for an unhealthy pod (`podHealth.action: pause`), in an analysis",
-            Self::Aborted => "Aborted",
-            Self::GoingBack => "Aborted, on the way back (`abort.policy: stepped`)",
-            Self::Overdue => "The progress deadline has passed",
-            Self::PromotedInFull => "Promoted in full, pods awaited",
-            Self::OldPodsWait => "Promoted, the old pods wait (`scaleDownDelaySeconds`)",
-            Self::RollingBack => "Going back to version 1 within `rollbackWindow`, pods awaited",
-            Self::InvalidSpec => "The spec cannot be carried out",
-            Self::FirstAwaited => "The first version waits for its pods",
-            Self::FirstAnalysed => "The first version is analysed (`initial: analyse`)",
-            Self::Baking => "The new version bakes (`bake`)",
-            Self::Held => "Held by a failed analysis (`onFailure: hold`)",
-            Self::WithoutSteps => "Without steps, pods awaited",
-            Self::WithoutRouter => "Without a router, a step waits for pods",
-            Self::BackgroundRunning => "Paused by a step, with an analysis in the background",
-            Self::Referring => "Paused by a step, with the template of a Deployment (`workloadRef`)",
-        }
-    }
-
     /// Whether a run is under way, or belongs to its step.
     pub(crate) fn has_run(self) -> bool {
         self.is_about_analysis() || matches!(self, Self::BackgroundRunning)

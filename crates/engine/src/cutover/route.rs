@@ -83,12 +83,7 @@ pub(super) fn weight(
     plan: &mut Plan,
 ) -> i32 {
     let total = range.total;
-    let sent = record
-        .canary
-        .as_ref()
-        .and_then(|canary| canary.weights.as_ref())
-        .map_or(0, |weights| weights.canary.weight);
-    let held = sent.clamp(range.canary_min.min(range.canary_max), range.canary_max).clamp(0, total);
+    let held = held_weight(record, range);
     if !services_are_known(scene) && stage != Stage::Aborted {
         return held;
     }
@@ -107,13 +102,7 @@ pub(super) fn weight(
         return if is_current(stable_side) || range.canary_max == 0 { 0 } else { held };
     }
     if scene.spec.replicas == 0 {
-        // Nobody wants pods: the weights follow the release all the same, if it goes on.
-        let is_held = steps::is_held(record, scene.spec) && stage != Stage::Aborted;
-        return match is_current(canary_side) {
-            true if is_held => held,
-            true => steps::wish(stage, scene.spec).weight,
-            false => 0,
-        };
+        return if is_current(canary_side) { weight_without_pods(scene, record, stage, held) } else { 0 };
     }
     let (for_canary, for_stable) = (available(canary_side), available(stable_side));
     let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
@@ -130,6 +119,19 @@ pub(super) fn weight(
             released_weight(scene, stage, range, least, canary_side, stable_side)
         }
     }
+}
+
+/// The share that the record speaks of, within those that the route shows: what it keeps while it is not to be moved.
+fn held_weight(record: &RolloutStatus, range: WeightRange) -> i32 {
+    let weights = record.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    let recorded = weights.map_or(0, |weights| weights.canary.weight);
+    recorded.clamp(range.canary_min.min(range.canary_max), range.canary_max).clamp(0, range.total)
+}
+
+/// Nobody wants pods: the weights follow the release all the same, if it goes on.
+fn weight_without_pods(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, held: i32) -> i32 {
+    let is_held = steps::is_held(record, scene.spec) && stage != Stage::Aborted;
+    if is_held { held } else { steps::wish(stage, scene.spec).weight }
 }
 
 /// Whose pods the shares of canary and stable go to: those that the Services lead to now, which may be versions since
