@@ -99,3 +99,31 @@ pub fn impossible_pairs() -> BTreeMap<&'static str, Vec<Pair>> {
     }
     by_reason
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::{Router, Step};
+
+    #[test]
+    fn a_pair_is_missed_until_a_seed_reaches_it_and_an_impossible_one_surprises() {
+        let possible = (Router::Istio.into(), Step::ScaleWeight.into());
+        let impossible = (Router::None.into(), Step::ScaleWeight.into());
+        let mut campaign = Campaign::default();
+        assert!(campaign.missed().contains(&possible) && !campaign.missed().contains(&impossible));
+        assert!(campaign.surprising().is_empty());
+        campaign.reached.extend([(possible, 1), (impossible, 1)]);
+        assert!(!campaign.missed().contains(&possible));
+        assert_eq!(campaign.surprising(), [impossible]);
+    }
+
+    #[test]
+    fn a_kind_of_request_counts_as_struck_by_what_happened_to_it_alone() {
+        let strike = (Effect::Record, Fault::CrashBefore);
+        let mut campaign = Campaign::default();
+        let all = campaign.not_struck().len();
+        campaign.struck.insert(strike);
+        assert_eq!(campaign.not_struck().len(), all - 1);
+        assert!(!campaign.not_struck().contains(&strike));
+    }
+}

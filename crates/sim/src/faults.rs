@@ -52,7 +52,7 @@ pub enum ThirdParty {
     ForeignRoute,
     /// Deletes a pod.
     DeletePod,
-    /// Deletes all pods of a node, as a drain for maintenance does.
+    /// Evicts all pods of a node, as a drain for maintenance does.
     DrainNode,
     /// Deletes a ReplicaSet.
     DeleteSet(Whose),

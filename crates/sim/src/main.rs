@@ -98,6 +98,12 @@ fn report(outcome: &Outcome, defect: Defect, args: &Args, out: &mut impl Write) 
     if let Some((smaller, _)) = &shrunk {
         let (fates, ambushes) = (&smaller.fates, &smaller.ambushes);
         writeln!(out, "shrunk to {:?} {:?} {fates:?} {ambushes:?}", smaller.focuses, smaller.disturbances)?;
+        let (pruned, budget, webhooks) = (smaller.pruned, &smaller.budget, &smaller.webhooks);
+        writeln!(
+            out,
+            "  in a world with pruned {pruned:?}, {budget:?}, webhooks {webhooks:?}, versions {:?}, faults from the start: {}",
+            smaller.health, smaller.from_the_start
+        )?;
     }
     let outcome = shrunk.as_ref().map_or(outcome, |(_, smallest)| smallest);
     if args.trace {

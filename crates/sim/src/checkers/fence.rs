@@ -1,9 +1,14 @@
-//! R1: a shift or a shrink goes out only soon after the process has been told by the server what the Rollout is.
+//! R1: a shift or a shrink goes out only soon after the process has been told by the server what the Rollout is, and none
+//! goes out once a record has been overtaken, until the process has looked again.
 
-use super::Write;
+use super::{Write, marks};
 use crate::world::routes::is_route;
-use headgate_driver::resources::{REPLICA_SETS, SERVICES};
+use crate::world::server::number;
+use headgate_driver::io::{Call, Patch, Reply};
+use headgate_driver::resources::{DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A request may be sent so long after the last proof: the time limit of a call, and some.
 const PROOF_HOLDS: SignedDuration = SignedDuration::from_secs(20);
@@ -28,4 +33,120 @@ pub(super) fn check(write: &Write<'_>, proven_at: Option<Timestamp>) -> Result<(
         "{} is changed by a process that looked at the Rollout last at {proven_at}",
         write.target.name
     ))
+}
+
+/// Processes whose last record was overtaken, each with the time from which it knows.
+#[derive(Debug, Default)]
+pub(super) struct Overtaken(BTreeMap<u32, Timestamp>);
+
+impl Overtaken {
+    /// The answer to a request reaches the process at this time.
+    pub(super) fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
+        let is_record = match call {
+            Call::Patch { target, status: true, .. } if target.resource == ROLLOUTS => true,
+            Call::Get(target) if target.resource == ROLLOUTS => false,
+            _ => return,
+        };
+        match reply {
+            Reply::Refused { code: 409, .. } if is_record => {
+                self.0.insert(process, arrives);
+            }
+            Reply::Object(_) | Reply::Refused { code: 404, .. } => {
+                self.0.remove(&process);
+            }
+            _ => {}
+        }
+    }
+
+    /// A process sends a request.
+    pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
+        let since = self.0.get(&process).filter(|since| **since <= now);
+        match since.zip(moved(call)) {
+            Some((since, what)) => Err(format!(
+                "{what} is sent by a process whose record was overtaken at {since} and which has not looked again"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A process has died.
+    pub(super) fn gone(&mut self, process: u32) {
+        self.0.remove(&process);
+    }
+}
+
+/// What a request shifts or shrinks. What only adds may go out without a record (R5), and the sweep asks no Rollout.
+fn moved(call: &Call) -> Option<String> {
+    let target = match call {
+        Call::Patch { target, .. } if is_route(target.resource) => target,
+        Call::Patch { target, patch: Patch::Merge(body), .. }
+            if target.resource == SERVICES && !marks::gives_back(body) =>
+        {
+            target
+        }
+        Call::Patch { target, patch: Patch::Json(operations), .. }
+            if [REPLICA_SETS, DEPLOYMENTS].contains(&target.resource) && shrinks(operations) =>
+        {
+            target
+        }
+        Call::Delete { target, .. } if target.resource == REPLICA_SETS => target,
+        Call::Evict { target, .. } => target,
+        _ => return None,
+    };
+    Some(format!("a change of {} {}", target.resource.kind, target.name))
+}
+
+fn shrinks(operations: &Value) -> bool {
+    let replicas = |op: &str| operation(operations, op, "/spec/replicas").map(|one| number(one, "/value"));
+    replicas("test").zip(replicas("replace")).is_some_and(|(from, to)| to < from)
+}
+
+/// The operation of this kind on this path in a JSON patch.
+pub(super) fn operation<'a>(operations: &'a Value, op: &str, path: &str) -> Option<&'a Value> {
+    operations.as_array()?.iter().find(|one| one["op"] == op && one["path"] == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headgate_driver::io::ObjectRef;
+    use headgate_driver::io::Resource;
+    use serde_json::json;
+
+    const CONFLICT: Reply = Reply::Refused { code: 409, reason: String::new(), message: String::new() };
+
+    fn at(resource: Resource) -> ObjectRef {
+        ObjectRef { resource, namespace: "n".to_owned(), name: "o".to_owned() }
+    }
+
+    fn record() -> Call {
+        Call::Patch { target: at(ROLLOUTS), status: true, patch: Patch::Merge(json!({ "status": {} })) }
+    }
+
+    fn scale(from: i64, to: i64) -> Call {
+        let patch = json!([
+            { "op": "test", "path": "/spec/replicas", "value": from },
+            { "op": "replace", "path": "/spec/replicas", "value": to },
+        ]);
+        Call::Patch { target: at(REPLICA_SETS), status: false, patch: Patch::Json(patch) }
+    }
+
+    #[test]
+    fn after_an_overtaken_record_nothing_shrinks_until_the_rollout_was_read() {
+        let then = Timestamp::UNIX_EPOCH;
+        let mut overtaken = Overtaken::default();
+        assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
+        overtaken.answered(1, &record(), &CONFLICT, then);
+        assert!(overtaken.sent(1, &scale(3, 1), then).is_err());
+        assert_eq!(
+            overtaken.sent(1, &scale(1, 3), then),
+            Ok(()),
+            "what only adds may go out without a record"
+        );
+        assert_eq!(overtaken.sent(2, &scale(3, 1), then), Ok(()), "another process knows nothing of it");
+        overtaken.answered(1, &Call::Get(at(ROLLOUTS)), &Reply::Lost(String::new()), then);
+        assert!(overtaken.sent(1, &scale(3, 1), then).is_err());
+        overtaken.answered(1, &Call::Get(at(ROLLOUTS)), &Reply::Object(json!({})), then);
+        assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
+    }
 }

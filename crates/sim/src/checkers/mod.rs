@@ -15,7 +15,7 @@
 //! | 9 bounds | `settled`, `deadline`; the bounds are constants of `simulation` and of the modules |
 //! | 10 data told apart | `verdicts` |
 //! | 11 safe to stay in | `losses`: requests are counted also while no process runs, and nothing else excuses a loss |
-//! | R1 fence | `fence` |
+//! | R1 fence | `fence`: a proof before each shift and shrink, and none of them after a record that was overtaken |
 //! | R2 guards | `guards`: each request has them, and none is carried out against them |
 //! | R3 own writes | `overlay` |
 //! | R4 outcomes | `outcomes`: what is refused; what comes of a shrink on unknown ground `removals` and `losses` see |
@@ -127,6 +127,43 @@ const DECISION_TAKES: SignedDuration = SignedDuration::from_secs(12);
 /// Views older than this are forgotten: nothing is known so late.
 const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
 
+/// All rules, as violations name them. Each has a defect made on purpose that breaks it.
+pub const RULES: [&str; 33] = [
+    "1 weights",
+    "2 removals",
+    "2 hand-over",
+    "2 drain",
+    "2 acknowledged",
+    "3 availability",
+    RESTARTS,
+    "4 abort",
+    "4 way back",
+    "5 intents",
+    "5 held",
+    ENDLESS,
+    "7 foreign",
+    "9 settled",
+    "9 deadline",
+    "10 verdicts",
+    "R1 fence",
+    "R2 guards",
+    "R3 overlay",
+    "R4 outcomes",
+    "R5 names",
+    EVICTIONS,
+    "R8 marks",
+    "R9 writers",
+    "R10 quiet",
+    "R11 events",
+    "R11 news",
+    "bake",
+    "kept",
+    "pod health",
+    "requests lost",
+    ROLES,
+    "waits",
+];
+
 /// The rule of restarts.
 const RESTARTS: &str = "3 restarts";
 
@@ -156,6 +193,7 @@ pub struct Checkers {
     former: VecDeque<(Timestamp, View)>,
     said: said::Said,
     told: overlay::Told,
+    overtaken: fence::Overtaken,
     events: events::Events,
     news: news::News,
     records: quiet::Records,
@@ -363,6 +401,8 @@ impl Checkers {
         self.judge("R2 guards", guards::sent(call), now);
         let told = self.told.sent(process, call, now);
         self.judge("R3 overlay", told, now);
+        let looked = self.overtaken.sent(process, call, now);
+        self.judge("R1 fence", looked, now);
         let view = self.views.back().map(|(_, view)| view);
         let may_be_unsaid = self.waits == Waits::Pruned
             || self.refusals.are_recent(now)
@@ -376,6 +416,7 @@ impl Checkers {
     /// The answer to a request reaches the process at this time.
     pub fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
         self.told.answered(process, call, reply, self.names.as_ref(), arrives);
+        self.overtaken.answered(process, call, reply, arrives);
         self.acknowledged.answered(process, call, reply, arrives);
         self.events.answered(process, call, reply, arrives);
         self.refusals.answered(process, call, reply, arrives);
@@ -408,6 +449,7 @@ impl Checkers {
     /// A process has died.
     pub fn gone(&mut self, process: u32, now: Timestamp) {
         self.events.gone(process, now);
+        self.overtaken.gone(process);
         self.clocks.gone(process, now);
     }
 
@@ -517,6 +559,7 @@ impl Checkers {
 
     /// Remembers a broken rule.
     pub fn judge(&mut self, rule: &'static str, result: Result<(), String>, now: Timestamp) {
+        debug_assert!(RULES.contains(&rule), "{rule} is not among the rules");
         if let Err(message) = result
             && !(self.is_forecast && rule != ENDLESS)
             && self.only.is_none_or(|only| only == rule)

@@ -1,7 +1,8 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
+use super::fence::operation;
 use super::{Names, Write, marks};
-use crate::world::server::{reference, text};
+use crate::world::server::{number, reference, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
@@ -24,10 +25,13 @@ struct Versions {
 }
 
 /// A version that an answer has told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Answer {
     arrives: Timestamp,
-    version: u64,
+    version: i64,
+    /// Of the object with this uid: one that is made anew under the name counts from 1 again.
+    generation: i64,
+    uid: String,
     /// Of a list that was asked for on behalf of a Rollout.
     is_listed: bool,
 }
@@ -67,7 +71,8 @@ impl Told {
             let known = self.versions.entry((process, reference(resource, object))).or_default();
             let uid = text(object, "/metadata/uid");
             if known.uid == uid || !matches!(call, Call::Get(_)) || known.uid.is_empty() {
-                known.told.push(Answer { arrives, version: version(object), is_listed });
+                let (version, generation) = (version(object), number(object, "/metadata/generation"));
+                known.told.push(Answer { arrives, version, generation, uid: uid.to_owned(), is_listed });
             }
             // Who asks for an object that is deleted and made anew meanwhile gets an answer about another one, and may have
             // no use for it.
@@ -93,9 +98,8 @@ impl Told {
 
     /// A process sends a request.
     pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
-        let Call::Patch { target, patch: Patch::Merge(body), .. } = call else { return Ok(()) };
-        // The sweep takes marks away as watches have shown them: it has time, and a guard.
-        let rests_on = if marks::gives_back(body) { 0 } else { version(body) };
+        let Call::Patch { target, patch, .. } = call else { return Ok(()) };
+        let Some(ground) = Ground::of(patch) else { return Ok(()) };
         let known = self.versions.get(&(process, target.clone()));
         let told = known.into_iter().flat_map(|known| &known.told);
         // What a Rollout has is of no use to who hears that there is none.
@@ -105,17 +109,88 @@ impl Told {
                 && without.is_some_and(|without| answer.arrives.duration_since(*without).abs() <= AT_ONCE)
         };
         let newest = told.filter(|answer| answer.arrives < now && !is_of_none(answer));
-        let newest = newest.map(|answer| answer.version).max();
-        match newest.filter(|newest| rests_on > 0 && *newest > rests_on) {
+        let newest = newest.map(|answer| ground.in_answer(answer)).max();
+        match newest.filter(|newest| *newest > ground.number) {
             Some(newest) => Err(format!(
-                "{} {} is changed on version {rests_on}, and the process was told version {newest}",
-                target.resource.kind, target.name
+                "{} {} is changed on {what} {}, and the process was told {what} {newest}",
+                target.resource.kind,
+                target.name,
+                ground.number,
+                what = if ground.uid.is_some() { "generation" } else { "version" },
             )),
             None => Ok(()),
         }
     }
 }
 
-fn version(object: &Value) -> u64 {
+/// The state of an object on which a change rests.
+struct Ground<'a> {
+    /// Its version, or for a scale its generation.
+    number: i64,
+    /// Whose generation it is.
+    uid: Option<&'a str>,
+}
+
+impl<'a> Ground<'a> {
+    /// What a patch says of it; `None` where it says nothing.
+    fn of(patch: &'a Patch) -> Option<Self> {
+        let ground = match patch {
+            // The sweep takes marks away as watches have shown them: it has time, and a guard.
+            Patch::Merge(body) if marks::gives_back(body) => return None,
+            Patch::Merge(body) => Self { number: version(body), uid: None },
+            Patch::Json(operations) => {
+                let generation = operation(operations, "test", "/metadata/generation")?;
+                let uid = operation(operations, "test", "/metadata/uid")?;
+                Self { number: number(generation, "/value"), uid: Some(text(uid, "/value")) }
+            }
+        };
+        (ground.number > 0).then_some(ground)
+    }
+
+    /// The same of what an answer has told.
+    fn in_answer(&self, answer: &Answer) -> i64 {
+        match self.uid {
+            None => answer.version,
+            Some(uid) if uid == answer.uid => answer.generation,
+            Some(_) => 0,
+        }
+    }
+}
+
+fn version(object: &Value) -> i64 {
     text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headgate_driver::resources::REPLICA_SETS;
+    use serde_json::json;
+
+    #[test]
+    fn a_scale_rests_on_the_newest_generation_that_an_answer_has_told() {
+        let set = ObjectRef { resource: REPLICA_SETS, namespace: "n".to_owned(), name: "s".to_owned() };
+        let (then, later) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1));
+        let scale = |generation: i64| Call::Patch {
+            target: set.clone(),
+            status: false,
+            patch: Patch::Json(json!([
+                { "op": "test", "path": "/metadata/uid", "value": "u" },
+                { "op": "test", "path": "/metadata/generation", "value": generation },
+            ])),
+        };
+        let metadata =
+            json!({ "namespace": "n", "name": "s", "uid": "u", "resourceVersion": "9", "generation": 3 });
+        let answer = Reply::Object(json!({ "metadata": metadata }));
+        let mut told = Told::default();
+        told.answered(1, &scale(2), &answer, None, then);
+        assert!(told.sent(1, &scale(2), later).is_err());
+        assert_eq!(told.sent(1, &scale(3), later), Ok(()));
+        assert_eq!(told.sent(2, &scale(2), later), Ok(()), "another process was told nothing");
+        let anew = Reply::Object(
+            json!({ "metadata": { "namespace": "n", "name": "s", "uid": "v", "generation": 7 } }),
+        );
+        told.answered(1, &scale(3), &anew, None, then);
+        assert_eq!(told.sent(1, &scale(3), later), Ok(()), "another object has generations of its own");
+    }
 }

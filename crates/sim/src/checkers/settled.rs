@@ -27,6 +27,21 @@ const PASSING: [&str; 7] = [
 /// What is to be held against the world at its end.
 pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -> Result<(), String> {
     let Some((_, rollout)) = rollout(server) else { return Ok(()) };
+    what_it_says(rollout, server, waits, now)?;
+    let Some(view) = View::of(server) else { return Ok(()) };
+    its_versions(rollout, &view, ready)?;
+    if let Some(broken) = internal_error(rollout).or_else(|| too_few(rollout, &view)) {
+        return Err(broken);
+    }
+    if is_restart_left(rollout, &view) {
+        let phase = text(rollout, "/status/phase");
+        return Err(format!("the Rollout is {phase}, all pods are available, and a restart is not done"));
+    }
+    back_at_stable(&view)
+}
+
+/// Its phase, what it waits for, and which spec it speaks of.
+fn what_it_says(rollout: &Value, server: &Server, waits: Waits, now: Timestamp) -> Result<(), String> {
     let phase = text(rollout, "/status/phase");
     let waiting = text(rollout, "/status/waiting/kind");
     if phase != "Healthy" && waiting.is_empty() && waits == Waits::Stored {
@@ -61,7 +76,13 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
     if !has_a_cause(rollout, phase) {
         return Err(format!("the Rollout is {phase}, and nothing in its spec and status makes it so"));
     }
-    let Some(view) = View::of(server) else { return Ok(()) };
+    Ok(())
+}
+
+/// Which versions there are, and their pods.
+fn its_versions(rollout: &Value, view: &View, ready: i64) -> Result<(), String> {
+    let phase = text(rollout, "/status/phase");
+    let waiting = text(rollout, "/status/waiting/kind");
     if !view.is_invalid && !view.is_wanted(&view.current) {
         return Err(format!("the newest version is {}, which is not the template's", view.current));
     }
@@ -79,13 +100,7 @@ pub(super) fn check(server: &Server, ready: i64, waits: Waits, now: Timestamp) -
     if phase == "Healthy" && view.stable != view.current {
         return Err("the Rollout is Healthy and its newest version is not stable".to_owned());
     }
-    if let Some(broken) = internal_error(rollout) {
-        return Err(broken);
-    }
-    if is_restart_left(rollout, &view) {
-        return Err(format!("the Rollout is {phase}, all pods are available, and a restart is not done"));
-    }
-    back_at_stable(&view)
+    Ok(())
 }
 
 /// True unless the Rollout is Paused or Degraded without a pause, an abort, a deadline or a spec that says so.
@@ -129,6 +144,22 @@ fn internal_error(rollout: &Value) -> Option<String> {
     let found =
         conditions.into_iter().find(|condition| text(condition, "/reason") == reasons::INTERNAL_ERROR);
     found.map(|condition| text(condition, "/message").to_owned())
+}
+
+/// A version that has pods has at least so many as `minPodsPerReplicaSet` says, while a release rests at a step. What a canary
+/// scale asks for is another matter.
+fn too_few(rollout: &Value, view: &View) -> Option<String> {
+    let canary = rollout.at("/spec/strategy/canary")?;
+    let least = number(canary, "/minPodsPerReplicaSet").min(view.desired);
+    let steps = canary.get("steps").and_then(Value::as_array).into_iter().flatten();
+    let is_scaled = steps.into_iter().any(|step| step.get("setCanaryScale").is_some());
+    let pauses = rollout.at("/status/pauseConditions").and_then(Value::as_array).into_iter().flatten();
+    let rests = pauses.into_iter().any(|pause| text(pause, "/reason") == "CanaryPauseStep");
+    if !rests || is_scaled || !view.is_routed || view.is_aborted || view.is_invalid {
+        return None;
+    }
+    let few = view.sets.iter().find(|set| set.hash == view.current && (1..least).contains(&set.replicas))?;
+    Some(format!("{} has {} pods, and minPodsPerReplicaSet wants {least}", few.name, few.replicas))
 }
 
 /// True when a restart is not done although nothing keeps it from going on: all pods are there, and no version has only one

@@ -142,19 +142,14 @@ impl View {
                 ObjectRef { resource: SERVICES, namespace: target.namespace.clone(), name: name.clone()? };
             server.get(&service).and_then(selected)
         };
-        let share =
-            |route: &ObjectRef| Some((route.resource, names.canary_shares(route, server.get(route))?));
-        // A route that is gone gives nothing; the others do.
-        let mut shares: Vec<(Resource, (i64, i64))> = names.routes().filter_map(share).collect();
-        if !shares.is_empty() {
-            // One that has been led back counts as forgotten, though it is watched for a while.
-            shares.extend(names.former().filter_map(share).filter(|(_, (_, most))| *most > 0));
-        }
+        let shares = shares(&names, server);
         let mut canary_weights = BTreeMap::new();
         for (kind, (_, most)) in &shares {
             let weight = canary_weights.entry(*kind).or_insert(*most);
             *weight = (*weight).max(*most);
         }
+        let seconds = |delay: &str| canary.get(delay).and_then(Value::as_i64);
+        let delay = if is_dynamic { PROXIES_FOLLOW } else { 30 };
         let owned = |set: &&Value| controller(set, "/uid") == uid;
         Some(Self {
             desired,
@@ -162,18 +157,14 @@ impl View {
             max_surge,
             threshold: threshold(canary),
             canary_scale: canary_scale(rollout, desired, names.total, is_observed),
-            drain: canary.get("scaleDownDelaySeconds").and_then(Value::as_i64).unwrap_or(if is_dynamic {
-                PROXIES_FOLLOW
-            } else {
-                30
-            }),
+            drain: seconds("scaleDownDelaySeconds").unwrap_or(delay),
             waiting_max: canary
                 .get("scaleDownDelayRevisionLimit")
                 .and_then(Value::as_i64)
                 .unwrap_or(i64::MAX),
-            abort_drain: match canary.get("abortScaleDownDelaySeconds").and_then(Value::as_i64) {
+            abort_drain: match seconds("abortScaleDownDelaySeconds") {
                 Some(0) => i64::MAX,
-                seconds => seconds.unwrap_or(if is_dynamic { PROXIES_FOLLOW } else { 30 }),
+                seconds => seconds.unwrap_or(delay),
             },
             way_back: way_back(canary),
             is_routed: canary.get("trafficRouting").is_some(),
@@ -371,6 +362,17 @@ impl View {
         let to_stable = if is(&self.stable_selects) { total - least } else { 0 };
         (to_canary + to_stable).min(total)
     }
+}
+
+/// The smallest and the largest share that each route gives the canary. A route that is gone gives nothing; the others do.
+fn shares(names: &Names, server: &Server) -> Vec<(Resource, (i64, i64))> {
+    let share = |route: &ObjectRef| Some((route.resource, names.canary_shares(route, server.get(route))?));
+    let mut shares: Vec<_> = names.routes().filter_map(share).collect();
+    if !shares.is_empty() {
+        // One that has been led back counts as forgotten, though it is watched for a while.
+        shares.extend(names.former().filter_map(share).filter(|(_, (_, most))| *most > 0));
+    }
+    shares
 }
 
 /// Seconds that proxies are given where pods go with their weight.

@@ -136,6 +136,13 @@ fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
                 spec.canary.abort_policy = AbortPolicy::Instant;
             }
         }
+        Defect::LeastPodsIgnored => {
+            if let Ok(spec) = &mut seen.rollout.spec
+                && let Some(routing) = &mut spec.canary.routing
+            {
+                routing.min_pods_per_replica_set = None;
+            }
+        }
         Defect::FormerRouterForgotten => seen.former_routers.clear(),
         Defect::AbortForgotten => status.abort = false,
         Defect::PromotionForgotten => status.promote_full = false,

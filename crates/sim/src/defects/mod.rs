@@ -42,6 +42,8 @@ pub enum Defect {
     OldPodsKept,
     /// Whatever grows grows by two more. Rule 3.
     SurgeIgnored,
+    /// `minPodsPerReplicaSet` is not seen. Rule 9.
+    LeastPodsIgnored,
     /// Routes are never written. Rule 9.
     RouteNotWritten,
     /// A router that the spec no longer names keeps its weights. Rule 9, and requests lost.
@@ -183,7 +185,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 76] = [
+    pub const ALL: [Self; 77] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -196,6 +198,7 @@ impl Defect {
         Self::HandsOverAtOnce,
         Self::OldPodsKept,
         Self::SurgeIgnored,
+        Self::LeastPodsIgnored,
         Self::RouteNotWritten,
         Self::FormerRouterForgotten,
         Self::StableGoesWithWish,
@@ -313,7 +316,7 @@ impl Defect {
             | Self::PausedAgain
             | Self::PauseEndsByItself
             | Self::StepsSkipped => &["5 intents"],
-            Self::StuckBesideAnalysis => &["9 settled"],
+            Self::StuckBesideAnalysis | Self::LeastPodsIgnored => &["9 settled"],
             Self::RouteTakenForGranted => &["4 abort", "2 drain", "2 removals", "9 settled", "requests lost"],
             Self::AbortForgetsWeights | Self::AbortForgetsServices | Self::AbortForgetsOneRouter => {
                 &["4 abort", "9 settled", "requests lost"]
@@ -339,7 +342,8 @@ impl Defect {
     }
 
     /// Rules whose defects others notice first, as they look at what comes before: each has to find one of these by itself.
-    pub const ALONE: [(&'static str, Self); 6] = [
+    pub const ALONE: [(&'static str, Self); 7] = [
+        ("R1 fence", Self::ConflictTakenForSuccess),
         ("2 acknowledged", Self::AcknowledgementIgnored),
         ("1 weights", Self::WeightBeforeReady),
         ("requests lost", Self::WeightBeforeReady),

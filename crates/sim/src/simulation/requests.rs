@@ -34,10 +34,6 @@ impl Simulation {
         {
             fate = Some(Fate::Raced);
         }
-        if let Some(fate) = fate {
-            self.reached.takes_effect(coverage::of_fate(fate).into(), self.now);
-            self.reached.struck.insert((Effect::of(&request.call), coverage::of_fate(fate)));
-        }
         let way = match fate {
             Some(Fate::Slow(milliseconds)) => milliseconds,
             Some(Fate::RequestLost | Fate::AnswerLost) => CALL_TIME_LIMIT,
@@ -114,8 +110,19 @@ impl Simulation {
         }
     }
 
+    /// What is to happen to a request happens to it, unless its process has died meanwhile.
+    fn meets_its_fate(&mut self, index: usize, flight: &Flight) {
+        let is_ending = self.processes.get(index).is_some_and(|process| process.ends_at.is_some());
+        let is_met = |fate: &Fate| *fate != Fate::Freeze || !is_ending;
+        if let Some(fault) = flight.fate.filter(is_met).map(coverage::of_fate) {
+            self.reached.takes_effect(fault.into(), self.now);
+            self.reached.struck.insert((Effect::of(&flight.request.call), fault));
+        }
+    }
+
     /// A request of a process that runs arrives, or does not.
     fn land(&mut self, index: usize, flight: &Flight) {
+        self.meets_its_fate(index, flight);
         let lost = Reply::Lost("no answer within 10 s".to_owned());
         let (reply, takes) = match flight.fate {
             Some(Fate::RequestLost) => {
