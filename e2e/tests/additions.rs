@@ -218,6 +218,8 @@ async fn a_pause_that_nobody_has_ended_in_time_leads_back_and_the_message_names_
         format!("{place}: nobody has promoted the pause of step 2 within its maxDuration, until {until}");
     assert_eq!(status["message"], format!("RolloutAborted: {why}"));
     assert_eq!(status["stableRS"], stable, "{status}");
+    let shown = shop.plugin(&["get", "rollout", NAME]).await?.out;
+    assert!(shown.contains(&why), "{why:?} is not in {shown}");
     assert_eq!(shop.await_events("RolloutAborted", 1).await?, [why]);
     shop.await_weight(0).await?;
     shop.close().await

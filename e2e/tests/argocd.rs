@@ -1,11 +1,13 @@
 //! Argo CD's own health checks give the right answer for what Headgate writes, at every phase. Only with `--long`: the
 //! checks are built from Argo CD's Go module.
 
+use crate::restart::budget;
 use crate::shared;
 use anyhow::{Context, ensure};
 use headgate_e2e::argo_rollouts;
 use headgate_e2e::argocd::health;
 use headgate_e2e::cluster::PATIENCE;
+use headgate_e2e::door::Door;
 use headgate_e2e::shop::{Manifests, NAME};
 use headgate_e2e::{Cluster, Shop};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -26,6 +28,8 @@ async fn the_health_checks_of_argo_cd_understand_every_phase() -> anyhow::Result
     let (cluster, _guard) = shared().await?;
     let mut moments = rollouts(&cluster).await?;
     moments.extend(referring(&cluster).await?);
+    moments.extend(additions(&cluster).await?);
+    moments.extend(first_version(&cluster).await?);
     moments.extend(runs(&cluster).await?);
     let objects: Vec<&Value> = moments.iter().map(|moment| &moment.object).collect();
     let answers = health(&objects).await?;
@@ -86,6 +90,12 @@ async fn rollouts(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
     shop.await_phase("Healthy").await?;
     note("promoted", "Healthy", rollout_of(&shop).await?);
 
+    // It goes on for as long as no pod may go.
+    cluster.apply(namespace, &[budget()]).await?;
+    shop.plugin(&["restart", "shop"]).await?;
+    shop.await_status("restarting", |status| status["message"] == "rollout is restarting").await?;
+    note("restarting", "Progressing", rollout_of(&shop).await?);
+
     let wrong = json!([{ "op": "add", "path": "/spec/strategy/canary/stableService", "value": "nowhere" }]);
     shop.patch("json", &wrong).await?;
     shop.await_phase("Degraded").await?;
@@ -126,7 +136,70 @@ async fn referring(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
     Ok(moments)
 }
 
-/// One AnalysisRun for each way to end, one that never ends, and one that nobody has looked at.
+/// A release that stays, one after the other, at what Argo Rollouts does not have: it waits for a user and is held because an
+/// analysis has failed, and it bakes.
+async fn additions(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
+    let namespace = "e2e-argocd-additions";
+    let mut manifests = Manifests::through(Door::Istio, namespace)?;
+    manifests.without_analysis().change("Rollout", |rollout| {
+        rollout["spec"]["replicas"] = json!(2);
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["steps"] = json!([{ "setWeight": 50 }, failing("pause"), failing("hold")]);
+        canary["bake"] = json!({ "duration": "10m" });
+    });
+    manifests.0.push(template("broken", "vector(0)", &Value::Null));
+    let shop = Shop::open(cluster, namespace, &manifests).await?;
+    let mut moments = Vec::new();
+    let mut note = |what, expected, object| moments.push(Moment { what, expected, object });
+    shop.release("v2", &[]).await?;
+    await_waiting(&shop, "AnalysisFailed").await?;
+    note("paused, because an analysis has failed", "Suspended", rollout_of(&shop).await?);
+    shop.plugin(&["promote", NAME]).await?;
+    // A fresh run begins only a minute after this one.
+    await_waiting(&shop, "AnalysisHold").await?;
+    note("held, because an analysis has failed", "Progressing", rollout_of(&shop).await?);
+    shop.plugin(&["promote", NAME]).await?;
+    await_waiting(&shop, "Bake").await?;
+    note("baking", "Progressing", rollout_of(&shop).await?);
+    shop.close().await?;
+    Ok(moments)
+}
+
+/// A step with an analysis that fails, and what becomes of the release then.
+fn failing(on_failure: &str) -> Value {
+    json!({ "analysis": { "templates": [{ "templateName": "broken" }], "onFailure": on_failure } })
+}
+
+async fn await_waiting(shop: &Shop, kind: &str) -> anyhow::Result<()> {
+    let waits = |status: &Value| status["waiting"]["kind"] == kind;
+    shop.await_status(&format!("waits, as {kind}"), waits).await.map(|_| ())
+}
+
+/// A very first version whose analysis takes longer than this test.
+async fn first_version(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
+    let namespace = "e2e-argocd-first";
+    let step = json!({ "analysis": { "templates": [{ "templateName": "late" }] } });
+    let mut manifests = Manifests::plain(namespace, &json!([step]))?;
+    manifests.change("Rollout", |rollout| {
+        rollout["spec"]["strategy"]["canary"]["initial"] = json!("analyse");
+    });
+    manifests.0.insert(0, template("late", "vector(1)", &json!({ "initialDelay": "10m" })));
+    let shop = Shop::apply(cluster, namespace, &manifests).await?;
+    await_waiting(&shop, "Analysis").await?;
+    let object = rollout_of(&shop).await?;
+    let moment = Moment { what: "a first version that is analysed", expected: "Progressing", object };
+    shop.close().await?;
+    Ok(vec![moment])
+}
+
+/// A template with the metric of such a run.
+fn template(name: &str, query: &str, more: &Value) -> Value {
+    let mut template = run(name, query, more);
+    template["kind"] = json!("AnalysisTemplate");
+    template
+}
+
+/// One AnalysisRun for each way to end, one that never ends, one that does not measure yet, and one that nobody has looked at.
 async fn runs(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
     let namespace = "e2e-argocd-runs";
     cluster.fresh_namespace(namespace).await?;
@@ -136,29 +209,31 @@ async fn runs(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
     let undecided = json!({ "failureCondition": "result[0] < 0" });
     // A list of two is no number.
     let impatient = json!({ "consecutiveErrorLimit": 0, "successCondition": "result >= 1" });
+    // Before its first measurement a run is Running, too: none is ever Pending, with Argo Rollouts neither.
+    let late = json!({ "initialDelay": "10m" });
     let mut moments = Vec::new();
-    for (phase, expected, query, more) in [
-        ("Successful", "Healthy", "vector(1)", &Value::Null),
-        ("Failed", "Degraded", "vector(0)", &Value::Null),
-        ("Error", "Degraded", several, &impatient),
-        ("Inconclusive", "Unknown", "vector(0)", &undecided),
-        ("Running", "Progressing", "vector(1)", &endless),
+    for (name, phase, expected, query, more) in [
+        ("successful", "Successful", "Healthy", "vector(1)", &Value::Null),
+        ("failed", "Failed", "Degraded", "vector(0)", &Value::Null),
+        ("error", "Error", "Degraded", several, &impatient),
+        ("inconclusive", "Inconclusive", "Unknown", "vector(0)", &undecided),
+        ("running", "Running", "Progressing", "vector(1)", &endless),
+        ("late", "Running", "Progressing", "vector(1)", &late),
     ] {
-        let run = run(phase, query, more);
+        let run = run(name, query, more);
         let fresh = created(cluster, "AnalysisRun", namespace, &run).await?;
         moments.push(Moment { what: "a run just created", expected: "Progressing", object: fresh });
         cluster.apply(namespace, &[run]).await?;
-        let name = phase.to_lowercase();
         let limit = PATIENCE;
         let reached = |run: &Value| run["status"]["phase"] == phase;
-        let object = cluster.await_object("AnalysisRun", namespace, &name, limit, phase, reached).await?;
-        moments.push(Moment { what: phase, expected, object });
+        let object = cluster.await_object("AnalysisRun", namespace, name, limit, phase, reached).await?;
+        moments.push(Moment { what: name, expected, object });
     }
     cluster.remove_namespace(namespace).await?;
     Ok(moments)
 }
 
-fn run(phase: &str, query: &str, more: &Value) -> Value {
+fn run(name: &str, query: &str, more: &Value) -> Value {
     let mut metric = json!({
         "name": "one", "successCondition": "result[0] >= 1",
         "provider": { "prometheus": { "address": "http://prometheus.monitoring.svc:9090", "query": query } },
@@ -168,7 +243,7 @@ fn run(phase: &str, query: &str, more: &Value) -> Value {
     }
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
-        "metadata": { "name": phase.to_lowercase() }, "spec": { "metrics": [metric] },
+        "metadata": { "name": name }, "spec": { "metrics": [metric] },
     })
 }
 

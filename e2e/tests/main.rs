@@ -34,6 +34,7 @@ mod readiness;
 mod recovery;
 mod restart;
 mod rival;
+mod rollback;
 mod seats;
 mod simulate;
 mod sweep;

@@ -83,7 +83,8 @@ async fn restarts(shop: &Shop, pods: &Pods) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn budget() -> Value {
+/// A budget that lets no pod of the shop be evicted.
+pub(crate) fn budget() -> Value {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "shop" },
         "spec": { "maxUnavailable": 0, "selector": { "matchLabels": { "app": "shop" } } },

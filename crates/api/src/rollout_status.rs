@@ -192,7 +192,7 @@ pub struct CanaryStatus {
     pub current_background_analysis_run_status: Option<RolloutAnalysisRunStatus>,
     /// Name of the Experiment of the current step.
     pub current_experiment: String,
-    /// The weights last sent to the traffic routers.
+    /// The weights that the traffic routers show: of each version the largest share, where they differ.
     pub weights: Option<TrafficWeights>,
     /// Which of the two Services is the stable one: `ping` or `pong`.
     pub stable_ping_pong: Option<PingPongType>,

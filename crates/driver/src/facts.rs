@@ -101,7 +101,7 @@ pub struct RolloutFacts {
     pub ready: i64,
     /// `status.availableReplicas`.
     pub available: i64,
-    /// Weight of the canary last sent to the routers, when there are any.
+    /// Weight of the canary that the routers show, when there are any.
     pub weight: Option<i64>,
     /// `status.currentStepIndex`.
     pub step: Option<i64>,

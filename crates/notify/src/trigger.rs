@@ -3,11 +3,12 @@
 pub enum Trigger {
     /// Its phase became Degraded, for another reason than an abort.
     Degraded,
-    /// The release was aborted, by a user, by its analysis or at its deadline.
+    /// The release was aborted, by a user, by its analysis, by the health of its pods, or at its deadline.
     Aborted,
     /// The version was released in full, and is Healthy for the first time since.
     Completed,
-    /// It waits for a person: at a pause step without a duration, or after an inconclusive analysis.
+    /// It waits for a person: at a pause step without a duration, after an inconclusive analysis or one that has failed
+    /// (`onFailure: pause`), or for an unhealthy pod (`podHealth.action: pause`).
     Paused,
 }
 

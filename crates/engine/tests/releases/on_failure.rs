@@ -83,6 +83,17 @@ fn a_failed_analysis_pauses_where_it_stands_and_says_which_metric_until_a_user_g
 }
 
 #[test]
+fn the_wait_for_a_person_after_a_failed_analysis_counts_as_a_manual_pause() {
+    let (mut world, name) = at_step(Some("pause"));
+    fail(&mut world, &name);
+    world.pass(60);
+    world.promote();
+    world.settle();
+    let duration = world.status().duration.as_ref().unwrap();
+    assert_eq!(duration.total_manual_pause_duration_seconds, Some(60));
+}
+
+#[test]
 fn going_on_past_a_failed_analysis_ends_one_step_however_short_the_next_one_is() {
     let next = json!({"setCanaryScale": {"matchTrafficWeight": true}});
     let steps = json!([{"setWeight": 25}, {"analysis": analysis(Some("pause"))}, next, {"pause": {}}]);
