@@ -3,7 +3,7 @@
 use crate::shared;
 use headgate_e2e::Shop;
 use headgate_e2e::plugin::plugin;
-use headgate_e2e::shop::Manifests;
+use headgate_e2e::shop::{Manifests, NAME};
 use serde_json::{Value, json};
 
 /// Waits for InvalidSpec and checks that condition, event and CLI all say each of `words`.
@@ -95,6 +95,32 @@ async fn a_spec_that_becomes_wrong_moves_nothing_and_others_go_on() -> anyhow::R
 
     shop.patch("json", &json!([{ "op": "remove", "path": "/spec/strategy/canary/stableService" }])).await?;
     shop.await_phase("Healthy").await?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strategy_that_becomes_blue_green_in_the_middle_moves_nothing_and_the_release_goes_on_when_it_is_back()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = shared().await?;
+    let steps = json!([{ "setWeight": 50 }, { "pause": {} }]);
+    let namespace = "e2e-strategy";
+    let shop = Shop::open(&cluster, namespace, &Manifests::plain(namespace, &steps)?).await?;
+    shop.release("v2", &[]).await?;
+    let before = shop.await_pause(1).await?;
+    let canary = cluster.get("Rollout", namespace, NAME).await?["spec"]["strategy"].clone();
+    let strategy = |value: Value| json!([{ "op": "replace", "path": "/spec/strategy", "value": value }]);
+    shop.patch("json", &strategy(json!({ "blueGreen": { "activeService": "shop" } }))).await?;
+    assert_invalid(&shop, &["spec.strategy.blueGreen"]).await?;
+    let held = shop.status().await?;
+    for field in ["stableRS", "currentPodHash", "currentStepIndex", "replicas", "availableReplicas"] {
+        assert_eq!(held[field], before[field], "{field}");
+    }
+
+    shop.patch("json", &strategy(canary)).await?;
+    shop.await_pause(1).await?;
+    shop.plugin(&["promote", NAME]).await?;
+    let after = shop.await_phase("Healthy").await?;
+    assert_eq!(after["stableRS"], before["currentPodHash"]);
     shop.close().await
 }
 

@@ -91,7 +91,7 @@ fn near(what: &str, told: &Value, seen: Duration) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forecast_of_the_example_needs_no_cluster() -> anyhow::Result<()> {
+async fn a_release_that_was_not_foretold_is_noticed() -> anyhow::Result<()> {
     let (cluster, _guard) = crate::shared().await?;
     let told = forecast(&cluster, Door::Istio, BAD, 1).await?;
     assert_eq!((&told["verdict"], &told["rollout"]["namespace"]), (&"aborted".into(), &NAMESPACE.into()));
