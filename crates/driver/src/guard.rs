@@ -61,7 +61,7 @@ pub(crate) fn calls(
         Subject::Router(_) => route(effect, store),
         Subject::Object(target) => {
             may_be_changed(effect, &target, rollout, store)?;
-            Ok(call(effect, target, rollout, fence, store).into_iter().collect())
+            Ok(vec![call(effect, target, rollout, fence, store)?])
         }
     }
 }
@@ -97,10 +97,16 @@ fn may_be_changed(
     }
 }
 
-/// The call of an effect on one object; none of a router's, which has calls of its own.
-fn call(effect: &Effect, target: ObjectRef, rollout: &Value, fence: &str, store: &Store) -> Option<Call> {
+/// The call of an effect on one object.
+fn call(
+    effect: &Effect,
+    target: ObjectRef,
+    rollout: &Value,
+    fence: &str,
+    store: &Store,
+) -> Result<Call, Refusal> {
     let call = match effect {
-        Effect::Route { .. } => return None,
+        Effect::Route { .. } => return Err(mistaken()),
         Effect::CreateReplicaSet { manifest } | Effect::CreateAnalysisRun { manifest } => {
             Call::Create { target, body: manifest.clone() }
         }
@@ -140,7 +146,12 @@ fn call(effect: &Effect, target: ObjectRef, rollout: &Value, fence: &str, store:
         }
         Effect::EvictPod { uid, .. } => Call::Evict { target, uid: uid.clone() },
     };
-    Some(call)
+    Ok(call)
+}
+
+/// A router has calls of its own, and nothing else has.
+fn mistaken() -> Refusal {
+    Refusal::new(FailureClass::Bug, "an effect on a router was taken for one on an object, or the reverse")
 }
 
 fn rollout_patch(
@@ -257,7 +268,7 @@ fn is_as_decided_on(target: &ObjectRef, resource_version: &str, store: &Store) -
 }
 
 fn route(effect: &Effect, store: &Store) -> Result<Vec<Call>, Refusal> {
-    let Effect::Route { config, intent, .. } = effect else { return Ok(Vec::new()) };
+    let Effect::Route { config, intent, .. } = effect else { return Err(mistaken()) };
     let Some(router) = headgate_traffic::router(config.router) else {
         return Err(Refusal::new(FailureClass::Bug, &format!("there is no router {:?}", config.router)));
     };

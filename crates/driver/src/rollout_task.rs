@@ -334,7 +334,7 @@ impl RolloutTask {
         self.failures.told(waiting);
     }
 
-    /// Which effects of a decision may go out, by how much its record says.
+    /// Which effects of a decision may go out, by what its record changes, and whether that is stored.
     fn scope(&self, weight: Weight, is_unrecorded: bool, now: Timestamp) -> Scope {
         if weight != Weight::Progress && self.quiet.hold(now) != Permit::Go {
             Scope::ToStable

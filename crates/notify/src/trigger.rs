@@ -3,7 +3,8 @@
 pub enum Trigger {
     /// Its phase became Degraded, for another reason than an abort.
     Degraded,
-    /// The release was aborted, by a user, by its analysis, by the health of its pods, or at its deadline.
+    /// The release was aborted, by a user, by its analysis, by the health of its pods, at its deadline, or at the
+    /// end of a pause (`onTimeout: abort`).
     Aborted,
     /// The version was released in full, and is Healthy for the first time since.
     Completed,

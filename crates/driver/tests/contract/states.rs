@@ -16,7 +16,7 @@ pub(crate) const TEMPLATES: Resource = Resource {
     namespaced: true,
 };
 
-/// Makes the states, the list of all and their titles of one list: no state is left out of what is tried at each.
+/// Makes the states, the list of all and their titles from one list: no state is left out of what is tried at each.
 macro_rules! states {
     ($($state:ident = $title:literal),+ $(,)?) => {
         /// Where a Rollout may be when a command comes.

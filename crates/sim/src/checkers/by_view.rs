@@ -27,7 +27,7 @@ impl Checkers {
         let views: Vec<&View> = self.views_for(write, since).collect();
         let fewer: Vec<View> = match evicted.as_slice() {
             [] => Vec::new(),
-            evicted => views.iter().map(|view| view.without(evicted)).collect(),
+            evicted => views.iter().map(|view| view.without(evicted, &self.known)).collect(),
         };
         let fewer: Vec<&View> = fewer.iter().collect();
         let mut found = Vec::new();

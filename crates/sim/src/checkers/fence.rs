@@ -35,35 +35,47 @@ pub(super) fn check(write: &Write<'_>, proven_at: Option<Timestamp>) -> Result<(
     ))
 }
 
-/// Processes whose last record was overtaken, each with the time from which it knows.
+/// Processes whose last record was overtaken.
 #[derive(Debug, Default)]
-pub(super) struct Overtaken(BTreeMap<u32, Timestamp>);
+pub(super) struct Overtaken(BTreeMap<u32, Conflict>);
+
+/// A record that was overtaken.
+#[derive(Clone, Copy, Debug)]
+struct Conflict {
+    /// When its process knows of it.
+    known_at: Timestamp,
+    /// It has asked since then what the Rollout is.
+    has_asked: bool,
+    /// When it knows the answer.
+    looked_at: Option<Timestamp>,
+}
 
 impl Overtaken {
     /// The answer to a request reaches the process at this time.
     pub(super) fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
-        let is_record = match call {
-            Call::Patch { target, status: true, .. } if target.resource == ROLLOUTS => true,
-            Call::Get(target) if target.resource == ROLLOUTS => false,
-            _ => return,
-        };
-        match reply {
-            Reply::Refused { code: 409, .. } if is_record => {
-                self.0.insert(process, arrives);
-            }
-            Reply::Object(_) | Reply::Refused { code: 404, .. } => {
-                self.0.remove(&process);
-            }
-            _ => {}
+        if is_record(call)
+            && let Reply::Refused { code: 409, .. } = reply
+        {
+            self.0.insert(process, Conflict { known_at: arrives, has_asked: false, looked_at: None });
+            return;
+        }
+        let is_told = matches!(reply, Reply::Object(_) | Reply::Refused { code: 404, .. });
+        let Some(conflict) = self.0.get_mut(&process) else { return };
+        if is_told && (is_record(call) || is_look(call)) && conflict.has_asked {
+            conflict.looked_at.get_or_insert(arrives);
         }
     }
 
     /// A process sends a request.
-    pub(super) fn sent(&self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
-        let since = self.0.get(&process).filter(|since| **since <= now);
-        match since.zip(moved(call)) {
-            Some((since, what)) => Err(format!(
-                "{what} is sent by a process whose record was overtaken at {since} and which has not looked again"
+    pub(super) fn sent(&mut self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
+        let Some(conflict) = self.0.get_mut(&process).filter(|conflict| conflict.known_at <= now) else {
+            return Ok(());
+        };
+        conflict.has_asked |= is_look(call) || is_record(call);
+        match moved(call).filter(|_| conflict.looked_at.is_none_or(|looked_at| looked_at > now)) {
+            Some(what) => Err(format!(
+                "{what} is sent by a process whose record was overtaken at {} and which has not looked again",
+                conflict.known_at
             )),
             None => Ok(()),
         }
@@ -75,10 +87,19 @@ impl Overtaken {
     }
 }
 
-/// What a request shifts or shrinks. What only adds may go out without a record (R5), and the sweep asks no Rollout.
+fn is_record(call: &Call) -> bool {
+    matches!(call, Call::Patch { target, status: true, .. } if target.resource == ROLLOUTS)
+}
+
+fn is_look(call: &Call) -> bool {
+    matches!(call, Call::Get(target) if target.resource == ROLLOUTS)
+}
+
+/// What a request shifts or shrinks. What only adds may go out without a record, and the sweep writes none.
 fn moved(call: &Call) -> Option<String> {
     let target = match call {
-        Call::Patch { target, .. } if is_route(target.resource) => target,
+        // A canary Ingress is made with its weight.
+        Call::Patch { target, .. } | Call::Create { target, .. } if is_route(target.resource) => target,
         Call::Patch { target, patch: Patch::Merge(body), .. }
             if target.resource == SERVICES && !marks::gives_back(body) =>
         {
@@ -109,8 +130,7 @@ pub(super) fn operation<'a>(operations: &'a Value, op: &str, path: &str) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headgate_driver::io::ObjectRef;
-    use headgate_driver::io::Resource;
+    use headgate_driver::io::{ObjectRef, Resource};
     use serde_json::json;
 
     const CONFLICT: Reply = Reply::Refused { code: 409, reason: String::new(), message: String::new() };
@@ -137,16 +157,19 @@ mod tests {
         let mut overtaken = Overtaken::default();
         assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
         overtaken.answered(1, &record(), &CONFLICT, then);
-        assert!(overtaken.sent(1, &scale(3, 1), then).is_err());
+        let look = Call::Get(at(ROLLOUTS));
+        overtaken.answered(1, &look, &Reply::Object(json!({})), then);
+        assert!(overtaken.sent(1, &scale(3, 1), then).is_err(), "that was asked before");
         assert_eq!(
             overtaken.sent(1, &scale(1, 3), then),
             Ok(()),
             "what only adds may go out without a record"
         );
         assert_eq!(overtaken.sent(2, &scale(3, 1), then), Ok(()), "another process knows nothing of it");
-        overtaken.answered(1, &Call::Get(at(ROLLOUTS)), &Reply::Lost(String::new()), then);
+        assert_eq!(overtaken.sent(1, &look, then), Ok(()));
+        overtaken.answered(1, &look, &Reply::Lost(String::new()), then);
         assert!(overtaken.sent(1, &scale(3, 1), then).is_err());
-        overtaken.answered(1, &Call::Get(at(ROLLOUTS)), &Reply::Object(json!({})), then);
+        overtaken.answered(1, &look, &Reply::Object(json!({})), then);
         assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
     }
 }

@@ -146,8 +146,8 @@ fn internal_error(rollout: &Value) -> Option<String> {
     found.map(|condition| text(condition, "/message").to_owned())
 }
 
-/// A version that has pods has at least so many as `minPodsPerReplicaSet` says, while a release rests at a step. What a canary
-/// scale asks for is another matter.
+/// The new version, and stable where it goes with its weight, have at least so many pods as `minPodsPerReplicaSet` says, or none,
+/// while a release rests at a step. What a canary scale asks for is another matter.
 fn too_few(rollout: &Value, view: &View) -> Option<String> {
     let canary = rollout.at("/spec/strategy/canary")?;
     let least = number(canary, "/minPodsPerReplicaSet").min(view.desired);
@@ -158,7 +158,9 @@ fn too_few(rollout: &Value, view: &View) -> Option<String> {
     if !rests || is_scaled || !view.is_routed || view.is_aborted || view.is_invalid {
         return None;
     }
-    let few = view.sets.iter().find(|set| set.hash == view.current && (1..least).contains(&set.replicas))?;
+    let is_dynamic = canary.get("dynamicStableScale") == Some(&Value::Bool(true));
+    let counts = |set: &&Set| set.hash == view.current || is_dynamic && set.hash == view.stable;
+    let few = view.sets.iter().filter(counts).find(|set| (1..least).contains(&set.replicas))?;
     Some(format!("{} has {} pods, and minPodsPerReplicaSet wants {least}", few.name, few.replicas))
 }
 

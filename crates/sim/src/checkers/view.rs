@@ -233,13 +233,15 @@ impl View {
     }
 
     /// This view for a process that knows these pods to be evicted: they do not count, unless others have come in their
-    /// places.
-    pub fn without(&self, evicted: &[u64]) -> Self {
+    /// places. Which are ready by now, a list may have told it, however late its watches are.
+    pub(super) fn without(&self, evicted: &[u64], now: &Known) -> Self {
         let mut without = self.clone();
         let is_gone = |pod: &&u64| evicted.contains(pod);
         for set in &mut without.sets {
             let gone = count_of(set.counted.iter().filter(is_gone));
-            let there = count_of(set.truly_ready.iter().filter(|pod| !is_gone(pod)));
+            let ready = |pods: &[u64]| count_of(pods.iter().filter(|pod| !is_gone(pod)));
+            let ready_now = now.ready.get(&set.name).map_or(0, |pods| ready(pods));
+            let there = ready(&set.truly_ready).max(ready_now);
             let left = (set.available_reported - gone).max(there.min(set.available_reported));
             set.available = set.available.min(left);
         }

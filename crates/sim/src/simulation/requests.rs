@@ -424,11 +424,28 @@ fn describe(call: &Call) -> String {
     }
 }
 
+fn describe_pod(pod: &Value) -> String {
+    let conditions = pod.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let is_ready = conditions
+        .into_iter()
+        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True");
+    let name = text(pod, "/metadata/name");
+    match (pod.at("/metadata/deletionTimestamp").is_some_and(Value::is_string), is_ready) {
+        (true, _) => format!("{name} leaves"),
+        (false, true) => format!("{name} ready"),
+        (false, false) => name.to_owned(),
+    }
+}
+
 fn describe_reply(call: &Call, reply: &Reply) -> String {
     let subject =
         target(call).map_or(String::new(), |target| format!(" for {} {}", target.resource.kind, target.name));
     match reply {
         Reply::Object(object) => format!("version {}{subject}", text(object, "/metadata/resourceVersion")),
+        Reply::Objects(pods) if matches!(call, Call::List { resource: PODS, .. }) => {
+            let pods: Vec<String> = pods.iter().map(describe_pod).collect();
+            format!("pods: {}", pods.join(", "))
+        }
         Reply::Objects(objects) => format!("{} objects", objects.len()),
         Reply::Refused { code, reason, .. } => format!("{code} {reason}{subject}"),
         Reply::Lost(why) => format!("{why}{subject}"),
