@@ -147,7 +147,7 @@ async fn additions(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
         canary["steps"] = json!([{ "setWeight": 50 }, failing("pause"), failing("hold")]);
         canary["bake"] = json!({ "duration": "10m" });
     });
-    manifests.0.push(template("broken", "vector(0)", &Value::Null));
+    manifests.0.insert(0, template("broken", "vector(0)", &Value::Null));
     let shop = Shop::open(cluster, namespace, &manifests).await?;
     let mut moments = Vec::new();
     let mut note = |what, expected, object| moments.push(Moment { what, expected, object });
@@ -209,7 +209,7 @@ async fn runs(cluster: &Cluster) -> anyhow::Result<Vec<Moment>> {
     let undecided = json!({ "failureCondition": "result[0] < 0" });
     // A list of two is no number.
     let impatient = json!({ "consecutiveErrorLimit": 0, "successCondition": "result >= 1" });
-    // Before its first measurement a run is Running, too: none is ever Pending, with Argo Rollouts neither.
+    // Before its first measurement a run is Running, too. No run is ever Pending, nor is one of Argo Rollouts.
     let late = json!({ "initialDelay": "10m" });
     let mut moments = Vec::new();
     for (name, phase, expected, query, more) in [

@@ -112,7 +112,7 @@ async fn a_strategy_that_becomes_blue_green_in_the_middle_moves_nothing_and_the_
     shop.patch("json", &strategy(json!({ "blueGreen": { "activeService": "shop" } }))).await?;
     assert_invalid(&shop, &["spec.strategy.blueGreen"]).await?;
     let held = shop.status().await?;
-    for field in ["stableRS", "currentPodHash", "currentStepIndex", "replicas", "availableReplicas"] {
+    for field in ["stableRS", "currentPodHash", "currentStepIndex", "replicas", "updatedReplicas"] {
         assert_eq!(held[field], before[field], "{field}");
     }
 

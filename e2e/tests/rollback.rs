@@ -2,7 +2,7 @@
 
 use crate::shared;
 use anyhow::{bail, ensure};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use headgate_e2e::Shop;
 use headgate_e2e::chronicle::{Chronicle, values};
 use headgate_e2e::shop::{Manifests, NAME};
@@ -109,20 +109,25 @@ async fn stays_within_bounds<T>(
     shop: &Shop,
     acts: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    tokio::select! {
+    let mut seen = BTreeMap::new();
+    let acted = tokio::select! {
         biased;
-        pods = await_beyond_bounds(shop) => bail!("too many pods, or too few available ones: {:?}", pods?),
-        acted = acts => acted,
-    }
+        ended = await_beyond_bounds(shop, &mut seen) => ended.map(|()| None),
+        acted = acts => acted.map(Some),
+    };
+    let Some(acted) = acted? else { bail!("too many pods, or too few available ones: {seen:?}") };
+    ensure!(seen.len() == 2, "two versions were to be seen: {seen:?}");
+    Ok(acted)
 }
 
-/// The pods of each ReplicaSet when they are too many, or too few.
-async fn await_beyond_bounds(shop: &Shop) -> anyhow::Result<BTreeMap<String, Pods>> {
+/// Ends when the pods of all ReplicaSets are too many, or too few.
+async fn await_beyond_bounds(shop: &Shop, seen: &mut BTreeMap<String, Pods>) -> anyhow::Result<()> {
     let sets = shop.cluster.api("ReplicaSet", &shop.namespace);
     // One watch of all of them: what it shows comes in the order in which it was written.
     let mut changes = watcher(sets, watcher::Config::default()).default_backoff().boxed();
-    let mut seen: BTreeMap<String, Pods> = BTreeMap::new();
-    while let Some(change) = changes.try_next().await? {
+    while let Some(change) = changes.next().await {
+        // A watch that breaks off begins anew, with a list.
+        let Ok(change) = change else { continue };
         // In the middle of a list some are older than others.
         let is_list = matches!(change, watcher::Event::Init | watcher::Event::InitApply(_));
         if let watcher::Event::Apply(set) | watcher::Event::InitApply(set) = change {
@@ -134,7 +139,7 @@ async fn await_beyond_bounds(shop: &Shop) -> anyhow::Result<BTreeMap<String, Pod
         let wanted: i64 = seen.values().map(|pods| pods.wanted).sum();
         let available: i64 = seen.values().map(|pods| pods.wanted.min(pods.available)).sum();
         if !is_list && (wanted > REPLICAS + QUARTER || available < REPLICAS - QUARTER) {
-            return Ok(seen);
+            return Ok(());
         }
     }
     bail!("the watch ended")

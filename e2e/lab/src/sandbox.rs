@@ -56,8 +56,11 @@ impl Sandbox {
             script += &format!("mount --bind '{}' {directory}\n", own.display());
         }
         let resolv_conf = state.write(RESOLV_CONF, &format!("nameserver {NODE_ADDRESS}\n"))?;
+        // Where it is a link into `/run`, that is the lab's own by now, and empty.
         script += &format!(
-            "if [ -e /etc/resolv.conf ]; then mount --bind '{}' /etc/resolv.conf; fi\n",
+            "file=$(readlink -m /etc/resolv.conf)
+             case $file in /run/*) mkdir -p \"${{file%/*}}\"; : > \"$file\";; esac
+             if [ -e \"$file\" ]; then mount --bind '{}' \"$file\"; fi\n",
             resolv_conf.display()
         );
         // The node's address is on a bridge without members: the kind of device that every kernel has.
