@@ -3,7 +3,7 @@
 
 use super::{Write, marks};
 use crate::world::routes::is_route;
-use crate::world::server::number;
+use crate::world::server::{number, text};
 use headgate_driver::io::{Call, Patch, Reply};
 use headgate_driver::resources::{DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use jiff::{SignedDuration, Timestamp};
@@ -37,43 +37,56 @@ pub(super) fn check(write: &Write<'_>, proven_at: Option<Timestamp>) -> Result<(
 
 /// Processes whose last record was overtaken.
 #[derive(Debug, Default)]
-pub(super) struct Overtaken(BTreeMap<u32, Conflict>);
+pub(super) struct Overtaken {
+    conflicts: BTreeMap<u32, Conflict>,
+    /// The uid of the Rollout that each process has written a record of last: a conflict over one that was deleted and made anew
+    /// meanwhile says nothing of the new one.
+    rollouts: BTreeMap<u32, String>,
+}
 
 /// A record that was overtaken.
 #[derive(Clone, Copy, Debug)]
 struct Conflict {
     /// When its process knows of it.
     known_at: Timestamp,
-    /// It has asked since then what the Rollout is.
-    has_asked: bool,
-    /// When it knows the answer.
+    /// When it knows what the server has answered since then.
     looked_at: Option<Timestamp>,
 }
 
 impl Overtaken {
-    /// The answer to a request reaches the process at this time.
+    /// The server answers a request now, and the process has the answer at this time.
     pub(super) fn answered(&mut self, process: u32, call: &Call, reply: &Reply, arrives: Timestamp) {
-        if is_record(call)
-            && let Reply::Refused { code: 409, .. } = reply
-        {
-            self.0.insert(process, Conflict { known_at: arrives, has_asked: false, looked_at: None });
-            return;
+        match reply {
+            Reply::Refused { code: 409, .. } if self.is_of_last(process, recorded(call)) => {
+                self.conflicts.insert(process, Conflict { known_at: arrives, looked_at: None });
+            }
+            Reply::Object(_) | Reply::Refused { code: 404, .. }
+                if recorded(call).is_some() || is_look(call) =>
+            {
+                if let Some(conflict) = self.conflicts.get_mut(&process) {
+                    conflict.looked_at.get_or_insert(arrives);
+                }
+            }
+            _ => {}
         }
-        let is_told = matches!(reply, Reply::Object(_) | Reply::Refused { code: 404, .. });
-        let Some(conflict) = self.0.get_mut(&process) else { return };
-        if is_told && (is_record(call) || is_look(call)) && conflict.has_asked {
-            conflict.looked_at.get_or_insert(arrives);
-        }
+    }
+
+    fn is_of_last(&self, process: u32, uid: Option<&str>) -> bool {
+        uid.zip(self.rollouts.get(&process)).is_some_and(|(uid, last)| uid == last)
     }
 
     /// A process sends a request.
     pub(super) fn sent(&mut self, process: u32, call: &Call, now: Timestamp) -> Result<(), String> {
-        let Some(conflict) = self.0.get_mut(&process).filter(|conflict| conflict.known_at <= now) else {
-            return Ok(());
+        if let Some(uid) = recorded(call)
+            && self.rollouts.insert(process, uid.to_owned()).is_some_and(|before| before != uid)
+        {
+            self.conflicts.remove(&process);
+        }
+        let is_open = |conflict: &&Conflict| {
+            conflict.known_at <= now && conflict.looked_at.is_none_or(|looked_at| looked_at > now)
         };
-        conflict.has_asked |= is_look(call) || is_record(call);
-        match moved(call).filter(|_| conflict.looked_at.is_none_or(|looked_at| looked_at > now)) {
-            Some(what) => Err(format!(
+        match self.conflicts.get(&process).filter(is_open).zip(moved(call)) {
+            Some((conflict, what)) => Err(format!(
                 "{what} is sent by a process whose record was overtaken at {} and which has not looked again",
                 conflict.known_at
             )),
@@ -83,12 +96,19 @@ impl Overtaken {
 
     /// A process has died.
     pub(super) fn gone(&mut self, process: u32) {
-        self.0.remove(&process);
+        self.conflicts.remove(&process);
+        self.rollouts.remove(&process);
     }
 }
 
-fn is_record(call: &Call) -> bool {
-    matches!(call, Call::Patch { target, status: true, .. } if target.resource == ROLLOUTS)
+/// The uid of the Rollout that a record is of.
+fn recorded(call: &Call) -> Option<&str> {
+    match call {
+        Call::Patch { target, status: true, patch: Patch::Merge(body) } if target.resource == ROLLOUTS => {
+            Some(text(body, "/metadata/uid"))
+        }
+        _ => None,
+    }
 }
 
 fn is_look(call: &Call) -> bool {
@@ -139,8 +159,9 @@ mod tests {
         ObjectRef { resource, namespace: "n".to_owned(), name: "o".to_owned() }
     }
 
-    fn record() -> Call {
-        Call::Patch { target: at(ROLLOUTS), status: true, patch: Patch::Merge(json!({ "status": {} })) }
+    fn record(uid: &str) -> Call {
+        let patch = Patch::Merge(json!({ "metadata": { "uid": uid }, "status": {} }));
+        Call::Patch { target: at(ROLLOUTS), status: true, patch }
     }
 
     fn scale(from: i64, to: i64) -> Call {
@@ -156,20 +177,30 @@ mod tests {
         let then = Timestamp::UNIX_EPOCH;
         let mut overtaken = Overtaken::default();
         assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
-        overtaken.answered(1, &record(), &CONFLICT, then);
         let look = Call::Get(at(ROLLOUTS));
         overtaken.answered(1, &look, &Reply::Object(json!({})), then);
-        assert!(overtaken.sent(1, &scale(3, 1), then).is_err(), "that was asked before");
+        assert_eq!(overtaken.sent(1, &record("u"), then), Ok(()));
+        overtaken.answered(1, &record("u"), &CONFLICT, then);
+        assert!(overtaken.sent(1, &scale(3, 1), then).is_err(), "what was answered before proves nothing");
         assert_eq!(
             overtaken.sent(1, &scale(1, 3), then),
             Ok(()),
             "what only adds may go out without a record"
         );
         assert_eq!(overtaken.sent(2, &scale(3, 1), then), Ok(()), "another process knows nothing of it");
-        assert_eq!(overtaken.sent(1, &look, then), Ok(()));
         overtaken.answered(1, &look, &Reply::Lost(String::new()), then);
         assert!(overtaken.sent(1, &scale(3, 1), then).is_err());
         overtaken.answered(1, &look, &Reply::Object(json!({})), then);
+        assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
+    }
+
+    #[test]
+    fn a_conflict_over_a_rollout_that_was_made_anew_says_nothing_of_the_new_one() {
+        let then = Timestamp::UNIX_EPOCH;
+        let mut overtaken = Overtaken::default();
+        assert_eq!(overtaken.sent(1, &record("u"), then), Ok(()));
+        assert_eq!(overtaken.sent(1, &record("v"), then), Ok(()));
+        overtaken.answered(1, &record("u"), &CONFLICT, then);
         assert_eq!(overtaken.sent(1, &scale(3, 1), then), Ok(()));
     }
 }

@@ -201,7 +201,7 @@ pub struct Checkers {
     clocks: clocks::Clocks,
     shares: drain::Shares,
     acknowledged: acknowledged::Acknowledged,
-    shrunk: crossing::Shrunk,
+    crossing: crossing::Crossing,
     way: deadline::Way,
     allowance: losses::Allowance,
     /// What truly went wrong with pods.
@@ -325,7 +325,7 @@ impl Checkers {
             self.judge(rule, broken, now);
         }
         let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
-        if self.shrunk.written(write, self.views.back().map(|(_, view)| view), now) {
+        if self.crossing.written(write, self.views.back().map(|(_, view)| view), now) {
             self.allowance.fault(now, now);
         }
         let desired = self.views_since(since).map(|view| view.desired).min().unwrap_or(0);

@@ -153,8 +153,10 @@ fn too_few(rollout: &Value, view: &View) -> Option<String> {
     let least = number(canary, "/minPodsPerReplicaSet").min(view.desired);
     let steps = canary.get("steps").and_then(Value::as_array).into_iter().flatten();
     let is_scaled = steps.into_iter().any(|step| step.get("setCanaryScale").is_some());
-    let pauses = rollout.at("/status/pauseConditions").and_then(Value::as_array).into_iter().flatten();
-    let rests = pauses.into_iter().any(|pause| text(pause, "/reason") == "CanaryPauseStep");
+    let pauses = rollout.at("/status/pauseConditions").and_then(Value::as_array)?;
+    // Whoever waits for a person, for another reason, moves no pod.
+    let is_step = |pause: &Value| text(pause, "/reason") == "CanaryPauseStep";
+    let rests = !pauses.is_empty() && pauses.iter().all(is_step) && !view.is_paused;
     if !rests || is_scaled || !view.is_routed || view.is_aborted || view.is_invalid {
         return None;
     }
