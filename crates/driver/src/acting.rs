@@ -8,7 +8,7 @@ use crate::object;
 use crate::outbox::{Context, Errand};
 use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::Breaker;
-use crate::resources::{ROLLOUTS, is_foreign};
+use crate::resources::{ROLLOUTS, SERVICES, is_foreign};
 use crate::rollout_task::{Rest, RolloutTask, Stage};
 use headgate_model::{Direction, Effect, EffectClass, EffectKey, FailureClass, Notice, Timestamp};
 use jiff::SignedDuration;
@@ -18,6 +18,9 @@ use std::collections::BTreeSet;
 /// A proof that nobody else has written the Rollout is good for so long: less than a lease lasts, so that an
 /// ex-leader that was frozen in between reads the Rollout again before it acts.
 const FENCE_SECONDS: i64 = 10;
+
+/// What is answered so soon after the decision has happened when its record says so, times being stored as whole seconds.
+const PROMPT_SECONDS: i64 = 2;
 
 /// One decision on its way.
 #[derive(Debug)]
@@ -266,6 +269,9 @@ impl RolloutTask {
             let effect = part.effect.clone();
             let outcome = outcome(reply);
             self.eviction_answered(&effect, &outcome, context.now);
+            if target.resource == SERVICES && !matches!(outcome, Outcome::Refused(_)) {
+                self.switched(&plan, context.now);
+            }
             match meaning(&effect, outcome) {
                 Outcome::Done(object) => self.done(index, &effect, target, object, &mut plan, context),
                 Outcome::Refused(refusal) if refusal.class == FailureClass::AlreadyExists => {
@@ -288,6 +294,14 @@ impl RolloutTask {
             }
         }
         self.stage = Stage::Acting(plan);
+    }
+
+    /// A Service leads elsewhere now. Where the answer came late it may do so since just now, although the record says since
+    /// before it was asked for: drain time is counted anew.
+    fn switched(&mut self, plan: &Plan, now: Timestamp) {
+        if !is_recent(plan.decided_at, PROMPT_SECONDS, now) {
+            self.unrecorded_shift_at = Some(now);
+        }
     }
 
     fn look_at(&mut self, target: ObjectRef, context: &mut Context<'_>) {

@@ -34,8 +34,8 @@ pub struct Snapshot {
     /// All pods of the rollout's ReplicaSets that have not ended, just read live: what a restart needs. Unknown for
     /// every other decision.
     pub running: Observed<Vec<RunningPod>>,
-    /// When a weight or a selector was last moved without a record that says so, because none could be written. Unless it
-    /// is known from elsewhere, nobody sees that one went up and down again meanwhile.
+    /// When a weight or a selector was last moved without a record that says so, because none could be written, or a selector
+    /// so long after its record that drain time counts from the answer. Unless it is known from elsewhere, nobody sees that one went up and down again meanwhile.
     pub unrecorded_shift_at: Option<Timestamp>,
     /// What is done about unhealthy pods of a new version where its spec does not say.
     pub pod_health: PodHealthAction,
