@@ -7,7 +7,6 @@ use crate::world::routes::is_route;
 use crate::world::server::number;
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::VecDeque;
 
 /// Nothing is known so late.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_secs(300);
@@ -18,9 +17,9 @@ const CARRIED_OUT_WITHIN: SignedDuration = SignedDuration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Crossing {
     /// Pods were taken.
-    taken: VecDeque<Act>,
+    taken: Vec<Act>,
     /// Requests were given.
-    given: VecDeque<Act>,
+    given: Vec<Act>,
 }
 
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl Crossing {
         };
         let crosses = |act: &Act| act.by != by && act.at > decided_at && act.version == version;
         let has_crossed = others.iter().any(crosses);
-        own.push_back(Act { at: now, by, version });
+        own.push(Act { at: now, by, version });
         has_crossed
     }
 }

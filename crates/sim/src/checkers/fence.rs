@@ -1,9 +1,10 @@
 //! R1: a shift or a shrink goes out only soon after the process has been told by the server what the Rollout is, and none
 //! goes out once a record has been overtaken, until the process has looked again.
 
+use super::guards::value_of;
 use super::{Write, marks};
 use crate::world::routes::is_route;
-use crate::world::server::{number, text};
+use crate::world::server::text;
 use headgate_driver::io::{Call, Patch, Reply};
 use headgate_driver::resources::{DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use jiff::{SignedDuration, Timestamp};
@@ -138,13 +139,8 @@ fn moved(call: &Call) -> Option<String> {
 }
 
 fn shrinks(operations: &Value) -> bool {
-    let replicas = |op: &str| operation(operations, op, "/spec/replicas").map(|one| number(one, "/value"));
+    let replicas = |op: &str| value_of(operations, op, "/spec/replicas").and_then(Value::as_i64);
     replicas("test").zip(replicas("replace")).is_some_and(|(from, to)| to < from)
-}
-
-/// The operation of this kind on this path in a JSON patch.
-pub(super) fn operation<'a>(operations: &'a Value, op: &str, path: &str) -> Option<&'a Value> {
-    operations.as_array()?.iter().find(|one| one["op"] == op && one["path"] == path)
 }
 
 #[cfg(test)]

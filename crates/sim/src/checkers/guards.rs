@@ -81,13 +81,21 @@ pub(super) fn check(write: &Write<'_>) -> Result<(), String> {
 }
 
 fn tests(operations: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let all = operations.as_array().into_iter().flatten();
-    all.filter(|operation| text(operation, "/op") == "test")
+    of_kind(operations, "test")
         .filter_map(|operation| Some((text(operation, "/path"), operation.get("value")?)))
 }
 
 /// Paths that are written, but for members of maps.
 fn written(operations: &Value) -> impl Iterator<Item = &str> {
+    of_kind(operations, "replace").map(|operation| text(operation, "/path"))
+}
+
+/// The value of the operation of this kind on this path in a JSON patch.
+pub(super) fn value_of<'a>(operations: &'a Value, kind: &'a str, path: &str) -> Option<&'a Value> {
+    of_kind(operations, kind).find(|operation| text(operation, "/path") == path)?.get("value")
+}
+
+fn of_kind<'a>(operations: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let all = operations.as_array().into_iter().flatten();
-    all.filter(|operation| text(operation, "/op") == "replace").map(|operation| text(operation, "/path"))
+    all.filter(move |operation| text(operation, "/op") == kind)
 }

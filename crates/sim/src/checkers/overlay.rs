@@ -1,6 +1,6 @@
 //! R3: what the server has told a process in an answer, its own writes included, that process does not forget.
 
-use super::fence::operation;
+use super::guards::value_of;
 use super::{Names, Write, marks};
 use crate::world::server::{number, reference, text};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Resource};
@@ -139,9 +139,9 @@ impl<'a> Ground<'a> {
             Patch::Merge(body) if marks::gives_back(body) => return None,
             Patch::Merge(body) => Self { number: version(body), uid: None },
             Patch::Json(operations) => {
-                let generation = operation(operations, "test", "/metadata/generation")?;
-                let uid = operation(operations, "test", "/metadata/uid")?;
-                Self { number: number(generation, "/value"), uid: Some(text(uid, "/value")) }
+                let generation = value_of(operations, "test", "/metadata/generation")?;
+                let uid = value_of(operations, "test", "/metadata/uid")?;
+                Self { number: generation.as_i64()?, uid: Some(uid.as_str()?) }
             }
         };
         (ground.number > 0).then_some(ground)

@@ -6,8 +6,8 @@ use super::restarts::restart_at;
 use super::view::{Set, rollout};
 use super::{Names, View, Waits};
 use crate::world::server::{Server, number, text};
-use headgate_api::At;
 use headgate_api::conditions::reasons;
+use headgate_api::{At, PauseCondition};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_RUNS, ROLLOUTS};
 use jiff::{SignedDuration, Timestamp};
@@ -155,7 +155,7 @@ fn too_few(rollout: &Value, view: &View) -> Option<String> {
     let is_scaled = steps.into_iter().any(|step| step.get("setCanaryScale").is_some());
     let pauses = rollout.at("/status/pauseConditions").and_then(Value::as_array)?;
     // Whoever waits for a person, for another reason, moves no pod.
-    let is_step = |pause: &Value| text(pause, "/reason") == "CanaryPauseStep";
+    let is_step = |pause: &Value| text(pause, "/reason") == PauseCondition::CANARY_PAUSE_STEP;
     let rests = !pauses.is_empty() && pauses.iter().all(is_step) && !view.is_paused;
     if !rests || is_scaled || !view.is_routed || view.is_aborted || view.is_invalid {
         return None;
