@@ -430,6 +430,57 @@ fn r6_a_panic_of_the_engine_holds_that_rollout_alone() {
     assert_eq!(world.get(&at(ROLLOUTS, "other"))["status"]["message"], "decided");
 }
 
+/// Version 2 is aborted, and each change of a Service takes this long then: for how many seconds version 2 keeps its pods
+/// after the last one.
+fn drain_time_of_version_2(way: SignedDuration) -> i64 {
+    let mut world = released();
+    let canary = json!({ "abortScaleDownDelaySeconds": 5 });
+    world.edit(
+        at(ROLLOUTS, "web"),
+        json!({ "spec": { "template": template("2"), "strategy": { "canary": canary } } }),
+    );
+    world.run(5);
+    let hash = world.rollout()["status"]["currentPodHash"].as_str().unwrap();
+    let second = at(REPLICA_SETS, &format!("web-{hash}"));
+    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+    let is_of_a_service =
+        |call: &Call| matches!(call, Call::Patch { target, .. } if target.resource == SERVICES);
+    let mut on_their_way = Vec::new();
+    let mut switched_at = world.now;
+    for _ in 0..2_000 {
+        if world.get(&second)["spec"]["replicas"] == 0 {
+            break;
+        }
+        world.deliver();
+        let requests = world.driver.poll(world.now);
+        if requests.is_empty() {
+            world.now += SignedDuration::from_secs(1);
+            world.server.kubelet(world.now);
+        }
+        let (of_services, others): (Vec<_>, Vec<_>) =
+            requests.into_iter().partition(|request| is_of_a_service(&request.call));
+        on_their_way.extend(of_services.into_iter().map(|request| (world.now + way, request)));
+        let due = on_their_way.extract_if(.., |(at, _)| *at <= world.now).map(|(_, request)| request);
+        for request in due.collect::<Vec<_>>() {
+            switched_at = world.now;
+            world.carry_out(&request);
+        }
+        for request in others {
+            world.carry_out(&request);
+        }
+    }
+    assert_eq!((world.phase(), on_their_way.len()), ("Degraded", 0));
+    world.now.duration_since(switched_at).as_secs()
+}
+
+#[test]
+fn r6_drain_time_counts_from_when_a_service_was_led_elsewhere() {
+    for seconds in [4, 9, 60] {
+        let drained = drain_time_of_version_2(SignedDuration::from_secs(seconds));
+        assert!(drained >= 5, "a change of a Service takes {seconds} s: pods go {drained} s after it");
+    }
+}
+
 #[test]
 fn a_lost_answer_is_looked_at_before_anything_else_is_decided() {
     let mut world =
