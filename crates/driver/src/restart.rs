@@ -119,7 +119,9 @@ impl Restart {
             self.unreported.remove(&set.name);
         } else {
             // A report that is older than the list may still count those that were evicted.
-            set.available_reported = set.available_reported.min(left);
+            let counted = set.available_reported.min(left);
+            set.evicted = set.available_reported - counted;
+            set.available_reported = counted;
         }
     }
 

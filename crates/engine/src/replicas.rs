@@ -9,6 +9,15 @@ pub(crate) struct Pods {
     pub(crate) wanted: i32,
     /// Available, at most as many as wanted.
     pub(crate) available: i32,
+    /// Evicted, and perhaps still available: these neither count, nor are they in the way.
+    pub(crate) evicted: i32,
+}
+
+impl Pods {
+    /// Without those that are surely not available.
+    fn without_unavailable(self) -> i32 {
+        self.available.saturating_add(self.evicted).min(self.wanted)
+    }
 }
 
 /// Pods of the two versions of a release.
@@ -162,7 +171,7 @@ pub(crate) fn basic(input: Basic) -> Counts {
 /// A version that is to have no pods keeps only those that are available. Else pods that never become available would
 /// take the place of those that have to be added before older versions can go, and nothing would ever move.
 fn without_unavailable(pods: Pods, target: i32, grown: i32) -> i32 {
-    if target == 0 && pods.wanted > 0 { pods.available.min(pods.wanted) } else { grown }
+    if target == 0 && pods.wanted > 0 { pods.without_unavailable() } else { grown }
 }
 
 fn grow(input: Basic, target: Counts) -> Counts {
@@ -219,10 +228,9 @@ pub(crate) fn basic_others(others: &[(Pods, i32)], spare: i32) -> Vec<i32> {
     others
         .iter()
         .map(|(pods, kept)| {
-            let available = pods.available.min(pods.wanted);
-            let taken = available.saturating_sub(*kept).clamp(0, spare);
+            let taken = pods.available.min(pods.wanted).saturating_sub(*kept).clamp(0, spare);
             spare -= taken;
-            available - taken
+            pods.without_unavailable() - taken
         })
         .collect()
 }
@@ -252,6 +260,35 @@ mod tests {
         // Back to the stable version.
         ((4, 0, 1, 1), (2, 2), (2, 2), 0, (1, 3)),
         ((4, 0, 1, 1), (1, 1), (4, 4), 0, (0, 4)),
+        // Up to the weight, with surge, without, and with both.
+        ((10, 100, 0, 3), (6, 3), (7, 7), 0, (6, 7)),
+        ((10, 20, 0, 2), (0, 0), (10, 10), 0, (2, 10)),
+        ((10, 20, 0, 2), (2, 2), (10, 10), 0, (2, 8)),
+        ((10, 30, 0, 2), (0, 0), (10, 10), 0, (2, 10)),
+        ((10, 20, 2, 0), (0, 0), (10, 10), 0, (0, 8)),
+        ((10, 30, 2, 0), (0, 0), (10, 10), 0, (0, 8)),
+        ((10, 50, 1, 2), (0, 0), (10, 10), 0, (2, 9)),
+        // None and all.
+        ((10, 0, 1, 1), (1, 1), (10, 10), 0, (0, 10)),
+        ((10, 100, 1, 1), (10, 10), (1, 1), 0, (10, 0)),
+        // A single pod.
+        ((1, 20, 0, 1), (0, 0), (1, 1), 0, (1, 1)),
+        ((1, 90, 0, 1), (0, 0), (1, 1), 0, (1, 1)),
+        ((1, 49, 1, 0), (0, 0), (1, 1), 0, (0, 1)),
+        ((1, 51, 1, 0), (0, 0), (1, 1), 0, (0, 0)),
+        ((1, 51, 1, 0), (0, 0), (0, 0), 0, (1, 0)),
+        // Stable comes first, and pods that are missing count for nothing.
+        ((10, 30, 0, 1), (0, 0), (1, 1), 3, (1, 7)),
+        ((10, 30, 3, 0), (4, 4), (8, 5), 0, (3, 7)),
+        ((10, 10, 1, 0), (0, 0), (10, 10), 0, (0, 9)),
+        ((4, 100, 0, 1), (0, 0), (4, 1), 0, (1, 4)),
+        ((3, 99, 2, 0), (0, 0), (3, 3), 0, (0, 1)),
+        ((3, 99, 2, 0), (0, 0), (1, 1), 0, (2, 1)),
+        ((4, 100, 0, 1), (1, 1), (4, 1), 0, (1, 3)),
+        // On the way back the new version's pods go as stable's come.
+        ((4, 0, 0, 1), (4, 4), (0, 0), 0, (4, 1)),
+        ((4, 0, 0, 1), (4, 4), (1, 0), 0, (4, 1)),
+        ((4, 0, 0, 1), (4, 4), (1, 1), 0, (3, 1)),
         // Nobody wants pods.
         ((0, 50, 0, 1), (1, 1), (0, 0), 0, (0, 0)),
     ];
@@ -259,7 +296,7 @@ mod tests {
     #[test]
     fn pods_move_between_the_versions_within_surge_and_unavailable() {
         for &((desired, weight, unavailable, surge), canary, stable, others, expected) in CASES {
-            let pods = |(wanted, available)| Pods { wanted, available };
+            let pods = |(wanted, available)| Pods { wanted, available, evicted: 0 };
             let (canary, stable) = (pods(canary), pods(stable));
             let input = Basic { desired, weight, total: 100, surge, unavailable, canary, stable, others };
             let counts = basic(input);
@@ -285,7 +322,7 @@ mod tests {
 
     #[test]
     fn old_pods_go_the_unavailable_first_and_then_as_many_as_can_be_missed() {
-        let pods = |wanted, available| Pods { wanted, available };
+        let pods = |wanted, available| Pods { wanted, available, evicted: 0 };
         assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], 2), [0, 1]);
         assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], -4), [1, 2]);
         assert_eq!(
@@ -294,6 +331,9 @@ mod tests {
             "what is kept takes nothing"
         );
         assert_eq!(basic_others(&[(pods(1, 0), 1)], 0), [0]);
+        let evicted = Pods { wanted: 7, available: 5, evicted: 1 };
+        assert_eq!(basic_others(&[(evicted, 0)], 0), [6], "the seventh is not there, the sixth may be");
+        assert_eq!(basic_others(&[(evicted, 0)], 2), [4]);
     }
 
     #[test]
@@ -346,7 +386,8 @@ mod tests {
             canary in (0..30i32, 0..30i32), stable in (0..30i32, 0..30i32),
         ) {
             let unavailable = unavailable.max(i32::from(surge == 0)).min(desired);
-            let pods = |(wanted, available): (i32, i32)| Pods { wanted, available: available.min(wanted) };
+            let pods =
+                |(wanted, available): (i32, i32)| Pods { wanted, available: available.min(wanted), evicted: 0 };
             let (canary, stable) = (pods(canary), pods(stable));
             let input = Basic { desired, weight, total: 100, surge, unavailable, canary, stable, others: 0 };
             let counts = basic(input);

@@ -33,6 +33,9 @@ pub struct ReplicaSetView {
     pub ready: i32,
     /// `status.availableReplicas`, as written there; decisions use [`ReplicaSetView::available`].
     pub available_reported: i32,
+    /// Pods that are not counted as available because they were evicted, although nothing tells yet that they are gone: the
+    /// answer may be lost, and the eviction with it.
+    pub evicted: i32,
     /// Condition ReplicaFailure=True as (reason, message), when present.
     pub failure: Option<(String, String)>,
     /// `spec.template`.

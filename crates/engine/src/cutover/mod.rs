@@ -11,7 +11,7 @@ mod way_back;
 
 use crate::initial;
 use crate::replicas::{self, Counts};
-use crate::scene::{Scene, Versions, memory, stored};
+use crate::scene::{Scene, Versions, after, memory, stored};
 use crate::steps::{self, Stage, Wish};
 use former::Shares;
 use headgate_api::{RolloutStatus, TrafficWeights, WeightDestination, labels};
@@ -364,6 +364,11 @@ fn is_forgotten(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 
 fn lowered_at(record: &RolloutStatus) -> Option<Timestamp> {
     record.headgate.as_ref()?.weight_lowered_at.as_ref().map(|time| time.0)
+}
+
+/// When proxies have followed the last weight that moved; `None` when none has.
+fn followed_at(record: &RolloutStatus) -> Option<Timestamp> {
+    lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS))
 }
 
 /// True when `until` has passed or there is none; else the decision is to be taken again then.

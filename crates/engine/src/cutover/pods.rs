@@ -1,8 +1,8 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, former, is_selected, lowered_at, observed_canary_max,
-    observed_given, observed_share, passed, routes_are_known, sized_for, target,
+    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, followed_at, former, is_selected, lowered_at,
+    observed_canary_max, observed_given, observed_share, passed, routes_are_known, sized_for, target,
 };
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
@@ -333,8 +333,10 @@ fn retire_others(
             }
         };
         let too_many = routing.scale_down_delay_revision_limit.is_some_and(|limit| waiting >= limit);
-        let until = if too_many { when_left(deadline, record, routing) } else { deadline };
-        if passed(scene, Some(until), plan) {
+        let until = if too_many { when_left(deadline, routing) } else { deadline };
+        // Somebody else may have moved a weight while a Service still led to it. Its deadline may be that of an abort and
+        // have passed before.
+        if passed(scene, Some(until).max(followed_at(record)), plan) {
             resize(old, 0, plan);
         } else {
             waiting += 1;
@@ -343,10 +345,8 @@ fn retire_others(
 }
 
 /// When no proxy sends anything any more to a version that has this deadline.
-fn when_left(deadline: Timestamp, record: &RolloutStatus, routing: &Routing) -> Timestamp {
-    let settled = after(deadline, ROUTE_SETTLES_SECONDS - drain_seconds(routing));
-    let lowered = lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS));
-    lowered.map_or(settled, |lowered| settled.max(lowered)).min(deadline)
+fn when_left(deadline: Timestamp, routing: &Routing) -> Timestamp {
+    after(deadline, ROUTE_SETTLES_SECONDS - drain_seconds(routing))
 }
 
 /// True when the routes lead to this version once more, for example because no other one has available pods: its delay
@@ -371,7 +371,11 @@ fn text(time: Timestamp) -> String {
 }
 
 fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: Sizes, plan: &mut Plan) {
-    let pods = |set: &ReplicaSetView| Pods { wanted: set.replicas, available: set.available() };
+    let pods = |set: &ReplicaSetView| Pods {
+        wanted: set.replicas,
+        available: set.available(),
+        evicted: set.evicted,
+    };
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
     // A pod that serves nobody is kept only where it is not in the way of another one.
     let kept_of = |set: &ReplicaSetView| if others.is_empty() { set.replicas } else { set.available() };
@@ -384,7 +388,7 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     let weight =
         if is_there && sizes.canary == Size::Moves { steps::wish(stage, scene.spec).weight } else { 0 };
     // An abort leads back to stable although the new version's ReplicaSet is gone.
-    let canary = versions.current.map_or(Pods { wanted: 0, available: 0 }, pods);
+    let canary = versions.current.map(pods).unwrap_or_default();
     let counts = match versions.stable {
         // Routers that the spec no longer names still send requests: stable has to bear them all, and the canary those that
         // it gets, before its share is taken back.

@@ -1,13 +1,10 @@
 //! Shift: which version each Service leads to, and which share each route gives to the canary.
 
-use super::{
-    Plan, ROUTE_SETTLES_SECONDS, is_lagging, lowered_at, observed_canary_max, observed_shares, passed,
-    way_back,
-};
+use super::{Plan, followed_at, is_lagging, observed_canary_max, observed_shares, passed, way_back};
 use crate::bake;
 use crate::on_failure;
 use crate::replicas;
-use crate::scene::{Scene, Versions, after};
+use crate::scene::{Scene, Versions};
 use crate::steps::{self, Stage, Wish};
 use crate::workload;
 use headgate_api::RolloutStatus;
@@ -443,6 +440,5 @@ fn route_has_left(scene: &Scene<'_>, record: &RolloutStatus, plan: &mut Plan) ->
     if observed_canary_max(scene) != Some(0) || is_lagging(scene) {
         return false;
     }
-    let settled = lowered_at(record).map(|lowered| after(lowered, ROUTE_SETTLES_SECONDS));
-    passed(scene, settled, plan)
+    passed(scene, followed_at(record), plan)
 }

@@ -329,3 +329,23 @@ fn a_version_without_a_share_that_is_aborted_or_replaced_keeps_its_pods_until_pr
         assert_eq!(world.pods(2), 0);
     }
 }
+
+/// It was aborted and its deadline has passed when the next version takes its Service.
+#[test]
+fn a_version_that_is_replaced_stays_while_proxies_leave_a_weight_that_somebody_else_gave_to_its_service() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 25}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    world.abort();
+    world.settle();
+    world.pass(600);
+    world.release(3);
+    while world.selected("shop-canary") == Some(world.hash(2)) {
+        world.step();
+    }
+    world.drift(37, 37);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (0, 1));
+    world.settle_over_time();
+    assert_eq!(world.pods(2), 0);
+}
