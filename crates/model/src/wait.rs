@@ -15,73 +15,66 @@ pub struct Wait {
     pub ends_with: String,
 }
 
-/// The machine word of a wait (`status.waiting.kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitFor {
-    /// Pods of a version to become available.
-    PodsAvailable,
-    /// The end of a timed pause.
-    PauseDuration,
-    /// A user to promote.
-    UserPromotion,
-    /// A user to promote, for longer than the pause's `maxDuration`.
-    PauseOverdue,
-    /// A user to resume: `spec.paused` is set.
-    UserUnpause,
-    /// A user to look at an inconclusive analysis.
-    InconclusiveAnalysis,
-    /// A user to look at an analysis that has failed.
-    AnalysisFailed,
-    /// A fresh run of an analysis that has failed to be successful.
-    AnalysisHold,
-    /// The end of the bake.
-    Bake,
-    /// A user to look at an unhealthy pod.
-    PodHealth,
-    /// An analysis to come to a verdict.
-    Analysis,
-    /// The data plane, or the route object, to show the weights that were asked for.
-    RouteConfirmed,
-    /// `scaleDownDelaySeconds` or `abortScaleDownDelaySeconds` to pass.
-    ScaleDownDelay,
-    /// Old pods to be gone.
-    OldPodsGone,
-    /// Pods that are older than `spec.restartAt` to be replaced.
-    Restart,
-    /// A user to mend the spec, or something that it names.
-    MendSpec,
-    /// A user to retry, undo or release something else after an abort.
-    AfterAbort,
-    /// The API server to take what it refused: quota, RBAC, a webhook, an outage.
-    ApiServer,
-    /// An object that is in the way (name taken, being deleted).
-    ObjectInTheWay,
+/// An enum whose variants are stored as they are written here.
+macro_rules! words {
+    ($(#[$attribute:meta])* pub enum $name:ident { $($(#[$variant_attribute:meta])* $variant:ident,)* }) => {
+        $(#[$attribute])*
+        pub enum $name { $($(#[$variant_attribute])* $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The word as stored.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
+        }
+    };
 }
 
-impl WaitFor {
-    /// The word as stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PodsAvailable => "PodsAvailable",
-            Self::PauseDuration => "PauseDuration",
-            Self::UserPromotion => "UserPromotion",
-            Self::PauseOverdue => "PauseOverdue",
-            Self::UserUnpause => "UserUnpause",
-            Self::InconclusiveAnalysis => "InconclusiveAnalysis",
-            Self::AnalysisFailed => "AnalysisFailed",
-            Self::AnalysisHold => "AnalysisHold",
-            Self::Bake => "Bake",
-            Self::PodHealth => "PodHealth",
-            Self::Analysis => "Analysis",
-            Self::RouteConfirmed => "RouteConfirmed",
-            Self::ScaleDownDelay => "ScaleDownDelay",
-            Self::OldPodsGone => "OldPodsGone",
-            Self::Restart => "Restart",
-            Self::MendSpec => "MendSpec",
-            Self::AfterAbort => "AfterAbort",
-            Self::ApiServer => "ApiServer",
-            Self::ObjectInTheWay => "ObjectInTheWay",
-        }
+words! {
+    /// The machine word of a wait (`status.waiting.kind`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum WaitFor {
+        /// Pods of a version to become available.
+        PodsAvailable,
+        /// The end of a timed pause.
+        PauseDuration,
+        /// A user to promote.
+        UserPromotion,
+        /// A user to promote, for longer than the pause's `maxDuration`.
+        PauseOverdue,
+        /// A user to resume: `spec.paused` is set.
+        UserUnpause,
+        /// A user to look at an inconclusive analysis.
+        InconclusiveAnalysis,
+        /// A user to look at an analysis that has failed.
+        AnalysisFailed,
+        /// A fresh run of an analysis that has failed to be successful.
+        AnalysisHold,
+        /// The end of the bake.
+        Bake,
+        /// A user to look at an unhealthy pod.
+        PodHealth,
+        /// An analysis to come to a verdict.
+        Analysis,
+        /// The data plane, or the route object, to show the weights that were asked for.
+        RouteConfirmed,
+        /// `scaleDownDelaySeconds` or `abortScaleDownDelaySeconds` to pass.
+        ScaleDownDelay,
+        /// Old pods to be gone.
+        OldPodsGone,
+        /// Pods that are older than `spec.restartAt` to be replaced.
+        Restart,
+        /// A user to mend the spec, or something that it names.
+        MendSpec,
+        /// A user to retry, undo or release something else after an abort.
+        AfterAbort,
+        /// The API server to take what it refused: quota, RBAC, a webhook, an outage.
+        ApiServer,
+        /// An object that is in the way (name taken, being deleted).
+        ObjectInTheWay,
     }
 }
 
@@ -105,5 +98,20 @@ impl Wait {
             until: self.until.map(Time),
             ends_with: self.ends_with,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_says_of_each_word_what_is_waited_for() {
+        let guide = include_str!("../../../docs/guide.md");
+        let table = guide.split_once("| `status.waiting.kind` |").map(|(_, rest)| rest).unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+        let written: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        let words: Vec<&str> = WaitFor::ALL.iter().map(|wait| wait.as_str()).collect();
+        assert_eq!(written, words);
     }
 }

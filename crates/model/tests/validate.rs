@@ -93,6 +93,14 @@ fn how_long_a_pause_waits_for_a_user_is_read_and_refused_where_it_says_nothing()
 }
 
 #[test]
+fn an_analysis_in_the_background_that_names_no_template_is_none() {
+    for analysis in [json!({}), json!({"templates": []}), json!({"args": [{"name": "a", "value": "1"}]})] {
+        let spec = validate(&spec(&json!({"analysis": analysis}))).unwrap();
+        assert_eq!(spec.canary.background, None, "{analysis}");
+    }
+}
+
+#[test]
 fn what_a_failed_analysis_leads_to_is_read_in_steps_and_in_the_background() {
     let analysis = |word: &str| json!({"templates": [{"templateName": "t"}], "onFailure": word});
     for (word, then) in [("abort", OnFailure::Abort), ("pause", OnFailure::Pause), ("hold", OnFailure::Hold)]

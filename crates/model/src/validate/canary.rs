@@ -191,7 +191,12 @@ fn count(canary: &Value, key: &str) -> Result<Option<Count>, SpecProblem> {
 }
 
 pub(super) fn background(canary: &Value) -> Result<Option<BackgroundAnalysis>, SpecProblem> {
-    let Some(written) = optional::<RolloutAnalysisBackground>(canary, PATH, "analysis")? else {
+    // One that names no template is none, as in Argo Rollouts.
+    let names_any = |written: &RolloutAnalysisBackground| {
+        written.analysis.templates.as_ref().is_some_and(|templates| !templates.is_empty())
+    };
+    let Some(written) = optional::<RolloutAnalysisBackground>(canary, PATH, "analysis")?.filter(names_any)
+    else {
         return Ok(None);
     };
     let field = format!("{PATH}.analysis");
