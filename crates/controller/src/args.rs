@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum, builder::BoolishValueParser};
 use headgate_model::spec::PodHealthAction;
 
 /// The Lease of the reference controller, without an instance id.
@@ -24,7 +24,9 @@ pub fn lease_of_instance(name: &str, instance_id: &str) -> String {
 pub struct Args {
     /// Watch and act in one namespace only. Roles then suffice where ClusterRoles are refused;
     /// ClusterAnalysisTemplates are not seen.
-    #[arg(long, help_heading = "Scope")]
+    #[arg(long, default_value_t = false, hide_default_value = true, action = ArgAction::Set,
+          value_parser = BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, value_name = "BOOL", help_heading = "Scope")]
     pub namespaced: bool,
 
     /// The namespace of the controller, which with --namespaced is the one that is watched.
@@ -38,8 +40,9 @@ pub struct Args {
     pub instance_id: String,
 
     /// Act only while holding the lease. Replicas that wait for it keep their caches warm.
-    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
-          default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Leader election")]
+    #[arg(long, default_value_t = true, action = ArgAction::Set,
+          value_parser = BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, value_name = "BOOL", help_heading = "Leader election")]
     pub leader_elect: bool,
 
     /// A lease that was not renewed for so long may be taken by another replica.
@@ -168,7 +171,8 @@ impl From<PodHealth> for PodHealthAction {
 /// How log messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One line for people.
+    /// One line for people. Also what an empty word says, which is the reference controller's default.
+    #[value(alias = "")]
     Text,
     /// One JSON object a line.
     Json,
@@ -227,7 +231,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 mod tests {
     use clap::{CommandFactory, Parser};
 
-    use super::Args;
+    use super::{Args, LogFormat};
 
     fn parse(line: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from([&["headgate-controller"], line].concat())
@@ -244,6 +248,27 @@ mod tests {
         assert!(parse(&[]).unwrap().leader_elect);
         assert!(parse(&["--leader-elect"]).unwrap().leader_elect);
         assert!(!parse(&["--leader-elect=false"]).unwrap().leader_elect);
+    }
+
+    #[test]
+    fn flags_are_understood_as_the_reference_is_given_them() {
+        for (flag, is_set) in [
+            ("--namespaced", true),
+            ("--namespaced=true", true),
+            ("--namespaced=1", true),
+            ("--namespaced=false", false),
+            ("--namespaced=F", false),
+        ] {
+            assert_eq!(parse(&[flag]).unwrap().namespaced, is_set, "{flag}");
+        }
+        assert!(!parse(&[]).unwrap().namespaced);
+        for (flag, format) in [
+            ("--logformat=", LogFormat::Text),
+            ("--logformat=text", LogFormat::Text),
+            ("--logformat=json", LogFormat::Json),
+        ] {
+            assert_eq!(parse(&[flag]).unwrap().logformat, format, "{flag}");
+        }
     }
 
     #[test]
