@@ -69,6 +69,19 @@ fn of_the_guide(namespace: &str) -> anyhow::Result<String> {
     Ok(block.replace("-n shop", &format!("-n {namespace}")))
 }
 
+/// Runs these lines in a shell that has the lab's kubectl.
+async fn run(shop: &Shop, lines: &str) -> anyhow::Result<String> {
+    let kubectl = shop.cluster.command("kubectl")?;
+    let directory = std::path::Path::new(kubectl.as_std().get_program()).parent();
+    let path = format!(
+        "{}:{}",
+        directory.map(|directory| directory.display().to_string()).unwrap_or_default(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let mut shell = shop.cluster.with_kubeconfig(tokio::process::Command::new("sh"));
+    output(shell.args(["-e", "-c", lines]).env("PATH", path)).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guides_commands_do_not_take_the_health_of_the_version_before_for_the_new_ones()
 -> anyhow::Result<()> {
@@ -79,15 +92,7 @@ async fn the_guides_commands_do_not_take_the_health_of_the_version_before_for_th
     let commands = of_the_guide(namespace)?;
     for version in ["v2", "v3", "v4"] {
         shop.release(version, &[]).await?;
-        let kubectl = cluster.command("kubectl")?;
-        let directory = std::path::Path::new(kubectl.as_std().get_program()).parent();
-        let path = format!(
-            "{}:{}",
-            directory.map(|directory| directory.display().to_string()).unwrap_or_default(),
-            std::env::var("PATH").unwrap_or_default()
-        );
-        let mut shell = cluster.with_kubeconfig(tokio::process::Command::new("sh"));
-        output(shell.args(["-e", "-c", &commands]).env("PATH", path)).await?;
+        run(&shop, &commands).await?;
         let rollout = cluster.get("Rollout", namespace, "shop").await?;
         let shown = &rollout["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"];
         ensure!(
@@ -100,5 +105,14 @@ async fn the_guides_commands_do_not_take_the_health_of_the_version_before_for_th
             rollout["status"]
         );
     }
+
+    let steps = json!([{ "analysis": { "templates": [{ "templateName": "nobody-has-it" }] } }]);
+    shop.patch("merge", &json!({ "spec": { "strategy": { "canary": { "steps": steps } } } })).await?;
+    let (first, _) = commands.trim().split_once('\n').unwrap_or_default();
+    run(&shop, first).await?;
+    let status = shop.status().await?;
+    ensure!(status["phase"] == "Degraded", "the second command waits while the spec is refused: {status}");
+    // This is why the guide does not wait for the condition.
+    wait(&shop, "condition=Healthy").await?;
     shop.close().await
 }
