@@ -63,6 +63,8 @@ struct Unreported {
     available: i32,
     /// And how many were not, but may become so before the eviction is carried out.
     unavailable: i32,
+    /// Of those that were available so many may be there still: the answer was lost, perhaps with the request.
+    unclear: i32,
     sent_at: Timestamp,
     until: Timestamp,
 }
@@ -112,7 +114,7 @@ impl Restart {
         let is_made_up_for = available >= evicted.before.saturating_add(evicted.unavailable).max(1);
         if is_made_up_for {
             (evicted.listed, evicted.before) = (available, available);
-            (evicted.available, evicted.unavailable) = (0, 0);
+            (evicted.available, evicted.unavailable, evicted.unclear) = (0, 0, 0);
         }
         let left = evicted.listed.saturating_sub(evicted.available).max(0);
         if is_made_up_for && set.available_reported <= left {
@@ -120,7 +122,7 @@ impl Restart {
         } else {
             // A report that is older than the list may still count those that were evicted.
             let counted = set.available_reported.min(left);
-            set.evicted = set.available_reported - counted;
+            set.perhaps_evicted = evicted.unclear.min(set.available_reported - counted);
             set.available_reported = counted;
         }
     }
@@ -130,7 +132,8 @@ impl Restart {
     fn evicting(&mut self, set: &str, is_available: bool, reported: i32, now: Timestamp) {
         let listed = self.available.get(set).copied().unwrap_or(reported);
         let before = reported.max(listed);
-        let first = Unreported { listed, before, available: 0, unavailable: 0, sent_at: now, until: now };
+        let first =
+            Unreported { listed, before, available: 0, unavailable: 0, unclear: 0, sent_at: now, until: now };
         let evicted = self.unreported.entry(set.to_owned()).or_insert(first);
         let count = evicted.count(is_available);
         *count = count.saturating_add(1);
@@ -143,6 +146,14 @@ impl Restart {
         let Some(evicted) = self.unreported.get_mut(set) else { return };
         let done_at = after(evicted.sent_at, CALL_SECONDS).min(now);
         evicted.until = after(done_at, REPORTED_SECONDS);
+    }
+
+    /// Nobody knows whether it was.
+    fn perhaps_evicted(&mut self, set: &str, is_available: bool, now: Timestamp) {
+        self.evicted(set, now);
+        if let Some(evicted) = self.unreported.get_mut(set) {
+            evicted.unclear = evicted.unclear.saturating_add(i32::from(is_available));
+        }
     }
 
     /// It was not.
@@ -232,7 +243,8 @@ impl RolloutTask {
         let Effect::EvictPod { replica_set, is_available, .. } = effect else { return };
         match outcome {
             Outcome::Refused(_) => self.restart.kept(replica_set, *is_available),
-            Outcome::Done(_) | Outcome::Unclear(_) => self.restart.evicted(replica_set, now),
+            Outcome::Done(_) => self.restart.evicted(replica_set, now),
+            Outcome::Unclear(_) => self.restart.perhaps_evicted(replica_set, *is_available, now),
         }
     }
 }
@@ -311,6 +323,19 @@ mod tests {
         assert_eq!(seen(&mut restart, at(5)), 3);
         restart.kept("a", true);
         assert_eq!(seen(&mut restart, at(5)), 4);
+    }
+
+    #[test]
+    fn of_an_eviction_without_an_answer_it_is_known_that_it_may_not_have_been() {
+        let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
+        let mut restart = Restart::default();
+        restart.evicting("a", true, 4, at(0));
+        restart.evicted("a", at(0));
+        restart.evicting("a", true, 4, at(0));
+        restart.perhaps_evicted("a", true, at(1));
+        let mut set = crate::view::replica_set_view(&serde_json::from_str(text).unwrap());
+        restart.lay_over_set(&mut set, None, at(2));
+        assert_eq!((set.available_reported, set.perhaps_evicted), (2, 1));
     }
 
     #[test]

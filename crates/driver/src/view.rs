@@ -159,7 +159,7 @@ pub(crate) fn replica_set_view(replica_set: &Value) -> ReplicaSetView {
         current: count(replica_set, "/status/replicas"),
         ready: count(replica_set, "/status/readyReplicas"),
         available_reported: count(replica_set, "/status/availableReplicas"),
-        evicted: 0,
+        perhaps_evicted: 0,
         failure: replica_failure(replica_set),
         template: replica_set.at("/spec/template").cloned().unwrap_or(Value::Null),
     }

@@ -9,14 +9,14 @@ pub(crate) struct Pods {
     pub(crate) wanted: i32,
     /// Available, at most as many as wanted.
     pub(crate) available: i32,
-    /// Evicted, and perhaps still available: these neither count, nor are they in the way.
-    pub(crate) evicted: i32,
+    /// Perhaps evicted, perhaps still available: these do not count, nor are they in the way.
+    pub(crate) perhaps_evicted: i32,
 }
 
 impl Pods {
     /// Without those that are surely not available.
     fn without_unavailable(self) -> i32 {
-        self.available.saturating_add(self.evicted).min(self.wanted)
+        self.available.saturating_add(self.perhaps_evicted).min(self.wanted)
     }
 }
 
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn pods_move_between_the_versions_within_surge_and_unavailable() {
         for &((desired, weight, unavailable, surge), canary, stable, others, expected) in CASES {
-            let pods = |(wanted, available)| Pods { wanted, available, evicted: 0 };
+            let pods = |(wanted, available)| Pods { wanted, available, perhaps_evicted: 0 };
             let (canary, stable) = (pods(canary), pods(stable));
             let input = Basic { desired, weight, total: 100, surge, unavailable, canary, stable, others };
             let counts = basic(input);
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn old_pods_go_the_unavailable_first_and_then_as_many_as_can_be_missed() {
-        let pods = |wanted, available| Pods { wanted, available, evicted: 0 };
+        let pods = |wanted, available| Pods { wanted, available, perhaps_evicted: 0 };
         assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], 2), [0, 1]);
         assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], -4), [1, 2]);
         assert_eq!(
@@ -331,9 +331,9 @@ mod tests {
             "what is kept takes nothing"
         );
         assert_eq!(basic_others(&[(pods(1, 0), 1)], 0), [0]);
-        let evicted = Pods { wanted: 7, available: 5, evicted: 1 };
-        assert_eq!(basic_others(&[(evicted, 0)], 0), [6], "the seventh is not there, the sixth may be");
-        assert_eq!(basic_others(&[(evicted, 0)], 2), [4]);
+        let uncertain = Pods { wanted: 7, available: 5, perhaps_evicted: 1 };
+        assert_eq!(basic_others(&[(uncertain, 0)], 0), [6], "the seventh is not there, the sixth may be");
+        assert_eq!(basic_others(&[(uncertain, 0)], 2), [4]);
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
         ) {
             let unavailable = unavailable.max(i32::from(surge == 0)).min(desired);
             let pods =
-                |(wanted, available): (i32, i32)| Pods { wanted, available: available.min(wanted), evicted: 0 };
+                |(wanted, available): (i32, i32)| Pods { wanted, available: available.min(wanted), perhaps_evicted: 0 };
             let (canary, stable) = (pods(canary), pods(stable));
             let input = Basic { desired, weight, total: 100, surge, unavailable, canary, stable, others: 0 };
             let counts = basic(input);

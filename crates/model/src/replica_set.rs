@@ -33,9 +33,9 @@ pub struct ReplicaSetView {
     pub ready: i32,
     /// `status.availableReplicas`, as written there; decisions use [`ReplicaSetView::available`].
     pub available_reported: i32,
-    /// Pods that are not counted as available because they were evicted, although nothing tells yet that they are gone: the
-    /// answer may be lost, and the eviction with it.
-    pub evicted: i32,
+    /// Pods that are not counted as available because they may have been evicted: the answer was lost, perhaps with the
+    /// request. They are not to be relied on, nor are they to be taken for gone.
+    pub perhaps_evicted: i32,
     /// Condition ReplicaFailure=True as (reason, message), when present.
     pub failure: Option<(String, String)>,
     /// `spec.template`.
@@ -67,6 +67,11 @@ impl ReplicaSetView {
     /// and after a scale-up a lower one.
     pub fn available(&self) -> i32 {
         self.available_reported.min(self.replicas).max(0)
+    }
+
+    /// False when it has surely no available pod.
+    pub fn may_serve(&self) -> bool {
+        self.available() > 0 || self.replicas > 0 && self.perhaps_evicted > 0
     }
 
     /// True when the ReplicaSet controller has seen our last change.

@@ -182,7 +182,7 @@ fn succession(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Optio
     let behind_stable = scene
         .selected(canary.stable_service.as_ref())
         .map_or(versions.stable, |hash| versions.with_hash(hash));
-    let is_left_alone = behind_stable.is_none_or(|stable| stable.available() == 0)
+    let is_left_alone = behind_stable.is_none_or(|stable| !stable.may_serve())
         && observed_shares(scene).is_some_and(|shares| shares.least == steps::total(scene.spec));
     match (is_wanted && is_replaced, is_left_alone) {
         (true, true) => Some(desired.min(replaced.available()).max(1)),
@@ -266,7 +266,7 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         return;
     }
     let before = record.canary.as_ref().and_then(|canary| canary.weights.clone());
-    if before.is_some() && is_forgotten(scene, record) {
+    if before.is_some() && is_forgotten(scene) {
         // Also while the routes cannot be read: the next decision will seem to remember.
         memory(record).weight_lowered_at = stored(scene.now);
     }
@@ -356,10 +356,10 @@ pub(crate) fn is_refused(scene: &Scene<'_>, effect: &Effect) -> bool {
     failure.is_some_and(|failure| failure.class.is_refused() && failure.holds(effect))
 }
 
-/// True when nobody remembers when the weights of a release under way changed: the CRD drops what we remember and another
-/// process did it, or Argo Rollouts. Then it may have been just now.
-fn is_forgotten(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    scene.old.headgate.is_none() && record.current_pod_hash != record.stable_rs
+/// True when nobody remembers when the weights changed: the CRD drops what we remember and another process did it, or Argo
+/// Rollouts. Then it may have been just now, and the version that has lost its share may be wanted again next.
+fn is_forgotten(scene: &Scene<'_>) -> bool {
+    scene.old.headgate.is_none()
 }
 
 fn lowered_at(record: &RolloutStatus) -> Option<Timestamp> {

@@ -101,15 +101,16 @@ pub(super) fn weight(
     if scene.spec.replicas == 0 {
         return if is_current(canary_side) { weight_without_pods(scene, record, stage, held) } else { 0 };
     }
-    let (for_canary, for_stable) = (available(canary_side), available(stable_side));
     let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
-    match (for_canary > 0, for_stable > 0) {
+    match (may_serve(canary_side), may_serve(stable_side)) {
         (false, false) => held,
-        // A version without any available pod loses its share at once if the other one can take it, also if that one was
+        // A version that has surely no available pod loses its share at once if the other one can take it, also if that one was
         // replaced since.
         (false, true) => 0,
         (true, false) => total,
-        (true, true) if goes_back => way_back::weight(scene, record, (state, range), held, for_stable, plan),
+        (true, true) if goes_back => {
+            way_back::weight(scene, record, (state, range), held, available(stable_side), plan)
+        }
         (true, true) if is_held_at_the_end(scene, record, stage) => held,
         (true, true) => {
             let least = followed_weight(scene, record, stage, held, canary_side);
@@ -158,6 +159,10 @@ fn available(side: Option<&ReplicaSetView>) -> i32 {
     side.map_or(0, ReplicaSetView::available)
 }
 
+fn may_serve(side: Option<&ReplicaSetView>) -> bool {
+    side.is_some_and(ReplicaSetView::may_serve)
+}
+
 /// The one move that needs no valid spec: a version whose pods have all died loses its share at once if the other one
 /// can take it. Services stay as they are.
 pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, plan: &mut Plan) {
@@ -166,7 +171,7 @@ pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Version
     }
     let total = steps::total(scene.spec);
     let (canary_side, stable_side) = sides(scene, versions);
-    let weight = match (available(canary_side) > 0, available(stable_side) > 0) {
+    let weight = match (may_serve(canary_side), may_serve(stable_side)) {
         (false, true) => 0,
         (true, false) => total,
         (true, true) | (false, false) => return,
@@ -188,7 +193,7 @@ pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Version
 /// The version that requests can lean on: the stable one before the newest, whatever the release wants. No Service leads to
 /// a version without pods while this one has some.
 fn living<'a>(versions: &Versions<'a>, stable_hash: &str) -> Option<&'a ReplicaSetView> {
-    let has_pods = |set: &&ReplicaSetView| set.available() > 0;
+    let has_pods = |set: &&ReplicaSetView| set.may_serve();
     versions.with_hash(stable_hash).filter(has_pods).or(versions.current.filter(has_pods))
 }
 
@@ -207,7 +212,7 @@ pub(super) fn leave_dead_selectors(
     let Some(living) = living(versions, stable_hash) else { return };
     let destination = |service: &Option<String>| {
         let selected = scene.selected(service.as_ref());
-        let is_dead = selected.is_some_and(|hash| available(versions.with_hash(hash)) == 0);
+        let is_dead = selected.is_some_and(|hash| !may_serve(versions.with_hash(hash)));
         Destination { service: service.clone(), hash: is_dead.then(|| living.hash().to_owned()) }
     };
     let canary = &scene.spec.canary;
@@ -363,7 +368,7 @@ fn selectable(scene: &Scene<'_>, service: &String, versions: &Versions<'_>, set:
     match scene.selected(Some(service)) {
         Some(selected) if selected == set.hash() || scene.spec.replicas == 0 => true,
         Some(selected) => {
-            let can_wait = available(versions.with_hash(selected)) >= 1;
+            let can_wait = may_serve(versions.with_hash(selected));
             set.available() >= 1 && (set.is_observed() || !can_wait)
         }
         None if is_led_by_us(scene, service) => set.available() >= 1,
@@ -412,7 +417,7 @@ fn canary_selection(
     if selected == Some(wanted.hash()) || selected.is_none() {
         return Some(wanted.hash().to_owned());
     }
-    let serves = selected.and_then(|hash| versions.with_hash(hash)).is_some_and(|set| set.available() > 0);
+    let serves = may_serve(selected.and_then(|hash| versions.with_hash(hash)));
     let succeeds = || {
         let needed = super::succession(scene, stage, versions);
         let is_held = steps::is_held(record, scene.spec);
@@ -427,7 +432,7 @@ fn canary_selection(
 /// True when the newest version has no pods, or a step is about to take them away: without a router nothing but the
 /// Service keeps requests from it.
 fn is_better_left(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> bool {
-    let is_dead = scene.spec.replicas > 0 && available(versions.current) == 0;
+    let is_dead = scene.spec.replicas > 0 && !may_serve(versions.current);
     let is_shrunk = || matches!(stage, Stage::Step(_)) && super::target(scene, stage, versions).canary == 0;
     scene.spec.canary.routing.is_none() && (is_dead || is_shrunk())
 }

@@ -349,3 +349,26 @@ fn a_version_that_is_replaced_stays_while_proxies_leave_a_weight_that_somebody_e
     world.settle_over_time();
     assert_eq!(world.pods(2), 0);
 }
+
+/// Another process has promoted version 2, and the installed CRD has dropped when version 1 lost its share.
+#[test]
+fn a_version_that_comes_back_stays_for_its_drain_time_when_nobody_remembers_when_it_lost_its_share() {
+    let mut canary = routed(json!([{"pause": {"duration": "31s"}}]));
+    canary["scaleDownDelaySeconds"] = json!(30);
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    world.pass(31);
+    world.settle();
+    assert_eq!((world.weight(), world.pods(1)), (0, 4));
+    world.snapshot.rollout.status.headgate = None;
+    world.settle();
+    world.release(1);
+    world.settle();
+    world.pass(29);
+    world.settle();
+    assert_eq!(world.pods(1), 4);
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(1), 0);
+}

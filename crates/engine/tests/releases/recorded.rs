@@ -123,7 +123,7 @@ fn replica_set(object: &Value) -> ReplicaSetView {
         current: number(&status["replicas"]),
         ready: number(&status["readyReplicas"]),
         available_reported: number(&status["availableReplicas"]),
-        evicted: 0,
+        perhaps_evicted: 0,
         failure: None,
         template: spec["template"].clone(),
     }

@@ -318,6 +318,21 @@ fn stable_pods_that_all_die_leave_the_traffic_to_the_canary() {
     assert_eq!(world.weight(), 100);
 }
 
+/// The answer to the eviction of its only pod was lost.
+#[test]
+fn a_version_whose_pod_may_be_evicted_keeps_its_share_until_more_is_known() {
+    for (gone, weight) in [(false, 25), (true, 100)] {
+        let mut world = two_steps();
+        world.release(2);
+        world.settle();
+        let first = world.break_pods(1);
+        let set = world.sets_mut().iter_mut().find(|set| set.hash() == first).unwrap();
+        set.perhaps_evicted = i32::from(!gone);
+        world.step();
+        assert_eq!(world.weight(), weight, "surely gone: {gone}");
+    }
+}
+
 #[test]
 fn abort_moves_traffic_in_proportion_while_stable_grows() {
     let mut world = two_steps();

@@ -49,7 +49,7 @@ fn replica_set(hash: &str, revision: i64) -> ReplicaSetView {
         current: 4,
         ready: 4,
         available_reported: 4,
-        evicted: 0,
+        perhaps_evicted: 0,
         failure: None,
         template: json!({ "spec": { "containers": [{ "image": format!("web:{hash}") }] } }),
     }

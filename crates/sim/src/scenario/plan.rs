@@ -264,8 +264,10 @@ fn focuses(rows: &[Row], luck: &mut Random) -> Vec<Focus> {
     rows.iter().zip(turns).map(|(row, turn)| focus(row, turn, router, luck)).collect()
 }
 
-/// A controller has sent a request, or asked for a measurement, after so long, in milliseconds.
+/// A controller has sent a request after so long, in milliseconds.
 const MET_WITHIN: i64 = 8_000;
+/// And asked for a measurement, which it does every ten seconds, from the last answer on.
+const MEASURED_WITHIN: i64 = 14_000;
 
 fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
     let mut acts = row.acts;
@@ -279,7 +281,11 @@ fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
         acts.swap(0, 1);
     }
     // What is met by a request has the time to be, before an act takes the release elsewhere.
-    let mut delay = if coverage::is_met_later(row.fault) { MET_WITHIN } else { 0 };
+    let mut delay = match row.fault {
+        fault if is_of_metrics(fault) => MEASURED_WITHIN,
+        fault if coverage::is_met_later(fault) => MET_WITHIN,
+        _ => 0,
+    };
     let mut planned = Vec::new();
     for act in acts {
         let needed = needs(act).filter(|needed| !acts.contains(needed));

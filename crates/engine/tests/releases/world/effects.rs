@@ -138,7 +138,7 @@ impl World {
             current: 0,
             ready: 0,
             available_reported: 0,
-            evicted: 0,
+            perhaps_evicted: 0,
             failure: None,
             template: manifest["spec"]["template"].clone(),
         };
