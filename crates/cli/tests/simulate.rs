@@ -2,8 +2,9 @@
 #![cfg(test)]
 
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/canary-istio")
@@ -11,18 +12,36 @@ fn example() -> PathBuf {
 
 /// Runs the plugin without a kubeconfig: no cluster is asked.
 fn simulate(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-headgate"));
-    command
+    with_input(arguments, "")
+}
+
+fn with_input(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-headgate"))
         .arg("simulate")
         .args(arguments)
         .env("KUBECONFIG", "/nowhere")
         .env("NO_COLOR", "1")
-        .output()
-        .unwrap()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 fn of_example(arguments: &[&str]) -> Output {
     simulate(&[&["-f", example().to_str().unwrap()], arguments].concat())
+}
+
+/// The example with one text in place of another.
+fn of_changed([from, to]: [&str; 2], arguments: &[&str]) -> Output {
+    let changed = std::fs::read_dir(example()).unwrap().map(|file| {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        text.replace(from, to)
+    });
+    let text = changed.collect::<Vec<_>>().join("\n---\n");
+    with_input(&[&["-f", "-"], arguments].concat(), &text)
 }
 
 fn out(output: &Output) -> String {
@@ -51,18 +70,21 @@ fn a_bad_release_is_exit_code_1() {
 
 #[test]
 fn a_release_that_waits_for_a_person_is_exit_code_0() {
-    let folder = std::env::temp_dir().join(format!("headgate-simulate-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    for file in std::fs::read_dir(example()).unwrap() {
-        let file = file.unwrap().path();
-        let text = std::fs::read_to_string(&file).unwrap().replace("pause: {duration: 15s}", "pause: {}");
-        std::fs::write(folder.join(file.file_name().unwrap()), text).unwrap();
-    }
-    let run = simulate(&["-f", folder.to_str().unwrap(), "--promote-after", "never"]);
-    std::fs::remove_dir_all(&folder).unwrap();
+    let run = of_changed(["pause: {duration: 15s}", "pause: {}"], &["--promote-after", "never"]);
     assert_eq!(run.status.code(), Some(0));
     let text = out(&run);
     assert!(text.ends_with("weight 10: the pause of step 2 ends when a user promotes\n"), "{text}");
+}
+
+#[test]
+fn a_release_that_stops_until_somebody_looks_is_exit_code_1() {
+    let pauses = ["startingStep: 1", "startingStep: 1\n        onFailure: pause"];
+    let run = of_changed(pauses, &["--metric", "success-rate=0.7"]);
+    assert_eq!(run.status.code(), Some(1));
+    let text = out(&run);
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("✖ would stop after "), "{last}");
+    assert!(last.contains(", until somebody looks, at step 4/9, weight 25: AnalysisRun "), "{last}");
 }
 
 #[test]

@@ -10,7 +10,6 @@ pub use changes::{changes, is_ours};
 pub use readable::unreadable;
 
 use crate::faults::Disturbance;
-use crate::kinds::{Router, Strategy};
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 use crate::user::{self, Act};
@@ -20,7 +19,6 @@ use crate::world::metrics::Source;
 use crate::world::plus;
 use crate::world::pods::Health;
 use crate::world::prune::OURS;
-use crate::world::routes;
 use crate::world::server::{Change, is_of, reference, text};
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{ANALYSIS_RUNS, PODS, ROLLOUTS};
@@ -143,41 +141,11 @@ pub fn refusal(objects: &[Value]) -> Option<String> {
 }
 
 fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
-    let health = Health {
-        scheduled_after: 0,
-        pulled_after: 0,
-        ready_after: Some(READY_AFTER),
-        has_image: true,
-        crashes: false,
-        spread: 0,
-        errors_percent: 0,
-        latency: 0,
-    };
+    let pruned: &[&str] = if crds == Crds::Theirs { &OURS } else { &[] };
     Scenario {
-        seed: 1,
-        strategy: Strategy::of(&rollout),
-        router: Router::of(&rollout),
-        doors: routes::kinds(Router::of(&rollout)).to_vec(),
-        surroundings: Vec::new(),
-        image: format!("{}-next-", text(&rollout, "/spec/template/spec/containers/0/image")),
-        health: BTreeMap::from([(String::new(), health)]),
-        pruned: if crds == Crds::Theirs { &OURS } else { &[] },
-        nodes: 1,
-        proxies: 1,
-        proxy_delay: 500,
-        watch_delay: 50,
-        drain: 1_000,
+        health: BTreeMap::from([(String::new(), Health::good(0, READY_AFTER))]),
+        pruned,
         metrics: Source::Given(Box::new(Given::new(metrics))),
-        budget: None,
-        restarts_in: 0,
-        retires: false,
-        recreated_in: 8_000,
-        from_the_start: false,
-        webhooks: Vec::new(),
-        focuses: Vec::new(),
-        disturbances: Vec::new(),
-        fates: BTreeMap::new(),
-        ambushes: Vec::new(),
-        rollout,
+        ..Scenario::calm(rollout)
     }
 }

@@ -49,10 +49,26 @@ impl Trace {
 /// A JSON value in a line: cut when it is long.
 pub fn short(value: &serde_json::Value) -> String {
     const CHARACTERS_MAX: usize = 600;
-    let text = value.to_string();
-    if text.len() <= CHARACTERS_MAX {
-        return text;
+    let mut text = value.to_string();
+    if let Some((end, _)) = text.char_indices().nth(CHARACTERS_MAX) {
+        text.truncate(end);
+        text.push('…');
     }
-    let cut: String = text.chars().take(CHARACTERS_MAX).collect();
-    format!("{cut}…")
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_has_more_characters_than_a_line_may_hold_is_cut() {
+        // 598 characters and two quotation marks; of the second kind each takes two bytes.
+        for letter in ["a", "ä"] {
+            let (fits, longer) = (json!(letter.repeat(598)), json!(letter.repeat(599)));
+            assert_eq!(short(&fits), fits.to_string());
+            assert_eq!(short(&longer), format!("\"{}…", letter.repeat(599)));
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The forecast of a release tells what the controller would do.
 #![cfg(test)]
 
-use headgate_sim::forecast::{Fault, Forecast, GivenMetric, Options, Problem, Verdict, forecast};
+use headgate_sim::forecast::{EventKind, Fault, Forecast, GivenMetric, Options, Problem, Verdict, forecast};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -39,6 +40,29 @@ fn plain(steps: &Value) -> Vec<Value> {
     })
 }
 
+/// The same, with an analysis `checked` of these metrics.
+fn checked(steps: &Value, metrics: &[Value]) -> Vec<Value> {
+    let mut objects = plain(steps);
+    objects.push(json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate", "metadata": { "name": "checked" },
+        "spec": { "metrics": metrics },
+    }));
+    objects
+}
+
+/// Three measurements of one query, 20 s apart.
+fn metric(name: &str, host: &str, condition: &str) -> Value {
+    json!({
+        "name": name, "interval": "20s", "count": 3, "successCondition": condition,
+        "provider": { "prometheus": { "address": format!("http://{host}:9090"), "query": "sum(up)" } },
+    })
+}
+
+/// A step that is this analysis.
+fn analysis_step() -> Value {
+    json!({ "analysis": { "templates": [{ "templateName": "checked" }] } })
+}
+
 fn options(metrics: &[&str], faults: &[&str]) -> Options {
     Options {
         metrics: metrics.iter().map(|metric| metric.parse().unwrap()).collect(),
@@ -74,6 +98,16 @@ fn lines(forecast: &Forecast) -> String {
         forecast.notes
     );
     std::iter::once(head).chain(events).collect::<Vec<_>>().join("\n")
+}
+
+fn promotions(forecast: &Forecast) -> usize {
+    forecast.events.iter().filter(|event| event.kind == EventKind::Promotion).count()
+}
+
+/// The values that were assumed, by metric.
+fn assumed(forecast: &Forecast) -> Vec<(&str, Option<&str>)> {
+    let metrics = forecast.analyses.iter().flat_map(|analysis| &analysis.metrics);
+    metrics.map(|metric| (metric.name.as_str(), metric.assumed.as_deref())).collect()
 }
 
 fn names(forecast: &Forecast) -> Vec<&str> {
@@ -204,6 +238,68 @@ fn somebody_promotes_a_pause_without_end_or_nobody_does() {
 }
 
 #[test]
+fn a_pause_that_ends_by_itself_is_not_promoted_and_the_analysis_after_it_is_not_skipped() {
+    let pause = json!({ "pause": { "maxDuration": "30s", "onTimeout": "promote" } });
+    let steps = json!([{ "setWeight": 50 }, pause, analysis_step(), { "setWeight": 100 }]);
+    let objects = checked(&steps, &[metric("checked", "prometheus", "result >= 0.95")]);
+    // The last of the three measurements comes after somebody would have promoted.
+    let told = forecast(objects, &options(&["checked=1", "checked=0.5@70s"], &[])).unwrap();
+    assert_eq!(
+        (told.verdict, told.step, promotions(&told)),
+        (Verdict::Aborted, Some(3), 0),
+        "{}",
+        lines(&told)
+    );
+}
+
+#[test]
+fn a_pause_that_is_overdue_is_promoted_once_and_the_pause_after_it_lasts() {
+    let pause = json!({ "pause": { "maxDuration": "30s" } });
+    let steps = json!([{ "setWeight": 50 }, pause, { "pause": { "duration": "2m" } }, { "setWeight": 100 }]);
+    let told = forecast(plain(&steps), &options(&[], &[])).unwrap();
+    assert_eq!((told.verdict, promotions(&told)), (Verdict::Promoted, 1), "{}", lines(&told));
+    assert!(told.seconds > 180.0, "{}", lines(&told));
+}
+
+#[test]
+fn a_pause_is_not_promoted_while_an_analysis_holds_the_release() {
+    let held = with(example(), |rollout| {
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["analysis"]["onFailure"] = json!("hold");
+        canary["steps"][1] = json!({ "pause": {} });
+    });
+    let metrics = ["success-rate=1", "success-rate=0.7@30s", "success-rate=1@5m"];
+    let told = forecast(held, &options(&metrics, &[])).unwrap();
+    assert_eq!((told.verdict, promotions(&told)), (Verdict::Promoted, 1), "{}", lines(&told));
+    let promotion = told.events.iter().find(|event| event.kind == EventKind::Promotion).unwrap();
+    assert!(promotion.seconds > 300.0, "{}", lines(&told));
+}
+
+#[test]
+fn a_release_that_somebody_has_to_look_at_is_inconclusive() {
+    let failed = with(example(), |rollout| {
+        rollout["spec"]["strategy"]["canary"]["analysis"]["onFailure"] = json!("pause");
+    });
+    let unhealthy = with(example(), |rollout| {
+        rollout["spec"]["strategy"]["canary"]["podHealth"] = json!({ "action": "pause" });
+    });
+    let mut undecided = example();
+    for template in undecided.iter_mut().filter(|object| object["kind"] == "AnalysisTemplate") {
+        template["spec"]["metrics"][0]["failureCondition"] = json!("result < 0.5");
+    }
+    for (objects, options, step, message) in [
+        (failed, options(&["success-rate=0.7"], &[]), 4, "has failed: Metric \"success-rate\""),
+        (unhealthy, options(&[], &["pods@30s+40s"]), 5, "3 readiness probes failed in a row"),
+        (undecided, options(&["success-rate=0.7"], &[]), 2, "an analysis came to no verdict"),
+    ] {
+        let told = forecast(objects, &options).unwrap();
+        assert_eq!((told.verdict, told.step), (Verdict::Inconclusive, Some(step)), "{}", lines(&told));
+        assert!(!told.verdict.is_good());
+        assert!(told.message.contains(message), "{}", told.message);
+    }
+}
+
+#[test]
 fn a_release_that_is_held_goes_on_when_its_metric_does_and_hangs_when_it_never_will() {
     let held = with(example(), |rollout| {
         rollout["spec"]["strategy"]["canary"]["analysis"]["onFailure"] = json!("hold");
@@ -284,4 +380,112 @@ fn faults_and_metrics_that_are_written_wrongly_say_how_to_write_them() {
     for written in ["a", "=1", "a=x", "/a=1", "a=1@x"] {
         assert!(written.parse::<GivenMetric>().is_err(), "{written}");
     }
+}
+
+#[test]
+fn metrics_that_ask_one_query_of_two_providers_are_told_apart() {
+    let metrics = [metric("first", "one", "result >= 0.95"), metric("second", "two", "result >= 0.95")];
+    let objects = checked(&json!([{ "setWeight": 50 }, analysis_step()]), &metrics);
+    let told = forecast(objects, &options(&["second=0.7"], &[])).unwrap();
+    assert_eq!(told.verdict, Verdict::Aborted);
+    assert!(told.message.contains("\"second\" assessed Failed"), "{}", told.message);
+    assert_eq!(assumed(&told), [("first", Some("1")), ("second", None)]);
+}
+
+#[test]
+fn metrics_that_ask_the_same_have_one_value() {
+    let told = |conditions: [&str; 2], given: &[&str]| {
+        let [first, second] = conditions;
+        let metrics = [metric("first", "one", first), metric("second", "one", second)];
+        forecast(checked(&json!([{ "setWeight": 50 }, analysis_step()]), &metrics), &options(given, &[]))
+    };
+    let thresholds = ["result < 5", "result < 1"];
+    let assumes = told(thresholds, &[]).unwrap();
+    assert_eq!(assumes.verdict, Verdict::Promoted, "{}", lines(&assumes));
+    assert_eq!(assumed(&assumes), [("first", Some("0")), ("second", Some("0"))]);
+    let given = told(thresholds, &["second=2"]).unwrap();
+    assert_eq!((given.verdict, assumed(&given)), (Verdict::Aborted, vec![("first", None), ("second", None)]));
+    assert!(given.message.contains("\"second\" assessed Failed"), "{}", given.message);
+    let problem = told(["result < 1", "result > 2"], &[]).unwrap_err().to_string();
+    assert!(
+        problem.contains("first, second ask the same query") && problem.contains("--metric first=VALUE"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn objects_that_the_rollout_does_not_name_change_nothing_and_are_noted() {
+    for (name, kind) in
+        [("canary-istio", "VirtualService"), ("canary-nginx", "Ingress"), ("canary-gateway", "HTTPRoute")]
+    {
+        let alone = forecast(example_of(name), &options(&[], &[])).unwrap();
+        // Those of another application in the same folder.
+        let theirs = without(example_of(name), "Rollout").into_iter().map(|object| {
+            let text = object.to_string().replace("shop", "blog").replace("success-rate", "errors");
+            serde_json::from_str(&text.replace("latency-p95", "latency")).unwrap()
+        });
+        let told =
+            forecast(example_of(name).into_iter().chain(theirs).collect(), &options(&[], &[])).unwrap();
+        let note = format!(
+            "not needed for a forecast: Service blog-stable, Service blog-canary, {kind} blog, \
+             AnalysisTemplate errors, AnalysisTemplate latency"
+        );
+        assert_eq!((told.traffic, told.events), (alone.traffic, alone.events), "{name}");
+        assert_eq!(told.notes, [vec![note], alone.notes].concat());
+    }
+}
+
+#[test]
+fn a_pod_template_may_be_another_objects() {
+    let own = forecast(example(), &options(&[], &[])).unwrap();
+    for (version, kind) in [("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "PodTemplate")] {
+        let mut template = Value::Null;
+        let mut objects = example();
+        for rollout in objects.iter_mut().filter(|object| object["kind"] == "Rollout") {
+            template = rollout["spec"]["template"].take();
+            rollout["spec"]["workloadRef"] = json!({ "apiVersion": version, "kind": kind, "name": "shop" });
+        }
+        let mut workload = json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "shop" } });
+        let holder = if kind == "PodTemplate" { &mut workload } else { &mut workload["spec"] };
+        holder["template"] = template;
+        objects.push(workload);
+        assert_eq!(forecast(objects, &options(&[], &[])).unwrap(), own, "{kind}");
+    }
+}
+
+#[test]
+fn templates_may_be_the_clusters_and_name_others() {
+    let templates = json!([
+        { "templateName": "success-rate", "clusterScope": true },
+        { "templateName": "latency-p95", "clusterScope": true },
+    ]);
+    let mut objects = with(example(), |rollout| {
+        rollout["spec"]["strategy"]["canary"]["analysis"]["templates"] =
+            json!([{ "templateName": "all", "clusterScope": true }]);
+    });
+    for template in objects.iter_mut().filter(|object| object["kind"] == "AnalysisTemplate") {
+        template["kind"] = json!("ClusterAnalysisTemplate");
+    }
+    objects.push(json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "ClusterAnalysisTemplate", "metadata": { "name": "all" },
+        "spec": { "templates": templates },
+    }));
+    for (metrics, verdict) in [
+        (&[][..], Verdict::Promoted),
+        (&["success-rate/success-rate=0.7"], Verdict::Aborted),
+        (&["latency-p95=2"], Verdict::Aborted),
+    ] {
+        let told = forecast(objects.clone(), &options(metrics, &[])).unwrap();
+        assert_eq!(told.verdict, verdict, "{metrics:?}: {}", lines(&told));
+    }
+}
+
+#[test]
+fn pods_take_as_long_to_start_as_is_said() {
+    let takes = |seconds: i64| {
+        let options = Options { pod_start: SignedDuration::from_secs(seconds), ..Options::default() };
+        forecast(example(), &options).unwrap().first_version_seconds
+    };
+    let longer = takes(32) - takes(2);
+    assert!((longer - 30.0).abs() < 1.0, "{longer} s");
 }

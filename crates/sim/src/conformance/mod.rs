@@ -74,12 +74,12 @@ pub enum Act {
 pub enum Program {
     /// Serves at once, ready.
     Serves,
-    /// Serves after five seconds.
+    /// Serves after 5 s in the virtual world, and after 15 s on a real cluster, where everything else takes longer, too.
     ServesLate,
     /// Never gets ready.
     NeverReady,
-    /// Serves after five seconds, and goes on for long when it is told to end: so what leaves can be looked at before it
-    /// is gone, and what takes its place is not ready by then.
+    /// Serves as late as [`Program::ServesLate`], and goes on for long when it is told to end: so what leaves can be looked
+    /// at before it is gone, and what takes its place is not ready by then.
     Lingers,
     /// Has an image that is nowhere.
     NoImage,

@@ -44,15 +44,15 @@ enum Stop {
     Ended(Verdict),
     /// The spec can't be carried out.
     Invalid(String),
-    /// It waits for a person, since then.
-    Person(String),
+    /// It waits for a person at this step, by its index. A wait that becomes overdue is the same one.
+    Person(i64),
 }
 
 /// The version of the manifests goes out; says how long that takes.
 pub(super) fn go_out(simulation: &mut Simulation) -> Result<SignedDuration, Problem> {
     let started_at = simulation.now();
     loop {
-        match follow(simulation, "", &mut Vec::new(), started_at)? {
+        match follow(simulation, "", &[], started_at)? {
             Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
             Some(Stop::Ended(Verdict::Promoted)) => return Ok(simulation.now().duration_since(started_at)),
             // It is not the release that people are asked about.
@@ -82,19 +82,19 @@ pub(super) fn release(simulation: &mut Simulation, options: &Options) -> Result<
     let mut handled = Vec::new();
     let changes_until = started_at.saturating_add(options.last_change()).unwrap_or(Timestamp::MAX);
     let verdict = loop {
-        match follow(simulation, &old, &mut handled, changes_until)? {
+        match follow(simulation, &old, &handled, changes_until)? {
             Some(Stop::Invalid(message)) => return Err(Problem::InvalidSpec { message }),
             Some(Stop::Ended(verdict)) => break verdict,
-            Some(Stop::Person(_)) => {
-                let Some(after) = options.promote_after.map(milliseconds) else {
-                    if ends_by_itself(simulation) {
-                        continue;
-                    }
-                    break Verdict::Waits;
-                };
-                promoted_by_hand.push(plus(simulation.now(), after));
-                simulation.plan(after, Disturbance::User(Act::Promote));
-            }
+            Some(Stop::Person(step)) => match options.promote_after.map(milliseconds) {
+                None if ends_by_itself(simulation) => handled.push(step),
+                None => break Verdict::Waits,
+                Some(after) if still_waits(simulation, &old, step, after) => {
+                    promoted_by_hand.push(simulation.now());
+                    simulation.plan(0, Disturbance::User(Act::Promote));
+                    handled.push(step);
+                }
+                Some(_) => {}
+            },
             None => break Verdict::Hangs,
         }
     };
@@ -139,6 +139,18 @@ impl Course {
     }
 }
 
+/// Lets the world run until somebody would promote, or there is nothing to promote any more; says whether the release still
+/// waits for that. A pause that ends by itself before that is not promoted: the next step would be, unseen.
+fn still_waits(simulation: &mut Simulation, old: &str, step: i64, after: i64) -> bool {
+    let until = plus(simulation.now(), after);
+    simulation.run_until(until, |simulation| {
+        let has_ended =
+            matches!(stop(simulation.rollout(), old, &[]), Some(Stop::Ended(_) | Stop::Invalid(_)));
+        has_ended || index(simulation.rollout()) != step
+    });
+    stop(simulation.rollout(), old, &[]) == Some(Stop::Person(step))
+}
+
 /// Lets the world run until the pods that are no longer needed are gone, if they ever are.
 fn clear_away(simulation: &mut Simulation) {
     let until = plus(simulation.now(), CLEARS_WITHIN);
@@ -150,12 +162,12 @@ fn clear_away(simulation: &mut Simulation) {
 }
 
 /// Lets the world run until something is to be said; `None` when it stands still for too long, or is held by an analysis that
-/// fails again and again, as the metrics stay what they are from `changes_until` on. Waits for a person that were `handled`
-/// are passed over.
+/// fails again and again, as the metrics stay what they are from `changes_until` on. Waits for a person at steps that were
+/// `handled` are passed over.
 fn follow(
     simulation: &mut Simulation,
     old: &str,
-    handled: &mut Vec<String>,
+    handled: &[i64],
     changes_until: Timestamp,
 ) -> Result<Option<Stop>, Problem> {
     let last = plus(simulation.now(), LONGEST);
@@ -171,13 +183,10 @@ fn follow(
         if let Some(broken) = simulation.broken_rule() {
             return Err(Problem::BrokenRule(broken));
         }
-        if let Some(metric) = unanswered(simulation) {
-            return Err(Problem::Unanswered(metric));
+        if let Some(metrics) = unanswered(simulation) {
+            return Err(Problem::Unanswered(metrics));
         }
         if let Some(stop) = stops(simulation) {
-            if let Stop::Person(since) = &stop {
-                handled.push(since.clone());
-            }
             return Ok(Some(stop));
         }
         let rollout = simulation.rollout();
@@ -205,7 +214,7 @@ fn signs_of_life(simulation: &Simulation) -> [Value; 4] {
         .map(|place| simulation.rollout().pointer(place).cloned().unwrap_or_default())
 }
 
-fn stop(rollout: &Value, old: &str, handled: &[String]) -> Option<Stop> {
+fn stop(rollout: &Value, old: &str, handled: &[i64]) -> Option<Stop> {
     let is_observed =
         number(rollout, "/metadata/generation").to_string() == text(rollout, "/status/observedGeneration");
     if !is_observed {
@@ -225,12 +234,14 @@ fn stop(rollout: &Value, old: &str, handled: &[String]) -> Option<Stop> {
             Some(Stop::Ended(Verdict::Inconclusive))
         }
         (_, "UserPromotion" | "PauseOverdue" | "UserUnpause") => {
-            let since = text(rollout, "/status/waiting/since").to_owned();
-            Some(Stop::Person(since))
-                .filter(|stop| !handled.iter().any(|one| *stop == Stop::Person(one.clone())))
+            Some(index(rollout)).filter(|step| !handled.contains(step)).map(Stop::Person)
         }
         _ => None,
     }
+}
+
+fn index(rollout: &Value) -> i64 {
+    number(rollout, "/status/currentStepIndex")
 }
 
 /// What the controller says of a spec that can't be carried out.

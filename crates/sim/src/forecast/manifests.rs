@@ -3,12 +3,9 @@
 use super::{GivenMetric, Options, Problem};
 use crate::world::given::names;
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES};
-use crate::world::server::{is_of, text};
+use crate::world::server::{is_of, reference, text};
 use headgate_driver::io::{ObjectRef, Resource};
-use headgate_driver::resources::{
-    ANALYSIS_RUNS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, REPLICA_SETS, ROLLOUTS, SERVICES,
-};
-use headgate_driver::{Driver, Options as DriverOptions};
+use headgate_driver::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ROLLOUTS, SERVICES};
 use headgate_model::WorkloadRef;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,38 +22,20 @@ pub(super) struct Manifests {
 }
 
 impl Manifests {
-    /// Sorts objects, and makes up what is missing where that is allowed.
+    /// Keeps what the Rollout names, and makes up what is missing where that is allowed.
     pub(super) fn read(objects: Vec<Value>, options: &Options) -> Result<Self, Problem> {
-        let known: BTreeSet<Resource> = Driver::new(DriverOptions::default())
-            .watches()
-            .into_iter()
-            .map(|watch| watch.resource)
-            .filter(|resource| ![ROLLOUTS, ANALYSIS_RUNS, REPLICA_SETS].contains(resource))
-            .collect();
-        let (mut rollouts, mut surroundings, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
-        for object in objects.into_iter().flat_map(items).filter(|object| !object.is_null()) {
-            let resource = known.iter().find(|resource| is_of(&object, **resource));
-            if is_of(&object, ROLLOUTS) {
-                rollouts.push(in_namespace(object, &options.namespace));
-            } else if let Some(resource) = resource {
-                let object =
-                    if resource.namespaced { in_namespace(object, &options.namespace) } else { object };
-                surroundings.push((reference(*resource, &object), object));
-            } else {
-                ignored.push(format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name")));
-            }
-        }
+        let objects = objects.into_iter().map(|object| in_namespace(object, &options.namespace));
+        let (mut rollouts, mut others): (Vec<_>, Vec<_>) =
+            objects.partition(|object| is_of(object, ROLLOUTS));
         let names: Vec<String> = rollouts.iter().map(|one| text(one, "/metadata/name").to_owned()).collect();
         let rollout = match (rollouts.pop(), names.len()) {
             (Some(rollout), 1) => rollout,
             (None, _) => return Err(Problem::NoRollout),
             (Some(_), _) => return Err(Problem::SeveralRollouts(names)),
         };
-        let mut manifests = Self { rollout, surroundings, notes: Vec::new() };
-        manifests.take_template();
-        if !ignored.is_empty() {
-            manifests.notes.push(format!("not needed for a forecast: {}", ignored.join(", ")));
-        }
+        let mut manifests = Self { rollout, surroundings: Vec::new(), notes: Vec::new() };
+        manifests.take_template(&mut others);
+        manifests.keep_named(others);
         if !options.strict {
             manifests.make_up();
         }
@@ -67,18 +46,62 @@ impl Manifests {
     }
 
     /// A Rollout whose pod template is another object's is tried as if it were its own: the release is the same.
-    fn take_template(&mut self) {
+    fn take_template(&mut self, objects: &mut Vec<Value>) {
         let spec = self.rollout.get("spec").unwrap_or(&Value::Null);
         let Ok(Some(workload)) = WorkloadRef::read(spec) else { return };
-        let is_it = |object: &&(ObjectRef, Value)| {
-            (object.0.resource.kind, &object.0.name) == (workload.kind.as_str(), &workload.name)
+        let namespace = text(&self.rollout, "/metadata/namespace");
+        let wanted = [workload.kind.as_str(), workload.name.as_str(), namespace];
+        let is_it = |object: &Value| {
+            ["/kind", "/metadata/name", "/metadata/namespace"].map(|place| text(object, place)) == wanted
         };
-        let Some((_, object)) = self.surroundings.iter().find(is_it) else { return };
-        let mut spec = workload.fill_in(spec, object);
+        let Some(place) = objects.iter().position(is_it) else { return };
+        let mut spec = workload.fill_in(spec, &objects.remove(place));
         if let (Value::Object(fields), Value::Object(rollout)) = (&mut spec, &mut self.rollout) {
             fields.remove("workloadRef");
             rollout.insert("spec".to_owned(), spec);
         }
+    }
+
+    /// What the Rollout does not name takes no part in its release: another route would be taken for its own.
+    fn keep_named(&mut self, objects: Vec<Value>) {
+        let strategy = self.rollout.pointer("/spec/strategy").unwrap_or(&Value::Null);
+        let mut named = BTreeSet::new();
+        self.find_templates(strategy, &objects, &mut named);
+        named.extend(self.services_and_routes().into_iter().map(|(target, _)| target));
+        let mut ignored = Vec::new();
+        for object in objects {
+            match named.iter().find(|target| is_at(&object, target)) {
+                Some(target) => self.surroundings.push((target.clone(), object)),
+                None => {
+                    ignored.push(format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name")));
+                }
+            }
+        }
+        if !ignored.is_empty() {
+            self.notes.push(format!("not needed for a forecast: {}", ignored.join(", ")));
+        }
+    }
+
+    /// Finds the templates that a strategy names, and those that they name in turn: analyses are written in many places, but
+    /// always with `templateName`.
+    fn find_templates(&self, written: &Value, objects: &[Value], found: &mut BTreeSet<ObjectRef>) {
+        if let Some(name) = written.get("templateName").and_then(Value::as_str) {
+            let target = match written.get("clusterScope") {
+                Some(Value::Bool(true)) => reference_to(CLUSTER_ANALYSIS_TEMPLATES, "", name),
+                _ => self.beside(ANALYSIS_TEMPLATES, name),
+            };
+            if found.insert(target.clone()) {
+                let template = objects.iter().find(|object| is_at(object, &target));
+                let nested = template.and_then(|template| template.pointer("/spec/templates"));
+                nested.into_iter().for_each(|nested| self.find_templates(nested, objects, found));
+            }
+        }
+        let parts: Vec<&Value> = match written {
+            Value::Array(items) => items.iter().collect(),
+            Value::Object(fields) => fields.values().collect(),
+            _ => Vec::new(),
+        };
+        parts.into_iter().for_each(|part| self.find_templates(part, objects, found));
     }
 
     /// Whether a router splits the traffic.
@@ -114,19 +137,24 @@ impl Manifests {
     }
 
     fn beside(&self, resource: Resource, name: &str) -> ObjectRef {
-        let namespace = text(&self.rollout, "/metadata/namespace").to_owned();
-        ObjectRef { resource, namespace, name: name.to_owned() }
+        reference_to(resource, text(&self.rollout, "/metadata/namespace"), name)
     }
 
     fn make_up(&mut self) {
-        let canary = self.rollout.pointer("/spec/strategy/canary").cloned().unwrap_or_default();
-        let services = [text(&canary, "/stableService"), text(&canary, "/canaryService")];
-        for name in services.into_iter().filter(|name| !name.is_empty()) {
-            self.add(self.beside(SERVICES, name), self.service());
+        for (target, body) in self.services_and_routes() {
+            self.add(target, body);
         }
+    }
+
+    /// The Services and routes that the Rollout names, and what each of them is like where it has to be made up.
+    fn services_and_routes(&self) -> Vec<(ObjectRef, Value)> {
+        let canary = self.rollout.pointer("/spec/strategy/canary").unwrap_or(&Value::Null);
+        let services = [text(canary, "/stableService"), text(canary, "/canaryService")];
+        let written = services.into_iter().filter(|name| !name.is_empty());
+        let mut named: Vec<_> = written.map(|name| (self.beside(SERVICES, name), self.service())).collect();
         let routing = canary.get("trafficRouting").unwrap_or(&Value::Null);
         for name in texts(routing.get("nginx"), "stableIngress", "stableIngresses", "") {
-            self.add(self.beside(INGRESSES, &name), ingress(services));
+            named.push((self.beside(INGRESSES, &name), ingress(services)));
         }
         let gateway = routing.pointer("/plugins/argoproj-labs~1gatewayAPI");
         for name in texts(gateway, "httpRoute", "httpRoutes", "/name") {
@@ -134,23 +162,22 @@ impl Manifests {
             if let Some(namespace) = gateway.and_then(|gateway| gateway.get("namespace")?.as_str()) {
                 namespace.clone_into(&mut target.namespace);
             }
-            self.add(target, http_route(services));
+            named.push((target, http_route(services)));
         }
         let istio = routing.get("istio").unwrap_or(&Value::Null);
         let many = istio.get("virtualServices").and_then(Value::as_array).into_iter().flatten();
-        for named in istio.get("virtualService").into_iter().chain(many) {
-            let name = text(named, "/name");
+        for written in istio.get("virtualService").into_iter().chain(many) {
             // `name.namespace` names a VirtualService elsewhere.
-            let (name, namespace) =
-                name.split_once('.').map_or((name, None), |(name, other)| (name, Some(other)));
-            let mut target = self.beside(VIRTUAL_SERVICES, name);
-            if let Some(namespace) = namespace {
-                namespace.clone_into(&mut target.namespace);
-            }
+            let name = text(written, "/name");
+            let target = match name.split_once('.') {
+                Some((name, namespace)) => reference_to(VIRTUAL_SERVICES, namespace, name),
+                None => self.beside(VIRTUAL_SERVICES, name),
+            };
             if !name.is_empty() {
-                self.add(target, virtual_service(named, services));
+                named.push((target, virtual_service(written, services)));
             }
         }
+        named
     }
 
     /// Adds an object that is not there, and says so.
@@ -178,21 +205,18 @@ impl Manifests {
     }
 }
 
-/// The objects of a list, or the object itself.
-fn items(object: Value) -> Vec<Value> {
-    let is_list = text(&object, "/kind").ends_with("List");
-    match object.get("items").and_then(Value::as_array) {
-        Some(items) if is_list => items.clone(),
-        _ => vec![object],
-    }
+fn reference_to(resource: Resource, namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef { resource, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
-fn reference(resource: Resource, object: &Value) -> ObjectRef {
-    crate::world::server::reference(resource, object)
+fn is_at(object: &Value, target: &ObjectRef) -> bool {
+    is_of(object, target.resource) && reference(target.resource, object) == *target
 }
 
+/// The object in this namespace, where it names none and its kind has namespaces.
 fn in_namespace(mut object: Value, namespace: &str) -> Value {
     if text(&object, "/metadata/namespace").is_empty()
+        && !is_of(&object, CLUSTER_ANALYSIS_TEMPLATES)
         && let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut)
     {
         metadata.insert("namespace".to_owned(), json!(namespace));

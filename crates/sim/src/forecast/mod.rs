@@ -19,14 +19,12 @@ pub use fault::{Fault, FaultKind};
 pub use timeline::{Event, EventKind, PodCount, StepTimes};
 
 use crate::defects::Defect;
-use crate::kinds::{Router, Strategy};
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 use crate::simulation::outlook::Tally;
 use crate::trace::Trace;
 use crate::world::given::Given;
 use crate::world::metrics::Source;
-use crate::world::routes;
 use crate::world::server::text;
 use course::Course;
 use jiff::SignedDuration;
@@ -35,10 +33,6 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Proxies learn a route within so long, in milliseconds.
-const PROXY_DELAY: i64 = 500;
-/// Watch events come within so long, in milliseconds.
-const WATCH_DELAY: i64 = 50;
 /// Pods are spread over so many nodes.
 const NODES: i64 = 3;
 /// Versions of the world: what the manifests say, and the one that is released.
@@ -57,9 +51,9 @@ pub struct Options {
     pub traffic: Option<u32>,
     /// From the creation of a pod until its containers run: scheduling, pull, start. Default: 2 s.
     pub pod_start: SignedDuration,
-    /// Somebody promotes so long after a pause without an end began. Default: a minute. `None`: nobody does.
+    /// Somebody promotes so long after a pause began to wait for that, if it still does. Default: a minute. `None`: nobody does.
     pub promote_after: Option<SignedDuration>,
-    /// Services and VirtualServices that the Rollout names must be there; otherwise missing ones are made up.
+    /// Services and routes that the Rollout names must be there; otherwise missing ones are made up.
     pub strict: bool,
 }
 
@@ -96,7 +90,7 @@ pub enum Problem {
     #[error("the files hold {} Rollouts ({}): give one at a time", .0.len(), .0.join(", "))]
     SeveralRollouts(Vec<String>),
     /// A metric was given that no template has.
-    #[error("no template in the files has a metric {name:?}; there {}", listed(.known))]
+    #[error("no template that the Rollout names has a metric {name:?}; there {}", listed(.known))]
     UnknownMetric {
         /// As it was given, with the template where one was.
         name: String,
@@ -109,11 +103,9 @@ pub enum Problem {
         /// What the controller says.
         message: String,
     },
-    /// Nobody has said what a metric is, and no value was found that it likes.
-    #[error(
-        "no value was found that the conditions of metric {0:?} accept: say what it is, with --metric {0}=VALUE"
-    )]
-    Unanswered(String),
+    /// Nobody has said what a metric is, and no value was found that it likes; several have one query, and so one value.
+    #[error("{}", unanswered(.0))]
+    Unanswered(Vec<String>),
     /// The version that the manifests name does not go out.
     #[error(
         "the version that the manifests name does not become Healthy, so that there is nothing to release from: {0}"
@@ -128,6 +120,18 @@ fn listed(names: &[String]) -> String {
     match names {
         [] => "are no metrics at all: give the files of the AnalysisTemplates with -f".to_owned(),
         names => format!("are: {}", names.join(", ")),
+    }
+}
+
+fn unanswered(metrics: &[String]) -> String {
+    let say = |name: &str| format!("say what it is, with --metric {name}=VALUE");
+    match metrics {
+        [name] => format!("no value was found that the conditions of metric {name:?} accept: {}", say(name)),
+        names => format!(
+            "the metrics {} ask the same query, and no value was found that the conditions of all of them accept: {}",
+            names.join(", "),
+            say(names.first().map_or("NAME", String::as_str))
+        ),
     }
 }
 
@@ -246,38 +250,18 @@ pub fn forecast(objects: Vec<Value>, options: &Options) -> Result<Forecast, Prob
 }
 
 fn scenario(manifests: &Manifests, options: &Options) -> Scenario {
-    let rollout = manifests.rollout.clone();
-    let image = text(&rollout, "/spec/template/spec/containers/0/image").to_owned();
-    let next = format!("{image}-next-");
+    let calm = Scenario::calm(manifests.rollout.clone());
     let is_unready = options.faults.iter().any(|fault| fault.kind == FaultKind::Unready);
-    let good = pods::health(&rollout, options.pod_start);
+    let good = pods::health(&manifests.rollout, options.pod_start);
     let released = if is_unready { pods::never_ready(good) } else { good };
+    let image = text(&manifests.rollout, "/spec/template/spec/containers/0/image").to_owned();
     Scenario {
-        seed: 1,
-        strategy: Strategy::Steps,
-        router: Router::of(&rollout),
-        doors: routes::kinds(Router::of(&rollout)).to_vec(),
         surroundings: manifests.surroundings.clone(),
-        health: BTreeMap::from([(image, good), (format!("{next}{RELEASED}"), released)]),
-        image: next,
-        pruned: &[],
+        health: BTreeMap::from([(image, good), (calm.image_of(RELEASED), released)]),
         nodes: NODES,
-        proxies: 1,
-        proxy_delay: PROXY_DELAY,
-        watch_delay: WATCH_DELAY,
-        drain: pods::drain(&rollout),
+        drain: pods::drain(&manifests.rollout),
         metrics: Source::Given(Box::new(Given::new(options.metrics.clone()))),
-        budget: None,
-        restarts_in: 0,
-        retires: false,
-        recreated_in: 8_000,
-        from_the_start: false,
-        webhooks: Vec::new(),
-        focuses: Vec::new(),
-        disturbances: Vec::new(),
-        fates: BTreeMap::new(),
-        ambushes: Vec::new(),
-        rollout,
+        ..calm
     }
 }
 

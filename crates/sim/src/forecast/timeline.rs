@@ -150,7 +150,7 @@ pub(super) fn of(
 
 fn told(course: &Course, analyses: &[Analysis], options: &Options) -> Vec<Told> {
     let mut told = vec![Told::new(0.0, EventKind::Release, "a new version is applied")];
-    let by_hand = course.promoted_by_hand.iter().filter(|time| **time <= course.ended_at);
+    let by_hand = course.promoted_by_hand.iter();
     told.extend(
         by_hand.map(|time| Told::new(course.seconds(*time), EventKind::Promotion, "somebody promotes")),
     );

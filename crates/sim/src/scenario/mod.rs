@@ -16,7 +16,8 @@ use crate::faults::{Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::world::metrics::Source;
 use crate::world::pods::{Budget, Health};
-use crate::world::server::reference;
+use crate::world::routes;
+use crate::world::server::{reference, text};
 use crate::world::webhooks::Webhook;
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{CLUSTER_ANALYSIS_TEMPLATES, ROLLOUTS};
@@ -111,6 +112,39 @@ impl Scenario {
     /// The scenario of a seed.
     pub fn new(seed: u64) -> Self {
         plan::of(seed)
+    }
+
+    /// A world without faults around this Rollout, whose metrics are good. How its pods behave is left to say.
+    pub fn calm(rollout: Value) -> Self {
+        let router = Router::of(&rollout);
+        let image = text(&rollout, "/spec/template/spec/containers/0/image");
+        Self {
+            seed: 1,
+            strategy: Strategy::of(&rollout),
+            router,
+            doors: routes::kinds(router).to_vec(),
+            surroundings: Vec::new(),
+            image: format!("{image}-next-"),
+            health: BTreeMap::new(),
+            pruned: &[],
+            nodes: 1,
+            proxies: 1,
+            proxy_delay: 500,
+            watch_delay: 50,
+            drain: 1_000,
+            metrics: Source::Given(Box::default()),
+            budget: None,
+            restarts_in: 0,
+            recreated_in: 8_000,
+            retires: false,
+            webhooks: Vec::new(),
+            focuses: Vec::new(),
+            from_the_start: false,
+            disturbances: Vec::new(),
+            fates: BTreeMap::new(),
+            ambushes: Vec::new(),
+            rollout,
+        }
     }
 
     /// Leaves out faults by their numbers: disturbances first, then fates, focuses, and ambushes.

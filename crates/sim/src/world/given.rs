@@ -3,13 +3,13 @@
 
 use super::metrics::vector;
 use super::server::{Server, text};
-use headgate_analysis::first_measurement;
+use headgate_analysis::{Defaults, PROVIDERS, first_measurement};
 use headgate_api::At;
 use headgate_api::{AnalysisPhase, AnalysisRunSpec, AnalysisTemplateSpec, DurationOrSeconds, Metric};
 use headgate_driver::io::ObjectRef;
 use headgate_driver::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES};
-use headgate_model::analysis::{ValidMetric, percent_encoded, valid_metrics};
-use headgate_model::{HttpQuery, Reply};
+use headgate_model::analysis::{ValidMetric, valid_metrics};
+use headgate_model::{HttpQuery, Query, Reply};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -78,8 +78,9 @@ pub struct Given {
     metrics: Vec<GivenMetric>,
     since: Option<Timestamp>,
     assumed: BTreeMap<Key, String>,
-    /// A metric of which nobody has said what it is, and no value was found that its conditions accept.
-    pub unanswered: Option<String>,
+    /// A metric of which nobody has said what it is, and no value was found that its conditions accept; several where they
+    /// ask the same.
+    pub unanswered: Option<Vec<String>>,
 }
 
 /// An AnalysisRun and a metric in it.
@@ -108,80 +109,95 @@ impl Given {
     pub fn answer(&mut self, run: &ObjectRef, query: &HttpQuery, server: &Server, now: Timestamp) -> Reply {
         let spec: Option<AnalysisRunSpec> = server.get(run).and_then(|run| read(run.get("spec")));
         let metrics = spec.as_ref().and_then(|spec| valid_metrics(spec).ok()).unwrap_or_default();
-        let asked = metrics.iter().find(|metric| asks(metric, query));
-        let (Some(spec), Some(metric)) = (spec, asked) else {
+        // Several may ask the same, and hold what they get against several thresholds.
+        let asked: Vec<&ValidMetric> = metrics.iter().filter(|metric| asks(metric, query, now)).collect();
+        let Some(spec) = spec.filter(|_| !asked.is_empty()) else {
             return Reply::Failed(format!("nobody has asked {}", query.url));
         };
-        let written = spec.metrics.iter().find(|written| written.name == metric.metric.name);
-        let elapsed = self.since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
-        let said = self
-            .metrics
-            .iter()
-            .filter(|given| given.from <= elapsed && given.is_about(&metric.metric.name, written, server))
-            .max_by_key(|given| given.from);
-        match said.map(|given| given.answer.clone()) {
+        match self.said(&spec, &asked, server, now) {
             Some(Answer::Number(number)) => vector(Some(number)),
             Some(Answer::Nothing) => vector(None),
             Some(Answer::NoAnswer) => Reply::Failed("connection refused".to_owned()),
-            None => self.assume(run, spec, metric, now),
+            None => self.assume(run, &spec, &asked, now),
         }
     }
 
+    /// What somebody has said last of any of these metrics.
+    fn said(
+        &self,
+        spec: &AnalysisRunSpec,
+        asked: &[&ValidMetric],
+        server: &Server,
+        now: Timestamp,
+    ) -> Option<Answer> {
+        let elapsed = self.since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+        let is_asked = |written: &&Metric| asked.iter().any(|metric| metric.metric.name == written.name);
+        let is_about = |given: &&GivenMetric| {
+            spec.metrics.iter().filter(is_asked).any(|written| given.is_about(written, server))
+        };
+        let said = self.metrics.iter().filter(|given| given.from <= elapsed).filter(is_about);
+        said.max_by_key(|given| given.from).map(|given| given.answer.clone())
+    }
+
+    /// A value that all of these metrics accept: it stays the same.
     fn assume(
         &mut self,
         run: &ObjectRef,
-        spec: AnalysisRunSpec,
-        metric: &ValidMetric,
+        spec: &AnalysisRunSpec,
+        asked: &[&ValidMetric],
         now: Timestamp,
     ) -> Reply {
-        let name = metric.metric.name.clone();
-        let key = (run.clone(), name.clone());
-        if let Some(value) = self.assumed.get(&key) {
-            return vector(Some(value.clone()));
+        let names: Vec<String> = asked.iter().map(|metric| metric.metric.name.clone()).collect();
+        if let Some(value) = names.first().and_then(|name| self.assumed(run, name)) {
+            return vector(Some(value.to_owned()));
         }
-        let alone = alone(spec, &name);
-        let is_good = |value: &String| {
-            let measured = first_measurement(&alone, &name, vector(Some(value.clone())), now);
-            measured.and_then(|measured| measured.phase) == Some(AnalysisPhase::Successful)
+        let is_good = |value: &String| names.iter().all(|name| accepts(spec, name, value, now));
+        let Some(value) = asked.iter().flat_map(|metric| candidates(metric)).find(is_good) else {
+            let reply = Reply::Failed(format!("nobody has said what {} is", names.join(" and ")));
+            self.unanswered.get_or_insert(names);
+            return reply;
         };
-        let Some(value) = candidates(metric).into_iter().find(is_good) else {
-            self.unanswered.get_or_insert(name.clone());
-            return Reply::Failed(format!("nobody has said what {name} is"));
-        };
-        self.assumed.insert(key, value.clone());
+        self.assumed.extend(names.into_iter().map(|name| ((run.clone(), name), value.clone())));
         vector(Some(value))
     }
 }
 
 impl GivenMetric {
-    fn is_about(&self, name: &str, written: Option<&Metric>, server: &Server) -> bool {
-        self.name == name
+    /// Whether it is about this metric of a run.
+    fn is_about(&self, metric: &Metric, server: &Server) -> bool {
+        self.name == metric.name
             && self.template.as_ref().is_none_or(|template| {
                 let templates = server.all(ANALYSIS_TEMPLATES).chain(server.all(CLUSTER_ANALYSIS_TEMPLATES));
-                let named =
+                let mut named =
                     templates.filter(|(target, _)| target.name == *template).map(|(_, object)| object);
-                let holds = |object: &Value| {
+                named.any(|object| {
                     let spec: Option<AnalysisTemplateSpec> = read(object.get("spec"));
-                    spec.is_some_and(|spec| {
-                        spec.metrics.iter().flatten().any(|metric| Some(metric) == written)
-                    })
-                };
-                named.into_iter().any(holds)
+                    spec.is_some_and(|spec| spec.metrics.iter().flatten().any(|one| one == metric))
+                })
             })
     }
 }
 
 /// Whether this is how the metric is asked for.
-fn asks(metric: &ValidMetric, query: &HttpQuery) -> bool {
-    let written =
-        metric.metric.provider.prometheus.as_ref().and_then(|prometheus| prometheus.query.as_deref());
-    written.is_some_and(|written| query.url.contains(&format!("query={}&", percent_encoded(written))))
+fn asks(metric: &ValidMetric, query: &HttpQuery, now: Timestamp) -> bool {
+    let prepared = PROVIDERS.iter().map(|provider| provider.prepare(metric, &Defaults::default(), now));
+    prepared.flatten().any(|Query::Http(prepared)| timeless(&prepared) == timeless(query))
 }
 
-/// The same run with this metric alone.
-fn alone(spec: AnalysisRunSpec, name: &str) -> AnalysisRunSpec {
-    let metrics = spec.metrics.into_iter().filter(|metric| metric.name == name).collect();
-    AnalysisRunSpec { metrics, args: spec.args, ..AnalysisRunSpec::default() }
+/// The query, whenever it is asked: the time that it is about stands last.
+fn timeless(query: &HttpQuery) -> HttpQuery {
+    let time = ["&time=", "&start="].into_iter().find_map(|parameter| query.url.rfind(parameter));
+    let mut timeless = query.clone();
+    timeless.url.truncate(time.unwrap_or(query.url.len()));
+    timeless
+}
+
+/// Whether a metric that gives this value alone is successful.
+fn accepts(spec: &AnalysisRunSpec, name: &str, value: &str, now: Timestamp) -> bool {
+    let metrics = spec.metrics.iter().filter(|metric| metric.name == name).cloned().collect();
+    let alone = AnalysisRunSpec { metrics, args: spec.args.clone(), ..AnalysisRunSpec::default() };
+    let measured = first_measurement(&alone, name, vector(Some(value.to_owned())), now);
+    measured.and_then(|measured| measured.phase) == Some(AnalysisPhase::Successful)
 }
 
 fn candidates(metric: &ValidMetric) -> Vec<String> {

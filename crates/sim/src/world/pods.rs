@@ -43,6 +43,20 @@ pub struct Health {
 }
 
 impl Health {
+    /// Pods that get a node after so long and are ready so long after that, in milliseconds; nothing ails them.
+    pub(crate) fn good(scheduled_after: i64, ready_after: i64) -> Self {
+        Self {
+            scheduled_after,
+            pulled_after: 0,
+            ready_after: Some(ready_after),
+            has_image: true,
+            crashes: false,
+            spread: 0,
+            errors_percent: 0,
+            latency: 0,
+        }
+    }
+
     /// Nothing ails it any more.
     pub(crate) fn recover(&mut self) {
         self.ready_after.get_or_insert(3_000);
