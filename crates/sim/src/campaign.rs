@@ -1,5 +1,6 @@
 //! Many seeds over all cores. Each world is one thread's own; what comes of it does not depend on how many there are.
 
+use crate::checkers::Lost;
 use crate::coverage::{Pair, impossible, pairs};
 use crate::defects::Defect;
 use crate::effect::{Effect, strikes};
@@ -24,6 +25,8 @@ pub struct Campaign {
     pub struck: BTreeSet<(Effect, Fault)>,
     /// Requests of controllers to the API server.
     pub requests: u64,
+    /// Requests of clients that were lost.
+    pub lost: Lost,
 }
 
 /// Runs these seeds on so many threads; `each` is told of every outcome, in no particular order.
@@ -61,6 +64,7 @@ impl Campaign {
     fn add(&mut self, outcome: &Outcome) {
         self.seeds += 1;
         self.requests += outcome.requests;
+        self.lost += outcome.lost;
         if !outcome.violations.is_empty() {
             self.failed.insert(outcome.seed);
         }

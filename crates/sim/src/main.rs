@@ -81,11 +81,13 @@ fn work(args: &Args, out: &mut impl Write) -> Result<bool> {
     });
     said?;
     let (failed, took) = (campaign.failed.len(), started.elapsed().as_secs_f64());
-    let rate = args.seeds as f64 / took.max(0.001);
+    let Campaign { seeds, requests, lost, .. } = campaign;
+    let rate = seeds as f64 / took.max(0.001);
     writeln!(
         out,
-        "{} seeds, {failed} failed, {took:.1} s on {threads} threads, {rate:.1} seeds/s, {} requests",
-        args.seeds, campaign.requests
+        "{seeds} seeds, {failed} failed, {took:.1} s on {threads} threads, {rate:.1} seeds/s, {requests} requests; clients \
+         lost {} of theirs, {} of them forced by faults",
+        lost.all, lost.forced
     )?;
     let is_covered = covered(&campaign, args.coverage, out)?;
     Ok(failed == 0 && (is_covered || !args.coverage))

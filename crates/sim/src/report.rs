@@ -16,6 +16,17 @@ struct Task {
     alone: Option<&'static str>,
 }
 
+impl Task {
+    /// Whether the defect is found by what breaks this rule: what another one notices, or a panic, says nothing of the one that
+    /// should.
+    fn is_met_by(self, rule: &str) -> bool {
+        match self.alone {
+            Some(alone) => alone == rule,
+            None => self.defect.breaks().contains(&rule),
+        }
+    }
+}
+
 /// What came of it.
 struct Finding {
     task: Task,
@@ -75,10 +86,10 @@ fn look(tasks: &[Task], next: &AtomicUsize, seeds: Range<u64>, findings: &Sender
                 None => run(Scenario::new(seed), task.defect),
             };
             let violation = outcome.violations.into_iter().next()?;
-            // What another rule notices says nothing of the one that should; what is wrong anyway is not found because
-            // of the defect.
-            let is_meant = task.alone.is_some() || task.defect.breaks().contains(&violation.rule);
-            if !is_meant || !run(Scenario::new(seed), Defect::None).violations.is_empty() {
+            // What is wrong anyway is not found because of the defect.
+            if !task.is_met_by(violation.rule)
+                || !run(Scenario::new(seed), Defect::None).violations.is_empty()
+            {
                 return None;
             }
             Some((seed, violation.rule, violation.message))
@@ -103,5 +114,25 @@ fn print(finding: &Finding, out: &mut impl Write) -> std::io::Result<()> {
             )
         }
         None => writeln!(out, "{name:<26} NOT FOUND in {tried} seeds ({rate:.1}/s)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headgate_sim::checkers::PANIC;
+
+    #[test]
+    fn a_defect_is_found_by_a_rule_that_it_breaks_and_not_by_a_panic() {
+        for (rule, defect) in Defect::ALONE {
+            let alone = Task { defect, alone: Some(rule) };
+            assert!(alone.is_met_by(rule), "{rule}");
+            assert!(!alone.is_met_by("waits") && !alone.is_met_by(PANIC), "{rule}");
+        }
+        for defect in Defect::ALL {
+            let task = Task { defect, alone: None };
+            assert!(defect.breaks().iter().all(|rule| task.is_met_by(rule)), "{defect:?}");
+            assert!(!task.is_met_by(PANIC), "{defect:?}");
+        }
     }
 }

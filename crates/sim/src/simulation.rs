@@ -5,7 +5,7 @@ pub(crate) mod outlook;
 mod requests;
 mod surroundings;
 
-use crate::checkers::{Checkers, ENDLESS, Violation, Waits};
+use crate::checkers::{Checkers, ENDLESS, Lost, PANIC, Violation, Waits};
 use crate::coverage::Reached;
 use crate::defects::Defect;
 use crate::faults::{Disturbance, Fate};
@@ -63,6 +63,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Requests of controllers to the API server, events left out.
     pub requests: u64,
+    /// Requests of clients that were lost.
+    pub lost: Lost,
     /// Which pairs it has reached.
     pub reached: Reached,
     /// The trace.
@@ -220,17 +222,25 @@ impl Simulation {
         simulation
     }
 
-    /// Who panics, in deciding or as the world itself, breaks a rule, too: what was told until then is there.
-    fn tell(mut self) -> Outcome {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.live())) {
+    fn tell(self) -> Outcome {
+        self.tell_of(Self::live)
+    }
+
+    /// Who panics, in deciding or as the world itself, is told of like a broken rule, after all that was told until then.
+    fn tell_of(mut self, live: impl FnOnce(&mut Self)) -> Outcome {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| live(&mut self))) {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let message =
                 text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-            let violation = Violation { rule: "panic", message: message.to_owned(), at: self.now };
+            let violation = Violation { rule: PANIC, message: message.to_owned(), at: self.now };
             self.checkers.violations.push(violation);
+        }
+        for Violation { at, rule, message } in &self.checkers.violations {
+            self.trace.say("VIOLATION", || format!("{rule}: {message}"), *at);
         }
         Outcome {
             seed: self.scenario.seed,
+            lost: self.checkers.lost.in_requests(self.scenario.metrics.per_minute()),
             violations: self.checkers.violations,
             requests: self.requests,
             reached: self.reached,
@@ -301,13 +311,6 @@ impl Simulation {
         self.trace.say("world", || format!("ends {status}"), self.now);
         if self.checkers.violations.is_empty() && self.scenario.retires {
             self.retire();
-        }
-        for violation in &self.checkers.violations {
-            self.trace.say(
-                "VIOLATION",
-                || format!("{}: {}", violation.rule, violation.message),
-                violation.at,
-            );
         }
     }
 
@@ -511,4 +514,25 @@ fn start() -> Timestamp {
 /// So long after its beginning, for messages.
 pub fn seconds_since_start(time: Timestamp) -> SignedDuration {
     time.duration_since(start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_after_all_that_has_happened_until_then() {
+        let simulation = Simulation::new(Scenario::new(1), Defect::None, Trace::new(start()));
+        let outcome = simulation.tell_of(|simulation| {
+            simulation.trace.say("world", || "turns".to_owned(), simulation.now);
+            panic!("by the test");
+        });
+        let told: Vec<_> = outcome.violations.iter().map(|one| (one.rule, one.message.as_str())).collect();
+        assert_eq!(told, [(PANIC, "by the test")]);
+        let lines = outcome.trace.lines();
+        assert!(
+            lines.last().is_some_and(|last| last.ends_with("VIOLATION    panic: by the test")),
+            "{lines:#?}"
+        );
+    }
 }

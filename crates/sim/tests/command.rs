@@ -26,6 +26,15 @@ fn a_seed_that_breaks_a_rule_fails_the_run_and_says_how_to_run_it_again() {
 }
 
 #[test]
+fn a_run_says_how_many_requests_clients_have_lost_and_that_faults_have_forced_it() {
+    let said = said(&sim(&["--first", "1", "--seeds", "5"]));
+    let lost = said.lines().find_map(|line| Some(line.split_once(" requests; clients lost ")?.1));
+    let (all, forced) = lost.and_then(|lost| lost.split_once(" of theirs, ")).unwrap();
+    assert_ne!(all, "0", "{said}");
+    assert_eq!(forced, format!("{all} of them forced by faults"), "{said}");
+}
+
+#[test]
 fn a_pair_that_no_seed_reaches_fails_a_run_that_asks_for_coverage_and_no_other() {
     let output = sim(&["--first", "1", "--seeds", "1"]);
     assert!(output.status.success(), "{}", said(&output));

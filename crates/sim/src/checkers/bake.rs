@@ -1,10 +1,12 @@
 //! A bake lasts as long as the spec says, and the old version stands by with all its pods meanwhile.
 
 use super::Write;
+use super::conditions;
 use super::view::{hash_of, is_recent_rollback, rollout};
 use crate::world::server::{Server, number, text};
 use headgate_api::At;
 use headgate_api::DurationOrSeconds;
+use headgate_api::conditions::types::COMPLETED;
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -38,7 +40,7 @@ fn lasts(before: &Value, after: &Value, server: &Server) -> Result<(), String> {
     let duration =
         bake.get("duration").and_then(|written| DurationOrSeconds::deserialize(written).ok()?.parse().ok());
     let due = begun.zip(duration).and_then(|(since, duration)| since.checked_add(duration).ok());
-    let decided_at = conditions(after).find(|one| text(one, "/type") == "Completed");
+    let decided_at = conditions::of_type(after, COMPLETED);
     let decided_at: Option<Timestamp> =
         decided_at.and_then(|one| text(one, "/lastTransitionTime").parse().ok());
     match (due, decided_at) {
@@ -57,8 +59,4 @@ fn stands_by(before: &Value, after: &Value, server: &Server, desired: i64) -> Re
         return Err(format!("stable is cut from {} to {} pods in a bake", size(before), size(after)));
     }
     Ok(())
-}
-
-fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
-    rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }

@@ -1,9 +1,10 @@
 //! What a process may have known: a write is wrong only when it is by none of the views that it may have had.
 
 use super::{
-    Checkers, EVICTIONS, VIEWS_KEPT, View, Write, availability, foreign, hand_over, held, removals, way_back,
-    weights,
+    Checkers, DECISION_TAKES, EVICTIONS, VIEWS_KEPT, View, Waits, Write, availability, bake, foreign,
+    hand_over, held, removals, way_back, weights,
 };
+use crate::world::server::Server;
 use headgate_driver::resources::REPLICA_SETS;
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -20,9 +21,34 @@ const BY_VIEW: [(&str, Rule); 6] = [
 ];
 
 impl Checkers {
+    /// Holds a write against what its process may have known when it decided.
+    pub(super) fn judge_by_knowledge(&mut self, write: &Write<'_>, server: &Server, now: Timestamp) {
+        let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
+        if self.crossing.written(write, self.views.back().map(|(_, view)| view), now) {
+            self.allowance.fault(now, now);
+        }
+        let desired = self.views_since(since).map(|view| view.desired).min().unwrap_or(0);
+        if self.waits == Waits::Stored {
+            self.judge("bake", bake::check(write, server, desired), now);
+        }
+        let foreign = self.is_foreign_left_alone(write, since);
+        self.judge("7 foreign", foreign, now);
+        self.judge_by_views(write, since, now);
+        let views: Vec<View> = self.views_since(since).cloned().collect();
+        let views: Vec<&View> = views.iter().collect();
+        let drained = self.shares.check(write, &views, &self.clocks, now);
+        self.judge("2 drain", drained, now);
+        let acknowledged = self.acknowledged.check(write, &views, server);
+        self.judge("2 acknowledged", acknowledged, now);
+        let on_time = self.way.written(write, &views);
+        if self.waits == Waits::Stored {
+            self.judge("9 deadline", on_time, now);
+        }
+    }
+
     /// Holds a write against the views that its process may have had, and, where it has evicted pods, against the same without
     /// them.
-    pub(super) fn judge_by_views(&mut self, write: &Write<'_>, since: Timestamp, now: Timestamp) {
+    fn judge_by_views(&mut self, write: &Write<'_>, since: Timestamp, now: Timestamp) {
         let evicted = self.counted.gone_for(write.process, write.sent_at);
         let views: Vec<&View> = self.views_for(write, since).collect();
         let fewer: Vec<View> = match evicted.as_slice() {
@@ -65,7 +91,7 @@ impl Checkers {
 
     /// What is ours is what the Rollout named at some time since then: a user may take a router away while a write to its
     /// route is on its way.
-    pub(super) fn is_foreign_left_alone(&self, write: &Write<'_>, since: Timestamp) -> Result<(), String> {
+    fn is_foreign_left_alone(&self, write: &Write<'_>, since: Timestamp) -> Result<(), String> {
         let by_last_names = foreign::check(write, self.names.as_ref());
         let is_right =
             || self.views_for(write, since).any(|view| foreign::check(write, Some(&view.names)).is_ok());

@@ -1,9 +1,13 @@
 //! The clocks of processes: what was decided by one that is wrong, or by two that differ, is judged by wider bounds.
 
-use super::CLOCKS_DIFFER;
 use crate::world::plus;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
+
+/// A clock that was set once, by 40 s at most, may be so far from the truth, as times are cut to seconds.
+pub(super) const FROM_THE_TRUTH: SignedDuration = SignedDuration::from_secs(45);
+/// Two clocks may be so far from each other, or one from itself before it was set once more.
+pub(super) const FROM_EACH_OTHER: SignedDuration = SignedDuration::from_secs(90);
 
 /// How far clocks are from the truth, and when they agreed again.
 #[derive(Debug, Default)]
@@ -51,7 +55,7 @@ impl Clocks {
 
     /// Whether at this time one may have been wrong, or have been so shortly before.
     pub(super) fn may_be_wrong(&self, at: Timestamp) -> bool {
-        self.of.values().any(|skew| *skew != 0) || self.may_differ(at, CLOCKS_DIFFER)
+        self.of.values().any(|skew| *skew != 0) || self.may_differ(at, FROM_EACH_OTHER)
     }
 
     fn spread(&self) -> i64 {

@@ -1,6 +1,7 @@
 //! Rule 9, for releases: pods that come and go do not put off the deadline. Each time that the deadline's clock starts
 //! anew within a step, something has got further than ever before.
 
+use super::conditions;
 use super::restarts::restart_at;
 use super::{View, Write};
 use crate::world::server::{number, text};
@@ -177,7 +178,5 @@ pub(super) fn progressing<'a>(rollout: &'a Value, field: &str) -> &'a str {
 }
 
 fn condition<'a>(rollout: &'a Value, type_: &str, field: &str) -> &'a str {
-    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let found = conditions.into_iter().find(|condition| text(condition, "/type") == type_);
-    found.map_or("", |condition| text(condition, field))
+    conditions::of_type(rollout, type_).map_or("", |condition| text(condition, field))
 }

@@ -1,6 +1,7 @@
 //! Rule 2, its time: pods go only when their version has had no more than its present share for the drain time.
 
 use super::clocks::Clocks;
+use super::view::Set;
 use super::{View, Write};
 use crate::world::server::number;
 use headgate_driver::resources::REPLICA_SETS;
@@ -75,20 +76,7 @@ impl Shares {
         now: Timestamp,
     ) -> Result<(), String> {
         let may_differ = clocks.may_differ(write.sent_at, SignedDuration::from_secs(self.longest));
-        let (REPLICA_SETS, Some(before), false) = (write.target.resource, write.before, may_differ) else {
-            return Ok(());
-        };
-        let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
-        let Some(view) = views.first() else { return Ok(()) };
-        let Some(set) = view.set(&write.target.name).filter(|set| set.available > 0) else { return Ok(()) };
-        // Somebody else's surplus may go at once.
-        let takes_nothing = to >= set.available || to >= view.desired;
-        if takes_nothing
-            || to >= number(before, "/spec/replicas")
-            || views.iter().any(|view| view.lets_pods_go())
-        {
-            return Ok(());
-        }
+        let Some((view, set, to)) = shrunk(write, views).filter(|_| !may_differ) else { return Ok(()) };
         let held = self.of.get(&set.hash).map_or(&[][..], Vec::as_slice);
         let Some(last) = held.last() else { return Ok(()) };
         // What was decided before somebody else lowered the share is under way.
@@ -96,10 +84,9 @@ impl Shares {
             return Ok(());
         }
         let is_aborted = self.aborted.contains(&set.hash);
-        let delay = |held: &Held| {
-            let delay = if is_aborted { held.drain.min(view.abort_drain) } else { held.drain };
-            views.iter().map(|view| view.drain_at_least(&set.hash)).fold(delay, i64::min)
-        };
+        let abort_drain = if is_aborted { view.abort_drain } else { i64::MAX };
+        let least = views.iter().map(|view| view.drain_at_least(&set.hash)).fold(abort_drain, i64::min);
+        let delay = |held: &Held| held.drain.min(least);
         let is_over = |held: &Held, until: Timestamp| {
             until.duration_since(held.since).saturating_add(ROUNDED) >= SignedDuration::from_secs(delay(held))
         };
@@ -123,4 +110,16 @@ impl Shares {
             delay(last)
         ))
     }
+}
+
+/// The ReplicaSet from which a write takes pods that serve, as its process may have known it last, and how many it leaves.
+fn shrunk<'a>(write: &Write<'_>, views: &[&'a View]) -> Option<(&'a View, &'a Set, i64)> {
+    let (REPLICA_SETS, Some(before)) = (write.target.resource, write.before) else { return None };
+    let to = write.after.map_or(0, |after| number(after, "/spec/replicas"));
+    let view = views.first()?;
+    let set = view.set(&write.target.name).filter(|set| set.available > 0)?;
+    // Somebody else's surplus may go at once.
+    let takes_nothing = to >= set.available || to >= view.desired || to >= number(before, "/spec/replicas");
+    let is_free = takes_nothing || views.iter().any(|view| view.lets_pods_go());
+    (!is_free).then_some((view, set, to))
 }

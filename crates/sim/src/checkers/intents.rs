@@ -1,6 +1,7 @@
 //! Rule 5: what the user has stored is not overwritten before it is consumed, and the spec is the user's.
 
 use super::Write;
+use super::conditions;
 use crate::world::server::{number, text};
 use headgate_api::At;
 use headgate_api::DurationOrSeconds;
@@ -117,8 +118,7 @@ fn is_over(before: &Value, after: &Value, pause: &Value) -> bool {
     let due = time(before, "/status/pauseConditions/0/startTime")
         .zip(longest)
         .and_then(|(since, longest)| since.checked_add(longest).ok());
-    let conditions = after.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let looked_at = conditions.filter_map(|one| time(one, "/lastUpdateTime")).max();
+    let looked_at = conditions::all(after).filter_map(|one| time(one, "/lastUpdateTime")).max();
     due.is_some_and(|due| looked_at.is_some_and(|at| due <= at))
 }
 

@@ -7,12 +7,37 @@ use crate::world::proxies::ALL;
 use crate::world::{milliseconds, plus};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 
 /// Traffic that a fault may cost beyond its own time, in milliseconds of the whole of it: until the fault is noticed,
 /// decided on, written and learnt by every proxy, also when the process that should do so dies first.
 pub(super) const REACTION: i64 = 45_000;
 /// So long after a fault nothing may be lost because of it any more.
 const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(90);
+
+/// What clients have lost: in [`ALL`]ths of a millisecond of the whole traffic, or in requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// All of it.
+    pub all: i64,
+    /// What a fault has forced.
+    pub forced: i64,
+}
+
+impl Lost {
+    /// The same in whole requests, of so many in a minute.
+    pub fn in_requests(self, per_minute: i64) -> Self {
+        let whole = |lost: i64| lost.saturating_mul(per_minute) / (ALL * 60_000);
+        Self { all: whole(self.all), forced: whole(self.forced) }
+    }
+}
+
+impl AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        self.all += other.all;
+        self.forced += other.forced;
+    }
+}
 
 /// What faults may cost yet.
 #[derive(Debug, Default)]
@@ -88,5 +113,18 @@ impl Allowance {
             grant.left -= taken;
             lost - taken
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told_in_whole_requests() {
+        let mut lost = Lost { all: ALL / 2 * 60_000, forced: 0 };
+        lost += Lost { all: ALL / 4 * 1_000, forced: ALL / 4 * 1_000 };
+        assert_eq!(lost.in_requests(300), Lost { all: 151, forced: 1 });
+        assert_eq!(lost.in_requests(0), Lost::default());
     }
 }

@@ -40,6 +40,7 @@ mod availability;
 mod bake;
 mod by_view;
 mod clocks;
+mod conditions;
 mod counted;
 mod crossing;
 mod deadline;
@@ -75,6 +76,7 @@ mod weights;
 mod writers;
 
 use by_view::forget_old;
+pub use losses::Lost;
 pub use names::Names;
 pub use view::View;
 use view::WayBack;
@@ -127,7 +129,7 @@ const DECISION_TAKES: SignedDuration = SignedDuration::from_secs(12);
 /// Views older than this are forgotten: nothing is known so late.
 const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
 
-/// All rules, as violations name them. Each has a defect made on purpose that breaks it.
+/// All rules that checkers hold, as violations name them. Each has a defect made on purpose that breaks it.
 pub const RULES: [&str; 33] = [
     "1 weights",
     "2 removals",
@@ -176,12 +178,16 @@ const ROLES: &str = "roles";
 /// The rule that turns come to an end: the loop itself sees when it is broken.
 pub const ENDLESS: &str = "6 quiet";
 
+/// What a violation names when somebody has panicked: no rule of a checker, and so not among [`RULES`].
+pub const PANIC: &str = "panic";
+
 /// All checkers and what they remember.
 #[derive(Debug, Default)]
 pub struct Checkers {
     /// Whether `status.waiting` is stored.
     pub waits: Waits,
-    /// True in a forecast: users' objects have other names than a seed's, so nothing is held against the rules but [`ENDLESS`].
+    /// True in a forecast, which tells what comes of a user's objects instead of judging it, and which a broken rule would end:
+    /// nothing is held against the rules but [`ENDLESS`].
     pub is_forecast: bool,
     abort: abort::Overdue,
     /// Changes at the server that were looked at.
@@ -219,10 +225,8 @@ pub struct Checkers {
     /// Somebody else has written weights, or a Rollout that is no more: nobody can say of a route that is no longer named
     /// whose they are.
     is_route_edited: bool,
-    /// Requests lost that no fault has forced, in [`ALL`]ths of a millisecond of the whole traffic.
-    pub lost: i64,
-    /// The same for those that a fault has forced.
-    pub lost_excused: i64,
+    /// What clients have lost so far.
+    pub lost: Lost,
     /// Only this rule is heeded, to see whether its checker finds by itself what others find first; all of them by default.
     pub only: Option<&'static str>,
     /// What was found.
@@ -238,9 +242,6 @@ pub enum Waits {
     /// It is the one of Argo Rollouts and drops them.
     Pruned,
 }
-
-/// A clock that was set may differ from the truth by so much.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(90);
 
 impl Checkers {
     /// Notes what the objects say now.
@@ -300,7 +301,7 @@ impl Checkers {
         self.events.written(write);
         let kept = self.news.written(write, &self.clocks, now);
         self.judge("R11 news", kept, now);
-        for (rule, broken) in [
+        for (rule, result) in [
             ("R1 fence", fence::check(write, proven_at)),
             ("R2 guards", guards::check(write)),
             ("R5 names", named),
@@ -317,34 +318,13 @@ impl Checkers {
             ("pod health", self.pod_health.check(write, &self.causes, now)),
             (RESTARTS, self.restarts.written(write, server, &self.clocks)),
             ("5 intents", intents::check(write)),
-            ("waits", waits::check(write)),
         ] {
-            if rule == "waits" && self.waits == Waits::Pruned {
-                continue;
-            }
-            self.judge(rule, broken, now);
+            self.judge(rule, result, now);
         }
-        let since = write.known_until.min(write.sent_at).saturating_sub(DECISION_TAKES).unwrap_or(now);
-        if self.crossing.written(write, self.views.back().map(|(_, view)| view), now) {
-            self.allowance.fault(now, now);
-        }
-        let desired = self.views_since(since).map(|view| view.desired).min().unwrap_or(0);
         if self.waits == Waits::Stored {
-            self.judge("bake", bake::check(write, server, desired), now);
+            self.judge("waits", waits::check(write), now);
         }
-        let foreign = self.is_foreign_left_alone(write, since);
-        self.judge("7 foreign", foreign, now);
-        self.judge_by_views(write, since, now);
-        let views: Vec<View> = self.views_since(since).cloned().collect();
-        let views: Vec<&View> = views.iter().collect();
-        let drained = self.shares.check(write, &views, &self.clocks, now);
-        self.judge("2 drain", drained, now);
-        let acknowledged = self.acknowledged.check(write, &views, server);
-        self.judge("2 acknowledged", acknowledged, now);
-        let on_time = self.way.written(write, &views);
-        if self.waits == Waits::Stored {
-            self.judge("9 deadline", on_time, now);
-        }
+        self.judge_by_knowledge(write, server, now);
     }
 
     /// Looks at pods as they are.
@@ -495,21 +475,19 @@ impl Checkers {
         if loss.share == 0 || milliseconds == 0 {
             return;
         }
-        let lost = loss.share.saturating_mul(milliseconds);
         let view = self.views.back().map(|(_, view)| view);
         let needs_pods = view.is_some_and(View::needs_pods);
         if ready == 0 || !needs_pods || view.is_none_or(View::is_without_pods) {
             // No version could serve, or the user wants no pods, no Rollout, or that nothing moves.
             self.allowance.nobody_serves(now);
-            self.lost_excused += lost;
             return;
         }
+        let lost = loss.share.saturating_mul(milliseconds);
         let unforced = self.allowance.charge(lost, since);
-        self.lost_excused += lost - unforced;
+        self.lost += Lost { all: lost, forced: lost - unforced };
         if unforced == 0 {
             return;
         }
-        self.lost += unforced;
         let message =
             format!("{} of {ALL} requests are lost for {milliseconds} ms: {}", loss.share, loss.to.join(" "));
         self.judge("requests lost", Err(message), since);

@@ -3,9 +3,10 @@
 //!
 //! What happened is read from the stored records alone.
 
-use super::CLOCKS_DIFFER;
 use super::Write;
 use super::clocks::Clocks;
+use super::clocks::FROM_EACH_OTHER;
+use super::conditions;
 use crate::world::server::text;
 use headgate_api::At;
 use headgate_api::conditions::reasons;
@@ -162,7 +163,7 @@ impl News {
         other.uid == one.uid
             && other.event == one.event
             && other.version == one.version
-            && apart <= if may_be_wrong { CLOCKS_DIFFER } else { SignedDuration::from_secs(1) }
+            && apart <= if may_be_wrong { FROM_EACH_OTHER } else { SignedDuration::from_secs(1) }
     }
 
     fn is_told(&self, one: &Happened, webhook: &str) -> bool {
@@ -174,9 +175,7 @@ impl News {
 }
 
 fn is_aborted(rollout: &Value) -> bool {
-    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let mut reasons_given = conditions.map(|condition| text(condition, "/reason"));
-    reasons_given.any(|reason| reason == reasons::ROLLOUT_ABORTED)
+    conditions::for_reason(rollout, reasons::ROLLOUT_ABORTED).is_some()
 }
 
 /// A release that was tried again may be aborted once more in one record.

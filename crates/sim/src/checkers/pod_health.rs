@@ -2,20 +2,20 @@
 //! an eviction or a user did; and what truly happened leads to an abort in time.
 
 use super::Write;
+use super::clocks::FROM_THE_TRUTH;
+use super::conditions;
 use super::view::{is_recent_rollback, rollout};
 use crate::world::kubelet::{Cause, FAILURE_THRESHOLD, PROBE_PERIOD, Trouble};
 use crate::world::plus;
 use crate::world::server::{Server, text};
 use headgate_api::At;
+use headgate_api::conditions::reasons::ROLLOUT_ABORTED;
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// So long after the last fault that held controllers up, as for any abort.
 const SOON: SignedDuration = SignedDuration::from_secs(120);
-/// The clock of a controller may differ from the truth by so much, and times are cut to seconds; by more where it was set
-/// more than once.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(45);
 /// The defaults: 3 failed probes in a row, 5 ends, 120 s without the image.
 const FAILED_PROBES: i64 = 3;
 /// A container that has just become unready has failed some of them already, and one more is waited for.
@@ -41,8 +41,7 @@ pub(super) struct Health {
 
 /// For which pod and cause a release is aborted or paused, as `pod NAME, container NAME: CAUSE`.
 fn said(rollout: &Value) -> Option<&str> {
-    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let aborted = conditions.into_iter().find(|one| text(one, "/reason") == "RolloutAborted");
+    let aborted = conditions::for_reason(rollout, ROLLOUT_ABORTED);
     let message = aborted.map(|one| text(one, "/message")).and_then(|message| message.split_once(": pod "));
     // While a spec is invalid the conditions say so, and the memory alone why an abort has begun.
     let of_pod = |field: &str| text(rollout, field).strip_prefix("pod ");
@@ -66,7 +65,8 @@ impl Health {
         let Some(why) = said(after).filter(|why| said(before) != Some(why)) else { return Ok(()) };
         let pod = why.split(',').next().unwrap_or_default();
         let (back, forward) = self.clocks;
-        let differ = SignedDuration::from_millis(forward - back).max(CLOCKS_DIFFER);
+        // Where clocks were set more than once, by more.
+        let differ = SignedDuration::from_millis(forward - back).max(FROM_THE_TRUTH);
         let is_true = causes.iter().filter(|cause| cause.pod == pod).any(|cause| {
             let lasted = cause.until.unwrap_or(now).duration_since(cause.since);
             let for_so_long = |time: SignedDuration| lasted >= time.saturating_sub(differ);
@@ -146,7 +146,7 @@ impl Health {
     /// back-off may spread the others over more time than counts. Nor does what happened before a process started, unless the
     /// pod is so young then that all of its ends count, and of this release: its status tells the time of the last one alone.
     fn has_ended_too_often(&self, causes: &[Cause], last: &Cause) -> bool {
-        let window = ENDS_WITHIN.saturating_sub(CLOCKS_DIFFER);
+        let window = ENDS_WITHIN.saturating_sub(FROM_THE_TRUTH);
         let is_end = |cause: &&Cause| matches!(cause.trouble, Trouble::Ended(_)) && cause.pod == last.pod;
         let was_young = last.created >= plus(self.since, self.clocks.1)
             && self.started.duration_since(last.created) < window;

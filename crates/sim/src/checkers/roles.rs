@@ -1,11 +1,13 @@
 //! What pods carry by the role of their version: in the end each has what the spec asks for and nothing of another role; and
 //! of a pod nothing but that is ever written.
 
+use super::conditions;
 use super::view::rollout;
 use crate::world::pods::{Carrier, Pods};
 use crate::world::server::{Server, text};
 use crate::world::workload;
 use headgate_api::At;
+use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::{ObjectRef, Patch};
 use headgate_driver::resources::REPLICA_SETS;
@@ -52,13 +54,13 @@ pub(super) fn end(pods: &Pods, server: &Server) -> Result<(), String> {
 }
 
 fn is_carried_out(rollout: &Value) -> bool {
-    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let generation = rollout.at("/metadata/generation").and_then(Value::as_i64).unwrap_or(0).to_string();
     text(rollout, "/status/observedGeneration") == generation
-        && !conditions.into_iter().any(|one| text(one, "/type") == "InvalidSpec")
+        && conditions::of_type(rollout, INVALID_SPEC).is_none()
 }
 
-const ROLES: [&str; 2] = ["canaryMetadata", "stableMetadata"];
+/// Where the spec says what the pods of a role carry.
+const FIELDS: [&str; 2] = ["canaryMetadata", "stableMetadata"];
 
 fn role(rollout: &Value, hash: &str) -> Option<&'static str> {
     if hash == text(rollout, "/status/stableRS") {
@@ -70,8 +72,8 @@ fn role(rollout: &Value, hash: &str) -> Option<&'static str> {
     }
 }
 
-fn asked(rollout: &Value, role: &str, kind: &str) -> Map<String, Value> {
-    let asked = rollout.at(&format!("/spec/strategy/canary/{role}/{kind}"));
+fn asked(rollout: &Value, field: &str, kind: &str) -> Map<String, Value> {
+    let asked = rollout.at(&format!("/spec/strategy/canary/{field}/{kind}"));
     asked.and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
@@ -87,7 +89,7 @@ fn carries(
         let own = |key: &str| template?.at(&format!("/metadata/{kind}"))?.get(key);
         let wanted = role.map(|role| asked(rollout, role, kind)).unwrap_or_default();
         for key in
-            ROLES.into_iter().flat_map(|role| asked(rollout, role, kind).into_iter().map(|(key, _)| key))
+            FIELDS.into_iter().flat_map(|field| asked(rollout, field, kind).into_iter().map(|(key, _)| key))
         {
             let target = wanted.get(&key).or_else(|| own(&key));
             if carried(&key) != target {

@@ -1,6 +1,7 @@
 //! What records, ReplicaSets and Services have said lately: names and events must rest on it.
 
 use super::View;
+use super::conditions;
 use super::view::{RUN_ROLES, rollout};
 use crate::world::server::{Server, text};
 use headgate_api::At;
@@ -31,7 +32,7 @@ impl Said {
     pub(super) fn look(&mut self, server: &Server, view: Option<&View>, now: Timestamp) {
         let mut statements = BTreeSet::new();
         if let (Some((_, rollout)), Some(view)) = (rollout(server), view) {
-            of_status(rollout.get("status").unwrap_or(&Value::Null), &mut statements);
+            of_status(rollout, &mut statements);
             of_view(view, &mut statements);
             of_runs(server, &mut statements);
         }
@@ -63,7 +64,8 @@ impl Said {
     }
 }
 
-fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
+fn of_status(rollout: &Value, statements: &mut BTreeSet<String>) {
+    let status = rollout.get("status").unwrap_or(&Value::Null);
     let current = text(status, "/currentPodHash");
     statements.insert(format!("version {current}"));
     if current == text(status, "/stableRS") {
@@ -82,8 +84,7 @@ fn of_status(status: &Value, statements: &mut BTreeSet<String>) {
             statements.insert(format!("run {name} {phase}"));
         }
     }
-    let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
-    for condition in conditions {
+    for condition in conditions::all(rollout) {
         let type_ = text(condition, "/type");
         statements.insert(format!("condition {type_} {}", text(condition, "/reason")));
         // An abort ends a pause, and leaves its condition.

@@ -1,7 +1,8 @@
 //! Rules 4, 6 and 9: after the last fault the world settles, an abort has led back to stable, every wait is named, and
 //! nothing is written any more.
 
-use super::CLOCKS_DIFFER;
+use super::clocks::FROM_EACH_OTHER;
+use super::conditions;
 use super::restarts::restart_at;
 use super::view::{Set, rollout};
 use super::{Names, View, Waits};
@@ -65,7 +66,7 @@ fn what_it_says(rollout: &Value, server: &Server, waits: Waits, now: Timestamp) 
     }
     let until = text(rollout, "/status/waiting/until").parse::<Timestamp>().ok();
     // Who tries a held analysis again does so for ever, by a clock that may differ from the truth.
-    let late = if waiting == "AnalysisHold" { CLOCKS_DIFFER } else { SignedDuration::ZERO };
+    let late = if waiting == "AnalysisHold" { FROM_EACH_OTHER } else { SignedDuration::ZERO };
     if let Some(until) = until.filter(|until| now.duration_since(*until) > late) {
         return Err(format!("the Rollout waits for {waiting} until {until}, which has passed"));
     }
@@ -106,9 +107,8 @@ fn its_versions(rollout: &Value, view: &View, ready: i64) -> Result<(), String> 
 /// True unless the Rollout is Paused or Degraded without a pause, an abort, a deadline or a spec that says so.
 fn has_a_cause(rollout: &Value, phase: &str) -> bool {
     let is = |field: &str| rollout.at(field) == Some(&Value::Bool(true));
-    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let pauses = rollout.at("/status/pauseConditions").and_then(Value::as_array);
-    let is_told = |reason: &str| conditions.clone().any(|condition| text(condition, "/reason") == reason);
+    let is_told = |reason: &str| conditions::for_reason(rollout, reason).is_some();
     match phase {
         "Paused" => is("/spec/paused") || pauses.is_some_and(|pauses| !pauses.is_empty()),
         "Degraded" => {
@@ -140,9 +140,7 @@ pub(super) fn led_back(names: &Names, server: &Server) -> Result<(), String> {
 
 /// A decision that breaks our rules is refused, and says so for ever.
 fn internal_error(rollout: &Value) -> Option<String> {
-    let conditions = rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let found =
-        conditions.into_iter().find(|condition| text(condition, "/reason") == reasons::INTERNAL_ERROR);
+    let found = conditions::for_reason(rollout, reasons::INTERNAL_ERROR);
     found.map(|condition| text(condition, "/message").to_owned())
 }
 

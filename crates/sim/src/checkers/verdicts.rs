@@ -1,8 +1,9 @@
 //! Rule 10: no data, a provider's outage and a failing canary are told apart, in each measurement, in the verdict over a
 //! run, and in what becomes of a release.
 
-use super::CLOCKS_DIFFER;
 use super::Write;
+use super::clocks::FROM_EACH_OTHER;
+use super::conditions;
 use super::deadline::progressing;
 use super::settled::is_held;
 use super::view::{RUN_ROLES, is_going_on, rollout};
@@ -55,16 +56,11 @@ impl Answers {
             return Ok(());
         };
         for metric in list(after, "/spec/metrics") {
-            let name = text(metric, "/name");
-            let find = |run: &Value| {
-                list(run, "/status/metricResults").find(|one| text(one, "/name") == name).cloned()
-            };
-            let Some(result) = find(after) else { continue };
-            let known = find(before).map_or(0, |result| list(&result, "/measurements").count());
-            if let Some(bound) = Bound::of(metric) {
-                let mut new = list(&result, "/measurements").skip(known);
-                new.try_for_each(|measurement| self.measurement(measurement, bound))?;
-            }
+            let Some(bound) = Bound::of(metric) else { continue };
+            // A record keeps the last ones only, so that their number says nothing of which are new.
+            let known: Vec<&Value> = measurements(before, metric).collect();
+            let mut new = measurements(after, metric).filter(|measurement| !known.contains(measurement));
+            new.try_for_each(|measurement| self.measurement(measurement, bound))?;
         }
         verdict(before, after)
     }
@@ -146,6 +142,13 @@ impl Limit {
             Self::Above(below) => number > below,
         }
     }
+}
+
+/// The measurements of a metric that the record of a run keeps.
+fn measurements<'a>(run: &'a Value, metric: &Value) -> impl Iterator<Item = &'a Value> {
+    let name = text(metric, "/name");
+    let result = list(run, "/status/metricResults").find(|result| text(result, "/name") == name);
+    result.into_iter().flat_map(|result| list(result, "/measurements"))
 }
 
 fn said(value: &str) -> Said {
@@ -315,7 +318,7 @@ fn is_said_overdue(rollout: &Value) -> bool {
 fn has_passed(rollout: &Value, now: Timestamp) -> bool {
     let last = progressing(rollout, "/lastUpdateTime").parse::<Timestamp>().ok();
     let seconds = rollout.at("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600);
-    let due = SignedDuration::from_secs(seconds).saturating_sub(CLOCKS_DIFFER);
+    let due = SignedDuration::from_secs(seconds).saturating_sub(FROM_EACH_OTHER);
     last.is_some_and(|last| now.duration_since(last) >= due)
 }
 
@@ -341,7 +344,7 @@ pub(super) fn end(server: &Server) -> Result<(), String> {
 
 /// True when the user has gone on from the step of this run while the spec cannot be carried out: the record waits with it.
 fn is_skipped(rollout: &Value, run: &str, server: &Server) -> bool {
-    let is_invalid = list(rollout, "/status/conditions").any(|one| text(one, "/type") == INVALID_SPEC);
+    let is_invalid = conditions::of_type(rollout, INVALID_SPEC).is_some();
     let mut runs = server.all(ANALYSIS_RUNS);
     let run = runs.find(|(target, _)| target.name == run);
     let step = run.map_or("", |(_, run)| text(run, &format!("/metadata/labels/{STEP_INDEX}")));
@@ -350,4 +353,54 @@ fn is_skipped(rollout: &Value, run: &str, server: &Server) -> bool {
 
 fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object.at(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::at;
+    use headgate_driver::io::{Call, Patch};
+    use serde_json::json;
+
+    /// A run of which the record keeps the last ten of so many measurements, each of the value 1, and then one of this value.
+    fn run(measured: i64, last: &str) -> Value {
+        let measurement = |second: i64, value: &str| {
+            let time = format!("2026-11-21T09:00:{second:02}Z");
+            json!({ "phase": "Successful", "startedAt": time, "finishedAt": time, "value": format!("[{value}]") })
+        };
+        let first = (1..measured).skip(usize::try_from(measured - 10).unwrap_or(0));
+        let measurements: Vec<_> =
+            first.map(|second| measurement(second, "1")).chain([measurement(measured, last)]).collect();
+        json!({
+            "spec": { "metrics": [{ "name": "success-rate", "successCondition": "result[0] >= 0.95" }] },
+            "status": { "metricResults": [{ "name": "success-rate", "measurements": measurements }] },
+        })
+    }
+
+    #[test]
+    fn a_measurement_that_no_provider_has_answered_is_found_however_many_were_before_it() {
+        let now = Timestamp::UNIX_EPOCH;
+        let body = json!({ "data": { "result": [{ "value": [0, "1"] }] } }).to_string();
+        let mut answers = Answers::default();
+        answers.measured(&Reply::Measured(Answer::Http { status: 200, body, truncated: false }), now);
+        let target = at(ANALYSIS_RUNS, "run");
+        let call = Call::Patch { target: target.clone(), status: false, patch: Patch::Merge(json!({})) };
+        let check = |before: &Value, after: &Value| {
+            answers.check(&Write {
+                target: &target,
+                before: Some(before),
+                after: Some(after),
+                call: &call,
+                process: Some(1),
+                sent_at: now,
+                known_until: now,
+                knows_abort: false,
+            })
+        };
+        for measured in [1, 9, 10, 11, 30] {
+            let before = run(measured, "1");
+            assert_eq!(check(&before, &run(measured + 1, "1")), Ok(()), "after {measured}");
+            assert!(check(&before, &run(measured + 1, "2")).is_err(), "after {measured}");
+        }
+    }
 }

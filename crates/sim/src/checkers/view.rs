@@ -1,6 +1,7 @@
 //! What the objects at the API server say at an instant, as far as rules are about it.
 
 use super::Names;
+use super::conditions;
 use super::counted::Known;
 use crate::world::proxies::selected;
 use crate::world::server::{Server, controller, number, text};
@@ -127,29 +128,20 @@ impl View {
     pub fn of(server: &Server) -> Option<Self> {
         let (target, rollout) = rollout(server)?;
         let names = Names::of(rollout);
-        let desired = rollout.at("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        let desired = whole(rollout, "/spec/replicas").unwrap_or(1);
         let canary = rollout.at("/spec/strategy/canary").unwrap_or(&Value::Null);
-        let max_surge = count(canary.get("maxSurge"), desired, 99);
-        let least = i64::from(max_surge == 0);
-        let max_unavailable = count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired);
-        let is_dynamic = canary.get("dynamicStableScale") == Some(&Value::Bool(true));
-        let uid = text(rollout, "/metadata/uid");
-        let is_observed = text(rollout, "/status/observedGeneration").parse()
-            == Ok(number(rollout, "/metadata/generation"))
-            && workload::is_observed(rollout, server);
+        let (max_surge, max_unavailable) = limits(canary, desired);
+        let (drain, abort_drain) = drains(canary);
+        let is = |field: &str| rollout.at(field) == Some(&Value::Bool(true));
+        let is_observed = is_observed(rollout, server);
         let selects = |name: &Option<String>| {
             let service =
                 ObjectRef { resource: SERVICES, namespace: target.namespace.clone(), name: name.clone()? };
             server.get(&service).and_then(selected)
         };
         let shares = shares(&names, server);
-        let mut canary_weights = BTreeMap::new();
-        for (kind, (_, most)) in &shares {
-            let weight = canary_weights.entry(*kind).or_insert(*most);
-            *weight = (*weight).max(*most);
-        }
-        let seconds = |delay: &str| canary.get(delay).and_then(Value::as_i64);
-        let delay = if is_dynamic { PROXIES_FOLLOW } else { 30 };
+        let canary_weights = largest(&shares);
+        let uid = text(rollout, "/metadata/uid");
         let owned = |set: &&Value| controller(set, "/uid") == uid;
         Some(Self {
             desired,
@@ -157,29 +149,20 @@ impl View {
             max_surge,
             threshold: threshold(canary),
             canary_scale: canary_scale(rollout, desired, names.total, is_observed),
-            drain: seconds("scaleDownDelaySeconds").unwrap_or(delay),
-            waiting_max: canary
-                .get("scaleDownDelayRevisionLimit")
-                .and_then(Value::as_i64)
-                .unwrap_or(i64::MAX),
-            abort_drain: match seconds("abortScaleDownDelaySeconds") {
-                Some(0) => i64::MAX,
-                seconds => seconds.unwrap_or(delay),
-            },
+            drain,
+            waiting_max: whole(canary, "/scaleDownDelayRevisionLimit").unwrap_or(i64::MAX),
+            abort_drain,
             way_back: way_back(canary),
             is_routed: canary.get("trafficRouting").is_some(),
-            is_paused: rollout.at("/spec/paused") == Some(&Value::Bool(true)),
-            is_aborted: rollout.at("/status/abort") == Some(&Value::Bool(true)),
+            is_paused: is("/spec/paused"),
+            is_aborted: is("/status/abort"),
             is_failed: runs(rollout).any(|name| has_failed(server, &target.namespace, name)),
-            is_invalid: conditions(rollout).any(|condition| text(condition, "/type") == INVALID_SPEC),
+            is_invalid: conditions::of_type(rollout, INVALID_SPEC).is_some(),
             is_observed,
             stable: text(rollout, "/status/stableRS").to_owned(),
             current: text(rollout, "/status/currentPodHash").to_owned(),
             template: workload::template(rollout, server).cloned().unwrap_or_default(),
-            collisions: rollout
-                .at("/status/collisionCount")
-                .and_then(Value::as_i64)
-                .and_then(|count| count.try_into().ok()),
+            collisions: whole(rollout, "/status/collisionCount").and_then(|count| count.try_into().ok()),
             sets: server.all(REPLICA_SETS).map(|(_, set)| set).filter(owned).map(set).collect(),
             canary_weight: canary_weights.values().max().copied(),
             canary_weights,
@@ -377,8 +360,46 @@ fn shares(names: &Names, server: &Server) -> Vec<(Resource, (i64, i64))> {
     shares
 }
 
+/// The largest share of each kind of routes.
+fn largest(shares: &[(Resource, (i64, i64))]) -> BTreeMap<Resource, i64> {
+    let mut largest = BTreeMap::new();
+    for (kind, (_, most)) in shares {
+        let weight = largest.entry(*kind).or_insert(*most);
+        *weight = (*weight).max(*most);
+    }
+    largest
+}
+
+/// Pods that may be added, and that may be missing: where none may be added, one at least.
+fn limits(canary: &Value, desired: i64) -> (i64, i64) {
+    let surge = count(canary.get("maxSurge"), desired, 99);
+    let least = i64::from(surge == 0);
+    (surge, count(canary.get("maxUnavailable"), desired, 0).max(least).min(desired))
+}
+
 /// Seconds that proxies are given where pods go with their weight.
 const PROXIES_FOLLOW: i64 = 5;
+
+/// How many seconds pods stay, and how many after an abort.
+fn drains(canary: &Value) -> (i64, i64) {
+    let is_dynamic = canary.get("dynamicStableScale") == Some(&Value::Bool(true));
+    let default = if is_dynamic { PROXIES_FOLLOW } else { 30 };
+    let after_abort = match whole(canary, "/abortScaleDownDelaySeconds").unwrap_or(default) {
+        0 => i64::MAX,
+        seconds => seconds,
+    };
+    (whole(canary, "/scaleDownDelaySeconds").unwrap_or(default), after_abort)
+}
+
+/// The status speaks of the spec, and of the template's object, as they are now.
+fn is_observed(rollout: &Value, server: &Server) -> bool {
+    text(rollout, "/status/observedGeneration").parse() == Ok(number(rollout, "/metadata/generation"))
+        && workload::is_observed(rollout, server)
+}
+
+fn whole(object: &Value, pointer: &str) -> Option<i64> {
+    object.at(pointer).and_then(Value::as_i64)
+}
 
 fn threshold(canary: &Value) -> Threshold {
     let Some(written) = canary.get("replicaProgressThreshold") else { return Threshold::Percent(100) };
@@ -420,10 +441,6 @@ fn canary_scale(rollout: &Value, desired: i64, total: i64, is_observed: bool) ->
 /// The share of the pods that a weight stands for, rounded up.
 fn share(desired: i64, weight: i64, total: i64) -> i64 {
     (desired * weight + total - 1) / total
-}
-
-fn conditions(rollout: &Value) -> impl Iterator<Item = &Value> {
-    rollout.at("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// What the status names AnalysisRuns for.

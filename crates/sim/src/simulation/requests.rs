@@ -19,6 +19,7 @@ use headgate_api::At;
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, Resource};
 use headgate_driver::resources::{EVENTS, PODS, REPLICA_SETS, ROLLOUTS, SERVICES};
 use headgate_model::Query;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// A request that was given up lands so much later at most, in milliseconds.
@@ -338,43 +339,26 @@ impl Simulation {
         flight: &Flight,
         process: Option<usize>,
     ) {
-        let process = process.and_then(|index| self.processes.get_mut(index));
-        let is_write = !matches!(call, Call::Get(_)) && before != after;
+        let sender = process.and_then(|index| self.processes.get(index));
+        let aborted_from = sender.and_then(|process| process.aborted_from);
         // What a dead process has sent it had proven while it lived.
-        let proven_at = process.as_ref().map_or(Some(flight.sent_at), |process| process.proven_at);
-        if is_write && target.resource != EVENTS {
-            let (sent_at, known_until) = (flight.sent_at, flight.known_until);
-            let number = process.as_ref().map(|process| process.number);
-            let aborted_from = process.as_ref().and_then(|process| process.aborted_from);
-            let knows_abort = aborted_from.is_some_and(|from| from <= sent_at);
-            let write =
-                Write { target, before, after, call, process: number, sent_at, known_until, knows_abort };
-            self.checkers.written(&write, proven_at, &self.server, self.now);
-            if !settled::may_go_on(target.resource, after, &self.server) {
-                self.written_at = self.now;
-            }
-            let was_held = target.resource == ROLLOUTS && before.is_some_and(settled::holds);
-            if was_held && !settled::is_held(&self.server) {
-                // What has held it is good at last, and the release goes on.
-                self.settled_at = None;
-            }
-            if settled::fails(target.resource, before, after) && !settled::is_held(&self.server) {
-                // Few requests make a metric a matter of chance, also while nothing else goes on.
-                (self.settled_at, self.written_at) = (None, self.now);
-            }
-            if self.settled_at.is_some() {
-                self.checkers.written_late(&write, &describe(call), &self.server, self.now);
-            }
+        let proven_at = sender.map_or(Some(flight.sent_at), |process| process.proven_at);
+        let write = Write {
+            target,
+            before,
+            after,
+            call,
+            process: sender.map(|process| process.number),
+            sent_at: flight.sent_at,
+            known_until: flight.known_until,
+            knows_abort: aborted_from.is_some_and(|from| from <= flight.sent_at),
+        };
+        if target.resource == EVENTS {
+            self.judge_event(&write);
+        } else if !matches!(call, Call::Get(_)) && before != after {
+            self.judge_write(&write, proven_at);
         }
-        if let (EVENTS, Some(event)) = (target.resource, after) {
-            let number = process.as_ref().map_or(0, |process| process.number);
-            self.checkers.told(number, event, &self.server, self.now);
-            let is_about_rollout = text(event, "/involvedObject/kind") == ROLLOUTS.kind;
-            if is_about_rollout && self.settled_at.is_some() && !settled::is_held(&self.server) {
-                let message = format!("{} in a settled world", describe(call));
-                self.checkers.judge("6 quiet", Err(message), self.now);
-            }
-        }
+        let process = process.and_then(|index| self.processes.get_mut(index));
         if let (ROLLOUTS, Some(process)) = (target.resource, process) {
             process.proven_at = Some(flight.sent_at);
             let is_aborted =
@@ -382,6 +366,38 @@ impl Simulation {
             process.aborted_from = is_aborted.then(|| process.aborted_from.unwrap_or(self.now));
         }
         self.checkers.look(&self.server, self.now);
+    }
+
+    /// Holds a write against the rules, and notes whether the world still settles.
+    fn judge_write(&mut self, write: &Write<'_>, proven_at: Option<Timestamp>) {
+        let Write { target, before, after, .. } = *write;
+        self.checkers.written(write, proven_at, &self.server, self.now);
+        if !settled::may_go_on(target.resource, after, &self.server) {
+            self.written_at = self.now;
+        }
+        let was_held = target.resource == ROLLOUTS && before.is_some_and(settled::holds);
+        if was_held && !settled::is_held(&self.server) {
+            // What has held it is good at last, and the release goes on.
+            self.settled_at = None;
+        }
+        if settled::fails(target.resource, before, after) && !settled::is_held(&self.server) {
+            // Few requests make a metric a matter of chance, also while nothing else goes on.
+            (self.settled_at, self.written_at) = (None, self.now);
+        }
+        if self.settled_at.is_some() {
+            self.checkers.written_late(write, &describe(write.call), &self.server, self.now);
+        }
+    }
+
+    /// Holds an event against the rules.
+    fn judge_event(&mut self, write: &Write<'_>) {
+        let Some(event) = write.after else { return };
+        self.checkers.told(write.process.unwrap_or(0), event, &self.server, self.now);
+        let is_about_rollout = text(event, "/involvedObject/kind") == ROLLOUTS.kind;
+        if is_about_rollout && self.settled_at.is_some() && !settled::is_held(&self.server) {
+            let message = format!("{} in a settled world", describe(write.call));
+            self.checkers.judge("6 quiet", Err(message), self.now);
+        }
     }
 }
 

@@ -27,6 +27,16 @@ pub enum Source {
     Given(Box<Given>),
 }
 
+impl Source {
+    /// Requests of all clients in a minute; none where nobody counts them.
+    pub fn per_minute(&self) -> i64 {
+        match self {
+            Self::Traffic { per_minute, .. } => *per_minute,
+            Self::Given(_) => 0,
+        }
+    }
+}
+
 /// What clients see of a version.
 #[derive(Clone, Copy, Debug)]
 pub struct Service<'a> {
