@@ -171,7 +171,8 @@ impl From<PodHealth> for PodHealthAction {
 /// How log messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One line for people. Also what an empty word says, which is the reference controller's default.
+    /// One line for people.
+    // The reference controller's default is an empty word.
     #[value(alias = "")]
     Text,
     /// One JSON object a line.
