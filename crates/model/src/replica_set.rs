@@ -69,9 +69,15 @@ impl ReplicaSetView {
         self.available_reported.min(self.replicas).max(0)
     }
 
+    /// The same with those of which it is not known whether they were evicted: what may be taken away is what is left
+    /// without these.
+    pub fn available_at_most(&self) -> i32 {
+        self.available().saturating_add(self.perhaps_evicted).min(self.replicas).max(0)
+    }
+
     /// False when it has surely no available pod.
     pub fn may_serve(&self) -> bool {
-        self.available() > 0 || self.replicas > 0 && self.perhaps_evicted > 0
+        self.available_at_most() > 0
     }
 
     /// True when the ReplicaSet controller has seen our last change.

@@ -55,7 +55,7 @@ fn bound(
     // While the Service leads to it one pod stays: some proxies answer nothing at all for a Service without pods, whatever
     // the weights say (ingress-nginx).
     let for_service = i32::from(desired > 0 && is_selected(scene, stable));
-    wanted.max(stable.available().min(least)).max(for_service).min(stable.replicas)
+    wanted.max(stable.available_at_most().min(least)).max(for_service).min(stable.replicas)
 }
 
 /// How many stable pods there shall be now.
@@ -105,7 +105,7 @@ pub(super) fn follow_weight(
     let borne = replicas::share(desired, given, routing.total);
     let borne = replicas::at_least(borne, routing.min_pods_per_replica_set, desired);
     let stable_left = versions.stable.map_or(0, ReplicaSetView::available).min(desired);
-    let needed = canary.available().min(desired - scene.max_unavailable() - stable_left);
+    let needed = canary.available_at_most().min(desired - scene.max_unavailable() - stable_left);
     let for_service = i32::from(desired > 0 && is_selected(scene, canary));
     let to = borne.max(needed).max(for_service);
     if to < canary.replicas && is_known(scene, versions) && passed(scene, drained_at(record, routing), plan) {

@@ -185,7 +185,7 @@ fn succession(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Optio
     let is_left_alone = behind_stable.is_none_or(|stable| !stable.may_serve())
         && observed_shares(scene).is_some_and(|shares| shares.least == steps::total(scene.spec));
     match (is_wanted && is_replaced, is_left_alone) {
-        (true, true) => Some(desired.min(replaced.available()).max(1)),
+        (true, true) => Some(desired.min(replaced.available_at_most()).max(1)),
         (true, false) if stage == Stage::Finishing => Some(desired),
         _ => None,
     }

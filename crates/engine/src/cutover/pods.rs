@@ -378,7 +378,8 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     };
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
     // A pod that serves nobody is kept only where it is not in the way of another one.
-    let kept_of = |set: &ReplicaSetView| if others.is_empty() { set.replicas } else { set.available() };
+    let kept_of =
+        |set: &ReplicaSetView| if others.is_empty() { set.replicas } else { set.available_at_most() };
     let is_there = versions.current.is_some();
     if !is_there && stage != Stage::Aborted && !versions.stable.is_some_and(|set| is_left_behind(scene, set))
     {
@@ -445,7 +446,7 @@ fn retire_basic_others(
     let available = replicas::sum(serving.chain(others.iter().map(|pods| pods.available)));
     let spare = available - (scene.spec.replicas - unavailable);
     // What stays for the Service takes nothing of what can be missed: else nothing would go, and nothing could be added.
-    let kept = versions.others.iter().map(|old| kept_for_service(scene, old, old.available()));
+    let kept = versions.others.iter().map(|old| kept_for_service(scene, old, old.available_at_most()));
     let others: Vec<(Pods, i32)> = others.iter().copied().zip(kept).collect();
     for (old, to) in versions.others.iter().zip(replicas::basic_others(&others, spare)) {
         resize(old, to, plan);
