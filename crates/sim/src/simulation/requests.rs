@@ -92,10 +92,14 @@ impl Simulation {
             let flight = entry.remove();
             self.trace.say("stray", || describe(&flight.request.call), self.now);
             let reply = self.carry_out(&flight, None);
-            let is_service = target(&flight.request.call).is_some_and(|target| target.resource == SERVICES);
+            let leads = |target: &ObjectRef| target.resource == SERVICES || routes::is_route(target.resource);
             let has_wandered = matches!(flight.fate, Some(Fate::RequestLost));
-            if is_service && has_wandered && matches!(reply, Reply::Object(_)) {
-                // Nobody can call it back: the Service is led back as soon as it is seen.
+            if target(&flight.request.call).is_some_and(leads)
+                && has_wandered
+                && matches!(reply, Reply::Object(_))
+            {
+                // Nobody can call it back, as long as nobody has written the object since: it is led back as soon as that is
+                // seen.
                 self.checkers.excuse(self.now);
             }
         }
