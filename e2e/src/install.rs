@@ -72,12 +72,23 @@ impl Instance {
     /// # Errors
     /// When the chart does not install within two minutes.
     pub async fn start(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.start_with(cluster, &[]).await
+    }
+
+    /// The same, with these values of the chart (`name=value`) besides.
+    ///
+    /// # Errors
+    /// As [`Instance::start`].
+    pub async fn start_with(&self, cluster: &Cluster, more: &[&str]) -> anyhow::Result<()> {
         let (id, namespace) = (&self.id, self.namespace());
         let mut helm = cluster.command("helm")?;
         helm.args(["upgrade", "--install", id]).arg(root().join("charts/headgate"));
         helm.args(["--namespace", &namespace, "--create-namespace", "--wait", "--timeout", "120s"]);
         let values = format!("replicas=1,crds.install=false,alerts.enabled=false,instanceId={id}");
-        output(helm.args(["--set", &values])).await.context("the chart does not install").map(|_| ())
+        for values in std::iter::once(values.as_str()).chain(more.iter().copied()) {
+            helm.args(["--set", values]);
+        }
+        output(&mut helm).await.context("the chart does not install").map(|_| ())
     }
 
     /// Where it runs.

@@ -1,14 +1,14 @@
 //! The leader dies in the middle of a release; a controller of Argo Rollouts holds the Lease.
 
-use crate::alone;
+use crate::{alone, shared};
 use anyhow::ensure;
 use headgate_e2e::controllers::{Controller, LEASE};
-use headgate_e2e::install::NAMESPACE;
+use headgate_e2e::install::{Instance, NAMESPACE};
 use headgate_e2e::shop::Manifests;
 use headgate_e2e::{Cluster, Shop};
 use jiff::Timestamp;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -105,4 +105,22 @@ async fn all_wait(cluster: &Cluster) -> anyhow::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// As beside an Argo Rollouts that runs in another namespace, whose Lease it waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_is_taken_in_the_namespace_that_a_flag_names() -> anyhow::Result<()> {
+    let (cluster, _guard) = shared().await?;
+    let (id, namespace) = ("elsewhere", "e2e-lease-elsewhere");
+    let instance = Instance::new(&cluster, id).await?;
+    cluster.fresh_namespace(namespace).await?;
+    instance.start_with(&cluster, &[&format!("leaderElection.namespace={namespace}")]).await?;
+    let is_held =
+        |lease: &Value| lease["spec"]["holderIdentity"].as_str().is_some_and(|holder| !holder.is_empty());
+    let lease = format!("{LEASE}-{id}");
+    cluster.await_object("Lease", namespace, &lease, Duration::from_secs(60), "a holder", is_held).await?;
+    let own = cluster.kubectl(&["get", "leases", "-n", &instance.namespace(), "-o", "name"]).await?;
+    ensure!(!own.contains(LEASE), "and none in its own: {own}");
+    instance.end(&cluster).await?;
+    cluster.remove_namespace(namespace).await
 }
