@@ -29,6 +29,7 @@ pub(super) fn deciders(defect: Defect, extra: &Extra, reported: &Reported) -> De
         if let (Defect::EvictionsForgotten, Observed::Present(sets)) = (defect, &mut seen.replica_sets) {
             for set in sets {
                 set.available_reported = set.available_reported.max(reported.of(&set.name));
+                set.perhaps_evicted = 0;
             }
         }
         let mut decision = decide(&seen, now);
