@@ -75,7 +75,7 @@ pub enum Defect {
     FailuresForgotten,
     /// What was refused is tried again at once. R4.
     RefusedTriedAtOnce,
-    /// Evictions count once their ReplicaSet reports them, and not before. R7.
+    /// Evictions never count: as many pods are available as their ReplicaSet has ever reported at its size. R7.
     EvictionsForgotten,
     /// A Service is pointed at a version without a mark. R8.
     MarkLeftOut,
@@ -342,11 +342,12 @@ impl Defect {
     }
 
     /// Rules whose defects others notice first, as they look at what comes before: each has to find one of these by itself.
-    pub const ALONE: [(&'static str, Self); 6] = [
+    pub const ALONE: [(&'static str, Self); 7] = [
         ("R1 fence", Self::ConflictTakenForSuccess),
         ("2 acknowledged", Self::AcknowledgementIgnored),
         ("1 weights", Self::WeightBeforeReady),
         ("requests lost", Self::WeightBeforeReady),
+        ("R7 availability", Self::EvictionsForgotten),
         ("R9 writers", Self::TwoWriters),
         ("2 removals", Self::ShiftAndShrink),
     ];

@@ -25,20 +25,23 @@ impl Extra {
     }
 }
 
-/// Available pods as ReplicaSets report them, by their names.
+/// The most available pods that ReplicaSets have reported while they had their size, by their names, with that size.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reported(Arc<Mutex<BTreeMap<String, i32>>>);
+pub(super) struct Reported(Arc<Mutex<BTreeMap<String, (i64, i32)>>>);
 
 impl Reported {
     fn see(&self, set: &Value) {
         let available = i32::try_from(number(set, "/status/availableReplicas")).unwrap_or(0);
+        let size = number(set, "/spec/replicas");
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(text(set, "/metadata/name").to_owned(), available);
+        let known = all.entry(text(set, "/metadata/name").to_owned()).or_default();
+        let most = if known.0 == size { known.1.max(available) } else { available };
+        *known = (size, most);
     }
 
     /// Those of a ReplicaSet.
     pub(super) fn of(&self, set: &str) -> i32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(set).copied().unwrap_or(0)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(set).map_or(0, |(_, available)| *available)
     }
 }
 
