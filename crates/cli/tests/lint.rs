@@ -1,38 +1,21 @@
 //! `lint`, as people and pipelines run it: what is printed, and the exit code.
 #![cfg(test)]
 
-use serde_json::Value;
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod program;
 
-/// Runs the plugin in the folder of the manifests, without a kubeconfig: no cluster is asked.
+use program::{error, out};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
+
+/// In the folder of the manifests.
 fn lint(arguments: &[&str]) -> Output {
     with_input(arguments, "")
 }
 
 fn with_input(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-headgate"))
-        .arg("lint")
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests"))
-        .env("KUBECONFIG", "/nowhere")
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
+    program::run("lint", arguments, &folder, input)
 }
 
 /// What is printed and the exit code, as one text.

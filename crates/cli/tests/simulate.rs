@@ -1,33 +1,23 @@
 //! `simulate`, as people and pipelines run it: what is printed, and the exit code.
 #![cfg(test)]
 
+mod program;
+
+use program::{error, out};
 use serde_json::Value;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/canary-istio")
 }
 
-/// Runs the plugin without a kubeconfig: no cluster is asked.
 fn simulate(arguments: &[&str]) -> Output {
     with_input(arguments, "")
 }
 
 fn with_input(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-headgate"))
-        .arg("simulate")
-        .args(arguments)
-        .env("KUBECONFIG", "/nowhere")
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    program::run("simulate", arguments, Path::new(env!("CARGO_MANIFEST_DIR")), input)
 }
 
 fn of_example(arguments: &[&str]) -> Output {
@@ -42,14 +32,6 @@ fn of_changed([from, to]: [&str; 2], arguments: &[&str]) -> Output {
     });
     let text = changed.collect::<Vec<_>>().join("\n---\n");
     with_input(&[&["-f", "-"], arguments].concat(), &text)
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[test]

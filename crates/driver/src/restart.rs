@@ -293,10 +293,15 @@ mod tests {
         (0..ready).map(pod).collect()
     }
 
+    /// ReplicaSet a, as it reports itself.
+    fn four_pods() -> ReplicaSetView {
+        let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
+        crate::view::replica_set_view(&serde_json::from_str(text).unwrap())
+    }
+
     /// What counts as available of the four pods that ReplicaSet a reports.
     fn seen(restart: &mut Restart, now: Timestamp) -> i32 {
-        let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
-        let mut set = crate::view::replica_set_view(&serde_json::from_str(text).unwrap());
+        let mut set = four_pods();
         let listed = restart.listed.take();
         restart.unreported.retain(|_, evicted| is_ahead(evicted.until, COUNTED_SECONDS, now));
         restart.lay_over_set(&mut set, listed.as_deref(), now);
@@ -327,13 +332,12 @@ mod tests {
 
     #[test]
     fn of_an_eviction_without_an_answer_it_is_known_that_it_may_not_have_been() {
-        let text = r#"{"metadata": {"name": "a", "uid": "a"}, "spec": {"replicas": 4}, "status": {"availableReplicas": 4}}"#;
         let mut restart = Restart::default();
         restart.evicting("a", true, 4, at(0));
         restart.evicted("a", at(0));
         restart.evicting("a", true, 4, at(0));
         restart.perhaps_evicted("a", true, at(1));
-        let mut set = crate::view::replica_set_view(&serde_json::from_str(text).unwrap());
+        let mut set = four_pods();
         restart.lay_over_set(&mut set, None, at(2));
         assert_eq!((set.available_reported, set.perhaps_evicted), (2, 1));
     }

@@ -9,15 +9,8 @@ pub(crate) struct Pods {
     pub(crate) wanted: i32,
     /// Available, at most as many as wanted.
     pub(crate) available: i32,
-    /// Perhaps evicted, perhaps still available: these do not count, nor are they in the way.
-    pub(crate) perhaps_evicted: i32,
-}
-
-impl Pods {
-    /// Without those that are surely not available.
-    fn available_at_most(self) -> i32 {
-        self.available.saturating_add(self.perhaps_evicted).min(self.wanted)
-    }
+    /// The same with those that are perhaps evicted: all but those that are surely not available.
+    pub(crate) available_at_most: i32,
 }
 
 /// Pods of the two versions of a release.
@@ -171,7 +164,7 @@ pub(crate) fn basic(input: Basic) -> Counts {
 /// A version that is to have no pods keeps only those that are available. Else pods that never become available would
 /// take the place of those that have to be added before older versions can go, and nothing would ever move.
 fn without_unavailable(pods: Pods, target: i32, grown: i32) -> i32 {
-    if target == 0 && pods.wanted > 0 { pods.available_at_most() } else { grown }
+    if target == 0 && pods.wanted > 0 { pods.available_at_most } else { grown }
 }
 
 fn grow(input: Basic, target: Counts) -> Counts {
@@ -218,7 +211,7 @@ fn within_surge(input: Basic, kept: Pods, kept_to: i32, drained: Pods, drained_t
         return kept_to;
     }
     let needed = input.desired - input.unavailable - drained.available.min(drained_to);
-    (kept_to - excess).max(needed.min(kept.available_at_most())).clamp(0, kept_to)
+    (kept_to - excess).max(needed.min(kept.available_at_most)).clamp(0, kept_to)
 }
 
 /// The next numbers of pods of ReplicaSets that are neither current nor stable, in the given order: those that are not
@@ -230,7 +223,7 @@ pub(crate) fn basic_others(others: &[(Pods, i32)], spare: i32) -> Vec<i32> {
         .map(|(pods, kept)| {
             let taken = pods.available.min(pods.wanted).saturating_sub(*kept).clamp(0, spare);
             spare -= taken;
-            pods.available_at_most() - taken
+            pods.available_at_most - taken
         })
         .collect()
 }
@@ -296,7 +289,7 @@ mod tests {
     #[test]
     fn pods_move_between_the_versions_within_surge_and_unavailable() {
         for &((desired, weight, unavailable, surge), canary, stable, others, expected) in CASES {
-            let pods = |(wanted, available)| Pods { wanted, available, perhaps_evicted: 0 };
+            let pods = |(wanted, available)| Pods { wanted, available, available_at_most: available };
             let (canary, stable) = (pods(canary), pods(stable));
             let input = Basic { desired, weight, total: 100, surge, unavailable, canary, stable, others };
             let counts = basic(input);
@@ -322,7 +315,7 @@ mod tests {
 
     #[test]
     fn old_pods_go_the_unavailable_first_and_then_as_many_as_can_be_missed() {
-        let pods = |wanted, available| Pods { wanted, available, perhaps_evicted: 0 };
+        let pods = |wanted, available| Pods { wanted, available, available_at_most: available };
         assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], 2), [0, 1]);
         assert_eq!(basic_others(&[(pods(3, 1), 0), (pods(2, 2), 0)], -4), [1, 2]);
         assert_eq!(
@@ -331,7 +324,7 @@ mod tests {
             "what is kept takes nothing"
         );
         assert_eq!(basic_others(&[(pods(1, 0), 1)], 0), [0]);
-        let uncertain = Pods { wanted: 7, available: 5, perhaps_evicted: 1 };
+        let uncertain = Pods { wanted: 7, available: 5, available_at_most: 6 };
         assert_eq!(basic_others(&[(uncertain, 0)], 0), [6], "the seventh is not there, the sixth may be");
         assert_eq!(basic_others(&[(uncertain, 0)], 2), [4]);
     }
@@ -388,12 +381,12 @@ mod tests {
             let unavailable = unavailable.max(i32::from(surge == 0)).min(desired);
             let pods = |(wanted, available, perhaps_evicted): (i32, i32, i32)| {
                 let available = available.min(wanted);
-                Pods { wanted, available, perhaps_evicted: perhaps_evicted.min(wanted - available) }
+                Pods { wanted, available, available_at_most: wanted.min(available + perhaps_evicted) }
             };
             let (canary, stable) = (pods(canary), pods(stable));
             let input = Basic { desired, weight, total: 100, surge, unavailable, canary, stable, others: 0 };
             let counts = basic(input);
-            for available in [|pods: Pods| pods.available, Pods::available_at_most] {
+            for available in [|pods: Pods| pods.available, |pods: Pods| pods.available_at_most] {
                 let (canary, stable) = (available(canary), available(stable));
                 let after = canary.min(counts.canary) + stable.min(counts.stable);
                 proptest::prop_assert!(

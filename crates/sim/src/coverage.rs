@@ -273,27 +273,26 @@ pub fn at_once(disturbance: &Disturbance) -> Option<Feature> {
     Some(fault.into())
 }
 
-/// Whether a fault takes effect when something meets it.
-pub(crate) fn is_met_later(fault: Fault) -> bool {
-    plan::is_of_metrics(fault)
-        || matches!(
-            fault,
-            Fault::CrashBefore
-                | Fault::CrashAfter
-                | Fault::AnswerLost
-                | Fault::RequestLost
-                | Fault::Conflict
-                | Fault::TooManyRequests
-                | Fault::ServerError
-                | Fault::Unavailable
-                | Fault::Refused
-                | Fault::Invalid
-                | Fault::SlowRequest
-                | Fault::FreezeAfter
-                | Fault::Race
-                | Fault::ApiOutage
-                | Fault::Forbidden
-        )
+/// Whether a fault takes effect when a request to the API server meets it.
+pub(crate) fn is_met_by_request(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::CrashBefore
+            | Fault::CrashAfter
+            | Fault::AnswerLost
+            | Fault::RequestLost
+            | Fault::Conflict
+            | Fault::TooManyRequests
+            | Fault::ServerError
+            | Fault::Unavailable
+            | Fault::Refused
+            | Fault::Invalid
+            | Fault::SlowRequest
+            | Fault::FreezeAfter
+            | Fault::Race
+            | Fault::ApiOutage
+            | Fault::Forbidden
+    )
 }
 
 fn of_act(act: Act) -> Option<UserAct> {

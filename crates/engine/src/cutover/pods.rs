@@ -374,7 +374,7 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     let pods = |set: &ReplicaSetView| Pods {
         wanted: set.replicas,
         available: set.available(),
-        perhaps_evicted: set.perhaps_evicted,
+        available_at_most: set.available_at_most(),
     };
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
     // A pod that serves nobody is kept only where it is not in the way of another one.

@@ -1,8 +1,8 @@
 //! How the weight goes back to stable after an abort, and from a version that was replaced.
 
-use super::{Plan, ROUTE_SETTLES_SECONDS, lowered_at, passed};
+use super::{Plan, followed_at, lowered_at, passed};
 use crate::replicas;
-use crate::scene::{Scene, after};
+use crate::scene::Scene;
 use crate::steps;
 use headgate_api::RolloutStatus;
 use headgate_model::spec::{AbortPolicy, Step};
@@ -61,12 +61,11 @@ fn is_confirmed(
     plan: &mut Plan,
 ) -> bool {
     let aborted_at = record.aborted_at.as_ref().map(|time| time.0);
-    let Some(lowered) = lowered_at(record).filter(|lowered| Some(*lowered) >= aborted_at && held > 0) else {
-        return true;
-    };
+    let has_begun = lowered_at(record).is_some_and(|lowered| Some(lowered) >= aborted_at) && held > 0;
     match state.confirmed {
+        _ if !has_begun => true,
         Some(confirmed) => confirmed,
-        None => passed(scene, Some(after(lowered, ROUTE_SETTLES_SECONDS)), plan),
+        None => passed(scene, followed_at(record), plan),
     }
 }
 

@@ -25,8 +25,7 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
 fn set(write: &Write<'_>, view: &View) -> Result<(), String> {
     let Some(set) = view.set(&write.target.name) else { return Ok(()) };
     // Where the stable version's ReplicaSet is gone nothing but this one can serve.
-    let is_stable_there = view.sets.iter().any(|other| other.hash == view.stable);
-    let is_of_release = set.hash == view.current && set.hash != view.stable && is_stable_there;
+    let is_of_release = set.hash == view.current && set.hash != view.stable && view.has(&view.stable);
     // One that had its share, and was scaled to nothing, comes back.
     let gets_nothing = view.canary_weight.is_none_or(|weight| weight == 0);
     if is_of_release && gets_nothing {

@@ -251,16 +251,20 @@ impl View {
         self.available(&self.stable) == 0 && self.available(&self.current) == 0
     }
 
+    /// True when this version has a ReplicaSet.
+    pub fn has(&self, hash: &str) -> bool {
+        self.sets.iter().any(|set| set.hash == hash)
+    }
+
     /// True when the stable version cannot be made again: its ReplicaSet is gone, with the only copy of its template,
     /// and the spec waits to be mended.
     pub fn is_stable_beyond_repair(&self) -> bool {
-        self.is_invalid && self.sets.iter().all(|set| set.hash != self.stable)
+        self.is_invalid && !self.has(&self.stable)
     }
 
     /// The same of either version. While the spec cannot be carried out nobody may lead requests elsewhere either.
     pub fn is_beyond_repair(&self) -> bool {
-        let is_there = |hash: &str| self.sets.iter().any(|set| set.hash == hash);
-        self.is_invalid && !(is_there(&self.stable) && is_there(&self.current))
+        self.is_invalid && !(self.has(&self.stable) && self.has(&self.current))
     }
 
     /// True unless the user wants no pods, or allows all of them to be missing where no router could lead requests elsewhere.

@@ -283,7 +283,7 @@ fn focus(row: &Row, turn: Turn, router: Router, luck: &mut Random) -> Focus {
     // What is met by a request has the time to be, before an act takes the release elsewhere.
     let mut delay = match row.fault {
         fault if is_of_metrics(fault) => MEASURED_WITHIN,
-        fault if coverage::is_met_later(fault) => MET_WITHIN,
+        fault if coverage::is_met_by_request(fault) => MET_WITHIN,
         _ => 0,
     };
     let mut planned = Vec::new();
