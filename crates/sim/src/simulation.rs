@@ -411,13 +411,14 @@ impl Simulation {
         self.disturb();
         self.server.collect_garbage(self.now);
         self.pods.advance(&mut self.server, self.now);
+        self.pods.record.trace(&mut self.trace);
         if std::mem::take(&mut self.pods.has_crashed) {
             self.checkers.excuse(self.now);
         }
         self.gateway.advance(&mut self.server, self.now);
         self.checkers.look_at_pods(&self.pods, &self.server, self.now);
         self.checkers.causes.clone_from(&self.pods.record.causes);
-        self.proxies.advance(&self.server, self.now);
+        self.proxies.advance(&self.server, &mut self.trace, self.now);
         self.metrics.advance(self.now);
         self.checkers.look(&self.server, self.now);
         self.stand();

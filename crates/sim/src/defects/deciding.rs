@@ -1,15 +1,18 @@
-//! Defects of decisions: the real deciders, with something done to what they see or to what they say.
+//! Defects of decisions: the real deciders, with something done to what they see ([`seen`]) or to what they say.
 
 use super::Defect;
+use super::recording::spoil_record;
+use super::seeing::{forget_drain, seen};
 use super::wire::{Extra, Reported};
-use headgate_api::{AnalysisPhase, OutboxEntry, PauseCondition, RolloutStatus, labels};
+use headgate_analysis::RunSnapshot;
+use headgate_api::{OutboxEntry, RolloutStatus, labels};
 use headgate_driver::Deciders;
 use headgate_driver::io::{Call, ObjectRef, Patch};
 use headgate_driver::resources::{ANALYSIS_RUNS, EVENTS, REPLICA_SETS};
 use headgate_model::spec::{AbortPolicy, WorkloadScaleDown};
 use headgate_model::{
-    Decision, Destination, Direction, Effect, EffectClass, End, Notice, NoticeKind, Observed, PodView,
-    ReplicaSetView, Reply, RunningPod, Snapshot, Timestamp, TrafficIntent, Unready,
+    Decision, Destination, Direction, Effect, EffectClass, Notice, NoticeKind, Observed, ReplicaSetView,
+    Reply, RunningPod, Snapshot, Timestamp, TrafficIntent,
 };
 use headgate_notify::{About, Subscriptions, post};
 use jiff::SignedDuration;
@@ -21,18 +24,10 @@ pub(super) fn deciders(defect: Defect, extra: &Extra, reported: &Reported) -> De
     if defect == Defect::None {
         return real;
     }
-    let (decide, tell, run) = (real.rollout, real.notices, real.run);
-    let (beside, early, at_once) = (extra.clone(), extra.clone(), extra.clone());
-    let (find_news, reported) = (real.news, reported.clone());
+    let (decide, tell, find_news, run) = (real.rollout, real.notices, real.news, real.run);
+    let (beside, early, at_once, reported) = (extra.clone(), extra.clone(), extra.clone(), reported.clone());
     let rollout = move |snapshot: &Snapshot, now: Timestamp| {
-        let mut seen = seen(defect, snapshot);
-        if let (Defect::EvictionsForgotten, Observed::Present(sets)) = (defect, &mut seen.replica_sets) {
-            for set in sets {
-                set.available_reported = set.available_reported.max(reported.of(&set.name));
-                set.perhaps_evicted = 0;
-            }
-        }
-        let mut decision = decide(&seen, now);
+        let mut decision = decide(&seen(defect, snapshot, &reported), now);
         if matches!(defect, Defect::ShiftAndShrink | Defect::ShiftAndShrinkDecided)
             && decision.effects.iter().any(|effect| effect.class() == EffectClass::Shift)
         {
@@ -43,17 +38,7 @@ pub(super) fn deciders(defect: Defect, extra: &Extra, reported: &Reported) -> De
                 decision.effects.extend(shrinks);
             }
         }
-        if defect == Defect::StableGoesWithWish {
-            let effect = stable_as_wished(snapshot, &decision);
-            beside.add(effect.iter().filter_map(|effect| scale(effect, snapshot)));
-        }
-        if defect == Defect::RunEndedUnrecorded {
-            beside.add(decision.effects.iter().filter_map(|effect| end_of_run(effect, snapshot)));
-        }
-        if defect == Defect::HeldReleaseBegun {
-            let effect = first_pod(snapshot, &decision);
-            beside.add(effect.iter().filter_map(|effect| scale(effect, snapshot)));
-        }
+        beside.add(sent_beside(defect, snapshot, &decision));
         spoil(defect, &mut decision, snapshot, now);
         decision
     };
@@ -81,116 +66,30 @@ pub(super) fn deciders(defect: Defect, extra: &Extra, reported: &Reported) -> De
         }
         news
     };
+    let run = move |snapshot: &RunSnapshot, now| {
+        let mut snapshot = snapshot.clone();
+        snapshot.outcomes.values_mut().for_each(|outcome| mistake(defect, &mut outcome.reply));
+        run(&snapshot, now)
+    };
     Deciders {
         rollout: Box::new(rollout),
         notices: Box::new(notices),
         news: Box::new(news),
-        run: Box::new(move |snapshot, now| {
-            let mut snapshot = snapshot.clone();
-            for outcome in snapshot.outcomes.values_mut() {
-                mistake(defect, &mut outcome.reply);
-            }
-            run(&snapshot, now)
-        }),
+        run: Box::new(run),
         ..real
     }
 }
 
-/// What a decision sees.
-fn seen(defect: Defect, snapshot: &Snapshot) -> Snapshot {
-    let mut seen = snapshot.clone();
-    let status = &mut seen.rollout.status;
+/// Calls that no decision holds.
+fn sent_beside(defect: Defect, snapshot: &Snapshot, decision: &Decision) -> Vec<Call> {
+    let resized = |effect: Option<Effect>| effect.and_then(|effect| scale(&effect, snapshot));
     match defect {
-        Defect::WeightBeforeReady => {
-            if let Observed::Present(sets) = &mut seen.replica_sets {
-                sets.iter_mut().for_each(|set| set.available_reported = set.replicas);
-            }
+        Defect::StableGoesWithWish => resized(stable_as_wished(snapshot, decision)).into_iter().collect(),
+        Defect::HeldReleaseBegun => resized(first_pod(snapshot, decision)).into_iter().collect(),
+        Defect::RunEndedUnrecorded => {
+            decision.effects.iter().filter_map(|effect| end_of_run(effect, snapshot)).collect()
         }
-        Defect::FailuresForgotten => seen.failures.clear(),
-        Defect::NoDrain => forget_drain(&mut seen),
-        Defect::AcknowledgementIgnored => {
-            let routers = seen.routers.iter_mut().chain(&mut seen.former_routers);
-            routers.filter_map(|router| router.state.as_mut().ok()).for_each(|state| state.confirmed = None);
-        }
-        Defect::StuckBesideAnalysis => {
-            let canary = status.canary.as_ref();
-            let run = canary.and_then(|canary| canary.current_background_analysis_run_status.as_ref());
-            if run.is_some_and(|run| run.status == Some(AnalysisPhase::Running)) {
-                let states = seen.routers.iter_mut().filter_map(|router| router.state.as_mut().ok());
-                states.for_each(|state| state.confirmed = Some(false));
-            }
-        }
-        Defect::RouteTakenForGranted if status.abort => {
-            let states = seen.routers.iter_mut().filter_map(|router| router.state.as_mut().ok());
-            for range in states.filter_map(|state| state.weights.as_mut()) {
-                (range.canary_min, range.canary_max) = (0, 0);
-            }
-        }
-        Defect::PauseEndsWithSteps => {
-            if let Ok(spec) = &mut seen.rollout.spec {
-                let index = status.current_step_index.and_then(|index| usize::try_from(index).ok());
-                spec.paused &= index.unwrap_or(0) < spec.canary.steps.len();
-            }
-        }
-        Defect::WayBackIgnored => {
-            if let Ok(spec) = &mut seen.rollout.spec {
-                spec.canary.abort_policy = AbortPolicy::Instant;
-            }
-        }
-        Defect::LeastPodsIgnored => {
-            if let Ok(spec) = &mut seen.rollout.spec
-                && let Some(routing) = &mut spec.canary.routing
-            {
-                routing.min_pods_per_replica_set = None;
-            }
-        }
-        Defect::FormerRouterForgotten => seen.former_routers.clear(),
-        Defect::AbortForgotten => status.abort = false,
-        Defect::PromotionForgotten => status.promote_full = false,
-        Defect::RetryForgotten => status.abort |= status.aborted_at.is_some(),
-        Defect::FailureIgnored => {
-            if let Observed::Present(runs) = &mut seen.analysis_runs {
-                for run in runs.iter_mut().filter(|run| run.phase == AnalysisPhase::Failed) {
-                    run.phase = AnalysisPhase::Successful;
-                }
-            }
-        }
-        Defect::YoungRestarted => {
-            if let Observed::Present(pods) = &mut seen.running {
-                pods.iter_mut().for_each(|pod| pod.created_at = Timestamp::UNIX_EPOCH);
-            }
-        }
-        Defect::PodHealthIgnored => seen.pods = Observed::Unknown,
-        Defect::EvictionTakenForKill => mistake_pods(&mut seen, |pod| {
-            if std::mem::take(&mut pod.is_excused) {
-                let kill = End { at: pod.created_at, exit_code: 137, oom_killed: true };
-                pod.containers.iter_mut().for_each(|container| container.last_ends.push(kill));
-            }
-        }),
-        Defect::StartTakenForLoss => mistake_pods(&mut seen, |pod| {
-            let loss = Unready { since: pod.created_at, period_seconds: 1, failure_threshold: 3 };
-            let starting = pod.containers.iter_mut().filter(|container| container.ends == 0);
-            starting.for_each(|container| container.unready = Some(loss));
-        }),
-        _ => {}
-    }
-    seen
-}
-
-fn mistake_pods(seen: &mut Snapshot, mistake: impl Fn(&mut PodView)) {
-    if let Observed::Present(pods) = &mut seen.pods {
-        pods.values_mut().flatten().for_each(mistake);
-    }
-}
-
-/// Every delay has passed.
-fn forget_drain(seen: &mut Snapshot) {
-    if let Some(memory) = &mut seen.rollout.status.headgate {
-        memory.weight_lowered_at = None;
-    }
-    let Observed::Present(sets) = &mut seen.replica_sets else { return };
-    for deadline in sets.iter_mut().filter_map(|set| set.annotations.get_mut(labels::SCALE_DOWN_DEADLINE)) {
-        *deadline = Timestamp::UNIX_EPOCH.to_string();
+        _ => Vec::new(),
     }
 }
 
@@ -437,91 +336,6 @@ fn resize(decision: &mut Decision, size: impl Fn(i32, i32) -> i32) {
 fn moving_number(decision: &mut Decision, now: Timestamp, seconds: i64) {
     decision.record.message = format!("it is {}", now.as_second() / seconds);
     decision.wake_at = now.checked_add(SignedDuration::from_secs(seconds)).ok();
-}
-
-/// What becomes of what is to be recorded.
-fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Timestamp) {
-    let old = &snapshot.rollout.status;
-    let new = &mut decision.record;
-    let moved_on = !old.current_pod_hash.is_empty() && old.current_pod_hash != new.current_pod_hash;
-    let is_out = new.stable_rs == new.current_pod_hash;
-    match defect {
-        Defect::AbortOfAnotherRevision if moved_on && !is_out => new.abort = old.abort,
-        Defect::PromoteOfAnotherRevision if moved_on && !is_out => new.promote_full = old.promote_full,
-        Defect::NameAfterCreate if decision.effects.iter().any(creates_run) => {
-            if let Some(canary) = &mut new.canary {
-                let before = old.canary.clone().unwrap_or_default();
-                canary.current_step_analysis_run_status = before.current_step_analysis_run_status;
-                canary.current_background_analysis_run_status = before.current_background_analysis_run_status;
-            }
-        }
-        Defect::PausedAgain if old.controller_pause && old.pause_conditions.is_empty() => {
-            *new = old.clone();
-            new.pause_conditions = vec![PauseCondition {
-                reason: PauseCondition::CANARY_PAUSE_STEP.to_owned(),
-                start_time: Some(headgate_api::Time(now)),
-            }];
-            decision.effects.clear();
-        }
-        Defect::PauseEndsByItself => end_pause(decision, now),
-        Defect::BakeCutShort if new.headgate.as_ref().is_some_and(|memory| memory.bake.is_some()) => {
-            new.stable_rs.clone_from(&new.current_pod_hash);
-            for condition in new.conditions.iter_mut().filter(|condition| condition.type_ == "Completed") {
-                condition.last_transition_time = Some(headgate_api::Time(now));
-            }
-        }
-        Defect::HoldTakenForSuccess if holds(new) => {
-            new.current_step_index = new.current_step_index.map(|index| index + 1);
-        }
-        Defect::StepsSkipped if !moved_on && !is_out && new.current_step_index > old.current_step_index => {
-            new.current_step_index = new.current_step_index.map(|index| index + 1);
-        }
-        Defect::DeadlineResetByFlapping => {
-            let sets = snapshot.replica_sets.present().into_iter().flatten();
-            let newest = sets.clone().find(|set| set.hash() == new.current_pod_hash);
-            let progress = new.headgate.as_mut().and_then(|memory| memory.progress.as_mut());
-            if let (Some(progress), Some(newest)) = (progress, newest) {
-                // What is, not the furthest so far.
-                progress.ready = newest.ready;
-                progress.available = newest.available_reported;
-            }
-        }
-        Defect::DeadlineResetByScaling => {
-            let number =
-                |status: &RolloutStatus| status.headgate.as_ref()?.progress.as_ref().map(|one| one.desired);
-            let is_scaled = number(old) != number(new);
-            if let Some(progress) =
-                new.headgate.as_mut().and_then(|memory| memory.progress.as_mut()).filter(|_| is_scaled)
-            {
-                progress.updated = 0;
-            }
-        }
-        _ => {}
-    }
-}
-
-fn holds(record: &RolloutStatus) -> bool {
-    record.waiting.as_ref().is_some_and(|waiting| waiting.kind == "AnalysisHold")
-}
-
-fn creates_run(effect: &Effect) -> bool {
-    matches!(effect, Effect::CreateAnalysisRun { .. })
-}
-
-fn end_pause(decision: &mut Decision, now: Timestamp) {
-    const HALF_A_MINUTE: SignedDuration = SignedDuration::from_secs(30);
-    let record = &mut decision.record;
-    let is_over = |pause: &PauseCondition| {
-        let since = pause.start_time.as_ref().map_or(now, |time| time.0);
-        pause.reason == PauseCondition::CANARY_PAUSE_STEP && now.duration_since(since) >= HALF_A_MINUTE
-    };
-    if record.pause_conditions.iter().any(is_over) {
-        record.pause_conditions.clear();
-        record.controller_pause = false;
-        record.current_step_index = record.current_step_index.map(|index| index + 1);
-    } else if !record.pause_conditions.is_empty() {
-        decision.wake_at = now.checked_add(HALF_A_MINUTE).ok();
-    }
 }
 
 /// What becomes of the answer to a measurement.

@@ -1,8 +1,11 @@
 //! Defects made on purpose, to see whether the checkers find them. None is a switch in what users run: each is put around
-//! the real thing, in the API server ([`ServerBug`]), in what a decision sees or in what becomes of it ([`deciding`]), or
-//! in requests and answers on their way ([`wire`]). Only tests, `--defect` and `--defects` use them.
+//! the real thing, in the API server ([`ServerBug`]), in what a decision sees ([`seeing`]), in what becomes of it
+//! ([`deciding`]) and of its record ([`recording`]), or in requests and answers on their way ([`wire`]). Only tests,
+//! `--defect` and `--defects` use them.
 
 mod deciding;
+mod recording;
+mod seeing;
 mod wire;
 
 pub use wire::Wire;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Extra(Arc<Mutex<Vec<Call>>>);
 
 impl Extra {
-    pub(super) fn add(&self, calls: impl Iterator<Item = Call>) {
+    pub(super) fn add(&self, calls: impl IntoIterator<Item = Call>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(calls);
     }
 

@@ -2,6 +2,7 @@
 //! when what happens to them, are in `pods`.
 
 use super::server::text;
+use crate::trace::{Trace, short};
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::Observation;
@@ -231,6 +232,8 @@ impl Told {
 #[derive(Debug, Default)]
 pub struct Record {
     changes: Vec<(Timestamp, Observation)>,
+    /// So many of them are in the trace.
+    traced: usize,
     /// What went wrong.
     pub causes: Vec<Cause>,
 }
@@ -254,6 +257,14 @@ impl Record {
         &self.changes
     }
 
+    /// Says what has changed since the last time.
+    pub fn trace(&mut self, trace: &mut Trace) {
+        for (at, change) in self.changes.iter().skip(self.traced) {
+            trace.say("pod", || line(change), *at);
+        }
+        self.traced = self.changes.len();
+    }
+
     /// Something goes wrong.
     pub(super) fn begins(&mut self, cause: Cause) {
         self.causes.push(cause);
@@ -271,6 +282,21 @@ impl Record {
             cause.gone_at.get_or_insert(now);
         }
         self.ends(pod, now);
+    }
+}
+
+/// A change of a pod in a line.
+fn line(change: &Observation) -> String {
+    let (Observation::Applied(_, pod) | Observation::Deleted(_, pod)) = change else { return String::new() };
+    let name = text(pod, "/metadata/name");
+    let container = pod.at("/status/containerStatuses/0");
+    let is_ready = container.and_then(|container| container.at("/ready")) == Some(&Value::Bool(true));
+    let state = container.and_then(|container| container.at("/state")).map_or_else(String::new, short);
+    match change {
+        Observation::Deleted(..) => format!("{name} is gone"),
+        _ if pod.at("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) => format!("{name} leaves"),
+        _ if is_ready => format!("{name} is ready"),
+        _ => format!("{name} is not ready: {state}"),
     }
 }
 

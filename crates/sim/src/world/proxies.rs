@@ -5,6 +5,7 @@ use super::pods::Pods;
 use super::routes::{self, Canary, Said, Weights};
 use super::server::{Change, Server, text};
 use crate::random::Random;
+use crate::trace::Trace;
 use headgate_api::At;
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_driver::io::Resource;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
+#[derive(Debug)]
 enum News {
     Route(Said),
     Selector(String, Option<String>),
@@ -64,7 +66,7 @@ impl Proxies {
     }
 
     /// Lets proxies learn what is due.
-    pub fn advance(&mut self, server: &Server, now: Timestamp) {
+    pub fn advance(&mut self, server: &Server, trace: &mut Trace, now: Timestamp) {
         for (published, change) in server.history().iter().skip(self.seen) {
             for proxy in &mut self.proxies {
                 let Some(news) = news(change, proxy.door) else { continue };
@@ -74,15 +76,15 @@ impl Proxies {
             }
         }
         self.seen = server.history().len();
-        for proxy in &mut self.proxies {
-            while proxy.coming.front().is_some_and(|(due, _)| *due <= now) {
-                match proxy.coming.pop_front() {
-                    Some((_, News::Route(Said::Whole(weights)))) => proxy.whole = weights,
-                    Some((_, News::Route(Said::Canary(canary)))) => proxy.canary = canary,
-                    Some((_, News::Selector(service, hash))) => {
+        for (index, proxy) in self.proxies.iter_mut().enumerate() {
+            while let Some((_, news)) = proxy.coming.pop_front_if(|(due, _)| *due <= now) {
+                trace.say(format_args!("proxy {index}"), || format!("learns {news:?}"), now);
+                match news {
+                    News::Route(Said::Whole(weights)) => proxy.whole = weights,
+                    News::Route(Said::Canary(canary)) => proxy.canary = canary,
+                    News::Selector(service, hash) => {
                         proxy.selectors.insert(service, hash);
                     }
-                    None => {}
                 }
             }
         }
