@@ -63,8 +63,8 @@ struct Unreported {
     available: i32,
     /// And how many were not, but may become so before the eviction is carried out.
     unavailable: i32,
-    /// Of those that were available so many may be there still: the answer was lost, perhaps with the request.
-    unclear: i32,
+    /// Some of them may be there still: the answer was lost, perhaps with the request.
+    is_unclear: bool,
     sent_at: Timestamp,
     until: Timestamp,
 }
@@ -114,7 +114,7 @@ impl Restart {
         let is_made_up_for = available >= evicted.before.saturating_add(evicted.unavailable).max(1);
         if is_made_up_for {
             (evicted.listed, evicted.before) = (available, available);
-            (evicted.available, evicted.unavailable, evicted.unclear) = (0, 0, 0);
+            (evicted.available, evicted.unavailable, evicted.is_unclear) = (0, 0, false);
         }
         let left = evicted.listed.saturating_sub(evicted.available).max(0);
         if is_made_up_for && set.available_reported <= left {
@@ -122,7 +122,9 @@ impl Restart {
         } else {
             // A report that is older than the list may still count those that were evicted.
             let counted = set.available_reported.min(left);
-            set.perhaps_evicted = evicted.unclear.min(set.available_reported - counted);
+            // List and report may disagree, and each speak of other pods than those of which nothing is known: all that is
+            // left out may be there then.
+            set.perhaps_evicted = if evicted.is_unclear { set.available_reported - counted } else { 0 };
             set.available_reported = counted;
         }
     }
@@ -132,8 +134,15 @@ impl Restart {
     fn evicting(&mut self, set: &str, is_available: bool, reported: i32, now: Timestamp) {
         let listed = self.available.get(set).copied().unwrap_or(reported);
         let before = reported.max(listed);
-        let first =
-            Unreported { listed, before, available: 0, unavailable: 0, unclear: 0, sent_at: now, until: now };
+        let first = Unreported {
+            listed,
+            before,
+            available: 0,
+            unavailable: 0,
+            is_unclear: false,
+            sent_at: now,
+            until: now,
+        };
         let evicted = self.unreported.entry(set.to_owned()).or_insert(first);
         let count = evicted.count(is_available);
         *count = count.saturating_add(1);
@@ -149,10 +158,10 @@ impl Restart {
     }
 
     /// Nobody knows whether it was.
-    fn perhaps_evicted(&mut self, set: &str, is_available: bool, now: Timestamp) {
+    fn perhaps_evicted(&mut self, set: &str, now: Timestamp) {
         self.evicted(set, now);
         if let Some(evicted) = self.unreported.get_mut(set) {
-            evicted.unclear = evicted.unclear.saturating_add(i32::from(is_available));
+            evicted.is_unclear = true;
         }
     }
 
@@ -244,7 +253,7 @@ impl RolloutTask {
         match outcome {
             Outcome::Refused(_) => self.restart.kept(replica_set, *is_available),
             Outcome::Done(_) => self.restart.evicted(replica_set, now),
-            Outcome::Unclear(_) => self.restart.perhaps_evicted(replica_set, *is_available, now),
+            Outcome::Unclear(_) => self.restart.perhaps_evicted(replica_set, now),
         }
     }
 }
@@ -336,10 +345,25 @@ mod tests {
         restart.evicting("a", true, 4, at(0));
         restart.evicted("a", at(0));
         restart.evicting("a", true, 4, at(0));
-        restart.perhaps_evicted("a", true, at(1));
+        restart.perhaps_evicted("a", at(1));
         let mut set = four_pods();
         restart.lay_over_set(&mut set, None, at(2));
-        assert_eq!((set.available_reported, set.perhaps_evicted), (2, 1));
+        // Also the first one: four may be there again, without it.
+        assert_eq!((set.available_reported, set.perhaps_evicted), (2, 2));
+    }
+
+    #[test]
+    fn a_pod_that_has_become_available_since_it_was_listed_may_be_there_after_an_eviction_without_an_answer()
+    {
+        for (listed, evicts_available) in [(3, false), (3, true), (0, false)] {
+            let mut restart = Restart { listed: Some(pods(listed)), ..Restart::default() };
+            assert_eq!(seen(&mut restart, at(0)), 4);
+            restart.evicting("a", evicts_available, 4, at(0));
+            restart.perhaps_evicted("a", at(1));
+            let mut set = four_pods();
+            restart.lay_over_set(&mut set, None, at(2));
+            assert_eq!(set.available_at_most(), 4, "{listed} were listed");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct ReplicaSetView {
     pub current: i32,
     /// `status.readyReplicas`.
     pub ready: i32,
-    /// `status.availableReplicas`, as written there; decisions use [`ReplicaSetView::available`].
+    /// `status.availableReplicas`, less what has been evicted since; decisions use [`ReplicaSetView::available`].
     pub available_reported: i32,
     /// Pods that are not counted as available because they may have been evicted: the answer was lost, perhaps with the
     /// request. They are not to be relied on, nor are they to be taken for gone.

@@ -73,7 +73,7 @@ pub(crate) fn pods_reached(scene: &Scene<'_>, stage: Stage, versions: &Versions<
         }
         _ => stable.replicas == target.stable && stable.current == target.stable,
     });
-    let others = routing.is_some() || finishing || versions.others.iter().all(|other| other.available() == 0);
+    let others = routing.is_some() || finishing || !versions.others.iter().any(|other| other.may_serve());
     canary_reached(scene, stage, versions) && stable && others
 }
 
@@ -235,6 +235,7 @@ pub(crate) fn leave_the_dead(scene: &Scene<'_>, record: &mut RolloutStatus) -> P
 fn leave_the_dead_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let versions = scene.versions(&record.stable_rs);
     let mut plan = Plan::default();
+    note_forgotten(scene, record);
     route::leave_the_dead(scene, steps::stage(record, scene.spec), &versions, &mut plan);
     route::leave_dead_selectors(scene, &versions, &record.stable_rs, &mut plan);
     former::remember(scene, record, &mut plan);
@@ -265,11 +266,8 @@ fn note_weights(scene: &Scene<'_>, record: &mut RolloutStatus) {
         }
         return;
     }
+    note_forgotten(scene, record);
     let before = record.canary.as_ref().and_then(|canary| canary.weights.clone());
-    if before.is_some() && is_forgotten(scene) {
-        // Also while the routes cannot be read: the next decision will seem to remember.
-        memory(record).weight_lowered_at = stored(scene.now);
-    }
     let Some(shown) = observed_shares(scene) else { return };
     let canary = &scene.spec.canary;
     let destination = |weight, service: &Option<String>, hash: &str| WeightDestination {
@@ -356,10 +354,14 @@ pub(crate) fn is_refused(scene: &Scene<'_>, effect: &Effect) -> bool {
     failure.is_some_and(|failure| failure.class.is_refused() && failure.holds(effect))
 }
 
-/// True when nobody remembers when the weights changed: the CRD drops what we remember and another process did it, or Argo
-/// Rollouts. Then it may have been just now, and the version that has lost its share may be wanted again next.
-fn is_forgotten(scene: &Scene<'_>) -> bool {
-    scene.old.headgate.is_none()
+/// Nobody remembers when the weights changed: the CRD drops what we remember and another process did it, or Argo Rollouts.
+/// Then it may have been just now, and the version that has lost its share may be wanted again next. Also while the routes
+/// cannot be read, or the release stands still: the next decision will seem to remember.
+fn note_forgotten(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let has_weights = record.canary.as_ref().is_some_and(|canary| canary.weights.is_some());
+    if scene.spec.canary.routing.is_some() && has_weights && scene.old.headgate.is_none() {
+        memory(record).weight_lowered_at = stored(scene.now);
+    }
 }
 
 fn lowered_at(record: &RolloutStatus) -> Option<Timestamp> {

@@ -344,7 +344,7 @@ fn retire_others(
     }
 }
 
-/// When no proxy sends anything any more to a version that has this deadline.
+/// When no proxy sends anything any more to a version that has this deadline since its Service was led elsewhere.
 fn when_left(deadline: Timestamp, routing: &Routing) -> Timestamp {
     after(deadline, ROUTE_SETTLES_SECONDS - drain_seconds(routing))
 }

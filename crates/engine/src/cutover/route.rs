@@ -209,7 +209,10 @@ pub(super) fn leave_dead_selectors(
     stable_hash: &str,
     plan: &mut Plan,
 ) {
-    let Some(living) = living(versions, stable_hash) else { return };
+    // What may be there and is not counted is better than nothing, and nothing more.
+    let serves = |set: &&ReplicaSetView| set.available() > 0;
+    let surely = versions.with_hash(stable_hash).filter(serves).or(versions.current.filter(serves));
+    let Some(living) = surely.or_else(|| living(versions, stable_hash)) else { return };
     let destination = |service: &Option<String>| {
         let selected = scene.selected(service.as_ref());
         let is_dead = selected.is_some_and(|hash| !may_serve(versions.with_hash(hash)));
@@ -337,7 +340,7 @@ fn bears_the_rest(
     let needed = replicas::share(scene.spec.replicas, total - share, total) - scene.max_unavailable();
     let serving = match scene.selected(Some(service)) {
         Some(hash) if hash == set.hash() => 0,
-        Some(hash) => available(versions.with_hash(hash)),
+        Some(hash) => versions.with_hash(hash).map_or(0, ReplicaSetView::available_at_most),
         None if is_led_by_us(scene, service) => 0,
         None => i32::MAX,
     };

@@ -8,7 +8,8 @@ use headgate_api::RolloutStatus;
 use headgate_model::spec::{AbortPolicy, Step};
 use headgate_model::{TrafficState, WeightRange};
 
-/// The share of the canary that a route shall show now, while both versions have available pods: never more than it is.
+/// The share of the canary that a route shall show now, while both versions have pods that may serve: never more than it is.
+/// `available`: those of stable that can be counted on.
 pub(super) fn weight(
     scene: &Scene<'_>,
     record: &RolloutStatus,
@@ -23,7 +24,8 @@ pub(super) fn weight(
     // So much stable cannot bear.
     let least = total - replicas::bearable(available, desired, total);
     match policy {
-        AbortPolicy::Instant if available >= desired - scene.max_unavailable() => 0,
+        // Also where none needs to be available: what may be there, and is not counted, bears nothing.
+        AbortPolicy::Instant if available >= (desired - scene.max_unavailable()).max(1) => 0,
         AbortPolicy::Instant | AbortPolicy::AsCapacityAllows => held.min(least),
         // The abort came in the middle of a raise: what has not been raised yet stays, if stable bears it.
         AbortPolicy::Stepped if range.canary_min < held => held.min(least.max(range.canary_min)),

@@ -58,6 +58,24 @@ fn a_third_version_replaces_the_second() {
 }
 
 #[test]
+fn a_step_does_not_end_while_a_pod_of_a_version_in_between_may_still_be_there() {
+    let mut world = half_way();
+    world.release(2);
+    world.settle();
+    let second = world.break_pods(2);
+    let perhaps = |world: &mut World, pods| {
+        world.sets_mut().iter_mut().find(|set| set.hash() == second).unwrap().perhaps_evicted = pods;
+    };
+    perhaps(&mut world, 1);
+    world.release(3);
+    world.settle();
+    assert_eq!((world.pods(2), world.status().current_step_index), (1, Some(0)));
+    perhaps(&mut world, 0);
+    world.settle();
+    assert_eq!((world.pods(2), world.status().current_step_index), (0, Some(1)));
+}
+
+#[test]
 fn a_rolling_update_needs_no_steps() {
     let mut world = World::running(spec(4, json!({})));
     world.release(2);

@@ -177,6 +177,28 @@ fn who_remembers_nothing_and_cannot_read_the_route_at_first_counts_the_drain_tim
 }
 
 #[test]
+fn who_remembers_nothing_and_may_not_go_on_at_first_counts_the_drain_time_all_the_same() {
+    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
+    let mut world = World::running(spec(4, routed(steps)));
+    world.release(2);
+    world.settle();
+    world.pass(20);
+    world.snapshot.rollout.status.headgate = None;
+    world.edit(|spec| spec["minReadySeconds"] = json!(-1));
+    world.settle();
+    assert_eq!(world.waits_for(), "MendSpec");
+    world.pass(1);
+    world.edit(|spec| spec["minReadySeconds"] = json!(0));
+    world.settle();
+    world.pass(28);
+    world.settle();
+    assert_eq!(world.pods(2), 3, "the weight may have been lowered just before");
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.pods(2), 1);
+}
+
+#[test]
 fn a_canary_keeps_the_pods_for_the_share_that_stable_cannot_take_back_yet() {
     let steps = json!([{"setWeight": 75}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));

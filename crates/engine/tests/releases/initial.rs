@@ -145,6 +145,30 @@ fn another_template_after_a_bad_first_version_is_a_first_version_again() {
     }
 }
 
+/// It reports three pods, and the answer to the eviction of one of them was lost.
+#[test]
+fn requests_stay_with_a_bad_first_version_while_it_may_have_more_pods_than_its_successor() {
+    let mut canary = canary();
+    canary.as_object_mut().unwrap().remove("trafficRouting");
+    let mut world = started(canary);
+    let name = step_run(&world);
+    world.verdict(&name, AnalysisPhase::Failed, "");
+    world.settle_over_time();
+    let (first, second) = (world.hash(1), world.hash(2));
+    world.release(2);
+    world.step();
+    for (perhaps, selected) in [(1, &first), (0, &second)] {
+        for set in world.sets_mut() {
+            (set.replicas, set.current, set.available_reported) =
+                if set.hash() == first { (3, 3, 2) } else { (2, 2, 2) };
+            set.observed_generation = set.generation;
+            set.perhaps_evicted = if set.hash() == first { perhaps } else { 0 };
+        }
+        world.step();
+        assert_eq!(world.selected("shop-stable").as_ref(), Some(selected), "{perhaps} may be there");
+    }
+}
+
 #[test]
 fn the_background_must_have_found_something_good() {
     let mut canary = routed(json!([{"setWeight": 25}, {"pause": {}}]));
