@@ -99,7 +99,7 @@ pub struct RouterInUse {
 pub struct AbortPlace {
     /// Index of the step, from 0; as many as there are steps when all of them were done.
     pub step_index: i32,
-    /// Number of steps.
+    /// Number of steps; 0 for a release without steps.
     pub step_count: i32,
     /// Weight of the new version.
     pub weight: i32,

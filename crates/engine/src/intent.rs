@@ -138,17 +138,20 @@ pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     pod_health::forget_problem(record);
 }
 
-/// How far the release has come; `None` without steps.
+/// How far the release has come; `None` where there are neither steps nor weights.
 fn place(scene: &Scene<'_>, record: &RolloutStatus) -> Option<AbortPlace> {
-    let (step_index, step_count) = (record.current_step_index?, steps::end(scene.spec)?);
-    if initial::is_under_way(record) {
-        return Some(AbortPlace { step_index, step_count, weight: steps::total(scene.spec) });
-    }
+    let steps = record.current_step_index.zip(steps::end(scene.spec));
     let sent = record.canary.as_ref().and_then(|canary| canary.weights.as_ref());
-    let weight = sent.map_or_else(
-        || steps::wish(Stage::Step(usize::try_from(step_index).unwrap_or(0)), scene.spec).weight,
-        |weights| weights.canary.weight,
-    );
+    let weight = match (sent, steps) {
+        _ if initial::is_under_way(record) => steps::total(scene.spec),
+        (Some(weights), _) => weights.canary.weight,
+        (None, Some((index, count))) if index >= count => steps::wish(Stage::Finishing, scene.spec).weight,
+        (None, Some((index, _))) => {
+            steps::wish(Stage::Step(usize::try_from(index).unwrap_or(0)), scene.spec).weight
+        }
+        (None, None) => return None,
+    };
+    let (step_index, step_count) = steps.unwrap_or_default();
     Some(AbortPlace { step_index, step_count, weight })
 }
 
@@ -157,6 +160,9 @@ pub(crate) fn place_of_abort(record: &RolloutStatus) -> String {
     let place = record.headgate.as_ref().and_then(|memory| memory.abort_place.as_ref());
     place.map_or_else(String::new, |place| {
         let count = place.step_count;
+        if count == 0 {
+            return format!(" at weight {}", place.weight);
+        }
         let (word, step) = if place.step_index < count {
             ("at", place.step_index.saturating_add(1))
         } else {

@@ -151,8 +151,8 @@ impl Change<'_> {
         };
         let memory = self.new.headgate.as_ref().filter(|_| trigger == Trigger::Aborted);
         memory.and_then(|memory| memory.abort_place.as_ref()).map_or(now, |place| Place {
-            step_index: Some(place.step_index),
-            step_count: Some(place.step_count),
+            step_index: Some(place.step_index).filter(|_| place.step_count > 0),
+            step_count: Some(place.step_count).filter(|count| *count > 0),
             weight: weights.map(|_| place.weight),
         })
     }

@@ -102,7 +102,11 @@ fn an_abort_works_although_the_spec_is_invalid() {
     world.abort();
     world.settle_over_time();
     assert!(invalid(&world).contains("Step must have exactly one of the following set"));
-    assert!(invalid(&world).ends_with("; Rollout aborted update to revision 2"), "{}", invalid(&world));
+    assert!(
+        invalid(&world).ends_with("; Rollout aborted update to revision 2 at weight 25"),
+        "{}",
+        invalid(&world)
+    );
     assert_eq!((world.weight(), world.pods(1), world.pods(2), world.pods(3)), (0, 4, 0, 0));
     world.edit(|spec| spec["strategy"]["canary"]["steps"][0] = json!({"setWeight": 50}));
     world.settle();

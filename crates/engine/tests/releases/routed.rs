@@ -168,6 +168,26 @@ fn an_abort_after_the_last_step_says_so_and_a_retry_forgets_where_it_was() {
 }
 
 #[test]
+fn an_abort_without_steps_or_without_a_router_tells_the_weight_all_the_same() {
+    let mut baking = routed(json!([]));
+    baking["bake"] = json!({"duration": "1h"});
+    let basic = json!({"steps": [{"setWeight": 50}]});
+    for (canary, place) in [(baking, " at weight 100"), (basic, " after step 1/1, weight 100")] {
+        let mut world = World::running(spec(4, canary));
+        if world.status().current_step_index.is_some() {
+            let second = world.hash(2);
+            world.weak.insert(second, 3);
+        }
+        world.release(2);
+        world.settle();
+        world.abort();
+        world.step();
+        let message = &world.status().message;
+        assert!(message.ends_with(&format!("revision 2{place}")), "{message}");
+    }
+}
+
+#[test]
 fn retry_starts_again_at_the_first_step() {
     let mut world = two_steps();
     world.release(2);
@@ -331,6 +351,21 @@ fn a_version_whose_pod_may_be_evicted_keeps_its_share_until_more_is_known() {
         world.step();
         assert_eq!(world.weight(), weight, "surely gone: {gone}");
     }
+}
+
+/// Where none needs to be available, too.
+#[test]
+fn an_abort_gives_nothing_to_a_stable_version_whose_only_pod_may_be_evicted() {
+    let mut canary = routed(json!([{"setWeight": 50}, {"pause": {}}]));
+    canary["maxUnavailable"] = json!(1);
+    let mut world = World::running(spec(1, canary));
+    world.release(2);
+    world.settle();
+    let first = world.break_pods(1);
+    world.sets_mut().iter_mut().find(|set| set.hash() == first).unwrap().perhaps_evicted = 1;
+    world.abort();
+    world.step();
+    assert_eq!(world.weight(), 50);
 }
 
 #[test]
