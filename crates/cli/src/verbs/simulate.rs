@@ -55,7 +55,7 @@ pub(crate) struct Simulate {
     /// From the creation of a pod until its containers run
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pod_start: SignedDuration,
-    /// Somebody promotes so long after a pause without an end began, or never
+    /// Somebody promotes so long after a pause began to wait for that, or never
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = patience)]
     promote_after: Patience,
     /// A Service or a route that is missing is an error; otherwise it is made up

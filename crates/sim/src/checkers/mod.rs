@@ -10,7 +10,7 @@
 //! | 3 availability, surge | `availability`, `restarts` |
 //! | 4 abort | `abort` while faults happen, `settled` after them: routes and Services, each by itself; `way_back`: as the user chose |
 //! | 5 intents | `intents`: kept until consumed, bound to their version, steps one by one; `held`: what is paused is not begun |
-//! | 6 quiet when settled | `settled` ([`Checkers::written_late`]) |
+//! | 6 quiet when settled | `settled` ([`Checkers::written_late`]); the same answer at every time before `wake_at`: the tests of `engine` |
 //! | 7, 8 foreign objects, sums | `foreign`; equal bytes for equal inputs: a test of this crate and properties of `traffic` |
 //! | 9 bounds | `settled`, `deadline`; the bounds are constants of `simulation` and of the modules |
 //! | 10 data told apart | `verdicts` |
@@ -24,7 +24,7 @@
 //! | R7 availability | `counted`: evictions; the rest is part of `weights` and `availability`, whose numbers are those of the views |
 //! | R8 marks | `marks` |
 //! | R9 one writer | `writers`; other kinds than ours: `foreign` |
-//! | R10 quiet on the way | `quiet` |
+//! | R10 quiet on the way | `quiet`: rates; that a dropped field is told, and once: the contract tests of `driver` |
 //! | R11 events, notifications | `events`, `news` |
 //! | R12 the stock plugin | `intents`: a resumed pause does not come back |
 //! | unhealthy pods | `pod_health`: an abort by them has a true cause, and a cause leads to an abort in time |
@@ -366,13 +366,14 @@ impl Checkers {
         };
         let is_right = self.restarts.evicted(pod, pods, server, (most, since), &self.clocks, now);
         self.judge(RESTARTS, is_right, now);
-        if self.views.back().is_some_and(|(_, view)| view.desired <= 1) {
-            // Without a second pod there is no other way to restart.
-            self.excuse(now);
-        }
         // Whoever evicted it knows that it is gone before its ReplicaSet says so.
         let without = self.views.back().map(|(_, view)| view.without_pod_of(restarts::name_of(pod, server)));
         self.views.extend(without.map(|view| (now, view)));
+    }
+
+    /// True when a restart has no other way than to leave a version without a pod: the user wants no second one.
+    pub fn wants_one_pod(&self) -> bool {
+        self.views.back().is_some_and(|(_, view)| view.desired <= 1)
     }
 
     /// A process sends a request.

@@ -324,12 +324,12 @@ impl Simulation {
     }
 
     /// The versions that have pods which serve and stay.
-    fn served(&self) -> BTreeSet<String> {
+    pub(super) fn served(&self) -> BTreeSet<String> {
         self.pods.ready_versions().into_iter().map(str::to_owned).collect()
     }
 
     /// What has happened to pods until then may cost requests only where it has left none of a version that served.
-    fn excuse_emptied(&mut self, served: &BTreeSet<String>, until: Timestamp) {
+    pub(super) fn excuse_emptied(&mut self, served: &BTreeSet<String>, until: Timestamp) {
         if !served.is_subset(&self.served()) {
             self.checkers.excuse(until);
         }

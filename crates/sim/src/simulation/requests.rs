@@ -315,8 +315,12 @@ impl Simulation {
         let since_epoch = self.epoch.map_or(0, |epoch| self.now.duration_since(epoch).as_millis());
         let budget = self.scenario.budget.filter(|budget| since_epoch < i128::from(budget.until));
         let room = budget.map(|budget| self.needed_and_healthy(budget));
+        let served = self.served();
         match self.pods.evict(target, uid, room, self.now) {
             Ok(pod) => {
+                if self.checkers.wants_one_pod() {
+                    self.excuse_emptied(&served, self.now);
+                }
                 self.written_at = self.now;
                 let known_since = flight.known_until.min(flight.sent_at);
                 self.checkers.evicted(&pod, &self.pods, known_since, &self.server, self.now);

@@ -294,7 +294,9 @@ fn line(change: &Observation) -> String {
     let state = container.and_then(|container| container.at("/state")).map_or_else(String::new, short);
     match change {
         Observation::Deleted(..) => format!("{name} is gone"),
-        _ if pod.at("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) => format!("{name} leaves"),
+        _ if pod.at("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) => {
+            format!("{name} leaves")
+        }
         _ if is_ready => format!("{name} is ready"),
         _ => format!("{name} is not ready: {state}"),
     }

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 /// What the CRD of Argo Rollouts does not know of a Rollout. `*` is each item of a list.
-pub const OURS: [&str; 10] = [
+pub const OURS: [&str; 11] = [
     "status/headgate",
     "status/waiting",
+    "status/duration",
     "spec/strategy/canary/abort",
     "spec/strategy/canary/bake",
     "spec/strategy/canary/initial",
