@@ -227,6 +227,13 @@ fn outcome(state: State, command: Command, moment: Moment) -> [String; 2] {
     [at_once, seen(&world, &before)]
 }
 
+/// The ReplicaSet that the status names.
+fn newest_set(world: &World) -> Option<&Value> {
+    let newest = &world.rollout()["status"]["currentPodHash"];
+    let mut sets = world.server.objects.iter().filter(|(target, _)| target.resource == REPLICA_SETS);
+    sets.find(|(_, set)| set["metadata"]["labels"][POD_TEMPLATE_HASH] == *newest).map(|(_, set)| set)
+}
+
 /// What the newest version gets: of requests, or without a router of pods.
 fn share(world: &World) -> String {
     let (spec, status) = (&world.rollout()["spec"], &world.rollout()["status"]);
@@ -234,18 +241,25 @@ fn share(world: &World) -> String {
         let routes = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"];
         return format!("{} %", routes[1]["weight"]);
     }
-    let is_newest = |set: &Value| set["metadata"]["labels"][POD_TEMPLATE_HASH] == status["currentPodHash"];
-    let mut sets = world.server.objects.iter().filter(|(target, _)| target.resource == REPLICA_SETS);
-    let set = sets.find(|(_, set)| is_newest(set)).unwrap().1;
+    let set = newest_set(world).unwrap();
     format!("{}/{} pods", set["status"]["availableReplicas"].as_i64().unwrap_or(0), spec["replicas"])
+}
+
+/// The pod template that the status speaks of: that of the spec, unless it was not taken up.
+fn taken_up(world: &World) -> &Value {
+    newest_set(world).map_or(&Value::Null, |set| &set["spec"]["template"])
+}
+
+fn version_of(template: &Value) -> &str {
+    let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+    image.trim_start_matches("web:")
 }
 
 /// Phase, version, step and weight, and what users have asked for.
 fn seen(world: &World, before: &Value) -> String {
     let (spec, status) = (&world.rollout()["spec"], &world.rollout()["status"]);
-    let template = &world.get(&templated(world))["spec"]["template"];
-    let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-    let version = image.trim_start_matches("web:");
+    let [version, wanted] =
+        [taken_up(world), &world.get(&templated(world))["spec"]["template"]].map(version_of);
     let phase = status["phase"].as_str().unwrap_or_default();
     let mut text = phase.to_owned();
     if status["currentPodHash"] == status["stableRS"] {
@@ -259,6 +273,9 @@ fn seen(world: &World, before: &Value) -> String {
             _ => "at no step".to_owned(),
         };
         let _ = write!(text, ", version {version} {step}, {}", share(world));
+    }
+    if wanted != version {
+        let _ = write!(text, ", version {wanted} asked for");
     }
     for (flag, word) in [("abort", "aborted"), ("promoteFull", "to be promoted in full")] {
         if status[flag] == true {
