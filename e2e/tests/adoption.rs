@@ -26,7 +26,7 @@ const CALM: SignedDuration = SignedDuration::from_secs(10);
 /// All of a fleet is taken over, and calm, within so long.
 const TAKES_OVER_WITHIN: Duration = Duration::from_secs(120);
 
-/// Recorded Rollouts whose release a user goes on with, in every kind of state and through every router.
+/// Recorded Rollouts whose release a user goes on with. The simulator does so with all that were recorded.
 const GO_ON: [&str; 8] =
     ["aborted", "interrupted", "istio", "istioaborted", "midpause", "nginx", "steady", "timedpause"];
 

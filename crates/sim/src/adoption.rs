@@ -141,7 +141,7 @@ pub fn refusal(objects: &[Value]) -> Option<String> {
 }
 
 fn scenario(rollout: Value, metrics: Vec<GivenMetric>, crds: Crds) -> Scenario {
-    let pruned: &[&str] = if crds == Crds::Theirs { &OURS } else { &[] };
+    let pruned: &[&str] = if crds == Crds::Theirs { OURS } else { &[] };
     Scenario {
         health: BTreeMap::from([(String::new(), Health::good(0, READY_AFTER))]),
         pruned,

@@ -236,7 +236,7 @@ fn newest_set(world: &World) -> Option<&Value> {
 
 /// What the newest version gets: of requests, or without a router of pods.
 fn share(world: &World) -> String {
-    let (spec, status) = (&world.rollout()["spec"], &world.rollout()["status"]);
+    let spec = &world.rollout()["spec"];
     if !spec["strategy"]["canary"]["trafficRouting"].is_null() {
         let routes = &world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0]["route"];
         return format!("{} %", routes[1]["weight"]);

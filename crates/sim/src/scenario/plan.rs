@@ -13,7 +13,7 @@ use crate::user::Act;
 use crate::world::metrics::Source;
 use crate::world::patch;
 use crate::world::pods::{Budget, Health};
-use crate::world::prune::OURS;
+use crate::world::prune::UNKNOWN;
 use crate::world::routes;
 use crate::world::webhooks;
 use headgate_driver::io::Resource;
@@ -42,7 +42,7 @@ pub(super) fn of(seed: u64) -> Scenario {
         surroundings: Vec::new(),
         image: IMAGE.to_owned(),
         health: health(&row, seed, &mut luck),
-        pruned: if row.fault == Fault::Pruned || luck.percent(8) { &OURS } else { &[] },
+        pruned: if row.fault == Fault::Pruned || luck.percent(8) { &UNKNOWN } else { &[] },
         nodes: luck.pick(3, &[2, 5]),
         proxies: 3,
         proxy_delay: luck.pick(500, &[1_500, 3_000]),

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-/// What the CRD of Argo Rollouts does not know of a Rollout. `*` is each item of a list.
-pub const OURS: [&str; 11] = [
+/// What the CRD of release 1.10.1 of Argo Rollouts does not know of a Rollout. `*` is each item of a list.
+pub const UNKNOWN: [&str; 11] = [
+    "status/duration",
     "status/headgate",
     "status/waiting",
-    "status/duration",
     "spec/strategy/canary/abort",
     "spec/strategy/canary/bake",
     "spec/strategy/canary/initial",
@@ -16,6 +16,9 @@ pub const OURS: [&str; 11] = [
     "spec/strategy/canary/steps/*/pause/maxDuration",
     "spec/strategy/canary/steps/*/pause/onTimeout",
 ];
+
+/// What no CRD of Argo Rollouts knows: the fleet was recorded with one that knows the first of those.
+pub const OURS: &[&str] = UNKNOWN.split_at(1).1;
 
 /// Drops the fields at these paths.
 pub fn prune(object: &mut Value, paths: &[&str]) {
@@ -53,7 +56,7 @@ mod tests {
             ] } } },
             "status": { "phase": "Paused", "waiting": {} },
         });
-        prune(&mut rollout, &OURS);
+        prune(&mut rollout, OURS);
         let left = json!({
             "spec": { "strategy": { "canary": { "steps": [{ "setWeight": 5 }, { "pause": { "duration": "1m" } }] } } },
             "status": { "phase": "Paused" },
