@@ -10,7 +10,10 @@ use crate::store::Store;
 use crate::workload::{self, Resolved};
 use headgate_api::At;
 use headgate_api::labels::MANAGED_BY_ROLLOUTS;
-use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus};
+use headgate_api::{
+    AnalysisPhase, AnalysisRunSpec, AnalysisTemplateSpec, ClusterAnalysisTemplateSpec, RolloutStatus,
+};
+use headgate_model::analysis::{ValidMetric, valid_metrics};
 use headgate_model::spec::{PodHealthAction, RolloutSpec};
 use headgate_model::{
     AnalysisRunView, EffectKey, Failure, FailureClass, LAST_VALUE_CHARS_MAX, Objects, Observed, PodView,
@@ -178,6 +181,10 @@ fn replica_failure(replica_set: &Value) -> Option<(String, String)> {
 
 fn analysis_run_view(run: &Value) -> AnalysisRunView {
     let phase = run.at("/status/phase").and_then(|phase| AnalysisPhase::deserialize(phase).ok());
+    let phase = phase.unwrap_or(AnalysisPhase::Pending);
+    let spec = run.at("/spec").filter(|_| !phase.is_completed());
+    let spec = spec.and_then(|spec| AnalysisRunSpec::deserialize(spec).ok());
+    let metrics = spec.as_ref().and_then(|spec| valid_metrics(spec).ok()).unwrap_or_default();
     AnalysisRunView {
         name: object::meta(run, "name").to_owned(),
         uid: object::uid(run).to_owned(),
@@ -186,34 +193,30 @@ fn analysis_run_view(run: &Value) -> AnalysisRunView {
         deleting: object::is_deleting(run),
         labels: texts(run, "/metadata/labels"),
         terminate: run.at("/spec/terminate") == Some(&Value::Bool(true)),
-        phase: phase.unwrap_or(AnalysisPhase::Pending),
+        phase,
         message: run.at("/status/message").and_then(Value::as_str).unwrap_or_default().to_owned(),
         completed_at: run
             .at("/status/completedAt")
             .and_then(Value::as_str)
             .and_then(|time| time.parse().ok()),
-        stands_well: stands_well(run),
+        spec: spec.map(|spec| Box::new(AnalysisRunSpec { terminate: None, ..spec })),
+        ends_by_itself: (!metrics.is_empty()).then(|| metrics.iter().all(|metric| metric.count.is_some())),
+        stands_well: stands_well(&metrics, run),
         last_value: last_value(run),
     }
 }
 
 /// Whether every metric that counts is over and was successful, or has no end and was successful last.
-fn stands_well(run: &Value) -> bool {
-    let list = |pointer: &str| run.at(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let text =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let results = list("/status/metricResults");
-    let is_well = |metric: &Value| {
-        let name = text(metric, "name");
-        let Some(result) = results.iter().find(|result| text(result, "name") == name) else { return false };
-        let last =
-            || result.get("measurements").and_then(Value::as_array).and_then(|all| all.last().cloned());
-        let is_endless = metric.get("interval").is_some() && metric.get("count").is_none();
-        result.get("dryRun") == Some(&Value::Bool(true))
-            || text(result, "phase") == "Successful"
-            || is_endless && last().is_some_and(|last| text(&last, "phase") == "Successful")
+fn stands_well(metrics: &[ValidMetric], run: &Value) -> bool {
+    let results = run.at("/status/metricResults").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let is = |value: &Value, key: &str, text: &str| value.get(key).and_then(Value::as_str) == Some(text);
+    let is_well = |metric: &ValidMetric| {
+        let result = results.iter().find(|result| is(result, "name", &metric.metric.name));
+        let last = || result?.get("measurements")?.as_array()?.last();
+        metric.dry_run
+            || result.is_some_and(|result| is(result, "phase", "Successful"))
+            || metric.count.is_none() && last().is_some_and(|last| is(last, "phase", "Successful"))
     };
-    let metrics = list("/spec/metrics");
     !metrics.is_empty() && metrics.iter().all(is_well)
 }
 
@@ -352,11 +355,15 @@ mod tests {
     #[test]
     fn a_run_stands_well_when_each_metric_that_counts_was_good_to_its_end_or_is_good_so_far() {
         let run = |metric: Value, result: Value| {
-            let mut result = result;
+            let (mut metric, mut result) = (metric, result);
             result["name"] = json!("m");
-            let mut metric = metric;
-            metric["name"] = json!("m");
-            stands_well(&json!({ "spec": { "metrics": [metric] }, "status": { "metricResults": [result] } }))
+            metric["name"] = json!("{{args.name}}");
+            metric["provider"] = json!({ "prometheus": { "query": "q" } });
+            let args = json!([{ "name": "name", "value": "m" }, { "name": "count", "value": "0" }]);
+            let dry_run = if result["dryRun"] == true { json!([{ "metricName": "m" }]) } else { json!([]) };
+            let spec = json!({ "metrics": [metric], "args": args, "dryRun": dry_run });
+            let status = json!({ "phase": "Running", "metricResults": [result] });
+            analysis_run_view(&json!({ "spec": spec, "status": status })).stands_well
         };
         let measured = |phases: &[&str]| {
             let all: Vec<Value> = phases.iter().map(|phase| json!({ "phase": phase })).collect();
@@ -364,12 +371,19 @@ mod tests {
         };
         let endless = || json!({ "interval": "10s" });
         let finite = || json!({ "interval": "10s", "count": 3 });
+        for endless in [
+            json!({ "interval": "10s", "count": 0 }),
+            json!({ "interval": "10s", "count": "{{args.count}}" }),
+        ] {
+            assert!(run(endless.clone(), measured(&["Failed", "Successful"])), "{endless}");
+        }
         assert!(run(endless(), measured(&["Failed", "Successful"])));
         assert!(!run(endless(), measured(&["Successful", "Error"])));
         assert!(!run(endless(), measured(&[])));
         assert!(!run(finite(), measured(&["Successful"])), "its end is awaited");
         assert!(run(finite(), json!({ "phase": "Successful" })));
         assert!(run(finite(), json!({ "phase": "Failed", "dryRun": true })));
-        assert!(!stands_well(&json!({})), "nothing was measured");
+        assert!(run(endless(), json!({ "dryRun": true })), "nothing of it counts");
+        assert!(!analysis_run_view(&json!({})).stands_well, "nothing was measured");
     }
 }

@@ -9,7 +9,8 @@ use crate::on_failure;
 use crate::scene::{Scene, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{
-    AnalysisPhase, PauseCondition, RolloutAnalysis, RolloutAnalysisRunStatus, RolloutStatus, labels,
+    AnalysisPhase, AnalysisRunSpec, PauseCondition, RolloutAnalysis, RolloutAnalysisRunStatus, RolloutStatus,
+    labels,
 };
 use headgate_model::analysis::{self, AnalysisProblem, ArgumentContext, Versions};
 use headgate_model::spec::{RolloutSpec, Step};
@@ -128,7 +129,7 @@ pub(crate) fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<Roll
 
 /// Takes up what the runs say: a bad verdict aborts, no verdict pauses, and a user who resumed after that gets a new run.
 pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
-    let resumed = record.controller_pause && record.pause_conditions.is_empty();
+    let resumed = has_resumed(record);
     let [step, background] = needs(scene, record).map(|need| need.map(|need| need.role));
     if step.is_none() {
         canary(record).current_step_analysis_run_status = None;
@@ -174,13 +175,16 @@ fn take_in(scene: &Scene<'_>, known: &mut RolloutAnalysisRunStatus) -> bool {
     true
 }
 
-/// Takes up bad verdicts only: while a spec is not carried out, the runs that were begun for it still protect users.
+/// Takes up bad verdicts only: while a spec is not carried out, the runs that were begun for it still protect users. That a user
+/// has gone on past one is kept until the spec is carried out again.
 pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
+    let resumed = has_resumed(record);
     let step = record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
     for role in [Role::Step(step), Role::Background] {
         if let Some(known) = status(record, role)
             && take_in(scene, known)
             && on_failure::is_bad(known)
+            && !(resumed && is_told(scene, role, known))
         {
             let run = known.clone();
             on_failure::heed(scene, record, role, &run, false);
@@ -191,8 +195,19 @@ pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
     }
 }
 
+/// True when a user has ended the pauses.
+fn has_resumed(record: &RolloutStatus) -> bool {
+    record.controller_pause && record.pause_conditions.is_empty()
+}
+
+/// True when the stored record says this of the run: nobody goes on past what he cannot have seen.
+fn is_told(scene: &Scene<'_>, role: Role, known: &RolloutAnalysisRunStatus) -> bool {
+    run_of(scene.old, role).is_some_and(|old| old.name == known.name && old.status == known.status)
+}
+
 fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: bool) {
     let Some(known) = status(record, role).clone() else { return };
+    let resumed = resumed && is_told(scene, role, &known);
     match known.status {
         Some(AnalysisPhase::Failed | AnalysisPhase::Error) => {
             on_failure::heed(scene, record, role, &known, resumed);
@@ -234,7 +249,7 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, effects: &mut 
         if is_to_be_named {
             let base = base_name(scene, need.role);
             let last = known.and_then(|known| number(&known.name, &base));
-            let name = free_name(scene, &base, last);
+            let name = free_name(scene, record, &need, &base, last);
             let phase = find(scene, &name).map_or(AnalysisPhase::Pending, |run| run.phase);
             *status(record, need.role) =
                 Some(RolloutAnalysisRunStatus { name, status: Some(phase), message: String::new() });
@@ -265,12 +280,27 @@ pub(crate) fn needed_names(record: &RolloutStatus) -> Vec<&str> {
 }
 
 /// The base name, or the first repetition of it, after the `last` one where there is one, that no run has taken. A run that the
-/// stored record names goes on where nothing ends it. One that is there and has no name in it is not needed any more, as after
+/// stored record names goes on where nothing ends it and it measures what is asked for now. One that is there and has no name in it is not needed any more, as after
 /// an abort, and is never taken up again: what ends it may be on its way, sent by a process that is gone.
-fn free_name(scene: &Scene<'_>, base: &str, last: Option<u32>) -> String {
+fn free_name(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    need: &Need<'_>,
+    base: &str,
+    last: Option<u32>,
+) -> String {
     let needed = needed_names(scene.old);
+    let wanted = || as_stored(&resolve(scene, record, need.analysis).ok()?);
+    // Where that cannot be told it does.
+    let is_wanted = |run: &AnalysisRunView| {
+        run.spec.as_deref().zip(wanted()).is_none_or(|(spec, wanted)| *spec == wanted)
+    };
     let goes_on = |run: &AnalysisRunView| {
-        needed.contains(&run.name.as_str()) && !run.phase.is_completed() && !run.terminate && !run.deleting
+        needed.contains(&run.name.as_str())
+            && !run.phase.is_completed()
+            && !run.terminate
+            && !run.deleting
+            && is_wanted(run)
     };
     let usable = |name: &String| {
         let taken_by = scene.runs.iter().find(|run| run.name == *name);
@@ -282,6 +312,11 @@ fn free_name(scene: &Scene<'_>, base: &str, last: Option<u32>) -> String {
         .map(name)
         .find(usable)
         .unwrap_or_else(|| base.to_owned())
+}
+
+/// A spec as it comes back from the API server.
+fn as_stored(spec: &AnalysisRunSpec) -> Option<AnalysisRunSpec> {
+    serde_json::from_value(serde_json::to_value(spec).ok()?).ok()
 }
 
 fn failed_as(scene: &Scene<'_>, name: &str, class: FailureClass) -> bool {
@@ -336,7 +371,7 @@ pub(crate) fn resolve(
     scene: &Scene<'_>,
     record: &RolloutStatus,
     analysis: &RolloutAnalysis,
-) -> Result<headgate_api::AnalysisRunSpec, AnalysisProblem> {
+) -> Result<AnalysisRunSpec, AnalysisProblem> {
     let mut record = record.clone();
     if record.stable_rs.is_empty() {
         // The first version takes the part of the stable one: it is the one that serves.

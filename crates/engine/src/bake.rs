@@ -4,6 +4,7 @@
 //! When it began is remembered in the record. A server that drops it, and a process that has begun since, make it begin
 //! again: a bake may last longer than asked for, never shorter.
 
+use crate::analysis::{self, Role};
 use crate::initial;
 use crate::progress;
 use crate::replicas;
@@ -76,11 +77,14 @@ fn has_pods(scene: &Scene<'_>) -> bool {
 /// True while its analysis has to say something yet: one that ends by itself is awaited, any other must have begun.
 fn awaits_verdict(scene: &Scene<'_>, record: &RolloutStatus, bake: &Bake) -> bool {
     use headgate_api::AnalysisPhase::{Running, Successful};
-    let Some(analysis) = &bake.analysis else { return false };
-    let phase = crate::analysis::run_of(record, crate::analysis::Role::Bake).and_then(|run| run.status);
-    match phase {
+    let Some(wanted) = &bake.analysis else { return false };
+    let run = analysis::run_of(record, Role::Bake);
+    match run.and_then(|run| run.status) {
         Some(Successful) => false,
-        Some(Running) => crate::analysis::ends_by_itself(scene, record, analysis),
+        // Its templates may have changed since it began.
+        Some(Running) => run
+            .and_then(|run| analysis::find(scene, &run.name)?.ends_by_itself)
+            .unwrap_or_else(|| analysis::ends_by_itself(scene, record, wanted)),
         _ => true,
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     RouterConfig, RouterProblem, RunningPod, SpecProblem, Timestamp, TrafficState, selector,
 };
 use headgate_api::At;
-use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, labels};
+use headgate_api::{AnalysisPhase, AnalysisRunSpec, AnalysisTemplateSpec, labels};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ impl ServiceView {
 }
 
 /// An AnalysisRun, as last seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AnalysisRunView {
     /// Name.
     pub name: String,
@@ -138,6 +138,10 @@ pub struct AnalysisRunView {
     pub message: String,
     /// When it came to its verdict, where that is known.
     pub completed_at: Option<Timestamp>,
+    /// What it measures, without `terminate`; `None` once it has ended, and where it cannot be read.
+    pub spec: Option<Box<AnalysisRunSpec>>,
+    /// Whether each of its metrics ends by itself; `None` once it has ended, and where that cannot be told.
+    pub ends_by_itself: Option<bool>,
     /// True while every metric stands well: it is over and was successful, or it has no end and its last measurement was
     /// successful. Dry runs do not count.
     pub stands_well: bool,

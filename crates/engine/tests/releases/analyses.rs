@@ -253,6 +253,25 @@ fn a_background_analysis_goes_on_when_the_steps_change() {
 }
 
 #[test]
+fn an_analysis_that_is_mended_at_its_step_is_run_anew() {
+    let template = |limit: &str| {
+        json!({"metrics": [{"name": "errors", "successCondition": format!("result < {limit}"),
+            "provider": {"prometheus": {"address": "http://p", "query": "errors"}}}]})
+    };
+    let steps = |name: &str| json!([{"analysis": {"templates": [{"templateName": name}]}}, {"pause": {}}]);
+    let mut world = World::new(spec(4, routed(steps("wrong"))));
+    world.add_template("wrong", template("1"));
+    world.add_template("right", template("2"));
+    world.settle();
+    world.release(2);
+    world.settle();
+    let name = format!("shop-{}-2-0", world.hash(2));
+    world.edit(|spec| spec["strategy"]["canary"]["steps"] = steps("right"));
+    world.settle();
+    assert_eq!(runs(&mut world), [(name.clone(), true), (format!("{name}.1"), false)]);
+}
+
+#[test]
 fn a_run_whose_query_does_not_see_the_canary_is_told_of_once_with_what_it_takes_to_trip_it() {
     let analysis = json!({"templates": [{"templateName": "rate"}],
         "args": [{"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}}]});

@@ -166,6 +166,22 @@ fn whatever_fails_in_a_bake_leads_back_at_once() {
 }
 
 #[test]
+fn whether_the_analysis_of_a_bake_ends_is_a_matter_of_its_run_and_not_of_a_template_that_has_changed_since() {
+    let (endless, finite) = (json!({"interval": "10s"}), json!({"interval": "10s", "count": 1000}));
+    for (begun, changed, stable) in [(&endless, &finite, 2), (&finite, &endless, 1)] {
+        let bake = json!({"duration": "1h", "analysis": {"templates": [{"templateName": "errors"}]}});
+        let mut world = baking(canary(bake), begun.clone());
+        let name = format!("shop-{}-2-bake", world.hash(2));
+        world.verdict(&name, AnalysisPhase::Running, "");
+        world.add_template("errors", template(changed.clone()));
+        world.settle();
+        world.pass(3600);
+        world.settle();
+        assert_eq!(world.status().stable_rs, world.hash(stable), "begun as {begun}");
+    }
+}
+
+#[test]
 fn an_inconclusive_analysis_of_a_bake_runs_anew_when_a_user_goes_on() {
     let bake = json!({"duration": "1h", "analysis": {"templates": [{"templateName": "errors"}]}});
     let mut world = baking(canary(bake), json!({}));

@@ -83,6 +83,57 @@ fn a_failed_analysis_pauses_where_it_stands_and_says_which_metric_until_a_user_g
 }
 
 #[test]
+fn a_release_that_waits_for_a_person_after_a_failure_gets_no_larger_share_although_its_pods_start() {
+    let (mut world, name) = in_background("pause");
+    let second = world.hash(2);
+    world.weak.insert(second, 1);
+    world.promote();
+    world.settle();
+    assert_eq!((world.weight(), world.pods(2)), (25, 2), "its pods for 50 % start");
+    fail(&mut world, &name);
+    world.weak.clear();
+    world.kubelet();
+    world.settle();
+    assert_eq!((world.weight(), world.waits_for()), (25, "AnalysisFailed"));
+    world.promote();
+    world.settle();
+    assert_eq!((world.weight(), world.waits_for()), (50, "UserPromotion"));
+}
+
+/// Nobody goes on past what he cannot have seen.
+#[test]
+fn a_promotion_that_was_given_before_a_verdict_is_no_answer_to_it() {
+    for paused in [false, true] {
+        let mut canary = routed(json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}]));
+        canary["analysis"] = analysis(Some("pause"));
+        let mut world = world(canary);
+        let name = last_run(&mut world);
+        world.pause(paused);
+        world.settle();
+        world.promote();
+        world.verdict(&name, AnalysisPhase::Failed, WHY);
+        world.settle();
+        world.pause(false);
+        world.settle();
+        assert_eq!((world.weight(), world.waits_for()), (25, "AnalysisFailed"), "paused: {paused}");
+    }
+}
+
+#[test]
+fn a_promotion_past_a_failure_is_kept_while_the_spec_waits_to_be_mended() {
+    let (mut world, name) = at_step(Some("pause"));
+    fail(&mut world, &name);
+    world.edit(|spec| spec["minReadySeconds"] = json!(-1));
+    world.settle();
+    world.snapshot.rollout.status.pause_conditions.clear();
+    world.settle();
+    assert_eq!((world.waits_for(), &world.status().pause_conditions), ("MendSpec", &Vec::new()));
+    world.edit(|spec| spec["minReadySeconds"] = json!(0));
+    world.settle();
+    assert_eq!((world.weight(), world.waits_for()), (50, "UserPromotion"));
+}
+
+#[test]
 fn the_wait_for_a_person_after_a_failed_analysis_counts_as_a_manual_pause() {
     let (mut world, name) = at_step(Some("pause"));
     fail(&mut world, &name);

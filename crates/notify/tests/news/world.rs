@@ -103,6 +103,8 @@ pub(crate) fn failed_run(name: &str) -> AnalysisRunView {
         phase: AnalysisPhase::Failed,
         message: String::new(),
         completed_at: Some(at(50)),
+        spec: None,
+        ends_by_itself: None,
         stands_well: false,
         last_value: None,
     }
