@@ -123,6 +123,6 @@ pub fn ended_release(old: &RolloutStatus, new: &RolloutStatus) -> Option<EndedRe
     let mut duration = duration;
     end_pause(&mut duration, at.0);
     let seconds = at.0.duration_since(duration.rollout_started_at.as_ref()?.0).as_secs().max(0);
-    let manual_pause_seconds = duration.total_manual_pause_duration_seconds.unwrap_or(0);
+    let manual_pause_seconds = duration.total_manual_pause_duration_seconds.unwrap_or(0).max(0);
     Some(EndedRelease { status, seconds, manual_pause_seconds })
 }

@@ -49,11 +49,11 @@ impl TrafficRouter for Services {
     ) -> Result<Vec<ObjectChange>, RouterProblem> {
         let mut patches = Vec::new();
         for (field, name) in named(config) {
-            let service = present(config, field, name, objects)?;
             let wished = [&intent.stable, &intent.canary].into_iter().find_map(|wish| hash_for(wish, name));
-            if let Some(hash) = wished
-                && selected(service) != Some(hash)
-            {
+            // One that is left alone need not be there.
+            let Some(hash) = wished else { continue };
+            let service = present(config, field, name, objects)?;
+            if selected(service) != Some(hash) {
                 patches.push(select(config, name, service, hash));
             }
         }

@@ -39,6 +39,14 @@ pub(super) fn owed(scene: &Scene<'_>, routing: &Routing, stable: &ReplicaSetView
     replicas::share(scene.spec.replicas, given, routing.total)
 }
 
+/// True while stable has fewer pods than the routes need of it.
+pub(super) fn lacks_owed(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
+    let routing = scene.spec.canary.routing.as_ref().filter(|routing| routing.dynamic_stable_scale);
+    routing
+        .zip(versions.stable)
+        .is_some_and(|(routing, stable)| owed(scene, routing, stable) > stable.replicas)
+}
+
 /// Where stable may go from here, while the canary keeps so many available pods; without regard to drain time.
 fn bound(
     scene: &Scene<'_>,

@@ -245,8 +245,13 @@ fn leave_the_dead_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> 
 fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     let mut plan = leave_the_dead_as_recorded(scene, record);
     let (versions, stage) = (scene.versions(&record.stable_rs), steps::stage(record, scene.spec));
+    route::give_back(scene, stage, &versions, &mut plan);
+    if plan.shift.iter().any(|effect| !is_refused(scene, effect)) {
+        memory(record).weight_lowered_at = stored(scene.now);
+    }
     let sets = [versions.current, versions.stable];
-    if sets.into_iter().flatten().any(|set| pods::is_left_behind(scene, set)) {
+    let is_left_behind = sets.into_iter().flatten().any(|set| pods::is_left_behind(scene, set));
+    if is_left_behind || dynamic::lacks_owed(scene, &versions) {
         pods::scale(scene, record, stage, &versions, Way::Held, &mut plan);
     }
     plan

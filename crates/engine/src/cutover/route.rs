@@ -7,9 +7,10 @@ use crate::replicas;
 use crate::scene::{Scene, Versions};
 use crate::steps::{self, Stage, Wish};
 use crate::workload;
-use headgate_api::RolloutStatus;
+use headgate_api::{PauseCondition, RolloutStatus};
 use headgate_model::{
-    Destination, Direction, Effect, Observed, ReplicaSetView, TrafficIntent, TrafficState, WeightRange,
+    Destination, Direction, Effect, Observed, ReplicaSetView, RouterProblem, RouterView, TrafficIntent,
+    TrafficState, WeightRange,
 };
 use std::cmp::Ordering;
 
@@ -31,7 +32,13 @@ pub(super) fn shift(
         hash: canary_selection(scene, record, stage, versions, plan),
     };
     for router in &scene.snapshot.routers {
-        let Ok(state) = &router.state else { continue };
+        let Ok(state) = &router.state else {
+            let intent =
+                TrafficIntent { stable: stable.clone(), canary: canary.clone(), canary_weight: 0, total };
+            let direction = services_direction(scene, stage, versions, &record.stable_rs);
+            plan.shift.extend(lead_what_is_left(scene, router, intent, direction));
+            continue;
+        };
         let (weight, direction) = match (router.capabilities.weights, state.weights) {
             (true, Some(range)) => {
                 let weight = weight(scene, stage, versions, record, (state, range), plan);
@@ -45,6 +52,31 @@ pub(super) fn shift(
             plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
         }
     }
+}
+
+/// Without a router a Service that is gone keeps the other one with no version.
+fn lead_what_is_left(
+    scene: &Scene<'_>,
+    router: &RouterView,
+    mut intent: TrafficIntent,
+    direction: Direction,
+) -> Option<Effect> {
+    let is_missing = matches!(router.state, Err(RouterProblem::Missing { .. }));
+    if !is_missing || scene.spec.canary.routing.is_some() {
+        return None;
+    }
+    let moves = |to: &Destination| {
+        let is_there = to.service.as_ref().and_then(|name| scene.snapshot.services.get(name));
+        let hash = to.hash.as_deref().filter(|_| is_there.is_some_and(|service| service.present().is_some()));
+        hash.is_some() && scene.selected(to.service.as_ref()) != hash
+    };
+    for to in [&mut intent.stable, &mut intent.canary] {
+        if !moves(to) {
+            to.hash = None;
+        }
+    }
+    let is_led = intent.stable.hash.is_some() || intent.canary.hash.is_some();
+    is_led.then(|| Effect::Route { config: router.config.clone(), intent, direction })
 }
 
 /// A larger share of the canary is never a way back, not even when an abort gives it one because stable has no pods.
@@ -114,7 +146,8 @@ pub(super) fn weight(
         (true, true) if is_held_at_the_end(scene, record, stage) => held,
         (true, true) => {
             let least = followed_weight(scene, record, stage, held, canary_side);
-            released_weight(scene, stage, range, least, canary_side, stable_side)
+            let released = released_weight(scene, stage, range, least, canary_side, stable_side);
+            if is_found_bad(record) { released.min(held) } else { released }
         }
     }
 }
@@ -155,6 +188,13 @@ fn is_held_at_the_end(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage) -
     stage == Stage::Finishing && bake::since(record).is_none() && is_held()
 }
 
+/// True while a person is to look at what an analysis, or the pods, have said: the version gets no larger share meanwhile.
+fn is_found_bad(record: &RolloutStatus) -> bool {
+    [PauseCondition::ANALYSIS_FAILED, PauseCondition::POD_HEALTH]
+        .into_iter()
+        .any(|reason| steps::paused_for(record, reason))
+}
+
 fn available(side: Option<&ReplicaSetView>) -> i32 {
     side.map_or(0, ReplicaSetView::available)
 }
@@ -176,17 +216,43 @@ pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Version
         (true, false) => total,
         (true, true) | (false, false) => return,
     };
+    move_weights(scene, stage, plan, |range| {
+        let is_asked_of_the_dead = if weight == 0 { range.canary_max > 0 } else { range.canary_min < total };
+        is_asked_of_the_dead.then_some(weight)
+    });
+}
+
+/// What the newest version got beyond its step, because stable had no pods, goes back once stable bears it, also while a spec
+/// waits to be mended. Nothing is raised.
+pub(super) fn give_back(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, plan: &mut Plan) {
+    let (canary, stable) = sides(scene, versions);
+    let is_newest =
+        canary.is_some_and(|side| versions.current.is_some_and(|current| current.name == side.name));
+    let serve = is_newest && may_serve(canary) && may_serve(stable);
+    if scene.services().is_none() || scene.spec.replicas == 0 || !matches!(stage, Stage::Step(_)) || !serve {
+        return;
+    }
+    move_weights(scene, stage, plan, |range| {
+        let weight = released_weight(scene, stage, range, range.canary_max, canary, stable);
+        (weight < range.canary_max).then_some(weight)
+    });
+}
+
+/// Has routes show another weight, and leaves Services as they are.
+fn move_weights(scene: &Scene<'_>, stage: Stage, plan: &mut Plan, to: impl Fn(WeightRange) -> Option<i32>) {
     let keep = |service: &Option<String>| Destination { service: service.clone(), hash: None };
     let canary = &scene.spec.canary;
     for router in scene.weight_routers() {
         let Some(range) = router.state.as_ref().ok().and_then(|state| state.weights) else { continue };
-        let is_asked_of_the_dead = if weight == 0 { range.canary_max > 0 } else { range.canary_min < total };
-        if is_asked_of_the_dead {
-            let (stable, canary) = (keep(&canary.stable_service), keep(&canary.canary_service));
-            let intent = TrafficIntent { stable, canary, canary_weight: weight, total };
-            let direction = weight_direction(stage, range, weight);
-            plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
-        }
+        let Some(weight) = to(range) else { continue };
+        let intent = TrafficIntent {
+            stable: keep(&canary.stable_service),
+            canary: keep(&canary.canary_service),
+            canary_weight: weight,
+            total: steps::total(scene.spec),
+        };
+        let direction = weight_direction(stage, range, weight);
+        plan.shift.push(Effect::Route { config: router.config.clone(), intent, direction });
     }
 }
 
@@ -276,8 +342,7 @@ fn released_weight(
     let Wish { weight, scale } = steps::wish(stage, scene.spec);
     let needed_of_canary = replicas::routed_canary(desired, weight, total, scale, None);
     let lacks_canary = weight > range.canary_min && !bears(scene, canary, needed_of_canary);
-    let lacks_stable =
-        weight < range.canary_max && !bears(scene, stable, replicas::share(desired, total - weight, total));
+    let lacks_stable = weight < range.canary_max && !bears(scene, stable, needed_of_stable(scene, weight));
     if lacks_canary || lacks_stable { held } else { weight }
 }
 
@@ -289,10 +354,17 @@ fn bears(scene: &Scene<'_>, side: Option<&ReplicaSetView>, needed: i32) -> bool 
         .is_some_and(|available| available >= 1 && replicas::enough_available(available, needed, threshold))
 }
 
+/// Pods that stable needs before the canary's weight goes down to this. All but those that may be missing bear everything
+/// (rule 4).
+pub(super) fn needed_of_stable(scene: &Scene<'_>, weight: i32) -> i32 {
+    let (desired, total) = (scene.spec.replicas, steps::total(scene.spec));
+    replicas::share(desired, total - weight, total).min(desired - scene.max_unavailable()).max(1)
+}
+
 /// The pods that stable lacks for a weight that is to go down: so many are needed.
 pub(crate) fn lacking_stable(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Option<i32> {
-    let (weight, total) = (steps::wish(stage, scene.spec).weight, steps::total(scene.spec));
-    let needed = replicas::share(scene.spec.replicas, total - weight, total);
+    let weight = steps::wish(stage, scene.spec).weight;
+    let needed = needed_of_stable(scene, weight);
     let falls = observed_canary_max(scene).is_some_and(|shown| shown > weight);
     (falls && !bears(scene, versions.stable, needed)).then_some(needed)
 }

@@ -1,9 +1,8 @@
 //! How the weight goes back to stable after an abort, and from a version that was replaced.
 
-use super::{Plan, followed_at, lowered_at, passed};
+use super::{Plan, followed_at, lowered_at, passed, route};
 use crate::replicas;
 use crate::scene::Scene;
-use crate::steps;
 use headgate_api::RolloutStatus;
 use headgate_model::spec::{AbortPolicy, Step};
 use headgate_model::{TrafficState, WeightRange};
@@ -33,7 +32,7 @@ pub(super) fn weight(
             let is_shown = range.canary_min == range.canary_max;
             let next = next_weight(scene, held);
             let may_go = is_shown
-                && available >= needed(scene, next, total)
+                && available >= route::needed_of_stable(scene, next)
                 && is_confirmed(scene, record, state, held, plan);
             if may_go { next } else { held }
         }
@@ -44,13 +43,6 @@ pub(super) fn weight(
 fn next_weight(scene: &Scene<'_>, weight: i32) -> i32 {
     let set = scene.spec.canary.steps.iter().filter_map(Step::weight);
     set.filter(|set| *set < weight).max().unwrap_or(0)
-}
-
-/// Stable pods that are to be available before the canary's weight goes down to this. All but those that may be missing
-/// bear everything (rule 4).
-fn needed(scene: &Scene<'_>, weight: i32, total: i32) -> i32 {
-    let share = replicas::share(scene.spec.replicas, total - weight, total);
-    share.min(scene.spec.replicas - scene.max_unavailable()).max(1)
 }
 
 /// True when the proxies have the weight before. Of a router that can't tell they are given their time; the first weight of
@@ -87,5 +79,5 @@ pub(crate) fn next_step(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Ste
     let is_stepped = record.abort && scene.spec.canary.abort_policy == AbortPolicy::Stepped;
     let from = record.canary.as_ref()?.weights.as_ref()?.canary.weight;
     let to = next_weight(scene, from);
-    (is_stepped && from > 0).then(|| StepBack { from, to, pods: needed(scene, to, steps::total(scene.spec)) })
+    (is_stepped && from > 0).then(|| StepBack { from, to, pods: route::needed_of_stable(scene, to) })
 }

@@ -1,7 +1,7 @@
 //! Releases while something that they rest on is gone, late or moved by others.
 
 use crate::world::{World, routed, spec};
-use headgate_api::AnalysisPhase;
+use headgate_api::{AnalysisPhase, labels};
 use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Observed, TemplateKey};
 use serde_json::{Value, json};
 
@@ -51,6 +51,24 @@ fn without_a_router_an_abort_leads_back_although_a_service_is_gone() {
 }
 
 #[test]
+fn without_a_router_an_abort_leads_the_stable_service_back_although_the_other_one_is_gone() {
+    let canary = json!({
+        "steps": [{"setWeight": 100}, {"pause": {}}],
+        "canaryService": "shop-canary", "stableService": "shop-stable",
+    });
+    let mut world = World::running(spec(4, canary));
+    world.release(2);
+    world.settle();
+    assert_eq!((world.selected("shop-stable"), world.pods(1)), (Some(world.hash(2)), 0));
+    world.lose_service("shop-canary");
+    world.abort();
+    world.settle_over_time();
+    let Observed::Present(stable) = &world.snapshot.services["shop-stable"] else { panic!("it is there") };
+    assert_eq!(stable.selector[labels::POD_TEMPLATE_HASH], world.hash(1));
+    assert_eq!((world.pods(1), world.pods(2)), (4, 0));
+}
+
+#[test]
 fn weight_leaves_a_version_whose_pods_have_died_although_its_template_is_gone() {
     for (dead, weight) in [(2, 0), (1, 100)] {
         let mut world = half_way_with_analysis();
@@ -64,6 +82,14 @@ fn weight_leaves_a_version_whose_pods_have_died_although_its_template_is_gone() 
         let decision = world.decide();
         world.carry_out(&decision, usize::MAX);
         assert_eq!((world.waits_for(), world.weight()), ("MendSpec", weight), "version {dead} is dead");
+        world.kubelet();
+        world.settle();
+        let back = if dead == 1 { 50 } else { 0 };
+        assert_eq!(
+            (world.waits_for(), world.weight()),
+            ("MendSpec", back),
+            "version {dead} is back: nothing is raised"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::rerouted::gone;
 use crate::world::{DEADLINE, World, routed, spec};
 use headgate_api::RolloutStatus;
+use headgate_model::{Observed, TemplateKey};
 use serde_json::{Value, json};
 
 fn canary(steps: Value, more: &Value) -> Value {
@@ -212,6 +213,20 @@ fn stable_grows_when_a_dead_canary_leaves_it_everything() {
     world.pause(false);
     world.settle_over_time();
     assert_eq!((world.weight(), world.pods(1), world.pods(2)), (60, 4, 6));
+}
+
+#[test]
+fn stable_grows_when_a_dead_canary_leaves_it_everything_also_while_the_spec_waits_to_be_mended() {
+    let mut world = at(60);
+    world.edit(|spec| {
+        spec["strategy"]["canary"]["analysis"] = json!({"templates": [{"templateName": "errors"}]})
+    });
+    world.snapshot.templates.insert(TemplateKey::Namespaced("errors".into()), Observed::Absent);
+    world.settle();
+    assert_eq!((world.waits_for(), world.pods(1)), ("MendSpec", 4));
+    world.break_pods(2);
+    world.settle();
+    assert_eq!((world.waits_for(), world.weight(), world.pods(1)), ("MendSpec", 0, 10));
 }
 
 #[test]

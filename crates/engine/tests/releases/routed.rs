@@ -338,6 +338,23 @@ fn stable_pods_that_all_die_leave_the_traffic_to_the_canary() {
     assert_eq!(world.weight(), 100);
 }
 
+#[test]
+fn a_share_comes_back_to_stable_without_the_pods_that_may_be_missing() {
+    let mut world = World::running(spec(10, routed(json!([{"setWeight": 10}, {"pause": {}}]))));
+    world.release(2);
+    world.settle();
+    let first = world.break_pods(1);
+    world.settle();
+    assert_eq!(world.weight(), 100);
+    world.broken.clear();
+    for (back, weight) in [(7, 100), (8, 10)] {
+        world.weak.insert(first.clone(), back);
+        world.kubelet();
+        world.settle();
+        assert_eq!(world.weight(), weight, "{back} of 10 are back");
+    }
+}
+
 /// The answer to the eviction of its only pod was lost.
 #[test]
 fn a_version_whose_pod_may_be_evicted_keeps_its_share_until_more_is_known() {

@@ -60,16 +60,15 @@ fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), St
     let is_replaced = *canary != view.current || (!is_refused && !view.is_wanted(canary));
     let goes_back = is_former || view.is_aborted || view.is_failed || is_replaced;
     let rest = view.names.total - after;
+    // With all pods that must be there nobody is hurt.
+    let needed = view.needed(rest).min(view.desired - view.max_unavailable).max(1);
     match (for_stable, for_canary) {
         (0, _) => Err(format!("stable {stable} has no available pod and its weight rises to {rest}")),
         (_, 0) => Ok(()),
         _ if !goes_back && view.kept_weight.is_some_and(|kept| after < kept) => {
             Err(format!("canary {canary} has {for_canary} available pods and its weight falls to {after}"))
         }
-        // An abort whose record could not be written (R1) is not seen here: with all pods that must be there nobody is hurt.
-        _ if goes_back || for_stable >= view.bears_all() || view.is_enough(for_stable, view.needed(rest)) => {
-            Ok(())
-        }
+        _ if goes_back || view.is_enough(for_stable, needed) => Ok(()),
         _ => Err(format!("stable {stable} has {for_stable} available pods and its weight rises to {rest}")),
     }
 }

@@ -1,9 +1,10 @@
 //! How effects change the world, when they are carried out.
 
 use super::World;
-use headgate_api::{AnalysisPhase, labels};
+use headgate_api::{AnalysisPhase, AnalysisRunSpec, labels};
+use headgate_model::analysis::check_finite;
 use headgate_model::template::PodMetadata;
-use headgate_model::{AnalysisRunView, Effect, Observed, ReplicaSetView, selector};
+use headgate_model::{AnalysisRunView, Effect, Observed, ReplicaSetView, TrafficIntent, selector};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -64,7 +65,10 @@ impl World {
                 let former = self.snapshot.former_routers.iter_mut();
                 let mut routers = self.snapshot.routers.iter_mut().chain(former);
                 let router = routers.find(|router| router.config == *config).unwrap();
-                let state = router.state.as_mut().expect("a route that can be read");
+                let Ok(state) = router.state.as_mut() else {
+                    self.lead_service(intent);
+                    return;
+                };
                 if let Some(range) = &mut state.weights {
                     (range.canary_min, range.canary_max) = (intent.canary_weight, intent.canary_weight);
                     range.well_formed = true;
@@ -114,6 +118,17 @@ impl World {
         }
     }
 
+    /// Of two Services one is gone.
+    fn lead_service(&mut self, intent: &TrafficIntent) {
+        for wish in [&intent.stable, &intent.canary] {
+            let (Some(name), Some(hash)) = (&wish.service, &wish.hash) else { continue };
+            let Some(Observed::Present(service)) = self.snapshot.services.get_mut(name) else {
+                panic!("a Service that is gone is led to {hash}")
+            };
+            service.selector.insert(labels::POD_TEMPLATE_HASH.to_owned(), hash.clone());
+        }
+    }
+
     fn set_mut(&mut self, name: &str) -> &mut ReplicaSetView {
         self.sets_mut()
             .iter_mut()
@@ -149,7 +164,10 @@ impl World {
     fn create_run(&mut self, manifest: &Value, version: &str) {
         let metadata = &manifest["metadata"];
         let labels = selector::string_map(metadata.get("labels"));
-        let view = self.pending_run(metadata["name"].as_str().unwrap(), version, labels);
+        let mut view = self.pending_run(metadata["name"].as_str().unwrap(), version, labels);
+        let spec: AnalysisRunSpec = serde_json::from_value(manifest["spec"].clone()).unwrap();
+        view.ends_by_itself = Some(check_finite(&spec).is_ok());
+        view.spec = Some(Box::new(spec));
         let runs = self.runs_mut();
         assert!(runs.iter().all(|run| run.name != view.name), "{} exists", view.name);
         runs.push(view);
@@ -159,6 +177,8 @@ impl World {
         AnalysisRunView {
             last_value: None,
             completed_at: None,
+            spec: None,
+            ends_by_itself: None,
             stands_well: false,
             name: name.into(),
             uid: format!("uid-{version}"),

@@ -21,7 +21,11 @@ pub(super) fn check(world: &World, decision: &Decision) {
             Effect::Route { config, intent, .. } => {
                 let former = world.snapshot.former_routers.iter().find(|router| router.config == *config);
                 let router = world.snapshot.routers.iter().find(|router| router.config == *config).or(former);
-                let state = router.unwrap().state.as_ref().expect("only a route that can be read is changed");
+                let router = router.unwrap();
+                if is_gone(world, router) {
+                    continue;
+                }
+                let state = router.state.as_ref().expect("only a route that can be read is changed");
                 assert!((0..=intent.total).contains(&intent.canary_weight), "invariant 8: {intent:?}");
                 if let Some(range) = state.weights {
                     raised(world, decision, range, intent, former.is_some());
@@ -109,12 +113,20 @@ fn raised(world: &World, decision: &Decision, range: WeightRange, intent: &Traff
     }
     let is_abort = is_former || status.abort || canary != status.current_pod_hash;
     if intent.canary_weight < range.canary_min && canary_pods > 0 && !is_abort {
-        let needed = needs(intent.total - intent.canary_weight);
+        let (surge, desired) = (spec.canary.max_surge.rounded_up(spec.replicas), spec.replicas);
+        let unavailable = spec.canary.max_unavailable.rounded_down(desired).max(i32::from(surge == 0));
+        let needed = needs(intent.total - intent.canary_weight).min(desired - unavailable);
         assert!(stable_pods >= needed.max(1), "invariant 1: {stable_pods} stable pods for {intent:?}");
     }
     if intent.canary_weight < range.canary_min && canary_pods > 0 {
         assert!(stable_pods > 0, "invariant 4: stable has no pods and gets {intent:?}");
     }
+}
+
+/// Without a router a Service that is gone sends nothing to anybody.
+fn is_gone(world: &World, router: &RouterView) -> bool {
+    let is_routed = world.snapshot.rollout.spec.as_ref().is_ok_and(|spec| spec.canary.routing.is_some());
+    !is_routed && matches!(router.state, Err(RouterProblem::Missing { .. }))
 }
 
 /// Invariant 2: what is left bears what the observed routes still give.
@@ -124,12 +136,8 @@ fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     // A number of nothing is noted before the pods go.
     let by_user = desired == 0 || noted.is_some_and(|noted| *noted != desired.to_string());
     let named = &world.snapshot.routers;
-    // Without a router a Service that is gone sends nothing to anybody.
-    let is_gone = |router: &RouterView| {
-        spec.canary.routing.is_none() && matches!(router.state, Err(RouterProblem::Missing { .. }))
-    };
     let mut routers = named.iter().chain(&world.snapshot.former_routers);
-    let is_known = routers.all(|router| router.state.is_ok() || is_gone(router));
+    let is_known = routers.all(|router| router.state.is_ok() || is_gone(world, router));
     assert!(by_user || is_known, "invariant 2: {} shrinks to {to} while no one knows the route", set.name);
     if spec.canary.routing.is_none() {
         return;
