@@ -40,7 +40,7 @@ pub struct ReleaseTimes {
 impl ReleaseTimes {
     pub(crate) fn add(&mut self, release: &EndedRelease) {
         let status = release.status.as_str();
-        let progression = (release.seconds - release.manual_pause_seconds).max(0);
+        let progression = release.seconds.saturating_sub(release.manual_pause_seconds).max(0);
         for (times, seconds) in [
             (&mut self.total, release.seconds),
             (&mut self.progression, progression),
@@ -66,6 +66,8 @@ mod tests {
         };
         times.add(&release(400, 350));
         times.add(&release(2_000_000, 0));
+        // Whoever may write a status may write this.
+        ReleaseTimes::default().add(&release(400, i64::MIN));
         let (total, progression) = (&times.total["Promoted"], &times.progression["Promoted"]);
         assert_eq!((total.counts[5], total.counts[BOUNDS.len()], total.sum), (1, 1, 2_000_400));
         assert_eq!((progression.counts[2], times.manual_pause["Promoted"].counts[0]), (1, 1));

@@ -31,8 +31,8 @@ const AGAIN_SECONDS: i64 = 10;
 /// A list is good for so long: less than a lease lasts, so that an ex-leader that was frozen in between evicts nothing by it.
 const GOOD_SECONDS: i64 = 10;
 
-/// A call to the API server has ended after so long: the controller's limit.
-const CALL_SECONDS: i64 = 10;
+/// A call to the API server has ended after so long: the controller waits for a place as long as it may take then.
+const CALL_SECONDS: i64 = 20;
 
 /// The ReplicaSet controller has counted an eviction after so long, unless it stands still.
 const REPORTED_SECONDS: i64 = 10;

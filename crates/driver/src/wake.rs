@@ -35,7 +35,10 @@ impl WakeQueue {
     /// The task is gone.
     pub(crate) fn forget(&mut self, key: &TaskKey) {
         self.at(key, None);
-        self.is_due.remove(key);
+        if self.is_due.remove(key) {
+            // Who does not lead takes nothing from it.
+            self.due.retain(|due| due != key);
+        }
     }
 
     /// The next task that is due, if any.
@@ -60,5 +63,27 @@ impl WakeQueue {
     /// The next deadline.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(time, _)| *time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_leaves_nothing_behind_although_nobody_takes_anything() {
+        let mut queue = WakeQueue::default();
+        for index in 0..100 {
+            let key = TaskKey::Run((String::new(), format!("run-{index}")));
+            queue.now(&key);
+            queue.at(&key, Some(Timestamp::UNIX_EPOCH));
+            queue.forget(&key);
+        }
+        assert!(
+            queue.due.is_empty()
+                && queue.is_due.is_empty()
+                && queue.by_time.is_empty()
+                && queue.at.is_empty()
+        );
     }
 }
