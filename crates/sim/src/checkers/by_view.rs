@@ -111,9 +111,10 @@ impl Checkers {
         held_since(self.views.iter().rev(), since)
     }
 
-    /// The same for a write. What was sent before this Rollout was there was decided for one before it.
+    /// The same for a write. A process that had not been told of this Rollout decided for one before it.
     fn views_for(&self, write: &Write<'_>, since: Timestamp) -> impl Iterator<Item = &View> {
-        let is_of_former = self.views.front().is_some_and(|(first, _)| write.sent_at < *first);
+        let told_until = write.known_until.min(write.sent_at);
+        let is_of_former = self.views.front().is_some_and(|(first, _)| told_until < *first);
         let former = self.former.iter().rev().filter(move |_| is_of_former);
         held_since(self.views.iter().rev().chain(former), since)
     }
