@@ -66,6 +66,10 @@ pub(super) fn add_to<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
         let [value] = arguments("", call.args)?;
         fuel.measured(value)
     });
+    environment.add_function("__truth", |call| match arguments("", call.args)? {
+        [truth @ Value::Bool(_)] => Ok(truth),
+        [_] => Err(error("a predicate has to be true or false (bool)")),
+    });
     let patterns = Mutex::new(BTreeMap::new());
     environment
         .add_function("__matches", move |call| matches(fuel, &patterns, arguments("matches", call.args)?));

@@ -15,6 +15,10 @@ const DEPTH_MAX: usize = 48;
 /// Names that begin so are ours.
 const RESERVED: &str = "__";
 
+/// Functions that ask of each element whether something holds.
+const OF_TRUTH: &[&str] =
+    &["all", "any", "one", "none", "filter", "find", "findIndex", "findLast", "findLastIndex", "count"];
+
 /// Functions whose second argument is evaluated for each element, as `#`.
 const WITH_PREDICATE: &[&str] = &[
     "all",
@@ -398,7 +402,7 @@ impl<'s> Reader<'s> {
             texts.push(piped.text);
         }
         while !self.accept(")") {
-            let argument = if texts.len() == 1 { self.predicate()? } else { self.expression(0)? };
+            let argument = if texts.len() == 1 { self.predicate(name)? } else { self.expression(0)? };
             depth = depth.max(argument.depth);
             texts.push(argument.text);
             if !self.is_mark(")") {
@@ -408,15 +412,17 @@ impl<'s> Reader<'s> {
         limited(format!("__measured({name}({}))", texts.join(", ")), depth + 2)
     }
 
-    /// What is evaluated for each element: `{ … }` or a plain expression.
-    fn predicate(&mut self) -> Result<Part, String> {
+    /// What is evaluated for each element: `{ … }` or a plain expression. Functions that ask whether it holds take nothing but
+    /// true and false; the library would take anything else for one of them.
+    fn predicate(&mut self, function: &str) -> Result<Part, String> {
+        let checked = if OF_TRUTH.contains(&function) { "__truth" } else { "__measured" };
         let body = if self.is_mark("{") {
             self.block()?
         } else {
             let value = self.expression(0)?;
             Program { lets: String::new(), value: value.text, depth: value.depth }
         };
-        limited(format!("{{{}__measured({})}}", body.lets, body.value), body.depth + 2)
+        limited(format!("{{{}{checked}({})}}", body.lets, body.value), body.depth + 2)
     }
 
     /// The operator that comes next, if one does.
