@@ -136,6 +136,8 @@ pub struct AnalysisHold {
     pub run: String,
     /// Its message.
     pub message: String,
+    /// The step at which the release has been held since this run: while it stands the version gets no larger share.
+    pub step_index: Option<i32>,
 }
 
 /// A version that bakes, and since when.

@@ -35,8 +35,10 @@ pub(crate) fn heed(
         OnFailure::Pause if resumed => go_on(record, role),
         OnFailure::Pause => analysis::pause(scene, record, PauseCondition::ANALYSIS_FAILED),
         OnFailure::Hold if role == Role::Background => {
+            let begun = hold(record).filter(|hold| hold.run == run.name);
+            let step_index = begun.map_or(record.current_step_index, |hold| hold.step_index);
             memory(record).analysis_hold =
-                Some(AnalysisHold { run: run.name.clone(), message: run.message.clone() });
+                Some(AnalysisHold { run: run.name.clone(), message: run.message.clone(), step_index });
         }
         // An analysis step is not over without a run that was successful.
         OnFailure::Hold => {}
@@ -117,6 +119,12 @@ pub(crate) fn has_let_go(old: &RolloutStatus, new: &RolloutStatus) -> bool {
 
 fn hold(record: &RolloutStatus) -> Option<&AnalysisHold> {
     record.headgate.as_ref()?.analysis_hold.as_ref()
+}
+
+/// True while the step at which the background began to hold the release stands: its share stays as it is, until a user goes on
+/// all the same.
+pub(crate) fn keeps_share(record: &RolloutStatus) -> bool {
+    hold(record).is_some_and(|hold| hold.step_index.is_some() && hold.step_index == record.current_step_index)
 }
 
 /// The run with a bad verdict that the record names.

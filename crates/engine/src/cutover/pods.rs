@@ -4,6 +4,7 @@ use super::{
     Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, followed_at, former, is_selected, lowered_at,
     observed_canary_max, observed_given, observed_share, passed, routes_are_known, sized_for, target,
 };
+use crate::on_failure;
 use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage};
@@ -43,7 +44,8 @@ pub(super) enum Way {
 
 impl Way {
     pub(super) fn of(scene: &Scene<'_>, record: &RolloutStatus) -> Self {
-        if steps::is_held(record, scene.spec) { Self::Held } else { Self::GoesOn }
+        let is_held = steps::is_held(record, scene.spec) || on_failure::keeps_share(record);
+        if is_held { Self::Held } else { Self::GoesOn }
     }
 }
 

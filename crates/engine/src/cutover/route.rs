@@ -188,11 +188,11 @@ fn is_held_at_the_end(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage) -
     stage == Stage::Finishing && bake::since(record).is_none() && is_held()
 }
 
-/// True while a person is to look at what an analysis, or the pods, have said: the version gets no larger share meanwhile.
+/// True while a person is to look at what an analysis, or the pods, have said, or a better analysis is awaited: the version gets
+/// no larger share meanwhile.
 fn is_found_bad(record: &RolloutStatus) -> bool {
-    [PauseCondition::ANALYSIS_FAILED, PauseCondition::POD_HEALTH]
-        .into_iter()
-        .any(|reason| steps::paused_for(record, reason))
+    let reasons = [PauseCondition::ANALYSIS_FAILED, PauseCondition::POD_HEALTH];
+    on_failure::keeps_share(record) || reasons.into_iter().any(|reason| steps::paused_for(record, reason))
 }
 
 fn available(side: Option<&ReplicaSetView>) -> i32 {

@@ -100,6 +100,34 @@ fn a_release_that_waits_for_a_person_after_a_failure_gets_no_larger_share_althou
     assert_eq!((world.weight(), world.waits_for()), (50, "UserPromotion"));
 }
 
+#[test]
+fn a_release_that_is_held_gets_no_larger_share_although_its_pods_start() {
+    for routed_by in [true, false] {
+        let mut canary = routed(
+            json!([{"setWeight": 25}, {"pause": {"duration": "1h"}}, {"setWeight": 50}, {"pause": {}}]),
+        );
+        if !routed_by {
+            canary.as_object_mut().unwrap().remove("trafficRouting");
+        }
+        canary["analysis"] = analysis(Some("hold"));
+        let mut world = world(canary);
+        let (name, second) = (last_run(&mut world), world.hash(2));
+        world.weak.insert(second, 1);
+        world.promote();
+        world.step();
+        let pods = world.pods(2);
+        world.verdict(&name, AnalysisPhase::Failed, WHY);
+        world.step();
+        world.weak.clear();
+        world.kubelet();
+        world.settle();
+        assert_eq!((world.waits_for(), world.pods(2)), ("AnalysisHold", pods), "routed: {routed_by}");
+        if routed_by {
+            assert_eq!(world.weight(), 25);
+        }
+    }
+}
+
 /// Nobody goes on past what he cannot have seen.
 #[test]
 fn a_promotion_that_was_given_before_a_verdict_is_no_answer_to_it() {
