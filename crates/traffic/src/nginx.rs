@@ -93,16 +93,17 @@ impl TrafficRouter for Nginx {
     ) -> Result<Vec<ObjectChange>, RouterProblem> {
         let mut changes = Vec::new();
         for named in named(config)? {
-            let stable = objects::present(objects, &named.stable, &named.field);
+            let (weight, total) = (i64::from(intent.canary_weight), i64::from(intent.total));
+            let wanted = objects::present(objects, &named.stable, &named.field)
+                .and_then(|stable| wanted(config, &named, stable, weight, total));
             let there = canary(config, &named, objects);
-            if let (Err(RouterProblem::Missing { .. }), Ok(Some(canary)), 0) =
-                (&stable, &there, intent.canary_weight)
+            if let (Err(problem), Ok(Some(canary)), 0) = (&wanted, &there, intent.canary_weight)
+                && stands_alone(problem)
             {
                 changes.extend(silence(config, &named, canary));
                 continue;
             }
-            let wanted =
-                wanted(config, &named, stable?, i64::from(intent.canary_weight), i64::from(intent.total))?;
+            let wanted = wanted?;
             match there? {
                 None => changes.push(create(config, &named, wanted)),
                 Some(canary) => changes.extend(patch(config, &named, canary, &wanted)),
@@ -134,7 +135,7 @@ impl TrafficRouter for Nginx {
         objects: &Objects,
     ) -> Result<TrafficState, RouterProblem> {
         let problem = match self.observe(config, objects) {
-            Err(problem @ RouterProblem::Missing { .. }) => problem,
+            Err(problem) if stands_alone(&problem) => problem,
             known => return known,
         };
         let mut shares = Vec::new();
@@ -154,8 +155,13 @@ fn range(config: &RouterConfig, shares: &[i32], well_formed: bool) -> Option<Wei
     Some(WeightRange { canary_min, canary_max, total: config.total, well_formed })
 }
 
+/// True when the stable Ingress is away, or does not lead to the stable Service: its canary may be there all the same.
+fn stands_alone(problem: &RouterProblem) -> bool {
+    matches!(problem, RouterProblem::Missing { .. } | RouterProblem::Invalid { .. })
+}
+
 /// Takes the share of a canary Ingress whose stable one is away: without that it gives nothing, but whoever brings that back
-/// would give it pods that may be gone by then.
+/// would give it pods that may be gone by then. Where that one leads elsewhere now, it may take a share of that.
 fn silence(config: &RouterConfig, named: &Named, canary: &Value) -> Option<ObjectChange> {
     (share(config, canary) > 0).then(|| {
         let weight = format!("{}/canary-weight", prefix(config));

@@ -498,6 +498,27 @@ fn nginx_takes_back_what_a_canary_ingress_would_give_once_its_stable_one_is_ther
 }
 
 #[test]
+fn nginx_takes_back_what_a_canary_ingress_gives_although_its_stable_one_leads_elsewhere() {
+    let router = router("nginx").unwrap();
+    let config = config(router, json!({ "stableIngress": "cart" }));
+    let annotations = [("canary", Some("true".to_owned())), ("canary-weight", Some("39".to_owned()))];
+    let path =
+        json!({ "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "maintenance" } } });
+    let elsewhere = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": "cart", "namespace": "shop" },
+        "spec": { "rules": [{ "http": { "paths": [path] } }] },
+    });
+    let canary = canary_ingress(&annotations, &json!([]), &json!("x"));
+    let mut seen = objects(router, &config, &[elsewhere, canary]);
+    let is_invalid = |problem: RouterProblem| matches!(problem, RouterProblem::Invalid { .. });
+    assert!(router.observe(&config, &seen).is_err_and(is_invalid), "as a router of the spec it is not whole");
+    let weights = router.observe_former(&config, &seen).unwrap().weights.unwrap();
+    assert_eq!((weights.canary_min, weights.canary_max), (39, 39));
+    assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 1);
+    assert!(router.observe_former(&config, &seen).is_err_and(is_invalid), "it gives nothing");
+}
+
+#[test]
 fn each_object_of_a_list_stands_for_itself_and_is_named_by_its_place() {
     let cases = [
         (
