@@ -219,7 +219,7 @@ fn stable_grows_when_a_dead_canary_leaves_it_everything() {
 fn stable_grows_when_a_dead_canary_leaves_it_everything_also_while_the_spec_waits_to_be_mended() {
     let mut world = at(60);
     world.edit(|spec| {
-        spec["strategy"]["canary"]["analysis"] = json!({"templates": [{"templateName": "errors"}]})
+        spec["strategy"]["canary"]["analysis"] = json!({"templates": [{"templateName": "errors"}]});
     });
     world.snapshot.templates.insert(TemplateKey::Namespaced("errors".into()), Observed::Absent);
     world.settle();
