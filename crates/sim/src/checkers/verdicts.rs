@@ -331,8 +331,9 @@ pub(super) fn end(server: &Server) -> Result<(), String> {
         .any(|role| !is_skipped(rollout, text(rollout, &format!("/status/canary/{role}/name")), server));
     let mut reasons = list(rollout, "/status/pauseConditions").map(|pause| text(pause, "/reason"));
     let is_paused = reasons.any(|reason| reason == "AnalysisFailed");
-    // A user who has gone on and paused the Rollout is heeded once it is paused no more.
-    let has_gone_on = text(rollout, "/status/message") == "manually paused"
+    // A user who has gone on and paused the Rollout is heeded once it is paused no more, and so is one whose spec is to be mended.
+    let message = text(rollout, "/status/message");
+    let has_gone_on = (message == "manually paused" || message.starts_with("InvalidSpec: "))
         && rollout.at("/status/controllerPause") == Some(&Value::Bool(true))
         && list(rollout, "/status/pauseConditions").next().is_none();
     let waits = is_paused || has_gone_on || is_held(server);
