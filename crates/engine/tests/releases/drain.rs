@@ -136,15 +136,20 @@ fn the_canary_service_stays_while_the_data_plane_may_still_send_to_it() {
     assert_eq!((world.weight(), world.selected("shop-canary")), (25, Some(world.hash(3))));
 }
 
-#[test]
-fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_when_it_was_lowered() {
+/// A weight was lowered, and 20 s later another process goes on; the installed CRD has dropped what the first one remembered.
+fn lowered_and_forgotten() -> World {
     let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
     let mut world = World::running(spec(4, routed(steps)));
     world.release(2);
     world.settle();
     world.pass(20);
-    // Another process goes on, and the installed CRD has dropped what the first one remembered.
     world.snapshot.rollout.status.headgate = None;
+    world
+}
+
+#[test]
+fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_when_it_was_lowered() {
+    let mut world = lowered_and_forgotten();
     world.settle();
     assert_eq!(world.pods(2), 3, "the weight may have been lowered just now");
     world.pass(29);
@@ -157,12 +162,7 @@ fn pods_of_a_lowered_weight_stay_for_the_whole_drain_time_when_nobody_remembers_
 
 #[test]
 fn who_remembers_nothing_and_cannot_read_the_route_at_first_counts_the_drain_time_all_the_same() {
-    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
-    let mut world = World::running(spec(4, routed(steps)));
-    world.release(2);
-    world.settle();
-    world.pass(20);
-    world.snapshot.rollout.status.headgate = None;
+    let mut world = lowered_and_forgotten();
     world.hide_route(1, true);
     world.settle();
     world.pass(1);
@@ -178,12 +178,7 @@ fn who_remembers_nothing_and_cannot_read_the_route_at_first_counts_the_drain_tim
 
 #[test]
 fn who_remembers_nothing_and_may_not_go_on_at_first_counts_the_drain_time_all_the_same() {
-    let steps = json!([{"setWeight": 75}, {"setWeight": 25}, {"pause": {}}]);
-    let mut world = World::running(spec(4, routed(steps)));
-    world.release(2);
-    world.settle();
-    world.pass(20);
-    world.snapshot.rollout.status.headgate = None;
+    let mut world = lowered_and_forgotten();
     world.edit(|spec| spec["minReadySeconds"] = json!(-1));
     world.settle();
     assert_eq!(world.waits_for(), "MendSpec");
