@@ -280,8 +280,9 @@ pub(crate) fn needed_names(record: &RolloutStatus) -> Vec<&str> {
 }
 
 /// The base name, or the first repetition of it, after the `last` one where there is one, that no run has taken. A run that the
-/// stored record names goes on where nothing ends it and it measures what is asked for now. One that is there and has no name in it is not needed any more, as after
-/// an abort, and is never taken up again: what ends it may be on its way, sent by a process that is gone.
+/// stored record names goes on where nothing ends it and it measures what is asked for now. One that is there and has no name
+/// in it is not needed any more, as after an abort, and is never taken up again: what ends it may be on its way, sent by a
+/// process that is gone.
 fn free_name(
     scene: &Scene<'_>,
     record: &RolloutStatus,
