@@ -60,6 +60,16 @@ pub(crate) fn wish(stage: Stage, spec: &RolloutSpec) -> Wish {
     }
 }
 
+/// The weight of a release before its stage gave it another one: that of the steps that are over.
+pub(crate) fn weight_before(stage: Stage, spec: &RolloutSpec) -> i32 {
+    let over = match stage {
+        Stage::Promoted | Stage::Aborted => 0,
+        Stage::Step(index) => index,
+        Stage::Finishing => spec.canary.steps.len(),
+    };
+    over.checked_sub(1).map_or(0, |last| spec.canary.weight_at(last))
+}
+
 /// The sum of the weights.
 pub(crate) fn total(spec: &RolloutSpec) -> i32 {
     spec.canary.total()

@@ -61,18 +61,19 @@ enum Size {
 struct Sizes {
     canary: Size,
     stable: Size,
+    way: Way,
 }
 
 impl Sizes {
     fn of(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, way: Way) -> Self {
         if way == Way::GoesOn || stage == Stage::Aborted {
-            return Self { canary: Size::Moves, stable: Size::Moves };
+            return Self { canary: Size::Moves, stable: Size::Moves, way: Way::GoesOn };
         }
         // Who holds a release does not want a number that changes to begin it.
         let newest = versions.current.filter(|set| versions.stable.is_none() || has_begun(scene, set));
         let is_scaled = [newest, versions.stable].into_iter().flatten().any(|set| is_left_behind(scene, set));
         let size = |moves: bool| if moves { Size::Moves } else { Size::Held };
-        Self { canary: size(is_scaled && newest.is_some()), stable: size(is_scaled) }
+        Self { canary: size(is_scaled && newest.is_some()), stable: size(is_scaled), way }
     }
 }
 
@@ -387,9 +388,7 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     {
         return;
     }
-    // A version that gets no pods leaves all of them to stable.
-    let weight =
-        if is_there && sizes.canary == Size::Moves { steps::wish(stage, scene.spec).weight } else { 0 };
+    let (weight, total) = basic_weight(scene, stage, versions.current, sizes);
     // An abort leads back to stable although the new version's ReplicaSet is gone.
     let canary = versions.current.map(pods).unwrap_or_default();
     let counts = match versions.stable {
@@ -406,7 +405,7 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
         Some(stable) => replicas::basic(replicas::Basic {
             desired: scene.spec.replicas,
             weight,
-            total: steps::total(scene.spec),
+            total,
             surge: scene.max_surge(),
             unavailable: scene.max_unavailable(),
             canary,
@@ -417,6 +416,11 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     if let Some(canary) = versions.current {
         forget_deadline(canary, plan);
         let kept = kept_for_service(scene, canary, canary.replicas);
+        let goal = replicas::nearest_split(scene.spec.replicas, weight, total, scene.max_surge()).canary;
+        if sizes.way == Way::Held && sizes.canary == Size::Moves && counts.canary == goal {
+            // Its share of the next number is that of this one.
+            note_desired(scene, canary, plan);
+        }
         settle_size(scene, canary, counts.canary.max(kept), sizes.canary, plan);
     }
     if let Some(stable) = versions.stable {
@@ -427,6 +431,47 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     // While the release is held nothing takes the place of pods that go.
     let unavailable = if sizes.canary == Size::Moves { scene.max_unavailable() } else { 0 };
     retire_basic_others(scene, versions, &others, unavailable, plan);
+}
+
+/// The newest version's weight without a router, and the whole that it is a part of. A version that gets no pods leaves all of
+/// them to stable.
+fn basic_weight(
+    scene: &Scene<'_>,
+    stage: Stage,
+    newest: Option<&ReplicaSetView>,
+    sizes: Sizes,
+) -> (i32, i32) {
+    let (weight, total) = (steps::wish(stage, scene.spec).weight, steps::total(scene.spec));
+    match newest.filter(|_| sizes.canary == Size::Moves) {
+        None => (0, total),
+        Some(newest) if sizes.way == Way::Held => held_share(scene, stage, newest, weight, total),
+        Some(_) => (weight, total),
+    }
+}
+
+/// What a release that is held keeps of a number that changes: the weight of its step where it has got there, the one before
+/// where it has not left that, and in between the share that it has.
+fn held_share(
+    scene: &Scene<'_>,
+    stage: Stage,
+    newest: &ReplicaSetView,
+    weight: i32,
+    total: i32,
+) -> (i32, i32) {
+    let Some(number) = sized_for(newest) else { return (weight, total) };
+    let pods = |number, weight| replicas::nearest_split(number, weight, total, scene.max_surge()).canary;
+    let before = steps::weight_before(stage, scene.spec);
+    let has_not_left = match weight >= before {
+        true => newest.replicas <= pods(number, before),
+        false => newest.replicas >= pods(number, before),
+    };
+    // On its way to the new number it may have left the one that it had for the old one.
+    let has_less = newest.replicas < pods(number, weight).min(pods(scene.spec.replicas, weight));
+    match (has_not_left, has_less) {
+        (true, _) => (before, total),
+        (false, true) => (newest.replicas, number),
+        (false, false) => (weight, total),
+    }
 }
 
 /// The stable Service leads to a version until another one can bear what it gets: one of these pods stays for it, where the
