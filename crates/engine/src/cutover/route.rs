@@ -141,7 +141,9 @@ pub(super) fn weight(
         (false, true) => 0,
         (true, false) => total,
         (true, true) if goes_back => {
-            way_back::weight(scene, record, (state, range), held, available(stable_side), plan)
+            // Made smaller and larger again within a moment, stable still reports pods that are about to go.
+            let available = available(stable_side.filter(|stable| stable.is_observed()));
+            way_back::weight(scene, record, (state, range), held, available, plan)
         }
         (true, true) if is_held_at_the_end(scene, record, stage) => held,
         (true, true) => {

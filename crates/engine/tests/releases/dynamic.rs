@@ -172,6 +172,22 @@ fn an_abort_brings_stable_up_before_its_weight_and_the_canary_goes_with_its_own(
 }
 
 #[test]
+fn an_abort_just_after_stable_has_shrunk_does_not_count_pods_that_are_going() {
+    let mut world = world();
+    world.release(2);
+    world.settle();
+    world.pass(5);
+    world.step();
+    assert_eq!((world.pods(1), world.weight()), (8, 20), "its status still speaks of ten");
+    world.abort();
+    world.step();
+    world.step();
+    assert_eq!((world.pods(1), world.weight()), (10, 20), "how many of the ten are left nobody knows");
+    world.settle_over_time();
+    assert_eq!((world.weight(), world.pods(1), world.phase()), (0, 10, "Degraded"));
+}
+
+#[test]
 fn an_abort_delay_of_the_spec_keeps_the_canary_until_it_has_passed() {
     let steps = json!([{"setWeight": 50}, {"pause": {}}]);
     for (delay, left) in [(20, 0), (0, 5)] {
