@@ -543,3 +543,21 @@ fn a_size_of_its_own_does_not_take_pods_that_the_stable_service_needs() {
     world.settle();
     assert_eq!(world.pods(2), 4, "it gets everything, through both Services");
 }
+
+#[test]
+fn a_number_that_is_taken_back_while_no_one_knows_the_route_takes_what_was_added_for_it() {
+    let steps = json!([{"setWeight": 50}, {"pause": {}}]);
+    let mut world = World::running(spec(2, routed(steps)));
+    world.hide_route(0, true);
+    world.scale(3);
+    world.release(2);
+    for _ in 0..2 {
+        let decision = world.decide();
+        world.carry_out(&decision, 2);
+        world.promote();
+    }
+    assert_eq!(world.pods(1), 3);
+    world.scale(2);
+    world.settle();
+    assert_eq!(world.pods(1), 2);
+}
