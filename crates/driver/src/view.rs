@@ -38,6 +38,8 @@ pub(crate) fn snapshot(
     let view = rollout_view(&resolved);
     let namespace = view.namespace.clone();
     let (templates, unreadable) = template_views(named, &namespace, store);
+    let routers =
+        router_views(&named.routers, store, |router, config, objects| router.observe(config, objects));
     failures.extend(unreadable);
     Snapshot {
         replica_sets: children(store, &view.uid, REPLICA_SETS, replica_set_view),
@@ -48,12 +50,8 @@ pub(crate) fn snapshot(
             .iter()
             .map(|name| (name.clone(), service(&namespace, name, store).map(service_view)))
             .collect(),
-        routers: router_views(&named.routers, store, |router, config, objects| {
-            router.observe(config, objects)
-        }),
-        former_routers: router_views(&named.former_routers, store, |router, config, objects| {
-            router.observe_former(config, objects)
-        }),
+        former_routers: former_router_views(named, &routers, store),
+        routers,
         templates,
         pods: pods(&view, store),
         running: Observed::Unknown,
@@ -252,6 +250,21 @@ fn router_views(configs: &[RouterConfig], store: &Store, observe: Observe) -> Ve
         Some(RouterView { config: config.clone(), capabilities: router.capabilities(), state })
     };
     configs.iter().filter_map(view).collect()
+}
+
+/// Those that the spec no longer names, and those of `routers` whose objects are not whole, where they still give something.
+fn former_router_views(named: &Named, routers: &[RouterView], store: &Store) -> Vec<RouterView> {
+    let remains =
+        |router: &dyn TrafficRouter, config: &_, objects: &_| router.observe_remains(config, objects);
+    let is_broken = |view: &&RouterView| view.state.as_ref().is_err_and(RouterProblem::is_of_objects);
+    let broken: Vec<_> = routers.iter().filter(is_broken).map(|view| view.config.clone()).collect();
+    let gives = |view: &RouterView| {
+        let weights = view.state.as_ref().ok().and_then(|state| state.weights);
+        weights.is_some_and(|range| range.canary_max > 0)
+    };
+    let mut views = router_views(&named.former_routers, store, remains);
+    views.extend(router_views(&broken, store, remains).into_iter().filter(gives));
+    views
 }
 
 /// The objects that a router needs, as last seen.

@@ -23,7 +23,8 @@ pub struct Snapshot {
     /// Services: how each is configured and what it sees.
     pub routers: Vec<RouterView>,
     /// Routers that the spec no longer names and that may still give the canary a share (`routersInUse` of the status),
-    /// unless one that it names has the same objects.
+    /// unless one that it names has the same objects; and those that it names whose objects are not whole, and still give the
+    /// canary one.
     pub former_routers: Vec<RouterView>,
     /// AnalysisRuns whose controller owner is this Rollout's uid.
     pub analysis_runs: Observed<Vec<AnalysisRunView>>,

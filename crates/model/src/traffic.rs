@@ -212,6 +212,13 @@ pub enum RouterProblem {
     },
 }
 
+impl RouterProblem {
+    /// True when objects are away, or have not the needed form: what they give the canary all the same may be taken back.
+    pub fn is_of_objects(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Invalid { .. })
+    }
+}
+
 /// A traffic router, without I/O: objects in, changes out. A new router is one file and one line in the registry.
 pub trait TrafficRouter: Sync {
     /// Its name in the registry, in metrics and in messages; also of its docs page and its golden files.
@@ -265,12 +272,13 @@ pub trait TrafficRouter: Sync {
     /// A [`RouterProblem`] when an object is unknown, missing, or not of the needed form.
     fn observe(&self, config: &RouterConfig, objects: &Objects) -> Result<TrafficState, RouterProblem>;
 
-    /// What the objects of a router that the spec no longer names still give to the canary: also what they will give once
-    /// those are back that are missing now. [`TrafficRouter::plan`] of weight 0 takes it back.
+    /// What the objects still give to the canary where the router is no longer of use: the spec names it no longer, or its
+    /// objects are not whole. Also what they will give once those are back that are missing now. [`TrafficRouter::plan`] of
+    /// weight 0 takes it back.
     ///
     /// # Errors
     /// As [`TrafficRouter::observe`].
-    fn observe_former(
+    fn observe_remains(
         &self,
         config: &RouterConfig,
         objects: &Objects,

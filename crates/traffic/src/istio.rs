@@ -3,8 +3,8 @@
 
 use crate::objects;
 use headgate_model::{
-    Capabilities, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem, TrafficIntent,
-    TrafficRouter, TrafficState, WeightRange,
+    Capabilities, Kind, ObjectChange, ObjectKey, Objects, Observed, RouterConfig, RouterProblem,
+    TrafficIntent, TrafficRouter, TrafficState, WeightRange,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -88,12 +88,20 @@ impl TrafficRouter for Istio {
         let mut patches = Vec::new();
         for named in named(config)? {
             let virtual_service = objects::present(objects, &named.key, &format!("{}.name", named.field))?;
-            let splits = splits(config, &named, virtual_service)?;
-            if splits
-                .iter()
-                .any(|split| split.canary_weight != canary || split.stable_weight != TOTAL - canary)
-            {
-                patches.push(weigh(&named, virtual_service, &splits, canary));
+            let splits = match splits(config, &named, virtual_service) {
+                Err(problem) if canary == 0 => {
+                    let remains = remains(config, &named, virtual_service);
+                    if remains.is_empty() {
+                        return Err(problem);
+                    }
+                    patches.push(weigh(&named, virtual_service, &remains, |split| (split.sum(), 0)));
+                    continue;
+                }
+                known => known?,
+            };
+            let weights = (TOTAL - canary, canary);
+            if splits.iter().any(|split| (split.stable_weight, split.canary_weight) != weights) {
+                patches.push(weigh(&named, virtual_service, &splits, |_| weights));
             }
         }
         Ok(patches)
@@ -109,6 +117,33 @@ impl TrafficRouter for Istio {
                 other_writer.or_else(|| objects::writer_of(virtual_service, &["f:spec", "f:http"]));
         }
         Ok(TrafficState { weights: range(&all), other_writer, ..TrafficState::default() })
+    }
+
+    fn observe_remains(
+        &self,
+        config: &RouterConfig,
+        objects: &Objects,
+    ) -> Result<TrafficState, RouterProblem> {
+        let problem = match self.observe(config, objects) {
+            Err(problem) if problem.is_of_objects() => problem,
+            known => return known,
+        };
+        let mut all = Vec::new();
+        for named in named(config)? {
+            if let Some(Observed::Present(virtual_service)) = objects.get(&named.key) {
+                all.extend(remains(config, &named, virtual_service));
+            }
+        }
+        match range(&all) {
+            None => Err(problem),
+            weights => Ok(TrafficState { weights, ..TrafficState::default() }),
+        }
+    }
+}
+
+impl Split {
+    fn sum(&self) -> i64 {
+        self.stable_weight.saturating_add(self.canary_weight)
     }
 }
 
@@ -152,6 +187,23 @@ fn named(config: &RouterConfig) -> Result<Vec<Named<'_>>, RouterProblem> {
             Ok(Named { field: format!("{FIELD}.{field}"), key, routes })
         })
         .collect()
+}
+
+/// What the canary still gets in a VirtualService that can't be weighted as the spec means: in the routes that it names, or in
+/// all where it names none.
+fn remains(config: &RouterConfig, named: &Named<'_>, virtual_service: &Value) -> Vec<Split> {
+    let is_meant = |route: &Value| {
+        let name = route.get("name").and_then(Value::as_str);
+        named.routes.is_empty() || name.is_some_and(|name| named.routes.contains(&name))
+    };
+    let http = virtual_service.pointer("/spec/http").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let routes = http.iter().enumerate().filter(|(_, route)| is_meant(route));
+    let splits = routes.filter_map(|(index, route)| {
+        let destinations = destinations(route);
+        let find = |service| position(config, destinations, service);
+        Some(split_at(index, destinations, find(&config.stable_service)?, find(&config.canary_service)?))
+    });
+    splits.filter(|split| split.canary_weight > 0).collect()
 }
 
 /// Finds our two destinations in every selected route.
@@ -205,12 +257,10 @@ fn split(
 ) -> Result<Split, RouterProblem> {
     let invalid =
         |message: String| RouterProblem::Invalid { field: format!("{}.routes", named.field), message };
-    let destinations = http.get(route).and_then(|route| route.get("route")).and_then(Value::as_array);
-    let destinations = destinations.map_or(&[][..], Vec::as_slice);
+    let destinations = http.get(route).map_or(&[][..], destinations);
     let find = |service: &Option<String>, role: &str| {
         let name = service.as_deref().unwrap_or_default();
-        let found = destinations.iter().position(|destination| is_host(config, destination, name));
-        found.ok_or_else(|| {
+        position(config, destinations, service).ok_or_else(|| {
             invalid(format!(
                 "http route {route} of {place} does not lead to the {role} Service: add\n  - destination:\n      \
                  host: {name}\n    weight: 0"
@@ -229,8 +279,22 @@ fn split(
              split between stable and canary may have others only with weight 0"
         )));
     }
+    Ok(split_at(route, destinations, stable, canary))
+}
+
+fn destinations(route: &Value) -> &[Value] {
+    route.get("route").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The first destination that is this Service.
+fn position(config: &RouterConfig, destinations: &[Value], service: &Option<String>) -> Option<usize> {
+    let name = service.as_deref().unwrap_or_default();
+    destinations.iter().position(|destination| is_host(config, destination, name))
+}
+
+fn split_at(route: usize, destinations: &[Value], stable: usize, canary: usize) -> Split {
     let weight_of = |index: usize| destinations.get(index).map_or(0, weight);
-    Ok(Split { route, stable, canary, stable_weight: weight_of(stable), canary_weight: weight_of(canary) })
+    Split { route, stable, canary, stable_weight: weight_of(stable), canary_weight: weight_of(canary) }
 }
 
 /// True when the destination's host is that Service: `name`, `name.namespace`, `name.namespace.svc…`.
@@ -246,7 +310,7 @@ fn weight(destination: &Value) -> i64 {
 
 fn range(splits: &[Split]) -> Option<WeightRange> {
     let share = |split: &Split| objects::share(split.stable_weight, split.canary_weight, 100);
-    let well_formed = |split: &Split| split.stable_weight + split.canary_weight == TOTAL;
+    let well_formed = |split: &Split| split.sum() == TOTAL;
     Some(WeightRange {
         canary_min: splits.iter().map(share).min()?,
         canary_max: splits.iter().map(share).max()?,
@@ -255,9 +319,14 @@ fn range(splits: &[Split]) -> Option<WeightRange> {
     })
 }
 
-/// `spec.http` is one atomic list, so the whole list is sent, with nothing but our weights changed; the
+/// `spec.http` is one atomic list, so the whole list is sent, with nothing but our weights (stable's first) changed; the
 /// resourceVersion keeps a concurrent edit from being lost.
-fn weigh(named: &Named<'_>, virtual_service: &Value, splits: &[Split], canary: i64) -> ObjectChange {
+fn weigh(
+    named: &Named<'_>,
+    virtual_service: &Value,
+    splits: &[Split],
+    weights: impl Fn(&Split) -> (i64, i64),
+) -> ObjectChange {
     let mut http = virtual_service.pointer("/spec/http").cloned().unwrap_or_default();
     for split in splits {
         let mut set = |destination: usize, weight: i64| {
@@ -266,7 +335,8 @@ fn weigh(named: &Named<'_>, virtual_service: &Value, splits: &[Split], canary: i
                 destination.insert("weight".to_owned(), json!(weight));
             }
         };
-        set(split.stable, TOTAL - canary);
+        let (stable, canary) = weights(split);
+        set(split.stable, stable);
         set(split.canary, canary);
     }
     let resource_version = virtual_service.pointer("/metadata/resourceVersion");

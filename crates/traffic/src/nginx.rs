@@ -98,7 +98,7 @@ impl TrafficRouter for Nginx {
                 .and_then(|stable| wanted(config, &named, stable, weight, total));
             let there = canary(config, &named, objects);
             if let (Err(problem), Ok(Some(canary)), 0) = (&wanted, &there, intent.canary_weight)
-                && stands_alone(problem)
+                && problem.is_of_objects()
             {
                 changes.extend(silence(config, &named, canary));
                 continue;
@@ -129,13 +129,13 @@ impl TrafficRouter for Nginx {
         Ok(TrafficState { weights, other_writer, ..TrafficState::default() })
     }
 
-    fn observe_former(
+    fn observe_remains(
         &self,
         config: &RouterConfig,
         objects: &Objects,
     ) -> Result<TrafficState, RouterProblem> {
         let problem = match self.observe(config, objects) {
-            Err(problem) if stands_alone(&problem) => problem,
+            Err(problem) if problem.is_of_objects() => problem,
             known => return known,
         };
         let mut shares = Vec::new();
@@ -153,11 +153,6 @@ impl TrafficRouter for Nginx {
 fn range(config: &RouterConfig, shares: &[i32], well_formed: bool) -> Option<WeightRange> {
     let (canary_min, canary_max) = (*shares.iter().min()?, *shares.iter().max()?);
     Some(WeightRange { canary_min, canary_max, total: config.total, well_formed })
-}
-
-/// True when the stable Ingress is away, or does not lead to the stable Service: its canary may be there all the same.
-fn stands_alone(problem: &RouterProblem) -> bool {
-    matches!(problem, RouterProblem::Missing { .. } | RouterProblem::Invalid { .. })
 }
 
 /// Takes the share of a canary Ingress whose stable one is away: without that it gives nothing, but whoever brings that back

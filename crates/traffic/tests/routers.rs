@@ -488,12 +488,12 @@ fn nginx_takes_back_what_a_canary_ingress_would_give_once_its_stable_one_is_ther
     let is_missing = |problem: RouterProblem| matches!(problem, RouterProblem::Missing { .. });
     assert!(router.observe(&config, &seen).is_err_and(is_missing), "as a router of the spec it is not whole");
     assert!(router.plan(&config, &intent(10, "a", "b"), &seen).is_err_and(is_missing));
-    let weights = router.observe_former(&config, &seen).unwrap().weights.unwrap();
+    let weights = router.observe_remains(&config, &seen).unwrap().weights.unwrap();
     assert_eq!((weights.canary_min, weights.canary_max, weights.total), (39, 39, 100));
     assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 1);
     let silent = [("canary", Some("true".to_owned())), ("canary-weight", Some("0".to_owned()))];
     assert_eq!(named(&seen, "cart-cart-canary"), &canary_ingress(&silent, &json!([]), &json!("x")));
-    assert!(router.observe_former(&config, &seen).is_err_and(is_missing), "it gives nothing");
+    assert!(router.observe_remains(&config, &seen).is_err_and(is_missing), "it gives nothing");
     assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 0);
 }
 
@@ -512,10 +512,46 @@ fn nginx_takes_back_what_a_canary_ingress_gives_although_its_stable_one_leads_el
     let mut seen = objects(router, &config, &[elsewhere, canary]);
     let is_invalid = |problem: RouterProblem| matches!(problem, RouterProblem::Invalid { .. });
     assert!(router.observe(&config, &seen).is_err_and(is_invalid), "as a router of the spec it is not whole");
-    let weights = router.observe_former(&config, &seen).unwrap().weights.unwrap();
+    let weights = router.observe_remains(&config, &seen).unwrap().weights.unwrap();
     assert_eq!((weights.canary_min, weights.canary_max), (39, 39));
     assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 1);
-    assert!(router.observe_former(&config, &seen).is_err_and(is_invalid), "it gives nothing");
+    assert!(router.observe_remains(&config, &seen).is_err_and(is_invalid), "it gives nothing");
+}
+
+#[test]
+fn istio_takes_back_what_a_virtual_service_gives_although_it_cannot_be_weighted() {
+    let to = |service: &str, weight: i32| json!({ "destination": { "host": service }, "weight": weight });
+    let split = |canary: i32| [to("cart-stable", 100 - canary), to("cart-canary", canary)];
+    let [stable, canary] = split(30);
+    let cases = [
+        ("a second route", json!({}), json!([{ "route": split(30) }, { "route": split(20) }])),
+        (
+            "a route that is gone",
+            json!(["a", "b"]),
+            json!([{ "name": "b", "route": split(30) }, { "name": "c", "route": split(99) }]),
+        ),
+        ("a third destination", json!({}), json!([{ "route": [to("other", 7), stable, canary] }])),
+    ];
+    let router = router("istio").unwrap();
+    for (case, routes, http) in cases {
+        let config = config(router, json!({ "virtualService": { "name": "cart", "routes": routes } }));
+        let virtual_service = json!({
+            "apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService",
+            "metadata": { "name": "cart", "namespace": "shop", "resourceVersion": "7" }, "spec": { "http": http },
+        });
+        let mut seen = objects(router, &config, &[virtual_service]);
+        let is_invalid = |problem: RouterProblem| matches!(problem, RouterProblem::Invalid { .. });
+        assert!(router.observe(&config, &seen).is_err_and(is_invalid), "{case}");
+        assert!(router.plan(&config, &intent(10, "a", "b"), &seen).is_err_and(is_invalid), "{case}");
+        let weights = router.observe_remains(&config, &seen).unwrap().weights.unwrap();
+        assert_eq!(weights.canary_max, 30, "{case}");
+        assert_eq!(apply(router, &config, &intent(0, "a", "b"), &mut seen), 1, "{case}");
+        assert!(router.observe_remains(&config, &seen).is_err_and(is_invalid), "{case}: it gives nothing");
+        let left = named(&seen, "cart").to_string();
+        assert!(!left.contains("\"weight\":30"), "{case}: {left}");
+        let is_kept = if case == "a route that is gone" { left.contains("\"weight\":99") } else { true };
+        assert!(is_kept, "{case}: a route that the spec does not name is not ours");
+    }
 }
 
 #[test]

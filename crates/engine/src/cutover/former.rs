@@ -1,6 +1,7 @@
 //! Routers that the spec no longer names. Whoever takes one out, or puts another one in, in the middle of a release leaves
 //! its objects with a share for the canary, whose pods then follow the other router's weights or go. So the record holds
-//! what was in use, and before it is forgotten it is led back to the stable version, as after an abort.
+//! what was in use, and before it is forgotten it is led back to the stable version, as after an abort. In an abort one that
+//! the spec names, and whose objects are not whole any more, is led back the same way.
 
 use super::{Plan, route};
 use crate::scene::{Scene, Versions, memory, stored};
@@ -116,7 +117,8 @@ pub(super) fn remember(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mut
             remembered(&router.config).and_then(|known| kept(scene, router, known, is_under_way))
         };
         plan.wake.extend(kept.as_ref().and_then(watched_until));
-        in_use.extend(kept);
+        // Of one that the spec names, and whose objects are not whole, it is known by now.
+        in_use.extend(kept.filter(|kept| !in_use.contains(kept)));
     }
     if *known != *in_use {
         memory(record).routers_in_use = in_use;
