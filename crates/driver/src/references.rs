@@ -190,6 +190,15 @@ fn text(value: &Value, pointer: &str) -> Option<String> {
     value.at(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// What is to be done because a Rollout names other objects than before.
+#[derive(Debug, Default)]
+pub(crate) struct Renamed {
+    /// To be read live.
+    pub(crate) unread: Vec<ObjectRef>,
+    /// No Rollout names these any more.
+    pub(crate) unwanted: Vec<ObjectRef>,
+}
+
 /// Who names what, both ways.
 #[derive(Debug, Default)]
 pub(crate) struct References {
@@ -203,13 +212,14 @@ impl References {
         self.by_object.get(object).into_iter().flatten()
     }
 
-    /// What this Rollout names from now on; nothing when it is gone. Returns what must be read live.
+    /// What this Rollout names from now on; nothing when it is gone.
     pub(crate) fn update(
         &mut self,
         rollout: &Name,
         objects: BTreeSet<ObjectRef>,
         store: &mut Store,
-    ) -> Vec<ObjectRef> {
+    ) -> Renamed {
+        let mut renamed = Renamed::default();
         let before = self.by_rollout.remove(rollout).unwrap_or_default();
         for object in before.difference(&objects) {
             if let Some(rollouts) = self.by_object.get_mut(object) {
@@ -217,19 +227,19 @@ impl References {
                 if rollouts.is_empty() {
                     self.by_object.remove(object);
                     store.unwant(object);
+                    renamed.unwanted.push(object.clone());
                 }
             }
         }
-        let mut unread = Vec::new();
         for object in objects.difference(&before) {
             self.by_object.entry(object.clone()).or_default().insert(rollout.clone());
             if is_foreign(object.resource) && store.want(object.clone()) {
-                unread.push(object.clone());
+                renamed.unread.push(object.clone());
             }
         }
         if !objects.is_empty() {
             self.by_rollout.insert(rollout.clone(), objects);
         }
-        unread
+        renamed
     }
 }

@@ -6,7 +6,7 @@ use crate::io::ObjectRef;
 use crate::object;
 use crate::orphans;
 use crate::outbox::TaskKey;
-use crate::references::{Name, named};
+use crate::references::{Name, Renamed, named};
 use crate::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use crate::rollout_task::RolloutTask;
 use crate::run_task::RunTask;
@@ -116,8 +116,15 @@ impl Driver {
             }
             _ => BTreeSet::new(),
         };
-        for unread in self.references.update(name, objects, &mut self.store) {
+        let Renamed { unread, unwanted } = self.references.update(name, objects, &mut self.store);
+        for unread in unread {
             self.fetches.entry(unread).or_default();
+        }
+        // A standby reads nothing: what is named and left again meanwhile would wait for ever.
+        for unwanted in unwanted {
+            if self.fetches.get(&unwanted).is_some_and(|fetch| !fetch.in_flight) {
+                self.fetches.remove(&unwanted);
+            }
         }
     }
 }

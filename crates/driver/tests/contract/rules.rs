@@ -302,6 +302,28 @@ fn r3_a_standby_sends_nothing() {
 }
 
 #[test]
+fn r3_a_standby_keeps_nothing_of_rollouts_that_come_and_go() {
+    let mut world = released();
+    let mut standby = world.standby();
+    let is_named = |call: &Call| matches!(call, Call::Get(target) if target.name.starts_with("passing"));
+    for index in 0..3 {
+        let mut rollout = world.rollout().clone();
+        rollout["metadata"]["name"] = json!(format!("passing-{index}"));
+        rollout["metadata"]["uid"] = json!(format!("uid-of-passing-{index}"));
+        rollout["spec"]["strategy"]["canary"]["stableService"] = json!(format!("passing-{index}"));
+        standby.observe(Observation::Applied(ROLLOUTS, rollout.clone()), world.now);
+        if index > 0 {
+            standby.observe(Observation::Deleted(ROLLOUTS, rollout), world.now);
+        }
+    }
+    standby.lead(world.now);
+    let calls = standby.poll(world.now).into_iter().map(|request| request.call);
+    let read: Vec<Call> = calls.filter(is_named).collect();
+    let stays = |call: &Call| matches!(call, Call::Get(target) if target.name == "passing-0");
+    assert!(!read.is_empty() && read.iter().all(stays), "{read:?}");
+}
+
+#[test]
 fn r4_a_failure_is_input_of_the_next_decision_and_is_tried_again_ever_more_slowly() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
