@@ -12,6 +12,11 @@ use std::collections::BTreeMap;
 
 /// A query may take this long unless the metric says otherwise, in seconds.
 const TIMEOUT_SECONDS_DEFAULT: i64 = 30;
+/// Longer parameters are posted as a form, in bytes: proxies refuse lines of several kB. Shorter ones are not, because proxies
+/// that only let people read refuse a POST. Argo Rollouts posts them all, and asks again where that is refused.
+const URL_PARAMETERS_BYTES_MAX: usize = 2_048;
+/// How a form is told, as name and value of a header.
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 /// What of a reply goes into a message, in characters.
 const EXCERPT_CHARACTERS_MAX: usize = 300;
 /// Key under which the query is shown, arguments filled in (Argo Rollouts).
@@ -35,26 +40,31 @@ impl MetricProvider for Prometheus {
         let config = config(metric)?;
         let address = with_credentials(&address(config, defaults)?, config.authentication.as_ref())?;
         let query = percent_encoded(config.query.as_deref().unwrap_or_default());
-        let url = match &config.range_query {
-            None => at_path(&address, "/api/v1/query", &format!("query={query}&time={}", now.as_second())),
-            Some(range) => {
-                at_path(&address, "/api/v1/query_range", &format!("query={query}&{}", span(range, now)?))
-            }
+        let (path, parameters) = match &config.range_query {
+            None => ("/api/v1/query", format!("query={query}&time={}", now.as_second())),
+            Some(range) => ("/api/v1/query_range", format!("query={query}&{}", span(range, now)?)),
         };
-        let headers: Vec<(String, String)> = config
+        let mut headers: Vec<(String, String)> = config
             .headers
             .iter()
             .flatten()
             .map(|header| (header.key.clone(), header.value.clone()))
             .collect();
-        let texts =
-            headers.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]).chain([url.as_str()]);
-        let secrets = metric.secrets_in(texts);
+        let is_long = parameters.len() > URL_PARAMETERS_BYTES_MAX;
+        let (method, in_url, body) =
+            if is_long { (Method::Post, "", Some(parameters)) } else { (Method::Get, &*parameters, None) };
+        if is_long {
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case(FORM.0));
+            headers.push((FORM.0.to_owned(), FORM.1.to_owned()));
+        }
+        let url = at_path(&address, path, in_url);
+        let texts = headers.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+        let secrets = metric.secrets_in(texts.chain([url.as_str()]).chain(body.as_deref()));
         Ok(Query::Http(HttpQuery {
-            method: Method::Get,
+            method,
             timeout_seconds: timeout(config)?,
             insecure: config.insecure.unwrap_or_default(),
-            body: None,
+            body,
             url,
             headers,
             secrets,
@@ -134,8 +144,9 @@ fn is_secret(address: &str) -> bool {
 /// The path behind the address; what the address itself asks for stays in front.
 fn at_path(address: &str, path: &str, parameters: &str) -> String {
     let (place, own) = address.split_once('?').unwrap_or((address, ""));
-    let own = if own.is_empty() { String::new() } else { format!("{own}&") };
-    format!("{}{path}?{own}{parameters}", place.trim_end_matches('/'))
+    let asked = [own, parameters].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
+    let mark = if asked.is_empty() { "" } else { "?" };
+    format!("{}{path}{mark}{asked}", place.trim_end_matches('/'))
 }
 
 /// The address with user name and password in front of the host, from which HTTP clients make a header.

@@ -1,7 +1,7 @@
 use crate::support::{answer, at, key, metric, run, run_of, step};
 use headgate_analysis::{Measured, MetricProvider, MetricValue, Outcome, PROVIDERS};
 use headgate_model::analysis::{ValidMetric, valid_metrics};
-use headgate_model::{Query, Reply};
+use headgate_model::{Method, Query, Reply};
 use serde_json::{Value, json};
 
 /// What is asked for a metric with this provider, or why nothing is.
@@ -73,6 +73,31 @@ fn queries_as_they_are_sent() {
         asked(range("now()", "0s"), json!([])),
     ];
     insta::assert_snapshot!("queries refused", refused.join("\n"));
+}
+
+#[test]
+fn a_query_that_is_too_long_for_the_url_of_a_proxy_is_posted() {
+    let long = format!("up{{t=\"{{{{args.token}}}}\",pod=~\"{}\"}}", "web-1|".repeat(300));
+    let args = json!([{"name": "token", "valueFrom": {"secretKeyRef": {"name": "prom", "key": "token"}}}]);
+    let range = json!({"start": "now() - duration(\"1h\")", "end": "now()", "step": "1m"});
+    for (range, path) in [(Value::Null, "query"), (range, "query_range")] {
+        let headers = json!([{"key": "content-type", "value": "text/plain"}]);
+        let metric = metric(
+            "m",
+            json!({"provider": {"prometheus": {
+                "address": "http://prom?tenant=a", "query": long, "headers": headers, "rangeQuery": range,
+            }}}),
+        );
+        let mut run = run(json!({"metrics": [metric], "args": args}));
+        let Query::Http(query) = step(&mut run, at(0)).measure.remove(0).query;
+        assert_eq!((query.method, query.url), (Method::Post, format!("http://prom/api/v1/{path}?tenant=a")));
+        let form = "application/x-www-form-urlencoded".to_owned();
+        assert_eq!(query.headers, [("Content-Type".to_owned(), form)]);
+        let body = query.body.unwrap();
+        assert!(body.starts_with("query=up%7Bt%3D%22"), "{body}");
+        assert_eq!(query.secrets.len(), 1, "the token stands in the body: {:?}", query.secrets);
+        assert!(query.secrets.keys().all(|placeholder| body.contains(placeholder)));
+    }
 }
 
 fn valid() -> ValidMetric {
