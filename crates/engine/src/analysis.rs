@@ -196,7 +196,7 @@ pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
 }
 
 /// True when a user has ended the pauses.
-fn has_resumed(record: &RolloutStatus) -> bool {
+pub(crate) fn has_resumed(record: &RolloutStatus) -> bool {
     record.controller_pause && record.pause_conditions.is_empty()
 }
 

@@ -175,7 +175,7 @@ impl Change<'_> {
         // One of them stays when only the name of the version has changed.
         let aborts = self.old.abort && self.old.aborted_at.is_none() && !self.new.abort;
         let promotes = self.old.promote_full && !self.new.promote_full;
-        let has_resumed = self.old.controller_pause && self.old.pause_conditions.is_empty();
+        let has_resumed = analysis::has_resumed(self.old);
         for (dropped, what) in [(aborts, "abort"), (promotes, "full promotion"), (has_resumed, "promotion")] {
             if dropped {
                 let message = format!(

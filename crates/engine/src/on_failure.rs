@@ -55,7 +55,7 @@ fn reaction(
     let was_heeded = analysis::run_of(scene.old, role).is_some_and(|old| old.name == run.name && is_bad(old));
     if was_heeded {
         let is_paused = steps::paused_for(scene.old, PauseCondition::ANALYSIS_FAILED);
-        let has_resumed = scene.old.controller_pause && scene.old.pause_conditions.is_empty();
+        let has_resumed = analysis::has_resumed(scene.old);
         let is_held = role == Role::Background && hold(scene.old).is_some();
         return if !is_held && (is_paused || has_resumed) { OnFailure::Pause } else { OnFailure::Hold };
     }

@@ -122,18 +122,19 @@ pub(super) fn weight(
         return held;
     }
     let (canary_side, stable_side) = sides(scene, versions);
-    let is_current = |side: Option<&ReplicaSetView>| {
-        side.is_some_and(|side| versions.current.is_some_and(|current| current.name == side.name))
-    };
-    if stage == Stage::Promoted && is_current(canary_side) {
+    if stage == Stage::Promoted && is_newest(versions, canary_side) {
         // The stable route gets everything back once its Service leads to the new version; before that no more than it
         // has, because the version behind it may have no pods.
-        return if is_current(stable_side) || range.canary_max == 0 { 0 } else { held };
+        return if is_newest(versions, stable_side) || range.canary_max == 0 { 0 } else { held };
     }
     if scene.spec.replicas == 0 {
-        return if is_current(canary_side) { weight_without_pods(scene, record, stage, held) } else { 0 };
+        return if is_newest(versions, canary_side) {
+            weight_without_pods(scene, record, stage, held)
+        } else {
+            0
+        };
     }
-    let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_current(canary_side);
+    let goes_back = matches!(stage, Stage::Aborted | Stage::Promoted) || !is_newest(versions, canary_side);
     match (may_serve(canary_side), may_serve(stable_side)) {
         (false, false) => held,
         // A version that has surely no available pod loses its share at once if the other one can take it, also if that one was
@@ -183,6 +184,11 @@ fn sides<'a>(
     )
 }
 
+/// True when the pods behind a Service are those of the newest version.
+fn is_newest(versions: &Versions<'_>, side: Option<&ReplicaSetView>) -> bool {
+    side.is_some_and(|side| versions.current.is_some_and(|current| current.name == side.name))
+}
+
 /// True when no step is left and a user, or a verdict, holds the release itself. Once it bakes, everything was given to it:
 /// then the route is kept so.
 fn is_held_at_the_end(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage) -> bool {
@@ -228,9 +234,7 @@ pub(super) fn leave_the_dead(scene: &Scene<'_>, stage: Stage, versions: &Version
 /// waits to be mended. Nothing is raised.
 pub(super) fn give_back(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, plan: &mut Plan) {
     let (canary, stable) = sides(scene, versions);
-    let is_newest =
-        canary.is_some_and(|side| versions.current.is_some_and(|current| current.name == side.name));
-    let serve = is_newest && may_serve(canary) && may_serve(stable);
+    let serve = is_newest(versions, canary) && may_serve(canary) && may_serve(stable);
     if scene.services().is_none() || scene.spec.replicas == 0 || !matches!(stage, Stage::Step(_)) || !serve {
         return;
     }
@@ -261,8 +265,15 @@ fn move_weights(scene: &Scene<'_>, stage: Stage, plan: &mut Plan, to: impl Fn(We
 /// The version that requests can lean on: the stable one before the newest, whatever the release wants. No Service leads to
 /// a version without pods while this one has some.
 fn living<'a>(versions: &Versions<'a>, stable_hash: &str) -> Option<&'a ReplicaSetView> {
-    let has_pods = |set: &&ReplicaSetView| set.may_serve();
-    versions.with_hash(stable_hash).filter(has_pods).or(versions.current.filter(has_pods))
+    stable_or_newest(versions, stable_hash, ReplicaSetView::may_serve)
+}
+
+fn stable_or_newest<'a>(
+    versions: &Versions<'a>,
+    stable_hash: &str,
+    serves: fn(&ReplicaSetView) -> bool,
+) -> Option<&'a ReplicaSetView> {
+    versions.with_hash(stable_hash).filter(|set| serves(set)).or(versions.current.filter(|set| serves(set)))
 }
 
 /// True when only the newest version has pods, and it is not stable.
@@ -278,8 +289,7 @@ pub(super) fn leave_dead_selectors(
     plan: &mut Plan,
 ) {
     // What may be there and is not counted is better than nothing, and nothing more.
-    let serves = |set: &&ReplicaSetView| set.available() > 0;
-    let surely = versions.with_hash(stable_hash).filter(serves).or(versions.current.filter(serves));
+    let surely = stable_or_newest(versions, stable_hash, |set| set.available() > 0);
     let Some(living) = surely.or_else(|| living(versions, stable_hash)) else { return };
     let destination = |service: &Option<String>| {
         let selected = scene.selected(service.as_ref());
@@ -344,7 +354,8 @@ fn released_weight(
     let Wish { weight, scale } = steps::wish(stage, scene.spec);
     let needed_of_canary = replicas::routed_canary(desired, weight, total, scale, None);
     let lacks_canary = weight > range.canary_min && !bears(scene, canary, needed_of_canary);
-    let lacks_stable = weight < range.canary_max && !bears(scene, stable, needed_of_stable(scene, weight));
+    let lacks_stable =
+        weight < range.canary_max && !bears(scene, stable, needed_of_stable(scene, weight, total));
     if lacks_canary || lacks_stable { held } else { weight }
 }
 
@@ -356,17 +367,17 @@ fn bears(scene: &Scene<'_>, side: Option<&ReplicaSetView>, needed: i32) -> bool 
         .is_some_and(|available| available >= 1 && replicas::enough_available(available, needed, threshold))
 }
 
-/// Pods that stable needs before the canary's weight goes down to this. All but those that may be missing bear everything
-/// (rule 4).
-pub(super) fn needed_of_stable(scene: &Scene<'_>, weight: i32) -> i32 {
-    let (desired, total) = (scene.spec.replicas, steps::total(scene.spec));
+/// Pods that stable needs before the canary's weight goes down to this, of `total`. All but those that may be missing bear
+/// everything (rule 4).
+pub(super) fn needed_of_stable(scene: &Scene<'_>, weight: i32, total: i32) -> i32 {
+    let desired = scene.spec.replicas;
     replicas::share(desired, total - weight, total).min(desired - scene.max_unavailable()).max(1)
 }
 
 /// The pods that stable lacks for a weight that is to go down: so many are needed.
 pub(crate) fn lacking_stable(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>) -> Option<i32> {
     let weight = steps::wish(stage, scene.spec).weight;
-    let needed = needed_of_stable(scene, weight);
+    let needed = needed_of_stable(scene, weight, steps::total(scene.spec));
     let falls = observed_canary_max(scene).is_some_and(|shown| shown > weight);
     (falls && !bears(scene, versions.stable, needed)).then_some(needed)
 }

@@ -3,6 +3,7 @@
 use super::{Plan, followed_at, lowered_at, passed, route};
 use crate::replicas;
 use crate::scene::Scene;
+use crate::steps;
 use headgate_api::RolloutStatus;
 use headgate_model::spec::{AbortPolicy, Step};
 use headgate_model::{TrafficState, WeightRange};
@@ -24,7 +25,7 @@ pub(super) fn weight(
     let least = total - replicas::bearable(available, desired, total);
     match policy {
         // Also where none needs to be available: what may be there, and is not counted, bears nothing.
-        AbortPolicy::Instant if available >= (desired - scene.max_unavailable()).max(1) => 0,
+        AbortPolicy::Instant if available >= route::needed_of_stable(scene, 0, total) => 0,
         AbortPolicy::Instant | AbortPolicy::AsCapacityAllows => held.min(least),
         // The abort came in the middle of a raise: what has not been raised yet stays, if stable bears it.
         AbortPolicy::Stepped if range.canary_min < held => held.min(least.max(range.canary_min)),
@@ -32,7 +33,7 @@ pub(super) fn weight(
             let is_shown = range.canary_min == range.canary_max;
             let next = next_weight(scene, held);
             let may_go = is_shown
-                && available >= route::needed_of_stable(scene, next)
+                && available >= route::needed_of_stable(scene, next, total)
                 && is_confirmed(scene, record, state, held, plan);
             if may_go { next } else { held }
         }
@@ -79,5 +80,6 @@ pub(crate) fn next_step(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Ste
     let is_stepped = record.abort && scene.spec.canary.abort_policy == AbortPolicy::Stepped;
     let from = record.canary.as_ref()?.weights.as_ref()?.canary.weight;
     let to = next_weight(scene, from);
-    (is_stepped && from > 0).then(|| StepBack { from, to, pods: route::needed_of_stable(scene, to) })
+    let total = steps::total(scene.spec);
+    (is_stepped && from > 0).then(|| StepBack { from, to, pods: route::needed_of_stable(scene, to, total) })
 }
