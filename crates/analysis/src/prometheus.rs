@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 
 /// A query may take this long unless the metric says otherwise, in seconds.
 const TIMEOUT_SECONDS_DEFAULT: i64 = 30;
-/// Longer parameters are posted as a form, in bytes: proxies refuse lines of several kB. Shorter ones are not, because proxies
-/// that only let people read refuse a POST. Argo Rollouts posts them all, and asks again where that is refused.
-const URL_PARAMETERS_BYTES_MAX: usize = 2_048;
+/// Longer parameters are posted as a form, in bytes: proxies refuse lines of more than 8 kB. Shorter ones are not, because
+/// proxies that only let people read refuse a POST, and a redirect makes a GET without a body of it. Argo Rollouts posts them
+/// all, and asks again where that is refused.
+const URL_PARAMETERS_BYTES_MAX: usize = 6_000;
 /// How a form is told, as name and value of a header.
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 /// What of a reply goes into a message, in characters.

@@ -77,7 +77,7 @@ fn queries_as_they_are_sent() {
 
 #[test]
 fn a_query_that_is_too_long_for_the_url_of_a_proxy_is_posted() {
-    let long = format!("up{{t=\"{{{{args.token}}}}\",pod=~\"{}\"}}", "web-1|".repeat(300));
+    let long = format!("up{{t=\"{{{{args.token}}}}\",pod=~\"{}\"}}", "web-1|".repeat(900));
     let args = json!([{"name": "token", "valueFrom": {"secretKeyRef": {"name": "prom", "key": "token"}}}]);
     let range = json!({"start": "now() - duration(\"1h\")", "end": "now()", "step": "1m"});
     for (range, path) in [(Value::Null, "query"), (range, "query_range")] {
