@@ -35,6 +35,9 @@ pub struct TrafficState {
     pub selectors: BTreeMap<String, Option<String>>,
     /// The data plane's word on whether it follows the objects; `None`: this router cannot tell.
     pub confirmed: Option<bool>,
+    /// True of what [`TrafficRouter::observe_remains`] has found where the objects are not whole: nothing but weight 0 can be
+    /// planned.
+    pub is_remains: bool,
     /// Who else writes our paths, when the objects' managedFields tell (for messages).
     pub other_writer: Option<String>,
 }

@@ -136,7 +136,7 @@ impl TrafficRouter for Istio {
         }
         match range(&all) {
             None => Err(problem),
-            weights => Ok(TrafficState { weights, ..TrafficState::default() }),
+            weights => Ok(TrafficState { weights, is_remains: true, ..TrafficState::default() }),
         }
     }
 }

@@ -144,7 +144,7 @@ impl TrafficRouter for Nginx {
         }
         match range(config, &shares, true).filter(|range| range.canary_max > 0) {
             None => Err(problem),
-            weights => Ok(TrafficState { weights, ..TrafficState::default() }),
+            weights => Ok(TrafficState { weights, is_remains: true, ..TrafficState::default() }),
         }
     }
 }

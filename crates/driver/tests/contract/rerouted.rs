@@ -85,22 +85,32 @@ fn a_route_that_is_missing_or_wrong_keeps_no_abort_from_the_others() {
         assert_eq!(weight_on(&world, other), 0, "{name} is missing");
     }
     let mut world = under_way_through_two();
-    let http = world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0].clone();
-    world.edit(at(VIRTUAL_SERVICES, "web"), json!({ "spec": { "http": [http, http] } }));
-    world.run(60);
-    let message = world.rollout()["status"]["message"].as_str().unwrap_or_default();
-    assert!(message.contains("has 2 http routes"), "{message}");
-    assert_eq!(weight_on(&world, "web"), 25, "it waits to be mended");
-    world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
-    world.run(5);
-    let both = world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"].to_string();
-    assert!(!both.contains("25"), "an abort does not wait for that: {both}");
-    assert_eq!(weight_on(&world, "api"), 0);
-    let mut world = under_way_through_two();
     world.edit(at(VIRTUAL_SERVICES, "web"), json!({ "spec": { "http": [] } }));
     world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
     world.run(5);
     assert_eq!(weight_on(&world, "api"), 0, "web has no route");
+}
+
+#[test]
+fn an_abort_leads_back_a_route_that_cannot_be_weighted_as_the_spec_means() {
+    for policy in ["instant", "asCapacityAllows", "stepped"] {
+        let mut world = under_way_through_two();
+        world.edit(
+            at(ROLLOUTS, "web"),
+            json!({ "spec": { "strategy": { "canary": { "abort": { "policy": policy } } } } }),
+        );
+        let http = world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"][0].clone();
+        world.edit(at(VIRTUAL_SERVICES, "web"), json!({ "spec": { "http": [http, http] } }));
+        world.run(60);
+        let message = world.rollout()["status"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("has 2 http routes"), "{message}");
+        assert_eq!(weight_on(&world, "web"), 25, "it waits to be mended");
+        world.edit(at(ROLLOUTS, "web"), json!({ "status": { "abort": true } }));
+        world.run(5);
+        let both = world.get(&at(VIRTUAL_SERVICES, "web"))["spec"]["http"].to_string();
+        assert!(!both.contains("25"), "an abort does not wait for that: {both}");
+        assert_eq!(weight_on(&world, "api"), 0);
+    }
 }
 
 #[test]

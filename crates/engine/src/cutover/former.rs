@@ -66,7 +66,14 @@ pub(super) fn lead_back(
     for router in scene.former_routers() {
         let Ok(state) = &router.state else { continue };
         let Some(range) = state.weights.filter(|range| range.canary_max > 0) else { continue };
-        let weight = route::weight(scene, stage, versions, record, (state, range), plan);
+        let weight = if state.is_remains {
+            if !route::may_go_back(scene, versions) {
+                continue;
+            }
+            0
+        } else {
+            route::weight(scene, stage, versions, record, (state, range), plan)
+        };
         let intent = intent(&router.config, range, weight);
         if !state.satisfies(&intent) {
             let direction = route::weight_direction(stage, range, weight);

@@ -116,8 +116,7 @@ pub(super) fn weight(
     if !services_are_known(scene) && stage != Stage::Aborted {
         return held;
     }
-    let stable_service = scene.spec.canary.stable_service.as_ref();
-    if stable_service.is_some_and(|name| scene.snapshot.services.get(name).is_some_and(Observed::is_absent)) {
+    if !is_stable_service_there(scene) {
         // What is given to a Service that does not exist is lost.
         return held;
     }
@@ -153,6 +152,20 @@ pub(super) fn weight(
             if is_found_bad(record) { released.min(held) } else { released }
         }
     }
+}
+
+fn is_stable_service_there(scene: &Scene<'_>) -> bool {
+    let stable = scene.spec.canary.stable_service.as_ref();
+    !stable.is_some_and(|name| scene.snapshot.services.get(name).is_some_and(Observed::is_absent))
+}
+
+/// True when everything can go back to stable at once, for routes that can be led back as a whole only.
+pub(super) fn may_go_back(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
+    let (canary, stable) = sides(scene, versions);
+    let needed = needed_of_stable(scene, 0, steps::total(scene.spec));
+    let bears = stable.is_some_and(|stable| stable.is_observed() && stable.available() >= needed);
+    let is_better = !may_serve(canary) && may_serve(stable);
+    is_stable_service_there(scene) && (scene.spec.replicas == 0 || bears || is_better)
 }
 
 /// The share that the record speaks of, within those that the route shows: what it keeps while it is not to be moved.
