@@ -34,7 +34,7 @@ pub(crate) fn stage(record: &RolloutStatus, spec: &RolloutSpec) -> Stage {
     if record.abort {
         return Stage::Aborted;
     }
-    let index = record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+    let index = step_index(record);
     if record.promote_full || index >= spec.canary.steps.len() {
         Stage::Finishing
     } else {
@@ -60,14 +60,15 @@ pub(crate) fn wish(stage: Stage, spec: &RolloutSpec) -> Wish {
     }
 }
 
-/// The weight of a release before its stage gave it another one: that of the steps that are over.
-pub(crate) fn weight_before(stage: Stage, spec: &RolloutSpec) -> i32 {
-    let over = match stage {
-        Stage::Promoted | Stage::Aborted => 0,
-        Stage::Step(index) => index,
-        Stage::Finishing => spec.canary.steps.len(),
-    };
-    over.checked_sub(1).map_or(0, |last| spec.canary.weight_at(last))
+/// The weight of a release before its stage gave it another one: that of the steps that are over. A full promotion says that
+/// all are, wherever it was made: `None`.
+pub(crate) fn weight_before(record: &RolloutStatus, spec: &RolloutSpec) -> Option<i32> {
+    let last = step_index(record).checked_sub(1);
+    (!record.promote_full).then(|| last.map_or(0, |last| spec.canary.weight_at(last)))
+}
+
+fn step_index(record: &RolloutStatus) -> usize {
+    record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0)
 }
 
 /// The sum of the weights.

@@ -214,8 +214,10 @@ fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     note_unseen_shift(scene, record, &plan);
     note_switched_services(scene, record, &plan);
     pods::scale(scene, record, stage, &versions, Way::of(scene, record), &mut plan);
-    if !is_known(scene, &versions) && !is_user_scaling(scene, &versions) {
-        // Nothing shrinks while something that it needs is unknown.
+    // Nothing shrinks while something that it needs is unknown, but what the user's number takes.
+    if !routes_are_known(scene) {
+        plan.shrink.retain(|effect| is_by_number(scene, effect));
+    } else if !numbers_are_known(&versions) && !is_user_scaling(scene, &versions) {
         plan.shrink.clear();
     }
     plan
@@ -420,6 +422,15 @@ pub(crate) fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
     [&canary.canary_service, &canary.stable_service]
         .into_iter()
         .any(|service| scene.selected(service.as_ref()) == Some(set.hash()))
+}
+
+/// True when a ReplicaSet is made no smaller than a smaller `spec.replicas` makes its share.
+fn is_by_number(scene: &Scene<'_>, shrink: &Effect) -> bool {
+    let Effect::Scale { name, to, .. } = shrink else { return false };
+    let set = scene.replica_sets.iter().find(|set| set.name == *name);
+    let desired = scene.spec.replicas;
+    // What is beyond the number may have been added for one that the user has taken back since.
+    desired == 0 || *to >= desired || set.is_some_and(|set| *to >= pods::same_share(scene, set))
 }
 
 /// True while the user's change of `spec.replicas` has not reached the pods of the release.

@@ -29,7 +29,7 @@ pub(super) fn scale(
             scale_routed(scene, record, stage, versions, (routing, sizes), plan);
             retire_others(scene, record, versions, routing, plan);
         }
-        None => scale_basic(scene, stage, versions, sizes, plan),
+        None => scale_basic(scene, record, stage, (versions, sizes), plan),
     }
 }
 
@@ -252,7 +252,7 @@ fn shrunk_canary(
 }
 
 /// The pods of `spec.replicas` that are the same share as those that this ReplicaSet has of the number that it was sized for.
-fn same_share(scene: &Scene<'_>, set: &ReplicaSetView) -> i32 {
+pub(super) fn same_share(scene: &Scene<'_>, set: &ReplicaSetView) -> i32 {
     match sized_for(set) {
         Some(number) if number > scene.spec.replicas => {
             replicas::share(scene.spec.replicas, set.replicas.min(number), number)
@@ -373,7 +373,13 @@ fn text(time: Timestamp) -> String {
     time.to_string()
 }
 
-fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: Sizes, plan: &mut Plan) {
+fn scale_basic(
+    scene: &Scene<'_>,
+    record: &RolloutStatus,
+    stage: Stage,
+    (versions, sizes): (&Versions<'_>, Sizes),
+    plan: &mut Plan,
+) {
     let pods = |set: &ReplicaSetView| Pods {
         wanted: set.replicas,
         available: set.available(),
@@ -388,7 +394,7 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     {
         return;
     }
-    let (weight, total) = basic_weight(scene, stage, versions.current, sizes);
+    let (weight, total) = basic_weight(scene, record, stage, versions.current, sizes);
     // An abort leads back to stable although the new version's ReplicaSet is gone.
     let canary = versions.current.map(pods).unwrap_or_default();
     let counts = match versions.stable {
@@ -413,11 +419,12 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
             others: replicas::sum(others.iter().map(|pods| pods.wanted)),
         }),
     };
+    let goal = replicas::nearest_split(scene.spec.replicas, weight, total, scene.max_surge());
+    let is_held = sizes.way == Way::Held;
     if let Some(canary) = versions.current {
         forget_deadline(canary, plan);
         let kept = kept_for_service(scene, canary, canary.replicas);
-        let goal = replicas::nearest_split(scene.spec.replicas, weight, total, scene.max_surge()).canary;
-        if sizes.way == Way::Held && sizes.canary == Size::Moves && counts.canary == goal {
+        if is_held && sizes.canary == Size::Moves && counts.canary == goal.canary {
             // Its share of the next number is that of this one.
             note_desired(scene, canary, plan);
         }
@@ -426,7 +433,15 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
     if let Some(stable) = versions.stable {
         forget_deadline(stable, plan);
         let kept = kept_for_service(scene, stable, kept_of(stable));
-        settle_size(scene, stable, counts.stable.max(kept), sizes.stable, plan);
+        let to = counts.stable.max(kept);
+        if is_held && counts.stable != goal.stable && scene.spec.replicas > 0 {
+            // The number has not been reached: nothing notes yet that it has.
+            if sizes.stable == Size::Moves {
+                resize(stable, to, plan);
+            }
+        } else {
+            settle_size(scene, stable, to, sizes.stable, plan);
+        }
     }
     // While the release is held nothing takes the place of pods that go.
     let unavailable = if sizes.canary == Size::Moves { scene.max_unavailable() } else { 0 };
@@ -437,6 +452,7 @@ fn scale_basic(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, sizes: 
 /// them to stable.
 fn basic_weight(
     scene: &Scene<'_>,
+    record: &RolloutStatus,
     stage: Stage,
     newest: Option<&ReplicaSetView>,
     sizes: Sizes,
@@ -444,7 +460,7 @@ fn basic_weight(
     let (weight, total) = (steps::wish(stage, scene.spec).weight, steps::total(scene.spec));
     match newest.filter(|_| sizes.canary == Size::Moves) {
         None => (0, total),
-        Some(newest) if sizes.way == Way::Held => held_share(scene, stage, newest, weight, total),
+        Some(newest) if sizes.way == Way::Held => held_share(scene, record, newest, weight, total),
         Some(_) => (weight, total),
     }
 }
@@ -453,24 +469,26 @@ fn basic_weight(
 /// where it has not left that, and in between the share that it has.
 fn held_share(
     scene: &Scene<'_>,
-    stage: Stage,
+    record: &RolloutStatus,
     newest: &ReplicaSetView,
     weight: i32,
     total: i32,
 ) -> (i32, i32) {
     let Some(number) = sized_for(newest) else { return (weight, total) };
     let pods = |number, weight| replicas::nearest_split(number, weight, total, scene.max_surge()).canary;
-    let before = steps::weight_before(stage, scene.spec);
-    let has_not_left = match weight >= before {
+    // On its way to the new number it may have left the one that it had for the old one.
+    let (old, new) = (pods(number, weight), pods(scene.spec.replicas, weight));
+    let is_way_up = weight >= steps::weight_before(record, scene.spec).unwrap_or(0);
+    let has_not_left = |before: i32| match is_way_up {
         true => newest.replicas <= pods(number, before),
         false => newest.replicas >= pods(number, before),
     };
-    // On its way to the new number it may have left the one that it had for the old one.
-    let has_less = newest.replicas < pods(number, weight).min(pods(scene.spec.replicas, weight));
-    match (has_not_left, has_less) {
-        (true, _) => (before, total),
-        (false, true) => (newest.replicas, number),
-        (false, false) => (weight, total),
+    let is_on_its_way =
+        if is_way_up { newest.replicas < old.min(new) } else { newest.replicas > old.max(new) };
+    match steps::weight_before(record, scene.spec).filter(|before| has_not_left(*before)) {
+        Some(before) => (before, total),
+        None if is_on_its_way => (newest.replicas, number),
+        None => (weight, total),
     }
 }
 

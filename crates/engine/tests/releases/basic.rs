@@ -110,62 +110,6 @@ fn pods_that_never_get_ready_are_told_at_the_deadline_and_better_ones_go_on() {
 }
 
 #[test]
-fn a_number_that_changes_does_not_begin_a_release_that_is_held() {
-    let steps = json!([{"setWeight": 50}, {"pause": {}}]);
-    for canary in [json!({ "steps": steps }), json!({})] {
-        let mut world = World::running(spec(4, canary));
-        world.pause(true);
-        world.release(2);
-        world.settle_over_time();
-        for replicas in [8, 3] {
-            world.scale(replicas);
-            world.settle_over_time();
-            assert_eq!((world.pods(1), world.pods(2)), (replicas, 0));
-        }
-        world.pause(false);
-        world.settle_over_time();
-        assert!(world.pods(2) > 0);
-    }
-}
-
-#[test]
-fn a_number_that_changes_does_not_carry_on_a_release_that_is_held() {
-    let steps = json!([{"setWeight": 20}, {"pause": {}}, {"setWeight": 80}, {"pause": {}}]);
-    for (replicas, (stable, canary)) in [(20, (16, 4)), (5, (4, 1)), (11, (9, 2))] {
-        let mut world = World::running(spec(10, json!({ "steps": steps })));
-        world.release(2);
-        world.settle_over_time();
-        world.pause(true);
-        world.snapshot.rollout.status.current_step_index = Some(2);
-        world.settle_over_time();
-        assert_eq!((world.pods(1), world.pods(2)), (8, 2), "the next step has not begun");
-        world.scale(replicas);
-        world.settle_over_time();
-        assert_eq!((world.pods(1), world.pods(2)), (stable, canary), "each has its share of {replicas}");
-        world.scale(10);
-        world.settle_over_time();
-        assert_eq!((world.pods(1), world.pods(2)), (8, 2), "and of ten again");
-        world.pause(false);
-        world.settle_over_time();
-        assert_eq!((world.pods(1), world.pods(2)), (2, 8));
-    }
-}
-
-#[test]
-fn a_number_that_goes_and_comes_back_leaves_a_held_release_at_the_weight_of_its_step() {
-    let mut world = World::running(spec(10, json!({ "steps": [{"setWeight": 25}, {"pause": {}}] })));
-    world.release(2);
-    world.settle_over_time();
-    world.pause(true);
-    let split = (world.pods(1), world.pods(2));
-    for replicas in [3, 17, 5, 1, 6, 40, 10] {
-        world.scale(replicas);
-        world.settle_over_time();
-    }
-    assert_eq!((world.pods(1), world.pods(2)), split);
-}
-
-#[test]
 fn replicas_left_out_are_written_back_as_one() {
     let mut left_out = spec(1, json!({}));
     left_out.as_object_mut().unwrap().remove("replicas");

@@ -561,3 +561,22 @@ fn a_number_that_is_taken_back_while_no_one_knows_the_route_takes_what_was_added
     world.settle();
     assert_eq!(world.pods(1), 2);
 }
+
+#[test]
+fn a_number_that_rises_while_no_one_knows_what_the_services_select_takes_no_pod_of_the_version_behind_them() {
+    let canary = json!({
+        "canaryService": "shop-canary", "stableService": "shop-stable", "maxSurge": 1, "maxUnavailable": 0,
+    });
+    let mut world = World::running(spec(1, canary));
+    world.release(2);
+    world.pass(1);
+    let decision = world.decide();
+    world.carry_out(&decision, 2);
+    world.scale(2);
+    world.hide_route(0, true);
+    world.settle();
+    assert!(world.pods(1) > 0, "a Service may lead to it");
+    world.hide_route(0, false);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 2));
+}

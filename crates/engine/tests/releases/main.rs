@@ -17,6 +17,7 @@ mod disturbed;
 mod drain;
 mod durations;
 mod dynamic;
+mod held;
 mod initial;
 mod invalid;
 mod on_failure;

@@ -1,0 +1,92 @@
+//! A number of pods that changes, as by an autoscaler, while a release without a router is held.
+
+use crate::world::{World, spec};
+use serde_json::json;
+
+#[test]
+fn a_number_that_changes_does_not_begin_a_release_that_is_held() {
+    let steps = json!([{"setWeight": 50}, {"pause": {}}]);
+    for canary in [json!({ "steps": steps }), json!({})] {
+        let mut world = World::running(spec(4, canary));
+        world.pause(true);
+        world.release(2);
+        world.settle_over_time();
+        for replicas in [8, 3] {
+            world.scale(replicas);
+            world.settle_over_time();
+            assert_eq!((world.pods(1), world.pods(2)), (replicas, 0));
+        }
+        world.pause(false);
+        world.settle_over_time();
+        assert!(world.pods(2) > 0);
+    }
+}
+
+#[test]
+fn a_number_that_changes_does_not_carry_on_a_release_that_is_held() {
+    let steps = json!([{"setWeight": 20}, {"pause": {}}, {"setWeight": 80}, {"pause": {}}]);
+    for (replicas, (stable, canary)) in [(20, (16, 4)), (5, (4, 1)), (11, (9, 2))] {
+        let mut world = World::running(spec(10, json!({ "steps": steps })));
+        world.release(2);
+        world.settle_over_time();
+        world.pause(true);
+        world.snapshot.rollout.status.current_step_index = Some(2);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2)), (8, 2), "the next step has not begun");
+        world.scale(replicas);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2)), (stable, canary), "each has its share of {replicas}");
+        world.scale(10);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2)), (8, 2), "and of ten again");
+        world.pause(false);
+        world.settle_over_time();
+        assert_eq!((world.pods(1), world.pods(2)), (2, 8));
+    }
+}
+
+#[test]
+fn a_release_that_is_held_has_as_many_pods_of_each_version_as_if_the_number_had_always_been_that() {
+    let at_pause = |replicas: i32, weight: i32| {
+        let steps = json!([{"setWeight": weight}, {"pause": {}}]);
+        let mut world = World::running(spec(replicas, json!({ "steps": steps })));
+        world.release(2);
+        world.settle_over_time();
+        world
+    };
+    for (from, to, weight) in [(10, 8, 50), (96, 73, 20), (8, 10, 50), (7, 3, 90), (3, 40, 34), (5, 4, 1)] {
+        let mut world = at_pause(from, weight);
+        world.pause(true);
+        world.scale(to);
+        world.settle_over_time();
+        let always = at_pause(to, weight);
+        assert_eq!((world.pods(1), world.pods(2)), (always.pods(1), always.pods(2)), "{from} to {to}");
+    }
+}
+
+#[test]
+fn a_full_promotion_that_is_held_keeps_the_share_of_the_step_at_which_it_was_made() {
+    let steps = json!([{"setWeight": 20}, {"pause": {}}, {"setWeight": 80}, {"pause": {}}]);
+    let mut world = World::running(spec(10, json!({ "steps": steps })));
+    world.release(2);
+    world.settle_over_time();
+    world.pause(true);
+    world.promote_full();
+    world.scale(20);
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.pods(2)), (16, 4));
+}
+
+#[test]
+fn a_number_that_goes_and_comes_back_leaves_a_held_release_at_the_weight_of_its_step() {
+    let mut world = World::running(spec(10, json!({ "steps": [{"setWeight": 25}, {"pause": {}}] })));
+    world.release(2);
+    world.settle_over_time();
+    world.pause(true);
+    let split = (world.pods(1), world.pods(2));
+    for replicas in [3, 17, 5, 1, 6, 40, 10] {
+        world.scale(replicas);
+        world.settle_over_time();
+    }
+    assert_eq!((world.pods(1), world.pods(2)), split);
+}
