@@ -428,9 +428,7 @@ pub(crate) fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
 fn is_by_number(scene: &Scene<'_>, shrink: &Effect) -> bool {
     let Effect::Scale { name, to, .. } = shrink else { return false };
     let set = scene.replica_sets.iter().find(|set| set.name == *name);
-    let desired = scene.spec.replicas;
-    // What is beyond the number may have been added for one that the user has taken back since.
-    desired == 0 || *to >= desired || set.is_some_and(|set| *to >= pods::same_share(scene, set))
+    scene.spec.replicas == 0 || set.is_some_and(|set| *to >= pods::same_share(scene, set))
 }
 
 /// True while the user's change of `spec.replicas` has not reached the pods of the release.

@@ -545,7 +545,7 @@ fn a_size_of_its_own_does_not_take_pods_that_the_stable_service_needs() {
 }
 
 #[test]
-fn a_number_that_is_taken_back_while_no_one_knows_the_route_takes_what_was_added_for_it() {
+fn a_number_that_is_taken_back_while_no_one_knows_the_route_takes_what_was_added_for_it_later() {
     let steps = json!([{"setWeight": 50}, {"pause": {}}]);
     let mut world = World::running(spec(2, routed(steps)));
     world.hide_route(0, true);
@@ -559,7 +559,9 @@ fn a_number_that_is_taken_back_while_no_one_knows_the_route_takes_what_was_added
     assert_eq!(world.pods(1), 3);
     world.scale(2);
     world.settle();
-    assert_eq!(world.pods(1), 2);
+    world.hide_route(0, false);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.pods(1) + world.pods(2)), ("Healthy", 2));
 }
 
 #[test]

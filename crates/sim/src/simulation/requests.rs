@@ -318,7 +318,8 @@ impl Simulation {
         let served = self.served();
         match self.pods.evict(target, uid, room, self.now) {
             Ok(pod) => {
-                if self.checkers.wants_one_pod() {
+                // One that has wandered lands on whatever is left by then, and nobody can call it back.
+                if self.checkers.wants_one_pod() || matches!(flight.fate, Some(Fate::RequestLost)) {
                     self.excuse_emptied(&served, self.now);
                 }
                 self.written_at = self.now;

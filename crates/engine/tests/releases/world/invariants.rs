@@ -133,11 +133,9 @@ fn is_gone(world: &World, router: &RouterView) -> bool {
 fn shrunk(world: &World, set: &ReplicaSetView, to: i32, desired: i32) {
     let spec = world.snapshot.rollout.spec.as_ref().unwrap();
     let noted = set.annotations.get(headgate_api::labels::DESIRED_REPLICAS);
-    // A number of nothing is noted before the pods go. What is beyond the number was added for one that the user has taken
-    // back since.
-    let by_user = desired == 0
-        || to >= desired
-        || noted.is_some_and(|noted| noted.parse::<i32>().is_ok_and(|number| number > desired));
+    // A number of nothing is noted before the pods go.
+    let by_user =
+        desired == 0 || noted.is_some_and(|noted| noted.parse::<i32>().is_ok_and(|number| number > desired));
     let named = &world.snapshot.routers;
     let mut routers = named.iter().chain(&world.snapshot.former_routers);
     let is_known = routers.all(|router| router.state.is_ok() || is_gone(world, router));
