@@ -216,7 +216,7 @@ fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     pods::scale(scene, record, stage, &versions, Way::of(scene, record), &mut plan);
     // Nothing shrinks while something that it needs is unknown, but what the user's number takes.
     if !routes_are_known(scene) {
-        plan.shrink.retain(|effect| is_by_number(scene, effect));
+        plan.shrink = plan.shrink.into_iter().filter_map(|effect| by_number(scene, effect)).collect();
     } else if !numbers_are_known(&versions) && !is_user_scaling(scene, &versions) {
         plan.shrink.clear();
     }
@@ -424,11 +424,13 @@ pub(crate) fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
         .any(|service| scene.selected(service.as_ref()) == Some(set.hash()))
 }
 
-/// True when a ReplicaSet is made no smaller than a smaller `spec.replicas` makes its share.
-fn is_by_number(scene: &Scene<'_>, shrink: &Effect) -> bool {
-    let Effect::Scale { name, to, .. } = shrink else { return false };
-    let set = scene.replica_sets.iter().find(|set| set.name == *name);
-    scene.spec.replicas == 0 || set.is_some_and(|set| *to >= pods::same_share(scene, set))
+/// As much of a shrink as a smaller `spec.replicas` takes of what its ReplicaSet has.
+fn by_number(scene: &Scene<'_>, shrink: Effect) -> Option<Effect> {
+    let Effect::Scale { name, uid, from, to } = shrink else { return None };
+    let set = scene.replica_sets.iter().find(|set| set.name == name)?;
+    let least = if scene.spec.replicas == 0 { 0 } else { pods::same_share(scene, set) };
+    let to = to.max(least);
+    (to < from).then_some(Effect::Scale { name, uid, from, to })
 }
 
 /// True while the user's change of `spec.replicas` has not reached the pods of the release.

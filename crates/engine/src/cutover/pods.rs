@@ -394,7 +394,7 @@ fn scale_basic(
     {
         return;
     }
-    let (weight, total) = basic_weight(scene, record, stage, versions.current, sizes);
+    let (weight, total) = basic_weight(scene, record, stage, versions, sizes);
     // An abort leads back to stable although the new version's ReplicaSet is gone.
     let canary = versions.current.map(pods).unwrap_or_default();
     let counts = match versions.stable {
@@ -420,12 +420,14 @@ fn scale_basic(
         }),
     };
     let goal = replicas::nearest_split(scene.spec.replicas, weight, total, scene.max_surge());
-    let is_held = sizes.way == Way::Held;
+    let is_held = sizes.way == Way::Held && versions.stable.is_some_and(|stable| stable.replicas > 0);
+    let mut is_under_way = is_held && counts.stable != goal.stable;
     if let Some(canary) = versions.current {
         forget_deadline(canary, plan);
         let kept = kept_for_service(scene, canary, canary.replicas);
+        is_under_way |= is_held && canary.replicas != goal.canary.max(kept);
         if is_held && sizes.canary == Size::Moves && counts.canary == goal.canary {
-            // Its share of the next number is that of this one.
+            // Its share of the next number is that of this one. Until stable notes it, too, it is not over.
             note_desired(scene, canary, plan);
         }
         settle_size(scene, canary, counts.canary.max(kept), sizes.canary, plan);
@@ -434,8 +436,7 @@ fn scale_basic(
         forget_deadline(stable, plan);
         let kept = kept_for_service(scene, stable, kept_of(stable));
         let to = counts.stable.max(kept);
-        if is_held && counts.stable != goal.stable && scene.spec.replicas > 0 {
-            // The number has not been reached: nothing notes yet that it has.
+        if is_under_way && scene.spec.replicas > 0 {
             if sizes.stable == Size::Moves {
                 resize(stable, to, plan);
             }
@@ -454,13 +455,14 @@ fn basic_weight(
     scene: &Scene<'_>,
     record: &RolloutStatus,
     stage: Stage,
-    newest: Option<&ReplicaSetView>,
+    versions: &Versions<'_>,
     sizes: Sizes,
 ) -> (i32, i32) {
     let (weight, total) = (steps::wish(stage, scene.spec).weight, steps::total(scene.spec));
-    match newest.filter(|_| sizes.canary == Size::Moves) {
+    let shares = versions.stable.is_some_and(|stable| stable.replicas > 0);
+    match versions.current.filter(|_| sizes.canary == Size::Moves) {
         None => (0, total),
-        Some(newest) if sizes.way == Way::Held => held_share(scene, record, newest, weight, total),
+        Some(newest) if sizes.way == Way::Held && shares => held_share(scene, record, newest, weight, total),
         Some(_) => (weight, total),
     }
 }
@@ -476,7 +478,6 @@ fn held_share(
 ) -> (i32, i32) {
     let Some(number) = sized_for(newest) else { return (weight, total) };
     let pods = |number, weight| replicas::nearest_split(number, weight, total, scene.max_surge()).canary;
-    // On its way to the new number it may have left the one that it had for the old one.
     let (old, new) = (pods(number, weight), pods(scene.spec.replicas, weight));
     let is_way_up = weight >= steps::weight_before(record, scene.spec).unwrap_or(0);
     let has_not_left = |before: i32| match is_way_up {
@@ -484,7 +485,7 @@ fn held_share(
         false => newest.replicas >= pods(number, before),
     };
     let is_on_its_way =
-        if is_way_up { newest.replicas < old.min(new) } else { newest.replicas > old.max(new) };
+        if is_way_up { newest.replicas < old.max(new) } else { newest.replicas > old.min(new) };
     match steps::weight_before(record, scene.spec).filter(|before| has_not_left(*before)) {
         Some(before) => (before, total),
         None if is_on_its_way => (newest.replicas, number),

@@ -582,3 +582,20 @@ fn a_number_that_rises_while_no_one_knows_what_the_services_select_takes_no_pod_
     world.settle_over_time();
     assert_eq!((world.phase(), world.pods(1), world.pods(2)), ("Healthy", 0, 2));
 }
+
+#[test]
+fn a_number_that_falls_while_no_one_knows_what_the_services_select_takes_no_more_than_a_share_of_a_version() {
+    let steps = json!([{"setWeight": 50}, {"pause": {}}]);
+    let services = json!({"canaryService": "shop-canary", "stableService": "shop-stable", "steps": steps});
+    let mut world = World::running(spec(10, services));
+    world.release(2);
+    world.settle_over_time();
+    assert_eq!((world.pods(1), world.pods(2)), (5, 5));
+    world.hide_route(0, true);
+    world.scale(7);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (5, 4), "and of the other one once it is known");
+    world.hide_route(0, false);
+    world.settle();
+    assert_eq!((world.pods(1), world.pods(2)), (4, 4));
+}

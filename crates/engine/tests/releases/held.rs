@@ -78,6 +78,42 @@ fn a_full_promotion_that_is_held_keeps_the_share_of_the_step_at_which_it_was_mad
 }
 
 #[test]
+fn a_number_that_falls_to_the_pods_of_a_version_does_not_count_as_its_weight() {
+    let steps = json!([{"setWeight": 20}, {"pause": {}}, {"setWeight": 80}, {"pause": {}}]);
+    let mut world = World::running(spec(10, json!({ "steps": steps })));
+    world.release(2);
+    world.settle_over_time();
+    world.pause(true);
+    world.promote_full();
+    for replicas in [2, 10] {
+        world.scale(replicas);
+        world.settle_over_time();
+        assert!(world.pods(1) >= replicas / 2, "{replicas}: {} and {}", world.pods(1), world.pods(2));
+    }
+}
+
+#[test]
+fn a_number_is_reached_although_a_decision_was_carried_out_in_part() {
+    for (weight, from, to, left) in
+        [(100, 12, 4, (0, 4)), (67, 3, 2, (1, 2)), (50, 10, 8, (4, 4)), (50, 8, 10, (5, 5))]
+    {
+        for effects in 1..3 {
+            let steps = json!([{"setWeight": weight}, {"pause": {}}]);
+            let mut world = World::running(spec(from, json!({ "steps": steps })));
+            world.release(2);
+            world.settle_over_time();
+            world.pause(true);
+            world.settle();
+            world.scale(to);
+            let decision = world.decide();
+            world.carry_out(&decision, effects);
+            world.settle_over_time();
+            assert_eq!((world.pods(1), world.pods(2)), left, "{from} to {to}, {effects} effects");
+        }
+    }
+}
+
+#[test]
 fn a_number_that_goes_and_comes_back_leaves_a_held_release_at_the_weight_of_its_step() {
     let mut world = World::running(spec(10, json!({ "steps": [{"setWeight": 25}, {"pause": {}}] })));
     world.release(2);
