@@ -70,12 +70,21 @@ pub(crate) fn hand_over(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mu
     };
     if wants == has {
         hand_over.reached = has;
-    } else if wants < has && wants < hand_over.reached && cutover::routes_are_known(scene) {
+    } else if wants < has
+        && wants < hand_over.reached
+        && cutover::routes_are_known(scene)
+        && !takes_pods(plan)
+    {
         plan.shrink.push(scale(deployment, has, wants));
     } else if wants > has && wants > hand_over.reached {
         plan.grow.push(scale(deployment, has, wants));
     }
     memory(record).hand_over = Some(hand_over);
+}
+
+/// True when pods of the Rollout go in this decision: those of the Deployment may be needed in their place.
+fn takes_pods(plan: &Plan) -> bool {
+    plan.shrink.iter().any(|effect| matches!(effect, Effect::EvictPod { .. }))
 }
 
 /// True for the first revision of a Rollout that we see for the first time: Argo Rollouts, or a process whose memory the

@@ -9,11 +9,13 @@ use crate::world::plus;
 use crate::world::pod_watch::PodWatch;
 use crate::world::server::Server;
 use crate::world::watch::Watches;
-use headgate_driver::io::{Reply, Request, RequestId, Resource};
-use headgate_driver::resources::PODS;
+use headgate_api::At;
+use headgate_driver::io::{Call, Patch, Reply, Request, RequestId, Resource};
+use headgate_driver::resources::{PODS, ROLLOUTS};
 use headgate_driver::{Driver, Options};
 use headgate_notify::Subscriptions;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A request on its way.
@@ -27,6 +29,8 @@ pub struct Flight {
     pub sent_at: Timestamp,
     /// What the process knew then.
     pub known_until: Timestamp,
+    /// It had tried to record that the release is aborted, whether that was taken or not.
+    pub means_abort: bool,
 }
 
 /// A process.
@@ -52,6 +56,8 @@ pub struct Process {
     pub proven_at: Option<Timestamp>,
     /// Since when the server has told it, or been told by it, that the release is aborted.
     pub aborted_from: Option<Timestamp>,
+    /// What it has sent last of that.
+    means_abort: bool,
     sent: u64,
     latency: Random,
     /// Its clock differs from the truth by so many milliseconds.
@@ -90,6 +96,7 @@ impl Process {
             ends_at: None,
             proven_at: None,
             aborted_from: None,
+            means_abort: false,
             sent: 0,
             latency: stream("latency"),
             skew: 0,
@@ -170,7 +177,10 @@ impl Process {
         self.sent += 1;
         let arrives = plus(now, slow + self.latency.between(1, 60));
         let known_until = self.watches.knows_until(now);
-        self.out.insert((arrives, self.sent), Flight { request, fate, sent_at: now, known_until });
+        self.means_abort = recorded_abort(&request.call).unwrap_or(self.means_abort);
+        let means_abort = self.means_abort;
+        let flight = Flight { request, fate, sent_at: now, known_until, means_abort };
+        self.out.insert((arrives, self.sent), flight);
     }
 
     /// Sends an answer back; says when it arrives.
@@ -191,5 +201,15 @@ impl Process {
         let wake = self.driver.wake_at().map(|time| plus(time, -self.skew).max(plus(now, REST_MIN)));
         let pods = self.pod_watch.next();
         [out, back, wake, self.leads_at, self.watches.next(), pods, self.ends_at].into_iter().flatten().min()
+    }
+}
+
+/// What a record of a Rollout says about an abort, where it says something.
+fn recorded_abort(call: &Call) -> Option<bool> {
+    match call {
+        Call::Patch { target, patch: Patch::Merge(body), status: true } if target.resource == ROLLOUTS => {
+            body.at("/status/abort").map(|abort| *abort == Value::Bool(true))
+        }
+        _ => None,
     }
 }

@@ -78,6 +78,24 @@ fn plain(replicas: i32, max_unavailable: i32) -> World {
 }
 
 #[test]
+fn pods_of_a_deployment_stay_while_one_of_the_rollout_that_takes_over_is_evicted() {
+    let mut world = World::new(spec(3, json!({ "steps": steps(), "maxUnavailable": 0 })));
+    world.refer_to_deployment(4, "onsuccess");
+    world.settle();
+    assert_eq!((world.phase(), world.deployment()), ("Healthy", 4));
+    ask(&mut world, 0);
+    world.pass(60);
+    let pods = all(&world);
+    let effects = knowing(&mut world, pods).effects;
+    let is_eviction = |effect: &Effect| matches!(effect, Effect::EvictPod { .. });
+    let hands_over = |effect: &Effect| matches!(effect, Effect::ScaleWorkload { .. });
+    assert!(effects.iter().any(is_eviction) && !effects.iter().any(hands_over), "{effects:#?}");
+    world.edit(|spec| spec["restartAt"] = Value::Null);
+    world.settle_over_time();
+    assert_eq!((world.phase(), world.deployment()), ("Healthy", 0));
+}
+
+#[test]
 fn a_restart_that_lasts_longer_than_the_deadline_goes_on_while_pods_are_replaced() {
     let mut world = plain(4, 2);
     let (first, old) = (world.hash(1), all(&world));

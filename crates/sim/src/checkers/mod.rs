@@ -111,6 +111,8 @@ pub struct Write<'a> {
     pub known_until: Timestamp,
     /// The process had recorded, or read, that the release is aborted.
     pub knows_abort: bool,
+    /// The process had tried to record that, whether it was taken or not: what leads back goes out all the same (R1).
+    pub means_abort: bool,
 }
 
 /// A rule that was broken.

@@ -125,6 +125,7 @@ mod tests {
             sent_at: now,
             known_until: now,
             knows_abort: false,
+            means_abort: false,
         })
     }
 

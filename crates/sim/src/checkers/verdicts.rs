@@ -396,6 +396,7 @@ mod tests {
                 sent_at: now,
                 known_until: now,
                 knows_abort: false,
+                means_abort: false,
             })
         };
         for measured in [1, 9, 10, 11, 30] {

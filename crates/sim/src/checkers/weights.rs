@@ -12,7 +12,8 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
             let shares = |object| view.names.canary_shares(write.target, object);
             match (shares(before), shares(Some(after))) {
                 (Some((_, before)), Some((_, after))) => {
-                    route(before, after, !view.names.is_named(write.target), view)
+                    let is_way_back = write.means_abort || !view.names.is_named(write.target);
+                    route(before, after, is_way_back, view)
                 }
                 _ => Ok(()),
             }
@@ -35,8 +36,8 @@ fn service(hash: &str, view: &View) -> Result<(), String> {
     Err(format!("a Service is pointed at {hash}, which has no available pod"))
 }
 
-/// `is_former`: the spec no longer names the route, which goes back to stable as after an abort.
-fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), String> {
+/// `is_way_back`: the process aborts, or the spec no longer names the route, which goes back to stable as after an abort.
+fn route(before: i64, after: i64, is_way_back: bool, view: &View) -> Result<(), String> {
     let (Some(canary), Some(stable)) = (&view.canary_selects, &view.stable_selects) else { return Ok(()) };
     let is_only_version = canary == stable || view.stable == view.current || view.desired == 0;
     if is_only_version || before == after {
@@ -58,7 +59,7 @@ fn route(before: i64, after: i64, is_former: bool, view: &View) -> Result<(), St
     // could not be written (R1). The template of a spec that cannot be carried out is not taken up.
     let is_refused = view.is_invalid && view.is_observed;
     let is_replaced = *canary != view.current || (!is_refused && !view.is_wanted(canary));
-    let goes_back = is_former || view.is_aborted || view.is_failed || is_replaced;
+    let goes_back = is_way_back || view.is_aborted || view.is_failed || is_replaced;
     let rest = view.names.total - after;
     // With all pods that must be there nobody is hurt.
     let needed = view.needed(rest).min(view.desired - view.max_unavailable).max(1);

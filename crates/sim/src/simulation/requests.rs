@@ -361,6 +361,7 @@ impl Simulation {
             sent_at: flight.sent_at,
             known_until: flight.known_until,
             knows_abort: aborted_from.is_some_and(|from| from <= flight.sent_at),
+            means_abort: flight.means_abort,
         };
         if target.resource == EVENTS {
             self.judge_event(&write);
