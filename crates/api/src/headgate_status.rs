@@ -30,6 +30,8 @@ pub struct HeadgateStatus {
     pub pod_health: Option<PodHealthStatus>,
     /// The failed run in the background for which the release is held until a fresh one is successful.
     pub analysis_hold: Option<AnalysisHold>,
+    /// The share that the newest version keeps of a number of pods that changes while a release without a router is held.
+    pub held_share: Option<HeldShare>,
     /// The version that has everything and is not stable yet, because it bakes.
     pub bake: Option<BakeStatus>,
     /// What webhooks are to be told yet, in the order in which it happened; at most 8.
@@ -138,6 +140,23 @@ pub struct AnalysisHold {
     pub message: String,
     /// The step at which the release has been held since this run: while it stands the version gets no larger share.
     pub step_index: Option<i32>,
+}
+
+/// A share of the pods, as it was when the number first changed in a release that is held. Forgotten with the hold.
+#[serde_with::apply(_ => #[serde(
+    default,
+    deserialize_with = "crate::lenient::field",
+    skip_serializing_if = "crate::lenient::is_default"
+)])]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldShare {
+    /// Hash of the version.
+    pub hash: String,
+    /// Its share, 0 to `total`.
+    pub weight: i32,
+    /// The whole, 1 or more.
+    pub total: i32,
 }
 
 /// A version that bakes, and since when.

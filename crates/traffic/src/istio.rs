@@ -85,16 +85,17 @@ impl TrafficRouter for Istio {
         objects: &Objects,
     ) -> Result<Vec<ObjectChange>, RouterProblem> {
         let canary = i64::from(intent.canary_weight);
-        let mut patches = Vec::new();
+        let (mut patches, mut unusable) = (Vec::new(), None);
         for named in named(config)? {
             let virtual_service = objects::present(objects, &named.key, &format!("{}.name", named.field))?;
             let splits = match splits(config, &named, virtual_service) {
                 Err(problem) if canary == 0 => {
                     let remains = remains(config, &named, virtual_service);
                     if remains.is_empty() {
-                        return Err(problem);
+                        unusable.get_or_insert(problem);
+                    } else {
+                        patches.push(weigh(&named, virtual_service, &remains, |split| (split.sum(), 0)));
                     }
-                    patches.push(weigh(&named, virtual_service, &remains, |split| (split.sum(), 0)));
                     continue;
                 }
                 known => known?,
@@ -104,7 +105,8 @@ impl TrafficRouter for Istio {
                 patches.push(weigh(&named, virtual_service, &splits, |_| weights));
             }
         }
-        Ok(patches)
+        // What can be led back is, also where another part of it cannot be used.
+        unusable.filter(|_| patches.is_empty()).map_or(Ok(patches), Err)
     }
 
     fn observe(&self, config: &RouterConfig, objects: &Objects) -> Result<TrafficState, RouterProblem> {

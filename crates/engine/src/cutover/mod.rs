@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod former;
+mod held;
 mod pods;
 mod route;
 mod way_back;
@@ -213,13 +214,10 @@ fn plan_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Plan {
     former::remember(scene, record, &mut plan);
     note_unseen_shift(scene, record, &plan);
     note_switched_services(scene, record, &plan);
-    pods::scale(scene, record, stage, &versions, Way::of(scene, record), &mut plan);
-    // Nothing shrinks while something that it needs is unknown, but what the user's number takes.
-    if !routes_are_known(scene) {
-        plan.shrink = plan.shrink.into_iter().filter_map(|effect| by_number(scene, effect)).collect();
-    } else if !numbers_are_known(&versions) && !is_user_scaling(scene, &versions) {
-        plan.shrink.clear();
-    }
+    let way = Way::of(scene, record);
+    held::remember(scene, record, stage, &versions, way);
+    pods::scale(scene, record, stage, &versions, way, &mut plan);
+    keep_what_is_unknown(scene, &versions, &mut plan);
     plan
 }
 
@@ -253,10 +251,24 @@ fn follow_user_as_recorded(scene: &Scene<'_>, record: &mut RolloutStatus) -> Pla
     }
     let sets = [versions.current, versions.stable];
     let is_left_behind = sets.into_iter().flatten().any(|set| pods::is_left_behind(scene, set));
+    held::remember(scene, record, stage, &versions, Way::Held);
     if is_left_behind || dynamic::lacks_owed(scene, &versions) {
         pods::scale(scene, record, stage, &versions, Way::Held, &mut plan);
     }
+    keep_what_is_unknown(scene, &versions, &mut plan);
     plan
+}
+
+/// Nothing shrinks while something that it needs is unknown, but what the user's number takes.
+fn keep_what_is_unknown(scene: &Scene<'_>, versions: &Versions<'_>, plan: &mut Plan) {
+    let shrink = std::mem::take(&mut plan.shrink);
+    plan.shrink = if !routes_are_known(scene) {
+        shrink.into_iter().filter_map(|effect| by_number(scene, versions, effect)).collect()
+    } else if numbers_are_known(versions) || is_user_scaling(scene, versions) {
+        shrink
+    } else {
+        Vec::new()
+    };
 }
 
 /// Seconds for which pods stay to which nothing leads any more.
@@ -425,10 +437,14 @@ pub(crate) fn is_selected(scene: &Scene<'_>, set: &ReplicaSetView) -> bool {
 }
 
 /// As much of a shrink as a smaller `spec.replicas` takes of what its ReplicaSet has.
-fn by_number(scene: &Scene<'_>, shrink: Effect) -> Option<Effect> {
+fn by_number(scene: &Scene<'_>, versions: &Versions<'_>, shrink: Effect) -> Option<Effect> {
     let Effect::Scale { name, uid, from, to } = shrink else { return None };
-    let set = scene.replica_sets.iter().find(|set| set.name == name)?;
-    let least = if scene.spec.replicas == 0 { 0 } else { pods::same_share(scene, set) };
+    let mut of_release = [versions.current, versions.stable].into_iter().flatten();
+    let least = match of_release.find(|set| set.name == name) {
+        _ if scene.spec.replicas == 0 => 0,
+        Some(set) => pods::same_share(scene, set),
+        None => return None,
+    };
     let to = to.max(least);
     (to < from).then_some(Effect::Scale { name, uid, from, to })
 }

@@ -1,7 +1,7 @@
 //! Grow and Shrink: how many pods each version gets now, and when old ones may go.
 
 use super::{
-    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, followed_at, former, is_selected, lowered_at,
+    Plan, ROUTE_SETTLES_SECONDS, Role, dynamic, followed_at, former, held, is_selected, lowered_at,
     observed_canary_max, observed_given, observed_share, passed, routes_are_known, sized_for, target,
 };
 use crate::on_failure;
@@ -23,7 +23,7 @@ pub(super) fn scale(
     way: Way,
     plan: &mut Plan,
 ) {
-    let sizes = Sizes::of(scene, stage, versions, way);
+    let sizes = Sizes::of(scene, record, (stage, versions), way);
     match &scene.spec.canary.routing {
         Some(routing) => {
             scale_routed(scene, record, stage, versions, (routing, sizes), plan);
@@ -61,19 +61,24 @@ enum Size {
 struct Sizes {
     canary: Size,
     stable: Size,
-    way: Way,
 }
 
 impl Sizes {
-    fn of(scene: &Scene<'_>, stage: Stage, versions: &Versions<'_>, way: Way) -> Self {
+    fn of(
+        scene: &Scene<'_>,
+        record: &RolloutStatus,
+        (stage, versions): (Stage, &Versions<'_>),
+        way: Way,
+    ) -> Self {
         if way == Way::GoesOn || stage == Stage::Aborted {
-            return Self { canary: Size::Moves, stable: Size::Moves, way: Way::GoesOn };
+            return Self { canary: Size::Moves, stable: Size::Moves };
         }
         // Who holds a release does not want a number that changes to begin it.
-        let newest = versions.current.filter(|set| versions.stable.is_none() || has_begun(scene, set));
+        let has_begun = |set: &ReplicaSetView| has_begun(scene, set) || held::share(scene, record).is_some();
+        let newest = versions.current.filter(|set| versions.stable.is_none() || has_begun(set));
         let is_scaled = [newest, versions.stable].into_iter().flatten().any(|set| is_left_behind(scene, set));
         let size = |moves: bool| if moves { Size::Moves } else { Size::Held };
-        Self { canary: size(is_scaled && newest.is_some()), stable: size(is_scaled), way }
+        Self { canary: size(is_scaled && newest.is_some()), stable: size(is_scaled) }
     }
 }
 
@@ -394,7 +399,12 @@ fn scale_basic(
     {
         return;
     }
-    let (weight, total) = basic_weight(scene, record, stage, versions, sizes);
+    let share = held::share(scene, record);
+    // A version that gets no pods leaves all of them to stable.
+    let (weight, total) = match sizes.canary {
+        Size::Moves if is_there => share.unwrap_or_else(|| held::wish(scene, stage)),
+        Size::Moves | Size::Held => (0, steps::total(scene.spec)),
+    };
     // An abort leads back to stable although the new version's ReplicaSet is gone.
     let canary = versions.current.map(pods).unwrap_or_default();
     let counts = match versions.stable {
@@ -419,78 +429,25 @@ fn scale_basic(
             others: replicas::sum(others.iter().map(|pods| pods.wanted)),
         }),
     };
-    let goal = replicas::nearest_split(scene.spec.replicas, weight, total, scene.max_surge());
-    let is_held = sizes.way == Way::Held && versions.stable.is_some_and(|stable| stable.replicas > 0);
-    let mut is_under_way = is_held && counts.stable != goal.stable;
-    if let Some(canary) = versions.current {
-        forget_deadline(canary, plan);
-        let kept = kept_for_service(scene, canary, canary.replicas);
-        is_under_way |= is_held && canary.replicas != goal.canary.max(kept);
-        if is_held && sizes.canary == Size::Moves && counts.canary == goal.canary {
-            // Its share of the next number is that of this one. Until stable notes it, too, it is not over.
-            note_desired(scene, canary, plan);
-        }
-        settle_size(scene, canary, counts.canary.max(kept), sizes.canary, plan);
-    }
-    if let Some(stable) = versions.stable {
-        forget_deadline(stable, plan);
-        let kept = kept_for_service(scene, stable, kept_of(stable));
-        let to = counts.stable.max(kept);
-        if is_under_way && scene.spec.replicas > 0 {
-            if sizes.stable == Size::Moves {
-                resize(stable, to, plan);
-            }
-        } else {
-            settle_size(scene, stable, to, sizes.stable, plan);
+    let of_canary = versions.current.map(|set| (set, counts.canary, set.replicas, sizes.canary));
+    let of_stable = versions.stable.map(|set| (set, counts.stable, kept_of(set), sizes.stable));
+    let wanted = [of_canary, of_stable].into_iter().flatten();
+    let wanted = wanted.map(|(set, to, kept, size)| (set, to.max(kept_for_service(scene, set, kept)), size));
+    let wanted: Vec<(&ReplicaSetView, i32, Size)> = wanted.collect();
+    // Whoever has noted the number is not on his way to it: in a release that is held both would stop there.
+    let goal = || replicas::nearest_split(scene.spec.replicas, weight, total, scene.max_surge());
+    let is_there = || counts == goal() && wanted.iter().all(|(set, to, _)| set.replicas == *to);
+    let is_under_way = share.is_some() && scene.spec.replicas > 0 && !is_there();
+    for (set, to, size) in wanted {
+        forget_deadline(set, plan);
+        match size {
+            Size::Moves if is_under_way => resize(set, to, plan),
+            Size::Moves | Size::Held => settle_size(scene, set, to, size, plan),
         }
     }
     // While the release is held nothing takes the place of pods that go.
     let unavailable = if sizes.canary == Size::Moves { scene.max_unavailable() } else { 0 };
     retire_basic_others(scene, versions, &others, unavailable, plan);
-}
-
-/// The newest version's weight without a router, and the whole that it is a part of. A version that gets no pods leaves all of
-/// them to stable.
-fn basic_weight(
-    scene: &Scene<'_>,
-    record: &RolloutStatus,
-    stage: Stage,
-    versions: &Versions<'_>,
-    sizes: Sizes,
-) -> (i32, i32) {
-    let (weight, total) = (steps::wish(stage, scene.spec).weight, steps::total(scene.spec));
-    let shares = versions.stable.is_some_and(|stable| stable.replicas > 0);
-    match versions.current.filter(|_| sizes.canary == Size::Moves) {
-        None => (0, total),
-        Some(newest) if sizes.way == Way::Held && shares => held_share(scene, record, newest, weight, total),
-        Some(_) => (weight, total),
-    }
-}
-
-/// What a release that is held keeps of a number that changes: the weight of its step where it has got there, the one before
-/// where it has not left that, and in between the share that it has.
-fn held_share(
-    scene: &Scene<'_>,
-    record: &RolloutStatus,
-    newest: &ReplicaSetView,
-    weight: i32,
-    total: i32,
-) -> (i32, i32) {
-    let Some(number) = sized_for(newest) else { return (weight, total) };
-    let pods = |number, weight| replicas::nearest_split(number, weight, total, scene.max_surge()).canary;
-    let (old, new) = (pods(number, weight), pods(scene.spec.replicas, weight));
-    let is_way_up = weight >= steps::weight_before(record, scene.spec).unwrap_or(0);
-    let has_not_left = |before: i32| match is_way_up {
-        true => newest.replicas <= pods(number, before),
-        false => newest.replicas >= pods(number, before),
-    };
-    let is_on_its_way =
-        if is_way_up { newest.replicas < old.max(new) } else { newest.replicas > old.min(new) };
-    match steps::weight_before(record, scene.spec).filter(|before| has_not_left(*before)) {
-        Some(before) => (before, total),
-        None if is_on_its_way => (newest.replicas, number),
-        None => (weight, total),
-    }
 }
 
 /// The stable Service leads to a version until another one can bear what it gets: one of these pods stays for it, where the

@@ -1,6 +1,7 @@
 //! A number of pods that changes, as by an autoscaler, while a release without a router is held.
 
 use crate::world::{World, spec};
+use proptest::prelude::*;
 use serde_json::json;
 
 #[test]
@@ -78,21 +79,6 @@ fn a_full_promotion_that_is_held_keeps_the_share_of_the_step_at_which_it_was_mad
 }
 
 #[test]
-fn a_number_that_falls_to_the_pods_of_a_version_does_not_count_as_its_weight() {
-    let steps = json!([{"setWeight": 20}, {"pause": {}}, {"setWeight": 80}, {"pause": {}}]);
-    let mut world = World::running(spec(10, json!({ "steps": steps })));
-    world.release(2);
-    world.settle_over_time();
-    world.pause(true);
-    world.promote_full();
-    for replicas in [2, 10] {
-        world.scale(replicas);
-        world.settle_over_time();
-        assert!(world.pods(1) >= replicas / 2, "{replicas}: {} and {}", world.pods(1), world.pods(2));
-    }
-}
-
-#[test]
 fn a_number_is_reached_although_a_decision_was_carried_out_in_part() {
     for (weight, from, to, left) in
         [(100, 12, 4, (0, 4)), (67, 3, 2, (1, 2)), (50, 10, 8, (4, 4)), (50, 8, 10, (5, 5))]
@@ -125,4 +111,39 @@ fn a_number_that_goes_and_comes_back_leaves_a_held_release_at_the_weight_of_its_
         world.settle_over_time();
     }
     assert_eq!((world.pods(1), world.pods(2)), split);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_number_was_meanwhile_a_held_release_has_its_pods_when_it_is_back(
+        replicas in 1..30i32, weights in (1..=100i32, 0..=100i32), (surge, unavailable) in (0..4i32, 0..4i32),
+        (has_next, is_promoted) in (any::<bool>(), any::<bool>()),
+        numbers in prop::collection::vec((0..40i32, 0..5usize), 0..6),
+    ) {
+        let steps = json!([{"setWeight": weights.0}, {"pause": {}}, {"setWeight": weights.1}, {"pause": {}}]);
+        let surge = if unavailable == 0 { surge.max(1) } else { surge };
+        let canary = json!({ "steps": steps, "maxSurge": surge, "maxUnavailable": unavailable });
+        let mut world = World::running(spec(replicas, canary));
+        world.release(2);
+        world.settle_over_time();
+        world.pause(true);
+        if is_promoted {
+            world.promote_full();
+        } else if has_next {
+            world.snapshot.rollout.status.current_step_index = Some(2);
+        }
+        world.settle_over_time();
+        let split = (world.pods(1), world.pods(2));
+        for (number, effects) in numbers.into_iter().chain([(replicas, 5)]) {
+            world.scale(number);
+            let decision = world.decide();
+            world.carry_out(&decision, effects);
+            world.settle_over_time();
+            let pods = world.pods(1) + world.pods(2);
+            prop_assert!((number..=number + surge.min(1)).contains(&pods) || number == 0 && pods == 0, "{pods} of {number}");
+        }
+        prop_assert_eq!((world.pods(1), world.pods(2)), split);
+    }
 }
