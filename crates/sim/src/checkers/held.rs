@@ -27,7 +27,7 @@ fn set(write: &Write<'_>, view: &View) -> Result<(), String> {
     // Where the stable version's ReplicaSet is gone nothing but this one can serve.
     let is_of_release = set.hash == view.current && set.hash != view.stable && view.has(&view.stable);
     // One that had its share, and was scaled to nothing, comes back.
-    let gets_nothing = view.canary_weight.is_none_or(|weight| weight == 0);
+    let gets_nothing = view.canary_weight.is_none_or(|weight| weight == 0) && view.held_share != set.hash;
     if is_of_release && gets_nothing {
         return Err(format!("{} gets pods although spec.paused holds its release", set.name));
     }

@@ -15,6 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is decided within one second has one key, and may be recorded a second apart.
+const SAME: SignedDuration = SignedDuration::from_secs(2);
+
 /// The outbox holds no more.
 const OUTBOX_MAX: usize = 8;
 
@@ -163,7 +166,7 @@ impl News {
         other.uid == one.uid
             && other.event == one.event
             && other.version == one.version
-            && apart <= if may_be_wrong { FROM_EACH_OTHER } else { SignedDuration::from_secs(1) }
+            && apart <= if may_be_wrong { FROM_EACH_OTHER } else { SAME }
     }
 
     fn is_told(&self, one: &Happened, webhook: &str) -> bool {

@@ -85,6 +85,8 @@ pub struct View {
     pub is_routed: bool,
     /// `spec.paused`.
     pub is_paused: bool,
+    /// Hash of the version that keeps a share of the pods while the release is held; empty without one.
+    pub held_share: String,
     /// `status.abort`.
     pub is_aborted: bool,
     /// An analysis that the status names has failed: the release is over, also while a record that says so is refused.
@@ -155,6 +157,7 @@ impl View {
             way_back: way_back(canary),
             is_routed: canary.get("trafficRouting").is_some(),
             is_paused: is("/spec/paused"),
+            held_share: text(rollout, "/status/headgate/heldShare/hash").to_owned(),
             is_aborted: is("/status/abort"),
             is_failed: runs(rollout).any(|name| has_failed(server, &target.namespace, name)),
             is_invalid: conditions::of_type(rollout, INVALID_SPEC).is_some(),
