@@ -7,6 +7,7 @@ use crate::world::{VIRTUAL_SERVICES, World, at};
 use headgate_api::labels::{POD_TEMPLATE_HASH, REVISION};
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply};
 use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -23,13 +24,15 @@ enum Command {
     Retry,
     Pause,
     Restart,
+    RestartLater,
     Terminate,
     Undo,
+    UndoToFirst,
     SetImage,
 }
 
 impl Command {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Promote,
         Self::PromoteFull,
         Self::SkipCurrentStep,
@@ -38,8 +41,10 @@ impl Command {
         Self::Retry,
         Self::Pause,
         Self::Restart,
+        Self::RestartLater,
         Self::Terminate,
         Self::Undo,
+        Self::UndoToFirst,
         Self::SetImage,
     ];
 
@@ -53,8 +58,10 @@ impl Command {
             Self::Retry => "retry",
             Self::Pause => "pause",
             Self::Restart => "restart",
+            Self::RestartLater => "restart --in 1m",
             Self::Terminate => "terminate analysisrun",
             Self::Undo => "undo",
+            Self::UndoToFirst => "undo --to-revision 1",
             Self::SetImage => "set image",
         }
     }
@@ -69,14 +76,15 @@ impl Command {
     fn sent(self, world: &World) -> Result<Vec<Call>, &'static str> {
         let rollout = world.rollout();
         let calls = match self {
-            Self::Undo => vec![undone(world)?],
+            Self::Undo => undone(world, None)?,
+            Self::UndoToFirst => undone(world, Some(1))?,
             Self::SetImage => vec![updated(world, "web:3")],
             Self::Terminate => vec![terminated(rollout)],
             Self::SkipCurrentStep | Self::SkipAllSteps if steps(rollout) == 0 => {
                 return Err("Cannot skip steps of a rollout without steps");
             }
             _ => {
-                let patches = self.patches(rollout, &world.now.to_string()).into_iter();
+                let patches = self.patches(rollout, world.now).into_iter();
                 patches.map(|patch| patched(at(ROLLOUTS, "web"), Patch::Merge(patch))).collect()
             }
         };
@@ -84,7 +92,7 @@ impl Command {
     }
 
     /// The others are merge patches of the Rollout.
-    fn patches(self, rollout: &Value, now: &str) -> Vec<Value> {
+    fn patches(self, rollout: &Value, now: Timestamp) -> Vec<Value> {
         let (spec, status) = (&rollout["spec"], &rollout["status"]);
         let unpause = (spec["paused"] == true).then(|| json!({ "spec": { "paused": false } }));
         match self {
@@ -99,8 +107,12 @@ impl Command {
             Self::Abort => vec![json!({ "status": { "abort": true } })],
             Self::Retry => vec![json!({ "status": { "abort": false } })],
             Self::Pause => vec![json!({ "spec": { "paused": true } })],
-            Self::Restart => vec![json!({ "spec": { "restartAt": now } })],
-            Self::Terminate | Self::Undo | Self::SetImage => Vec::new(),
+            Self::Restart => vec![json!({ "spec": { "restartAt": now.to_string() } })],
+            Self::RestartLater => {
+                let at = now + SignedDuration::from_mins(1);
+                vec![json!({ "spec": { "restartAt": at.to_string() } })]
+            }
+            Self::Terminate | Self::Undo | Self::UndoToFirst | Self::SetImage => Vec::new(),
         }
     }
 }
@@ -130,23 +142,31 @@ fn updated(world: &World, image: &str) -> Call {
     patched(templated, Patch::Json(operations))
 }
 
-/// Back to the template of the second newest revision, as its ReplicaSet has it.
-fn undone(world: &World) -> Result<Call, &'static str> {
+/// Back to the template of this revision, or of the second newest one, as its ReplicaSet has it.
+fn undone(world: &World, to: Option<i64>) -> Result<Vec<Call>, &'static str> {
     let uid = &world.rollout()["metadata"]["uid"];
     let is_ours = |set: &Value| set["metadata"]["ownerReferences"][0]["uid"] == *uid;
     let sets = world.server.objects.iter().filter(|(target, _)| target.resource == REPLICA_SETS);
     let mut sets: Vec<&Value> = sets.map(|(_, set)| set).filter(|set| is_ours(set)).collect();
     sets.sort_by_key(|set| Reverse(revision(set)));
-    let before = sets.get(1).ok_or("no revision found for rollout \"web\"")?;
-    let mut template = before["spec"]["template"].clone();
+    let wanted = match to {
+        None => sets.get(1).ok_or("no revision found for rollout \"web\"")?,
+        Some(to) => {
+            let found = sets.iter().find(|set| revision(set) == to);
+            found.ok_or("unable to find specified revision 1 in history")?
+        }
+    };
+    let mut template = wanted["spec"]["template"].clone();
     template["metadata"]["labels"].as_object_mut().unwrap().remove(POD_TEMPLATE_HASH);
-    assert_ne!(template, world.get(&templated(world))["spec"]["template"], "then the plugin sends nothing");
+    if template == world.get(&templated(world))["spec"]["template"] {
+        return Ok(Vec::new());
+    }
     for container in template["spec"]["containers"].as_array_mut().unwrap() {
         // A Go client writes it although it is empty.
         container["resources"] = json!({});
     }
     let operations = json!([{ "op": "replace", "path": "/spec/template", "value": template }]);
-    Ok(patched(templated(world), Patch::Json(operations)))
+    Ok(vec![patched(templated(world), Patch::Json(operations))])
 }
 
 fn revision(set: &Value) -> i64 {
