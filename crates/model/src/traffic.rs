@@ -286,6 +286,25 @@ pub trait TrafficRouter: Sync {
         config: &RouterConfig,
         objects: &Objects,
     ) -> Result<TrafficState, RouterProblem> {
-        self.observe(config, objects)
+        let problem = match self.observe(config, objects) {
+            Err(problem) if problem.is_of_objects() => problem,
+            known => return known,
+        };
+        match self.remains(config, objects)?.filter(|range| range.canary_max > 0) {
+            None => Err(problem),
+            weights => Ok(TrafficState { weights, is_remains: true, ..TrafficState::default() }),
+        }
+    }
+
+    /// What can be read of the weights of objects that are not whole; `None`: nothing.
+    ///
+    /// # Errors
+    /// As [`TrafficRouter::observe`].
+    fn remains(
+        &self,
+        _config: &RouterConfig,
+        _objects: &Objects,
+    ) -> Result<Option<WeightRange>, RouterProblem> {
+        Ok(None)
     }
 }

@@ -121,25 +121,18 @@ impl TrafficRouter for Istio {
         Ok(TrafficState { weights: range(&all), other_writer, ..TrafficState::default() })
     }
 
-    fn observe_remains(
+    fn remains(
         &self,
         config: &RouterConfig,
         objects: &Objects,
-    ) -> Result<TrafficState, RouterProblem> {
-        let problem = match self.observe(config, objects) {
-            Err(problem) if problem.is_of_objects() => problem,
-            known => return known,
-        };
+    ) -> Result<Option<WeightRange>, RouterProblem> {
         let mut all = Vec::new();
         for named in named(config)? {
             if let Some(Observed::Present(virtual_service)) = objects.get(&named.key) {
                 all.extend(remains(config, &named, virtual_service));
             }
         }
-        match range(&all) {
-            None => Err(problem),
-            weights => Ok(TrafficState { weights, is_remains: true, ..TrafficState::default() }),
-        }
+        Ok(range(&all))
     }
 }
 

@@ -129,23 +129,16 @@ impl TrafficRouter for Nginx {
         Ok(TrafficState { weights, other_writer, ..TrafficState::default() })
     }
 
-    fn observe_remains(
+    fn remains(
         &self,
         config: &RouterConfig,
         objects: &Objects,
-    ) -> Result<TrafficState, RouterProblem> {
-        let problem = match self.observe(config, objects) {
-            Err(problem) if problem.is_of_objects() => problem,
-            known => return known,
-        };
+    ) -> Result<Option<WeightRange>, RouterProblem> {
         let mut shares = Vec::new();
         for named in named(config)? {
             shares.extend(canary(config, &named, objects)?.map(|canary| share(config, canary)));
         }
-        match range(config, &shares, true).filter(|range| range.canary_max > 0) {
-            None => Err(problem),
-            weights => Ok(TrafficState { weights, is_remains: true, ..TrafficState::default() }),
-        }
+        Ok(range(config, &shares, true))
     }
 }
 

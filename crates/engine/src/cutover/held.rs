@@ -10,7 +10,6 @@ use crate::replicas;
 use crate::scene::{Scene, Versions, memory};
 use crate::steps::{self, Stage};
 use headgate_api::{HeldShare, RolloutStatus};
-use headgate_model::ReplicaSetView;
 
 /// Remembers the share, or forgets it.
 pub(super) fn remember(
