@@ -58,6 +58,8 @@ pub(crate) fn heed(scene: &Scene<'_>, record: &mut RolloutStatus) {
             intent::abort(scene, record);
             memory(record).abort_reason = Some(problem);
         }
+        // What a user has promoted, and is not taken up yet, would be forgotten with another reason to wait.
+        PodHealthAction::Pause if analysis::has_resumed(record) => {}
         PodHealthAction::Pause => {
             analysis::pause(scene, record, PauseCondition::POD_HEALTH);
             if let Some(watched) = &mut memory(record).pod_health {

@@ -162,6 +162,32 @@ fn a_promotion_past_a_failure_is_kept_while_the_spec_waits_to_be_mended() {
 }
 
 #[test]
+fn a_promotion_past_a_failure_is_kept_also_when_a_pod_is_unhealthy_meanwhile() {
+    let steps =
+        json!([{"setWeight": 25}, {"analysis": analysis(Some("pause"))}, {"setWeight": 50}, {"pause": {}}]);
+    let mut canary = routed(steps);
+    canary["podHealth"] = json!({ "action": "pause" });
+    let mut world = world(canary);
+    let name = format!("shop-{}-2-1", world.hash(2));
+    fail(&mut world, &name);
+    world.edit(|spec| spec["minReadySeconds"] = json!(-1));
+    world.settle();
+    world.snapshot.rollout.status.pause_conditions.clear();
+    world.settle();
+    let pod = crate::pod_health::oom_killed(&world);
+    crate::pod_health::show(&mut world, pod);
+    world.settle_over_time();
+    assert_eq!((world.waits_for(), &world.status().pause_conditions), ("MendSpec", &Vec::new()));
+    world.edit(|spec| spec["minReadySeconds"] = json!(0));
+    world.settle();
+    assert_eq!((world.status().current_step_index, world.waits_for()), (Some(2), "PodHealth"));
+    world.snapshot.pods = headgate_model::Observed::Present(std::collections::BTreeMap::new());
+    world.promote();
+    world.settle();
+    assert_eq!((world.weight(), world.waits_for()), (50, "UserPromotion"));
+}
+
+#[test]
 fn the_wait_for_a_person_after_a_failed_analysis_counts_as_a_manual_pause() {
     let (mut world, name) = at_step(Some("pause"));
     fail(&mut world, &name);

@@ -50,13 +50,13 @@ fn end(at: Timestamp, exit_code: i32, oom_killed: bool) -> End {
 }
 
 /// Version 2 has this pod.
-fn show(world: &mut World, pod: PodView) {
+pub(crate) fn show(world: &mut World, pod: PodView) {
     let hash = world.hash(2);
     let uid = world.sets().iter().find(|set| set.hash() == hash).unwrap().uid.clone();
     world.snapshot.pods = Observed::Present(BTreeMap::from([(uid, vec![pod])]));
 }
 
-fn oom_killed(world: &World) -> PodView {
+pub(crate) fn oom_killed(world: &World) -> PodView {
     pod(
         world,
         ContainerView {
