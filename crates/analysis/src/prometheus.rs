@@ -51,14 +51,13 @@ impl MetricProvider for Prometheus {
             .flatten()
             .map(|header| (header.key.clone(), header.value.clone()))
             .collect();
-        let is_long = parameters.len() > URL_PARAMETERS_BYTES_MAX;
-        let (method, in_url, body) =
-            if is_long { (Method::Post, "", Some(parameters)) } else { (Method::Get, &*parameters, None) };
-        if is_long {
+        let (method, url, body) = if parameters.len() > URL_PARAMETERS_BYTES_MAX {
             headers.retain(|(name, _)| !name.eq_ignore_ascii_case(FORM.0));
             headers.push((FORM.0.to_owned(), FORM.1.to_owned()));
-        }
-        let url = at_path(&address, path, in_url);
+            (Method::Post, at_path(&address, path, ""), Some(parameters))
+        } else {
+            (Method::Get, at_path(&address, path, &parameters), None)
+        };
         let texts = headers.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
         let secrets = metric.secrets_in(texts.chain([url.as_str()]).chain(body.as_deref()));
         Ok(Query::Http(HttpQuery {

@@ -258,12 +258,8 @@ fn former_router_views(named: &Named, routers: &[RouterView], store: &Store) -> 
         |router: &dyn TrafficRouter, config: &_, objects: &_| router.observe_remains(config, objects);
     let is_broken = |view: &&RouterView| view.state.as_ref().is_err_and(RouterProblem::is_of_objects);
     let broken: Vec<_> = routers.iter().filter(is_broken).map(|view| view.config.clone()).collect();
-    let gives = |view: &RouterView| {
-        let weights = view.state.as_ref().ok().and_then(|state| state.weights);
-        weights.is_some_and(|range| range.canary_max > 0)
-    };
     let mut views = router_views(&named.former_routers, store, remains);
-    views.extend(router_views(&broken, store, remains).into_iter().filter(gives));
+    views.extend(router_views(&broken, store, remains).into_iter().filter(|view| view.state.is_ok()));
     views
 }
 

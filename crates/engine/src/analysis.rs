@@ -179,8 +179,7 @@ fn take_in(scene: &Scene<'_>, known: &mut RolloutAnalysisRunStatus) -> bool {
 /// has gone on past one is kept until the spec is carried out again.
 pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let resumed = has_resumed(record);
-    let step = record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
-    for role in [Role::Step(step), Role::Background] {
+    for role in [Role::Step(steps::step_index(record)), Role::Background] {
         if let Some(known) = status(record, role)
             && take_in(scene, known)
             && on_failure::is_bad(known)

@@ -343,7 +343,7 @@ fn weights(status: &RolloutStatus) -> Option<&TrafficWeights> {
 
 /// What a record names runs for, and how events call it.
 fn roles(record: &RolloutStatus) -> [(&'static str, Role); 2] {
-    let index = record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+    let index = steps::step_index(record);
     let is_bake = record.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
     let step = if is_bake { ("Bake", Role::Bake) } else { ("Step", Role::Step(index)) };
     [step, ("Background", Role::Background)]

@@ -67,7 +67,8 @@ pub(crate) fn weight_before(record: &RolloutStatus, spec: &RolloutSpec) -> Optio
     (!record.promote_full).then(|| last.map_or(0, |last| spec.canary.weight_at(last)))
 }
 
-fn step_index(record: &RolloutStatus) -> usize {
+/// The index of the step at which the record stands; 0 where it says none, or none that can be.
+pub(crate) fn step_index(record: &RolloutStatus) -> usize {
     record.current_step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0)
 }
 
