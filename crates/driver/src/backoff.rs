@@ -114,7 +114,7 @@ impl Failures {
 
 impl Tried {
     fn waits(&self, now: Timestamp) -> bool {
-        is_ahead(self.retry_at, i64::from(BACKOFF_SECONDS_MAX), now)
+        !is_tried_at_once(&self.failure) && is_ahead(self.retry_at, i64::from(BACKOFF_SECONDS_MAX), now)
     }
 
     fn view(&self, now: Timestamp) -> Failure {
@@ -132,11 +132,16 @@ fn forgotten_at(tried: &Tried) -> Timestamp {
     tried.retry_at.saturating_add(SignedDuration::from_secs(FORGET_SECONDS)).unwrap_or(Timestamp::MAX)
 }
 
+/// The first conflict is no failure of anybody: look again and try at once, also when the clock is set back meanwhile.
+fn is_tried_at_once(failure: &Failure) -> bool {
+    failure.class == FailureClass::Conflict && failure.attempts == 1
+}
+
 /// 1 s, doubled with each attempt up to a minute, varied by a quarter so that many rollouts do not come back
-/// at once. The first conflict is no failure of anybody: look again and try at once.
+/// at once. See also [`is_tried_at_once`].
 fn delay(failure: &Failure, seed: &str) -> SignedDuration {
     let doublings = match (failure.class, failure.attempts) {
-        (FailureClass::Conflict, 1) => return SignedDuration::ZERO,
+        _ if is_tried_at_once(failure) => return SignedDuration::ZERO,
         (FailureClass::Conflict, attempts) => attempts.saturating_sub(2),
         (_, attempts) => attempts.saturating_sub(1),
     };
@@ -203,6 +208,11 @@ mod tests {
     fn the_first_conflict_is_tried_again_at_once() {
         let (failures, now) = failed(FailureClass::Conflict, 1);
         assert!(!failures.holds(&EffectKey::record(), now));
+        let set_back = now - SignedDuration::from_secs(4);
+        assert!(
+            !failures.holds(&EffectKey::record(), set_back),
+            "nothing waits until the clock has caught up"
+        );
         let (failures, now) = failed(FailureClass::Conflict, 2);
         assert!(failures.holds(&EffectKey::record(), now));
     }
