@@ -224,7 +224,35 @@ fn chart() -> anyhow::Result<()> {
         anyhow::ensure!(text.contains(expected), "helm template {flags:?} renders no {expected}");
     }
     lease_elsewhere(&helm)?;
+    extras(&helm)?;
     notifications(&helm)
+}
+
+/// A user's own volumes and pull secrets stand beside what the chart has there itself.
+fn extras(helm: &std::path::Path) -> anyhow::Result<()> {
+    let mut command = Command::new(helm);
+    command.args(["template", "headgate", "--kube-version", "1.36.0"]).arg(root().join("charts/headgate"));
+    command.args([
+        "--set",
+        "notifications.webhooks[0].name=hook,notifications.webhooks[0].url=https://hook.example",
+    ]);
+    command.args(["--set", "imagePullSecrets[0].name=registry"]);
+    command.args(["--set", "extraVolumes[0].name=authorities,extraVolumes[0].configMap.name=authorities"]);
+    command.args([
+        "--set",
+        "extraVolumeMounts[0].name=authorities,extraVolumeMounts[0].mountPath=/etc/authorities",
+    ]);
+    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&output(&mut command)?)?;
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
+    let pod = &deployment["spec"]["template"]["spec"];
+    let both = serde_json::json!(["notifications", "authorities"]);
+    let names = |list: &serde_json::Value| -> serde_json::Value {
+        list.as_array().into_iter().flatten().map(|item| item["name"].clone()).collect()
+    };
+    anyhow::ensure!(names(&pod["imagePullSecrets"]) == serde_json::json!(["registry"]), "{pod}");
+    anyhow::ensure!(names(&pod["volumes"]) == both, "{pod}");
+    anyhow::ensure!(names(&pod["containers"][0]["volumeMounts"]) == both, "{pod}");
+    Ok(())
 }
 
 /// With a namespace for the Lease the controller asks for it there, and the right to it is granted there.
