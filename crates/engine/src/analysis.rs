@@ -127,7 +127,8 @@ pub(crate) fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<Roll
     }
 }
 
-/// Takes up what the runs say: a bad verdict aborts, no verdict pauses, and a user who resumed after that gets a new run.
+/// Takes up what the runs say: a bad verdict aborts, pauses or holds (`on_failure`), no verdict pauses, and a user who
+/// resumed after that gets a new run.
 pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let resumed = has_resumed(record);
     let [step, background] = needs(scene, record).map(|need| need.map(|need| need.role));
@@ -145,7 +146,8 @@ pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
     // At a pause step the resumption is the step's end and consumed there.
     let at_pause = matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_)));
     if resumed && !at_pause && !scene.spec.paused {
-        record.controller_pause = false;
+        // A verdict that has just come may have paused it anew.
+        record.controller_pause = !record.pause_conditions.is_empty();
     }
 }
 

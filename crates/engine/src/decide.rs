@@ -6,28 +6,19 @@ use crate::{
     adoption, analysis, bake, conditions, cutover, duration, history, initial, intent, on_failure, phase,
     pod_health, pod_metadata, progress, references, release, restart, revision, waiting, workload,
 };
-use headgate_api::conditions::{reasons, types};
-use headgate_api::{HeadgateStatus, RolloutPhase, RolloutStatus};
+use headgate_api::conditions::types;
+use headgate_api::{HeadgateStatus, RolloutStatus};
 use headgate_model::spec::RolloutSpec;
 use headgate_model::{
-    AnalysisRunView, Decision, Effect, EffectClass, ReplicaSetView, RuleBroken, Snapshot, SpecProblem,
-    Timestamp, salvage,
+    AnalysisRunView, Decision, Effect, EffectClass, ReplicaSetView, Snapshot, SpecProblem, Timestamp, salvage,
 };
 use std::collections::BTreeMap;
 
 /// Decides what to record and what to do for one Rollout.
 ///
-/// A function of what is observed and of `now` (whole seconds) and of nothing else. What it answers has passed
-/// [`Decision::check`].
+/// A function of what is observed and of `now` (whole seconds) and of nothing else. Who carries it out asks
+/// [`Decision::check`] first.
 pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
-    let decision = decide_unchecked(snapshot, now);
-    match decision.check() {
-        Ok(()) => decision,
-        Err(broken) => internal_error(snapshot, &broken, now),
-    }
-}
-
-fn decide_unchecked(snapshot: &Snapshot, now: Timestamp) -> Decision {
     let (Some(sets), Some(runs)) = (snapshot.replica_sets.present(), snapshot.analysis_runs.present()) else {
         // Not looked at yet: nothing can be said, and nothing is.
         return Decision { record: snapshot.rollout.status.clone(), effects: Vec::new(), wake_at: None };
@@ -129,9 +120,8 @@ fn hold(
         duration::count(&scene, &mut record);
         phase::describe(&scene, &mut record);
         plan
-    } else if is_sized_by_number(&scene, &record)
-        || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record)
-    {
+    } else if stage == Stage::Promoted || snapshot.rollout.spec.is_ok() && knows_its_place(&scene, &record) {
+        // Between releases the number of pods is all that their size depends on.
         cutover::follow_user(&scene, &mut record)
     } else {
         cutover::leave_the_dead(&scene, &mut record)
@@ -143,14 +133,9 @@ fn hold(
     finish(&scene, record, effects, plan, wake_at)
 }
 
-/// True between releases: the number of pods is all that their size depends on.
-fn is_sized_by_number(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    steps::stage(record, scene.spec) == Stage::Promoted
-}
-
 /// True unless new steps came with the spec that can't be carried out: then the stored index says nothing of them.
 fn knows_its_place(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    steps::stage(record, scene.spec) == Stage::Promoted || record.current_step_hash == scene.rollout.step_hash
+    record.current_step_hash == scene.rollout.step_hash
 }
 
 /// Pods that the version which serves has now.
@@ -263,15 +248,4 @@ fn tidy(scene: &Scene<'_>, record: &mut RolloutStatus) {
     if record.canary.as_ref() == Some(&headgate_api::CanaryStatus::default()) && scene.old.canary.is_none() {
         record.canary = None;
     }
-}
-
-/// A fault of ours: this rollout alone is held, and says so.
-fn internal_error(snapshot: &Snapshot, broken: &RuleBroken, now: Timestamp) -> Decision {
-    let mut record = snapshot.rollout.status.clone();
-    let message = format!("{}: {broken}; please report this", reasons::INTERNAL_ERROR);
-    let is = conditions::Is::False;
-    conditions::set(&mut record, types::PROGRESSING, is, reasons::INTERNAL_ERROR, &message, now);
-    record.phase = Some(RolloutPhase::Degraded);
-    record.message = message;
-    Decision { record, effects: Vec::new(), wake_at: None }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`decide`] reads as the order in which things are settled: what the user wants, what analyses say, whether the release
 //! is overdue, whether its step is done, and then what pods and routes must do for it. That last part, and with it the
-//! safety of requests under way, is in one place: `cutover`.
+//! safety of requests under way, is in one place, `cutover`; a restart and the hand-over of a Deployment are planned after it,
+//! beside what it has planned.
 
 mod adoption;
 mod analysis;

@@ -54,7 +54,7 @@ fn is_first_scaled(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
 
 /// True when the release is at another point of its way than the stored record says. Time that it could not move in,
 /// because its spec was invalid, is not held against it.
-fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+fn is_elsewhere(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let old = scene.old;
     crate::conditions::get(old, types::INVALID_SPEC).is_some()
         || old.current_pod_hash != record.current_pod_hash
@@ -74,7 +74,7 @@ pub(crate) fn is_made(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let (here, furthest) = (here(scene, record), furthest(scene));
     let are_fewer_outdated =
         here.outdated.zip(furthest.outdated).is_some_and(|(here, furthest)| here < furthest);
-    has_moved_on(scene, record)
+    is_elsewhere(scene, record)
         || are_fewer_outdated
         || here.updated > furthest.updated
         || here.ready > furthest.ready
@@ -98,7 +98,7 @@ pub(crate) fn note(scene: &Scene<'_>, record: &mut RolloutStatus, marks: Marks) 
     let known = furthest.outdated.filter(|_| restart::is_due(scene, record));
     // `setCanaryScale` may want more pods of this version than are wanted in the end.
     let wanted = scene.current.map_or(0, |set| set.replicas).max(here.desired);
-    let noted = if marks == Marks::Restart || has_moved_on(scene, record) {
+    let noted = if marks == Marks::Restart || is_elsewhere(scene, record) {
         here
     } else {
         ReleaseProgress {

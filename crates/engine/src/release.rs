@@ -22,13 +22,13 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         Stage::Step(index) => scene.spec.canary.steps.get(index),
         Stage::Finishing => None,
     };
-    if has_moved_on(scene, record) {
+    if has_gone_past_failure(scene, record) {
         return;
     }
     if !matches!(step, Some(Step::Pause(_))) || was_led_elsewhere(scene, record) {
         end_pause(record);
     }
-    let is_promoted_past = matches!(step, Some(Step::Pause(_))) && has_resumed(record);
+    let is_promoted_past = matches!(step, Some(Step::Pause(_))) && has_ended_pause(record);
     let is_held_by_run = on_failure::held_by(record).is_some() && !is_promoted_past;
     if steps::is_held(record, scene.spec) || is_held_by_run {
         return;
@@ -78,7 +78,7 @@ fn is_done(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, step: Option
 }
 
 /// True when a user has gone on past a failed analysis just now: steps end one by one, each in a record of its own.
-fn has_moved_on(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
+fn has_gone_past_failure(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let next = scene.old.current_step_index.map(|index| index.saturating_add(1));
     next.is_some()
         && record.current_step_index == next
@@ -128,7 +128,7 @@ pub(crate) fn pause_limit(scene: &Scene<'_>, record: &RolloutStatus) -> Option<P
 /// The limit of the current pause, when it is over and asks for an abort, and nobody has promoted in time.
 fn aborting_limit(scene: &Scene<'_>, record: &RolloutStatus) -> Option<PauseLimit> {
     let limit = pause_limit(scene, record).filter(|limit| limit.is_over(scene))?;
-    (limit.then == PauseTimeout::Abort && !has_resumed(record)).then_some(limit)
+    (limit.then == PauseTimeout::Abort && !has_ended_pause(record)).then_some(limit)
 }
 
 impl PauseLimit {
@@ -145,10 +145,11 @@ impl PauseLimit {
 
 /// A pause is over when its time has passed, or when the user has taken its condition away.
 fn is_pause_over(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
-    has_resumed(record) || pause_ends(scene, record).is_some_and(|end| end <= scene.now)
+    has_ended_pause(record) || pause_ends(scene, record).is_some_and(|end| end <= scene.now)
 }
 
-fn has_resumed(record: &RolloutStatus) -> bool {
+/// True when a user has ended the pause of the step, whatever else pauses the release.
+fn has_ended_pause(record: &RolloutStatus) -> bool {
     record.controller_pause && !steps::paused_for(record, PauseCondition::CANARY_PAUSE_STEP)
 }
 

@@ -21,7 +21,7 @@ use headgate_model::{
     EffectKey, Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor,
 };
 
-/// What the release waits for now; nothing when it is healthy and settled.
+/// What the release waits for now; nothing when it is healthy and settled, and no act of ours is refused.
 pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Option<Wait> {
     refused(scene).or_else(|| match steps::stage(record, scene.spec) {
         Stage::Aborted => Some(aborted(scene, record, plan)),

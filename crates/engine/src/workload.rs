@@ -70,11 +70,7 @@ pub(crate) fn hand_over(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mu
     };
     if wants == has {
         hand_over.reached = has;
-    } else if wants < has
-        && wants < hand_over.reached
-        && cutover::routes_are_known(scene)
-        && !takes_pods(plan)
-    {
+    } else if wants < has && wants < hand_over.reached && cutover::routes_are_known(scene) && !evicts(plan) {
         plan.shrink.push(scale(deployment, has, wants));
     } else if wants > has && wants > hand_over.reached {
         plan.grow.push(scale(deployment, has, wants));
@@ -82,8 +78,8 @@ pub(crate) fn hand_over(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &mu
     memory(record).hand_over = Some(hand_over);
 }
 
-/// True when pods of the Rollout go in this decision: those of the Deployment may be needed in their place.
-fn takes_pods(plan: &Plan) -> bool {
+/// True when a restart evicts pods of the Rollout in this decision: those of the Deployment may be needed in their place.
+fn evicts(plan: &Plan) -> bool {
     plan.shrink.iter().any(|effect| matches!(effect, Effect::EvictPod { .. }))
 }
 

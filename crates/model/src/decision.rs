@@ -158,7 +158,7 @@ pub enum Direction {
 /// The order in which acts are safe: Grow, then Shift, then Shrink (R6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EffectClass {
-    /// Adds capacity or bookkeeping; harmless at any time.
+    /// Adds capacity or bookkeeping. Harmless at any time, but for AnalysisRuns that no record names (R5).
     Grow,
     /// Moves traffic.
     Shift,
@@ -236,8 +236,8 @@ fn manifest_name(manifest: &Value) -> &str {
     manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A decision that breaks the order of R6. It is never carried out: the rollout alone is held with
-/// condition InternalError.
+/// A decision that breaks the order of R6. It is never carried out: the rollout alone is held, and
+/// `Progressing` has reason InternalError.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleBroken {
     /// Effects out of order.

@@ -42,7 +42,7 @@ pub enum FailureClass {
     Invalid,
     /// RBAC or a quota refuses (403): an administrator must act.
     Forbidden,
-    /// We broke our own rule; this rollout alone is held, with condition InternalError.
+    /// We broke our own rule: a decision that breaks one is not carried out, and an effect that its guard does not fit is not sent.
     Bug,
 }
 

@@ -216,7 +216,7 @@ impl Canary {
 /// Traffic split by weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
-    /// Routers by name with their own part of the spec, in the spec's fixed order.
+    /// Routers by name with their own part of the spec.
     pub routers: BTreeMap<&'static str, Value>,
     /// Sum of the weights. Default 100.
     pub total: i32,

@@ -50,7 +50,7 @@ pub struct WeightRange {
     pub canary_min: i32,
     /// Largest share of the canary on any route.
     pub canary_max: i32,
-    /// The sum of our destinations' weights on each route.
+    /// What our destinations' weights on each route are to sum to.
     pub total: i32,
     /// False when some route's weights are not of the form that we write (they don't sum to `total`, or a
     /// destination of ours is missing), so that a repair is needed although the range looks right.
@@ -179,7 +179,7 @@ impl RouterConfig {
     }
 }
 
-/// What a router can do beyond plain weights.
+/// What a router can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Capabilities {
     /// It splits traffic by weights, independent of the numbers of pods.

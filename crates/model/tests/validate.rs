@@ -298,7 +298,12 @@ fn what_an_abort_needs_is_read_from_an_invalid_spec() {
     assert_eq!(salvaged.canary.abort_policy, AbortPolicy::Stepped);
     assert_eq!(salvaged.canary.canary_service.as_deref(), Some("shop-canary"));
     assert_eq!(salvaged.canary.routing.unwrap().abort_scale_down_delay_seconds, Some(7));
+    assert_eq!(salvaged.rollback_window, 0);
     assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}}), 3), None);
+    for (window, expected) in [(json!({"revisions": 3}), 3), (json!({"revisions": "three"}), i32::MAX)] {
+        let broken = with(with(spec(&routed(&json!({}))), "/replicas", json!(-1)), "/rollbackWindow", window);
+        assert_eq!(salvage(&broken, 3).unwrap().rollback_window, expected);
+    }
 }
 
 #[test]

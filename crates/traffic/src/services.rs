@@ -2,7 +2,7 @@
 
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
 use headgate_model::{
-    Capabilities, Destination, Kind, ObjectChange, ObjectKey, Objects, Observed, RouterConfig, RouterProblem,
+    Capabilities, Destination, Kind, ObjectChange, ObjectKey, Objects, RouterConfig, RouterProblem,
     TrafficIntent, TrafficRouter, TrafficState,
 };
 use serde_json::{Value, json};
@@ -97,17 +97,7 @@ fn present<'a>(
 ) -> Result<&'a Value, RouterProblem> {
     let object = key(config, name);
     let field = format!("spec.strategy.canary.{field}");
-    let service = match objects.get(&object) {
-        Some(Observed::Present(service)) => service,
-        Some(Observed::Absent) => {
-            let message = format!(
-                "Service {name:?} does not exist in namespace {:?}: create it, or correct {field}",
-                config.namespace
-            );
-            return Err(RouterProblem::Missing { object, field, message });
-        }
-        Some(Observed::Unknown) | None => return Err(RouterProblem::Unknown(object)),
-    };
+    let service = crate::objects::present(objects, &object, &field)?;
     match service.pointer("/metadata/annotations").and_then(|all| all.get(MANAGED_BY_ROLLOUTS)?.as_str()) {
         Some(other) if other != config.rollout => {
             let message = format!(

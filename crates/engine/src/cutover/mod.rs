@@ -1,5 +1,5 @@
-//! The order in which pods and traffic move: Grow, then Shift, then Shrink (R6). Everything that makes a release safe
-//! for the requests that are under way is decided here and nowhere else.
+//! The order in which pods and traffic move: Grow, then Shift, then Shrink (R6). What makes a release safe for
+//! the requests that are under way is decided here.
 //!
 //! What is removed is judged by the *observed* route, never by what was meant; what is raised needs available pods.
 

@@ -56,6 +56,27 @@ fn a_step_analysis_is_named_before_it_is_created_and_judged_after() {
 }
 
 #[test]
+fn who_goes_on_past_one_analysis_without_a_verdict_is_paused_by_another_that_has_none_either() {
+    let analysis = json!({"templates": [{"templateName": "errors"}]});
+    let mut canary = routed(json!([{"setWeight": 25}, { "analysis": analysis }, {"pause": {}}]));
+    canary["analysis"] = analysis;
+    let mut world = World::new(spec(4, canary));
+    world.add_template("errors", template());
+    world.settle();
+    world.release(2);
+    world.settle();
+    let (step, background) = (format!("shop-{}-2-1", world.hash(2)), format!("shop-{}-2", world.hash(2)));
+    world.verdict(&step, AnalysisPhase::Inconclusive, "");
+    world.settle();
+    assert_eq!(world.phase(), "Paused");
+    // Argo CD's button clears the conditions and leaves the flag.
+    world.snapshot.rollout.status.pause_conditions.clear();
+    world.verdict(&background, AnalysisPhase::Inconclusive, "");
+    let record = world.decide().record;
+    assert_eq!((record.pause_conditions.len(), record.controller_pause), (1, true));
+}
+
+#[test]
 fn a_run_carries_the_labels_and_annotations_that_argo_rollouts_gives_it() {
     let metadata = json!({"labels": {"team": "shop"}, "annotations": {"runbook": "https://example.com"}});
     let mut canary = routed(json!([

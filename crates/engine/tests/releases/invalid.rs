@@ -348,6 +348,40 @@ fn while_a_spec_is_wrong_a_failed_analysis_does_what_its_step_says() {
 }
 
 #[test]
+fn a_word_under_on_failure_that_nobody_can_read_aborts_nothing() {
+    use headgate_api::AnalysisPhase;
+    let analysis = json!({"templates": [{"templateName": "errors"}], "onFailure": "pause"});
+    for place in ["/strategy/canary/analysis/onFailure", "/strategy/canary/steps/1/analysis/onFailure"] {
+        let mut canary = routed(json!([{"setWeight": 25}, {"pause": {}}]));
+        if place.contains("steps") {
+            canary["steps"][1] = json!({ "analysis": analysis });
+        } else {
+            canary["analysis"] = analysis.clone();
+        }
+        let mut world = World::new(spec(4, canary));
+        let metric =
+            json!({"name": "errors", "provider": {"prometheus": {"address": "http://p", "query": "errors"}}});
+        world.add_template("errors", json!({ "metrics": [metric] }));
+        world.settle();
+        world.release(2);
+        world.settle();
+        let name = world.runs_mut().last().unwrap().name.clone();
+        world.edit(|spec| *spec.pointer_mut(place).unwrap() = json!("paus"));
+        world.settle();
+        world.verdict(&name, AnalysisPhase::Failed, "too many errors");
+        world.settle();
+        assert_eq!(
+            (world.waits_for(), world.status().abort, world.weight()),
+            ("MendSpec", false, 25),
+            "{place}"
+        );
+        world.edit(|spec| *spec.pointer_mut(place).unwrap() = json!("pause"));
+        world.settle();
+        assert_eq!((world.phase(), world.waits_for()), ("Paused", "AnalysisFailed"), "{place}");
+    }
+}
+
+#[test]
 fn of_a_template_with_a_malformed_quantity_what_can_be_read_is_rolled_out_and_the_user_is_told() {
     let mut world = World::running(spec(2, json!({"steps": [{"setWeight": 50}]})));
     let resources = json!({"limits": {"cpu": "1", "memory": "invalid"}});

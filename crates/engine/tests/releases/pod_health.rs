@@ -51,7 +51,11 @@ fn end(at: Timestamp, exit_code: i32, oom_killed: bool) -> End {
 
 /// Version 2 has this pod.
 pub(crate) fn show(world: &mut World, pod: PodView) {
-    let hash = world.hash(2);
+    show_of(world, 2, pod);
+}
+
+fn show_of(world: &mut World, version: u32, pod: PodView) {
+    let hash = world.hash(version);
     let uid = world.sets().iter().find(|set| set.hash() == hash).unwrap().uid.clone();
     world.snapshot.pods = Observed::Present(BTreeMap::from([(uid, vec![pod])]));
 }
@@ -373,6 +377,31 @@ fn an_unhealthy_pod_aborts_also_while_the_spec_waits_to_be_mended() {
     show(&mut world, pod);
     world.settle_over_time();
     assert_eq!((is_aborted(&world), world.weight()), (true, 0));
+}
+
+#[test]
+fn a_rollback_within_the_window_is_aborted_by_no_pod_also_while_the_spec_is_wrong() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.edit(|spec| spec["rollbackWindow"] = json!({"revisions": 3}));
+    world.pass(60);
+    world.release(2);
+    world.settle();
+    world.promote_full();
+    world.settle_over_time();
+    world.pass(60);
+    world.release(1);
+    while world.pods(1) == 0 {
+        world.step();
+    }
+    let (old, new) = (world.hash(2), world.hash(1));
+    assert_eq!((&world.status().stable_rs, &world.status().current_pod_hash), (&old, &new));
+    world.edit(|spec| spec["minReadySeconds"] = json!(-1));
+    world.settle();
+    assert_eq!(world.waits_for(), "MendSpec");
+    let pod = oom_killed(&world);
+    show_of(&mut world, 1, pod);
+    world.settle();
+    assert!(!is_aborted(&world), "{}", world.status().message);
 }
 
 #[test]

@@ -29,13 +29,24 @@ pub fn salvage(spec: &Value, running: i32) -> Option<RolloutSpec> {
         paused: false,
         progress_deadline_seconds: i32::MAX,
         progress_deadline_abort: false,
-        rollback_window: 0,
+        rollback_window: salvage_window(spec),
         restart_at: None,
         successful_runs_kept: i32::MAX,
         unsuccessful_runs_kept: i32::MAX,
         workload_scale_down: WorkloadScaleDown::Never,
         canary: salvage_canary(strategy),
     })
+}
+
+/// Nothing is aborted that may be a rollback within the window: where the window can't be read, every rollback is.
+fn salvage_window(spec: &Value) -> i32 {
+    match spec.get("rollbackWindow") {
+        None | Some(Value::Null) => 0,
+        Some(window) => match window.get("revisions") {
+            None | Some(Value::Null) => 0,
+            Some(number) => number.as_i64().and_then(|number| i32::try_from(number).ok()).unwrap_or(i32::MAX),
+        },
+    }
 }
 
 fn salvage_canary(strategy: &Value) -> Canary {
@@ -79,7 +90,8 @@ fn salvage_canary(strategy: &Value) -> Canary {
     canary.pod_health = pod_health::pod_health(strategy)
         .unwrap_or(PodHealth { action: Some(PodHealthAction::Off), ..PodHealth::default() });
     canary.steps = salvage_steps(strategy, &canary);
-    canary.background = canary::background(strategy).ok().flatten();
+    canary.background =
+        canary::background(strategy).or_else(|_| canary::background(&pausing(strategy))).ok().flatten();
     canary.abort_policy = canary::abort_policy(strategy, canary.routing.is_some()).unwrap_or_default();
     canary
 }
@@ -87,10 +99,25 @@ fn salvage_canary(strategy: &Value) -> Canary {
 fn salvage_steps(strategy: &Value, canary: &Canary) -> Vec<Step> {
     let read = |step: &Value| {
         let one = Value::Array(vec![step.clone()]);
-        let steps = steps::steps(Some(&one), canary.total(), canary.routing.as_ref()).ok();
-        steps.and_then(|mut steps| steps.pop()).unwrap_or(Step::Pause(PauseEnd::Promotion(None)))
+        steps::steps(Some(&one), canary.total(), canary.routing.as_ref())
+            .ok()
+            .and_then(|mut steps| steps.pop())
+    };
+    let read = |step: &Value| {
+        let step = read(step).or_else(|| read(&pausing(step)));
+        step.unwrap_or(Step::Pause(PauseEnd::Promotion(None)))
     };
     strategy.get("steps").and_then(Value::as_array).into_iter().flatten().map(read).collect()
+}
+
+/// The same with an analysis whose `onFailure` is `pause`, where it has one. A word that can't be read is not meant to be
+/// `abort`, which nobody has to write; a pause harms least, and ends by a user.
+fn pausing(holder: &Value) -> Value {
+    let mut holder = holder.clone();
+    if let Some(word) = holder.pointer_mut("/analysis/onFailure") {
+        *word = Value::from("pause");
+    }
+    holder
 }
 
 fn text(strategy: &Value, key: &str) -> Option<String> {
