@@ -95,6 +95,8 @@ pub struct Simulation {
     /// The spec has left a router while somebody else's weight stood in its route and none of the record's: from then on nobody
     /// knows of it.
     is_route_forgotten: bool,
+    /// The doors that the Rollout named when requests flowed last, and whether others lost some that were not counted.
+    named: (&'static [Resource], bool),
     /// Kinds whose next write is raced.
     raced: BTreeSet<Resource>,
     /// What happens to the leader's next requests.
@@ -196,6 +198,7 @@ impl Simulation {
             is_made_anew: false,
             has_foreign_weights: false,
             is_route_forgotten: false,
+            named: (&[], false),
             raced: BTreeSet::new(),
             next_fates: VecDeque::new(),
             metrics: Metrics::new(&scenario.metrics, now),

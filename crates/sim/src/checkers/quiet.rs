@@ -83,8 +83,10 @@ fn kind(before: &Value, after: &Value) -> Kind {
     const COUNTERS: [&str; 5] =
         ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "HPAReplicas"];
     let differs = |pointer: &str| before.at(pointer) != after.at(pointer);
-    // A user's edit is answered at once, whatever was counted a moment before.
-    if PROGRESS.into_iter().any(differs) || differs("/conditions") || differs("/observedGeneration") {
+    // A user's edit is answered at once, whatever was counted a moment before. That a weight is lowered stands in the record
+    // before it is, also while another route is away and the record can say nothing of weights.
+    let at_once = ["/conditions", "/observedGeneration", "/headgate/weightLoweredAt"];
+    if PROGRESS.into_iter().chain(at_once).any(differs) {
         return Kind::Any;
     }
     // Pods that a restart has still to replace are counted like the others.
@@ -143,6 +145,15 @@ mod tests {
         let before = json!({ "observedGeneration": "4", "replicas": 7 });
         let after = json!({ "observedGeneration": "5", "replicas": 8 });
         assert_eq!(record(&mut records, 1, &before, &after), Ok(()));
+        assert!(counts(&mut records, 1).is_err());
+    }
+
+    #[test]
+    fn a_weight_that_is_about_to_be_lowered_is_noted_beside_the_counters_of_each_second() {
+        let mut records = Records::default();
+        assert_eq!(counts(&mut records, COUNTS_PER_TEN_SECONDS_MAX), Ok(()));
+        let at = |second: usize| json!({ "headgate": { "weightLoweredAt": second }, "replicas": second });
+        assert_eq!(record(&mut records, 1, &at(4), &at(5)), Ok(()));
         assert!(counts(&mut records, 1).is_err());
     }
 

@@ -32,7 +32,13 @@ impl Simulation {
         } else {
             Forgotten::Service(&stable)
         };
-        let flow = self.proxies.flow(&self.pods, self.doors(), forgotten);
+        let doors = self.doors();
+        let flow = self.proxies.flow(&self.pods, doors, forgotten);
+        let (named, has_lost) = std::mem::replace(&mut self.named, (doors, flow.loses_uncounted));
+        if has_lost && named != doors {
+            // The spec names a door whose requests were lost before: until it is led elsewhere they are.
+            self.checkers.excuse(self.now);
+        }
         self.sent.add(&flow, milliseconds(self.now, until));
         let services: Vec<_> = flow
             .shares

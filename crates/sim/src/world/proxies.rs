@@ -120,7 +120,7 @@ impl Proxies {
                     _ if is_named || !forgotten.covers(service) => {
                         flow.lose(service, hash.as_deref(), ALL * weight / sum.max(1) / proxies);
                     }
-                    _ => {}
+                    _ => flow.loses_uncounted = true,
                 }
             }
         }
@@ -155,6 +155,8 @@ pub struct Flow {
     pub shares: BTreeMap<String, i64>,
     /// What is lost.
     pub loss: Loss,
+    /// Whether something more is lost that is not counted: see [`Forgotten`].
+    pub loses_uncounted: bool,
 }
 
 impl Flow {
