@@ -142,7 +142,7 @@ impl<'a> Progress<'a> {
             Ok(provider) => provider,
             Err(message) => return self.give_up(metric, message),
         };
-        let due = history::due_at(&self.record, metric, self.started_at);
+        let due = history::due_at(&self.record, metric, self.started_at, self.now);
         if due > self.now {
             self.wake_by(due);
             return;
@@ -153,7 +153,7 @@ impl<'a> Progress<'a> {
             Err(message) => {
                 self.add(metric, history::not_asked(message, self.now));
                 if !history::is_completed(&self.record, metric) {
-                    self.wake_by(history::due_at(&self.record, metric, self.started_at));
+                    self.wake_by(history::due_at(&self.record, metric, self.started_at, self.now));
                 }
             }
         }

@@ -12,6 +12,9 @@ use jiff::SignedDuration;
 const ERROR_RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// The least time between two measurements: an interval of 0 would measure without pause.
 const INTERVAL_MIN: SignedDuration = SignedDuration::from_secs(1);
+/// Two clocks differ by no more: the one who leads next waits so much longer. To measure at once, as after a step, would judge
+/// a version before its `initialDelay` is over.
+const SKEW_MAX: SignedDuration = SignedDuration::from_mins(1);
 /// More of a value isn't stored, in characters.
 const VALUE_CHARACTERS_MAX: usize = 4096;
 
@@ -131,18 +134,35 @@ pub(crate) fn is_unfinished(measurement: &Measurement) -> bool {
 }
 
 /// When the next measurement is due; `started_at` is when the run began.
-pub(crate) fn due_at(record: &AnalysisRunStatus, metric: &ValidMetric, started_at: Timestamp) -> Timestamp {
+pub(crate) fn due_at(
+    record: &AnalysisRunStatus,
+    metric: &ValidMetric,
+    started_at: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
+    let (since, wait) = waiting(record, metric, started_at);
+    // What it is counted from lies far ahead, so the clock was set back since. At once, as a wait from now on would begin anew
+    // each time that somebody looks.
+    if since.duration_since(now) > SKEW_MAX { now } else { after(since, wait) }
+}
+
+/// Since when the next measurement waits, and for how long.
+fn waiting(
+    record: &AnalysisRunStatus,
+    metric: &ValidMetric,
+    started_at: Timestamp,
+) -> (Timestamp, SignedDuration) {
     let Some(last) = result(record, metric).and_then(|result| result.measurements.last()) else {
-        return after(started_at, metric.initial_delay);
+        return (started_at, metric.initial_delay);
     };
     let Some(finished_at) = last.finished_at.as_ref().filter(|_| !is_unfinished(last)) else {
-        return started_at;
+        return (started_at, SignedDuration::ZERO);
     };
     let wait = match (last.phase, metric.interval) {
         (Some(AnalysisPhase::Error), _) | (_, None) => ERROR_RETRY,
         (_, Some(interval)) => interval.max(INTERVAL_MIN),
     };
-    after(finished_at.0, wait)
+    (finished_at.0, wait)
 }
 
 /// Cut up to a whole second, as `now` is one.

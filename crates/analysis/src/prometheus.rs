@@ -248,15 +248,16 @@ fn is_success(body: &str) -> bool {
 fn value(data: &Data) -> Result<MetricValue, String> {
     match data.result_type.as_str() {
         "scalar" => sample(&data.result).map(MetricValue::Number),
-        "vector" => list(&data.result)
+        "vector" => list(&data.result)?
+            .iter()
             .map(|series| sample(&series["value"]))
             .collect::<Result<_, _>>()
             .map(MetricValue::List),
-        "matrix" => list(&data.result)
-            .flat_map(|series| list(&series["values"]))
-            .map(sample)
-            .collect::<Result<_, _>>()
-            .map(MetricValue::List),
+        "matrix" => {
+            let series = list(&data.result)?.iter().map(samples).collect::<Result<Vec<_>, _>>()?;
+            let numbers = series.into_iter().flatten().map(sample);
+            numbers.collect::<Result<_, _>>().map(MetricValue::List)
+        }
         other => {
             let given = if other == "string" { "a string" } else { "something else" };
             Err(format!(
@@ -267,8 +268,23 @@ fn value(data: &Data) -> Result<MetricValue, String> {
     }
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
+/// The elements of a list; null is one without any, as in Go. What is none must not pass for an answer without data.
+fn list(value: &Value) -> Result<&[Value], String> {
+    match value {
+        Value::Array(elements) => Ok(elements),
+        Value::Null => Ok(&[]),
+        _ => Err(not_readable()),
+    }
+}
+
+/// The samples of a series of a matrix. One of native histograms alone has none.
+fn samples(series: &Value) -> Result<&[Value], String> {
+    let series = series.as_object().ok_or_else(not_readable)?;
+    series.get("values").map_or(Ok(&[][..]), list)
+}
+
+fn not_readable() -> String {
+    "the reply says success, but its result has not the form of Prometheus: is the address right?".to_owned()
 }
 
 /// The number of a sample, which is `[time, "number"]`.

@@ -9,7 +9,8 @@ use std::{
 
 use headgate_driver::{
     Driver,
-    io::{Observation, Reply, Request, RequestId, Resource},
+    io::{Call, Observation, Reply, Request, RequestId, Resource},
+    resources::EVENTS,
 };
 use headgate_notify::Subscriptions;
 use jiff::Timestamp;
@@ -105,7 +106,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs until told to stop; then lets the requests in flight finish.
+    /// Runs until told to stop; then lets the requests in flight finish, and tells what they have come to.
     pub async fn run(mut self) {
         let subscriptions = self.connections.subscriptions.borrow_and_update().clone();
         self.driver.notify(subscriptions, Timestamp::now());
@@ -209,16 +210,31 @@ impl EventLoop {
         }
     }
 
-    /// Their outcomes are not taken in any more: whoever leads next looks for itself.
+    /// What they have come to is told, where there are events of it: whoever leads next looks for itself, but does not know
+    /// what was news. Nothing else that the driver wants by now is sent.
     async fn drain(mut self) {
         let count = self.in_flight.len();
         if count == 0 {
             return;
         }
         tracing::info!(count, "finishing requests in flight");
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                let reply = replied(&mut self.in_flight, ended);
+                self.take_in(reply);
+                self.tell_events();
+            }
+        };
         if timeout(DRAIN_TIME_LIMIT, all).await.is_err() {
             tracing::warn!(count = self.tasks.len(), "requests without an answer were left");
+        }
+    }
+
+    fn tell_events(&mut self) {
+        for request in self.driver.poll(Timestamp::now()) {
+            if matches!(&request.call, Call::Create { target, .. } if target.resource == EVENTS) {
+                self.send(request);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     measure::Measurer,
     metrics::Metrics,
     notifier::Notifier,
-    object::{Object, api_version, slim},
+    object::{Object, api_version},
     places::Places,
 };
 
@@ -21,10 +21,13 @@ use crate::{
 pub const FIELD_MANAGER: &str = "headgate";
 /// A call to the API server without an answer for so long counts as lost.
 pub const CALL_TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Calls to the API server at a time; its own default limit for changes is 200.
+/// Calls to the API server at a time, and one more of each namespace that has waited for [`PATIENCE`]; its own default
+/// limit for changes is 200.
 const CALLS_MAX: usize = 64;
 /// Calls for one namespace at a time: a webhook of a namespace may hang.
 const CALLS_PER_NAMESPACE_MAX: usize = 16;
+/// Calls that get answers make room sooner, however many wait: after so long others hang.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Objects in one answer to a list.
 const PAGE_SIZE: u32 = 500;
 
@@ -51,7 +54,7 @@ impl Executor {
             client,
             measurer,
             notifier,
-            places: Places::new(CALLS_MAX, CALLS_PER_NAMESPACE_MAX),
+            places: Places::new(CALLS_MAX, CALLS_PER_NAMESPACE_MAX, PATIENCE),
             metrics,
             fleet,
         }
@@ -110,7 +113,7 @@ impl Executor {
             | Call::Delete { target, .. }
             | Call::Evict { target, .. } => {
                 let text = self.client.request_text(http_request(call)?).await?;
-                Ok(Reply::Object(slim(parse(&text)?, &target.resource)))
+                Ok(Reply::Object(parse::<Object>(&text)?.into_answer(&target.resource)))
             }
             Call::Measure { .. } | Call::Notify { .. } => {
                 Err(Failed::Malformed("this is no call to the API server".to_owned()))

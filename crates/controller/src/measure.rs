@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::{
     execute::with_causes,
-    secrets::{Secrets, Values},
+    secrets::{MASK, Secrets, Values},
 };
 
 /// More of an answer is not read.
@@ -61,11 +61,11 @@ impl Measurer {
     async fn http(&self, namespace: &str, query: &HttpQuery) -> Result<Reply, String> {
         let limit = Duration::from_secs(query.timeout_seconds.max(1).into());
         let values = self.secrets.read(namespace, &query.secrets).await?;
-        let url = http_url(&values.fill_in(&query.url)).map_err(|error| values.mask(&error))?;
-        let place = values.mask(&place(&url));
-        match timeout(limit, self.exchange(url, query, &values)).await {
+        let place = values.mask(&values.mask_placeholders(&place(&query.url)));
+        let url = http_url(&values.fill_in(&query.url), &place)?;
+        match timeout(limit, self.exchange(url.clone(), query, &values)).await {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) => Err(values.mask(&format!("{place}: {error}"))),
+            Ok(Err(error)) => Err(format!("{place}: {}", without_host(values.mask(&error), &url, &place))),
             Err(_elapsed) => Err(format!(
                 "{place}: no answer within {limit:?}: make the query cheaper, or raise the provider's timeout in the AnalysisTemplate"
             )),
@@ -139,22 +139,36 @@ async fn read(response: reqwest::Response) -> Result<(String, bool), reqwest::Er
     Ok((String::from_utf8_lossy(&body).into_owned(), truncated))
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+/// `place` is what is shown of it.
+fn http_url(text: &str, place: &str) -> Result<Url, String> {
     let wrong = |why: &str| {
         format!(
-            "{text:?} is no address of a metric provider ({why}): write one such as http://prometheus.monitoring:9090"
+            "{place:?} is no address of a metric provider ({why}): write one such as http://prometheus.monitoring:9090"
         )
     };
     let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        other => Err(wrong(&format!("it begins with {other}:, not with http:// or https://"))),
+        _ => Err(wrong("it does not begin with http:// or https://")),
     }
 }
 
-/// Scheme, host, port and path: the query string is long and the user knows it.
-fn place(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
+/// Scheme, host, port and path of an address: the query string is long and the user knows it. Of the one without secrets:
+/// once an address is parsed, they can't be told from the rest.
+fn place(address: &str) -> String {
+    let place = address.split_once('?').map_or(address, |(place, _)| place);
+    let Some((scheme, rest)) = place.split_once("://") else { return place.to_owned() };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |end| rest.split_at(end));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+/// An error without the host, unless the place tells it anyway: a certificate for somebody else is an error that names it.
+fn without_host(error: String, url: &Url, place: &str) -> String {
+    match url.host_str() {
+        Some(host) if !place.to_lowercase().contains(host) => error.replace(host, MASK),
+        _ => error,
+    }
 }
 
 /// What went wrong, without the URL that reqwest repeats, and the usual reason for it.

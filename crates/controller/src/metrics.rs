@@ -192,7 +192,7 @@ impl Metrics {
         self.watch_failing.get_or_create(&KindLabels { kind }).set(1);
     }
 
-    /// A watch that failed works again.
+    /// A watch that failed works again, or there is nothing to watch and nobody needs it.
     pub fn watch_works(&self, kind: &'static str) {
         self.watch_failing.get_or_create(&KindLabels { kind }).set(0);
     }

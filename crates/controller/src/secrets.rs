@@ -16,7 +16,7 @@ use crate::execute::explain;
 /// Reading one Secret takes no longer.
 const READ_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// What stands in messages where a value was.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 /// A text may be JSON, and a string in it JSON again: a proxy quotes the answer of the server behind it.
 const JSON_LEVELS: u8 = 2;
 
@@ -101,6 +101,12 @@ impl Values {
                 false => text.replace(placeholder, value),
             }
         })
+    }
+
+    /// The text with a mask for every placeholder.
+    pub fn mask_placeholders(&self, text: &str) -> String {
+        let placeholders = self.by_placeholder.keys();
+        placeholders.fold(text.to_owned(), |text, placeholder| text.replace(placeholder, MASK))
     }
 
     /// The text without any of the values, be it plain or JSON.

@@ -8,7 +8,10 @@ use kube::{
     Api, Client,
     runtime::watcher::{self, Config, Event, watcher},
 };
-use tokio::{sync::mpsc::Sender, time::sleep};
+use tokio::{
+    sync::mpsc::Sender,
+    time::{Instant, sleep},
+};
 
 use crate::{
     args::Scope,
@@ -18,16 +21,20 @@ use crate::{
 };
 
 /// The server ends a watch after so many seconds and it is begun again where it ended. A connection
-/// that died without a word is noticed as late as that, and 5 seconds.
-const WATCH_SECONDS: u32 = 120;
-/// Nothing is read from a connection for so long at most, also while a list or the beginning of a watch is awaited.
-pub const SILENT_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
+/// that died without a word is noticed as late as that, and 5 seconds: so long a leader sees nothing.
+const WATCH_SECONDS: u32 = 30;
+/// Nothing is read from a connection for so long at most, also while a list or the beginning of a watch is awaited: the
+/// server itself gives a list up after so long.
+pub const SILENT_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 /// Objects in one page of a list.
 const PAGE_SIZE: u32 = 500;
 /// The first pause after an error; it doubles with each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause after an error; a CRD that is installed later is noticed as late as that.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// After so long without one, an error is a new trouble, also where no object has changed meanwhile: more than the longest
+/// pause and an attempt that ends with an error.
+const WORKS_AFTER: Duration = Duration::from_secs(120);
 
 /// Watches one kind until nobody listens any more.
 pub async fn run(
@@ -67,6 +74,8 @@ struct Feed {
     /// that a server that refuses does not make a known kind unknown again and again.
     announced: bool,
     pause: Duration,
+    /// When the last error was.
+    failed_at: Option<Instant>,
     /// The last error, to log each once and not at every attempt.
     failing: Option<String>,
 }
@@ -83,7 +92,7 @@ enum Ended {
 
 impl Feed {
     fn new(watch: Watch, out: Sender<Observation>, metrics: Arc<Metrics>) -> Self {
-        Self { watch, out, metrics, announced: false, pause: PAUSE_MIN, failing: None }
+        Self { watch, out, metrics, announced: false, pause: PAUSE_MIN, failed_at: None, failing: None }
     }
 
     async fn follow(&mut self, events: impl Stream<Item = watcher::Result<Event<Object>>>) -> Ended {
@@ -153,19 +162,28 @@ impl Feed {
 
     async fn wait_after(&mut self, error: watcher::Error) -> Result<(), Closed> {
         let kind = self.watch.resource.kind;
-        if not_installed(&error) {
+        let is_absent = not_installed(&error);
+        if is_absent {
             self.send(Observation::NotInstalled(self.watch.resource)).await?;
         }
+        if self.failed_at.replace(Instant::now()).is_some_and(|before| before.elapsed() > WORKS_AFTER) {
+            (self.pause, self.failing) = (PAUSE_MIN, None);
+        }
         let why = self.explain(&error);
-        if self.failing.as_ref() != Some(&why) {
-            if not_installed(&error) && !self.watch.required {
+        let is_news = self.failing.as_ref() != Some(&why);
+        // Who does without a kind must not be told for ever that its watch fails.
+        if is_absent && !self.watch.required {
+            if is_news {
                 tracing::info!(kind, why, "not watched");
-            } else {
+            }
+            self.metrics.watch_works(kind);
+        } else {
+            if is_news {
                 tracing::warn!(kind, why, "the watch fails");
             }
-            self.failing = Some(why);
+            self.metrics.watch_failed(kind);
         }
-        self.metrics.watch_failed(kind);
+        self.failing = Some(why);
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         Ok(())
@@ -209,19 +227,28 @@ fn not_installed(error: &watcher::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::Duration,
     };
 
+    use futures::stream;
     use headgate_driver::io::{Observation, Watch};
+    use kube::{Client, client::Body, runtime::watcher};
     use serde_json::{Value, json};
-    use tokio::sync::mpsc;
+    use tokio::{
+        sync::mpsc,
+        time::{Instant, sleep, timeout},
+    };
 
-    use super::run;
+    use super::{Feed, PAUSE_MAX, PAUSE_MIN, WORKS_AFTER, run};
     use crate::{
         args::Scope,
-        execute::tests::{REPLICA_SET, api_server},
+        execute::tests::{REPLICA_SET, api_server, nested},
         metrics::Metrics,
     };
 
@@ -363,5 +390,96 @@ mod tests {
         })
         .await;
         assert_eq!(seen, ["list", "listed a", "synced"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_with_an_object_that_is_nested_too_deep_gives_every_object() {
+        let seen = observe(Scope::Cluster, 4, |_, request| {
+            let (code, mut list) = list(&["a", "b"]);
+            list["items"][1]["spec"] = nested(200);
+            (!is_watch(request)).then_some((code, list))
+        });
+        let seen = timeout(PAUSE_MIN, seen).await.unwrap();
+        assert_eq!(seen, ["list", "listed a", "listed b", "synced"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_of_an_object_that_is_nested_too_deep_is_followed_by_the_next_one_at_once() {
+        let seen = observe(Scope::Cluster, 5, |_, request| {
+            if !is_watch(request) {
+                return Some(list(&["a"]));
+            }
+            let event = |name, spec: Value| {
+                let object = json!({"metadata": {"name": name, "resourceVersion": "11"}, "spec": spec});
+                // The server writes the type first, a JSON object here has its fields in the order of the alphabet.
+                format!("{{\"type\":\"MODIFIED\",\"object\":{object}}}\n")
+            };
+            let events = event("b", nested(200)) + &event("c", json!({}));
+            request.contains("resourceVersion=9").then(|| (200, events.into()))
+        });
+        let seen = timeout(PAUSE_MIN, seen).await.unwrap();
+        assert_eq!(seen, ["list", "listed a", "synced", "applied b", "applied c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_died_without_a_word_is_given_up_within_45_seconds() {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let silent = move |request: http::Request<Body>| {
+            let watches = is_watch(&request.uri().to_string());
+            if watches {
+                tell.send(Instant::now()).unwrap();
+            }
+            let body = if watches {
+                axum::body::Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>())
+            } else {
+                list(&["a"]).1.to_string().into()
+            };
+            async move { Ok::<_, Infallible>(http::Response::new(body)) }
+        };
+        let client = Client::new(tower::service_fn(silent), "default");
+        let (send, _observed) = mpsc::channel(64);
+        let task = tokio::spawn(run(client, WATCH, Scope::Cluster, send, Arc::new(Metrics::default())));
+        let first = told.recv().await.unwrap();
+        let second = told.recv().await.unwrap();
+        task.abort();
+        assert!(second - first <= Duration::from_secs(45), "{:?}", second - first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_required_kind_fails_where_it_is_not_installed() {
+        for (required, failing) in [(false, 0), (true, 1)] {
+            let client = api_server(|_| async { refuse(404) });
+            let (send, mut receive) = mpsc::channel(1);
+            let metrics = Arc::new(Metrics::default());
+            let watch = Watch { required, ..WATCH };
+            let task = tokio::spawn(run(client, watch, Scope::Cluster, send, Arc::clone(&metrics)));
+            for _ in 0..3 {
+                assert!(matches!(receive.recv().await.unwrap(), Observation::NotInstalled(_)));
+            }
+            task.abort();
+            let text = metrics.text().unwrap();
+            assert!(
+                text.contains(&format!("headgate_watch_failing{{kind=\"ReplicaSet\"}} {failing}\n")),
+                "{text}"
+            );
+            assert_eq!(text.contains("headgate_watch_errors_total{"), required, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_short_again_after_a_watch_has_worked_in_silence() {
+        let (send, _observed) = mpsc::channel(1);
+        let mut feed = Feed::new(WATCH, send, Arc::new(Metrics::default()));
+        let mut last = Duration::ZERO;
+        for silence in [Duration::ZERO; 9].into_iter().chain([WORKS_AFTER / 2, WORKS_AFTER * 2]) {
+            sleep(silence).await;
+            let started = Instant::now();
+            let _ = feed.wait_after(watcher::Error::NoResourceVersion).await;
+            let pause = started.elapsed();
+            let expected =
+                if silence > WORKS_AFTER { PAUSE_MIN } else { (last * 2).clamp(PAUSE_MIN, PAUSE_MAX) };
+            assert_eq!((silence, pause), (silence, expected));
+            last = pause;
+        }
     }
 }

@@ -15,7 +15,7 @@ const REGEX_BYTES_MAX: usize = 1 << 18;
 enum Operands {
     /// Both must be values, as for `>=` and `+`.
     Values,
-    /// Whatever the other is, as for `==`: a list may be compared with a list.
+    /// Whatever may be equal, as for `==`: a list may be compared with a list, and all with nil.
     Anything,
 }
 
@@ -36,7 +36,19 @@ const OPERATORS: &[(&str, &str, Operands)] = &[
 ];
 
 /// Other things that the library does for us, by the expression that does it with `a`, `b` and `c`.
-const PLAIN: &[&str] = &["-a", "+a", "a[b]", "a[b:c]", "a[b:]", "a[:c]", "repeat(a, b)", "uniq(a)"];
+const PLAIN: &[&str] = &[
+    "-a",
+    "+a",
+    "a[b]",
+    "a[b:c]",
+    "a[b:]",
+    "a[:c]",
+    "a in b",
+    "a contains b",
+    "repeat(a, b)",
+    "uniq(a)",
+    "int(a)",
+];
 
 /// The library's programs, compiled once.
 static PROGRAMS: LazyLock<BTreeMap<String, Program>> = LazyLock::new(|| {
@@ -55,6 +67,15 @@ pub(super) fn add_to<'a>(environment: &mut Environment<'a>, fuel: &'a Fuel) {
             fuel.measured(library(&format!("a {operator} b"), [left, right])?)
         });
     }
+    environment.add_function("__in", move |call| {
+        let context = call.ctx;
+        is_in(fuel, arguments("in", call.args)?, context)
+    });
+    // The library looks for anything in a list, and for a text in a list of numbers in vain.
+    environment.add_function("__contains", |call| match arguments("contains", call.args)? {
+        texts @ [Value::String(_), Value::String(_)] => library("a contains b", texts),
+        [left, right] => Err(mismatched("contains", &left, &right)),
+    });
     for (name, program) in [("__negative", "-a"), ("__positive", "+a")] {
         environment.add_function(name, move |call| {
             let [operand] = arguments(call.ident.as_str(), call.args)?;
@@ -159,18 +180,18 @@ fn matches(
     Ok(is_match.into())
 }
 
-/// The functions that Argo Rollouts adds to the language.
+/// The functions that Argo Rollouts adds to the language, and `int`, which it has: no more may come of it than of `asInt`.
 fn add_helpers(environment: &mut Environment<'_>) {
+    environment.add_function("int", |call| match arguments("int", call.args)? {
+        [Value::Float(number)] => whole("int", number),
+        value => library("int(a)", value),
+    });
     environment.add_function("asInt", |call| {
         let context = call.ctx;
         let [value] = arguments("asInt", call.args)?;
         match number(value, context)? {
             Value::Integer(number) => Ok(number.into()),
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "Argo Rollouts: cuts, and so does Go's conversion"
-            )]
-            Value::Float(number) => Ok((number as i64).into()),
+            Value::Float(number) => whole("asInt", number),
             Value::String(text) => match text.parse::<i64>() {
                 Ok(number) => Ok(number.into()),
                 Err(_) => Err(error(format!("asInt({text:?}): not a whole number"))),
@@ -238,19 +259,44 @@ fn operands(
     let left = if one { number(left, context)? } else { left };
     let right = if other { number(right, context)? } else { right };
     let fits = match (&left, &right) {
-        // Go refuses to compare them at all; to call them different would judge a release by a slip of the pen.
+        (left, right) if takes == Operands::Anything => may_be_equal(left, right),
         (left, Value::String(_)) if is_number(left) => false,
         (Value::String(_), right) if is_number(right) => false,
-        (left, right) => takes == Operands::Anything || (has_order(left) && has_order(right)),
+        (left, right) => has_order(left) && has_order(right),
     };
-    if fits {
-        return Ok((left, right));
+    if fits { Ok((left, right)) } else { Err(mismatched(operator, &left, &right)) }
+}
+
+/// Whether two values are such as may be equal. Go refuses to compare others at all; to call them different would judge a
+/// release by a slip of the pen.
+fn may_be_equal(left: &Value, right: &Value) -> bool {
+    let both_numbers = is_number(left) && is_number(right);
+    left.is_nil() || right.is_nil() || both_numbers || kind(left) == kind(right)
+}
+
+fn mismatched(operator: &str, left: &Value, right: &Value) -> Error {
+    let (left, right) = (kind(left), kind(right));
+    error(format!("invalid operation: {operator} (mismatched types {left} and {right})"))
+}
+
+/// `value in whole`. A list of one number stands for its number among numbers.
+fn is_in(fuel: &Fuel, [value, whole]: [Value; 2], context: &dyn ContextProvider) -> Result<Value> {
+    let items = match &whole {
+        Value::Array(items) => items,
+        Value::Map(_) if value.as_string().is_some() => return library("a in b", [value, whole]),
+        Value::KeyedMap(_) => return library("a in b", [value, whole]),
+        _ => return Err(mismatched("in", &value, &whole)),
+    };
+    fuel.spend(items.len())?;
+    let among_numbers = items.iter().any(is_number) && !items.iter().any(is_list);
+    let value = if among_numbers { number(value, context)? } else { value };
+    if let Some(first) = items.first()
+        && !items.iter().any(|item| may_be_equal(&value, item))
+    {
+        let (value, first) = (kind(&value), kind(first));
+        return Err(error(format!("invalid operation: in (cannot use {value} as type {first} in array)")));
     }
-    Err(error(format!(
-        "invalid operation: {operator} (mismatched types {} and {})",
-        kind(&left),
-        kind(&right)
-    )))
+    library("a in b", [value, whole])
 }
 
 /// A list of one number as that number; several are an error that says so; anything else as it is.
@@ -277,6 +323,10 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Integer(_) | Value::Float(_))
 }
 
+fn is_list(value: &Value) -> bool {
+    matches!(value, Value::Array(_))
+}
+
 fn has_order(value: &Value) -> bool {
     !matches!(value, Value::Nil | Value::Bool(_) | Value::Array(_) | Value::Map(_) | Value::KeyedMap(_))
 }
@@ -297,6 +347,17 @@ fn float(name: &str, value: Value) -> Result<f64> {
         Value::String(text) => text.parse().map_err(|_| error(format!("{name}({text:?}): not a number"))),
         other => Err(error(format!("{name}() takes a number or a text, not {}", kind(&other)))),
     }
+}
+
+/// The number without its fraction. Go makes whatever the processor makes of one that is none, or that is too large.
+fn whole(name: &str, number: f64) -> Result<Value> {
+    // The first number beyond the integers, which it is itself on the other side.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if !(-END..END).contains(&number) {
+        return Err(error(format!("{name}({number:?}): there is no such whole number")));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "cuts, as Go's conversion does")]
+    Ok(Value::Integer(number as i64))
 }
 
 /// `from..to`, both included.

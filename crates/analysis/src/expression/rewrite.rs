@@ -1,7 +1,8 @@
 //! From what users write to what the library `expr-lang` evaluates.
 //!
-//! The library has no hook for operators, and three things must differ from it: a list of one number stands for the
-//! number where a number is needed; an index out of range is an error, as in Go; and no expression may take for ever.
+//! The library has no hook for operators, and some things must differ from it: a list of one number stands for the
+//! number where a number is needed; an index out of range is an error, as in Go, and so is a comparison of what can't be
+//! equal; and no expression may take for ever.
 //! So an expression is read here, by the rules of the language, and written again with a call for every operator and
 //! index (`a >= b` becomes `__ge(a, b)`, see [`super::operations`]). Everything else is written as it was.
 
@@ -10,6 +11,8 @@ use super::tokens::{Token, tokens};
 
 /// Longer expressions are refused, in bytes.
 const SOURCE_BYTES_MAX: usize = 8192;
+/// More is not written twice, in bytes: chains of comparisons, whose middles are, may lie within each other.
+const DOUBLED_BYTES_MAX: usize = 8192;
 /// Deeper expressions are refused: the library reads them by recursion.
 const DEPTH_MAX: usize = 48;
 /// Names that begin so are ours.
@@ -104,7 +107,7 @@ pub(super) fn rewritten(source: &str) -> Result<String, String> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes: write a shorter one"));
     }
-    let mut reader = Reader { tokens: tokens(source)?, place: 0, depth: 0 };
+    let mut reader = Reader { tokens: tokens(source)?, place: 0, depth: 0, doubled_bytes: 0 };
     let program = reader.program()?;
     match reader.peek() {
         None => Ok(program.text()),
@@ -116,6 +119,8 @@ struct Reader<'s> {
     tokens: Vec<Token<'s>>,
     place: usize,
     depth: usize,
+    /// What was written twice.
+    doubled_bytes: usize,
 }
 
 impl<'s> Reader<'s> {
@@ -188,9 +193,7 @@ impl<'s> Reader<'s> {
         let mut left = self.operand()?;
         loop {
             if let Some(operator) = self.operator().filter(|operator| operator.binding >= least) {
-                self.place += operator.tokens;
-                let right = self.expression(operator.right_binding())?;
-                left = operator.applied(&left, &right)?;
+                left = self.applied(&operator, &left)?;
             } else if least == 0 && self.accept("|") {
                 let name = self.name()?;
                 left = self.call(name, Some(left))?;
@@ -204,6 +207,29 @@ impl<'s> Reader<'s> {
         }
         self.depth -= 1;
         Ok(left)
+    }
+
+    /// An operator, which is next, between `left` and its right operand; with `a < b` what follows too: `a < b <= c` is
+    /// `a < b and b <= c`, as in Go.
+    fn applied(&mut self, operator: &Operator, left: &Part) -> Result<Part, String> {
+        self.place += operator.tokens;
+        let right = self.expression(operator.right_binding())?;
+        let mut all = operator.applied(left, &right)?;
+        let mut middle = right;
+        while operator.is_of_order()
+            && let Some(next) = self.operator().filter(Operator::is_of_order)
+        {
+            self.place += next.tokens;
+            self.doubled_bytes += middle.text.len();
+            if self.doubled_bytes > DOUBLED_BYTES_MAX {
+                return Err("too many comparisons within each other: write a simpler expression".to_owned());
+            }
+            let right = self.expression(next.right_binding())?;
+            let further = next.applied(&middle, &right)?;
+            all = part(format!("({} and {})", all.text, further.text), &[&all, &further])?;
+            middle = right;
+        }
+        Ok(all)
     }
 
     /// What follows the `?` of a ternary.
@@ -315,7 +341,8 @@ impl<'s> Reader<'s> {
             }
         }
         let text = items.iter().map(|item| item.text.as_str()).collect::<Vec<_>>().join(", ");
-        part(format!("[{text}]"), &items.iter().collect::<Vec<_>>())
+        let list = part(format!("[{text}]"), &items.iter().collect::<Vec<_>>())?;
+        part(format!("__measured({})", list.text), &[&list])
     }
 
     /// The library takes plain values alone in maps.
@@ -432,8 +459,11 @@ impl<'s> Reader<'s> {
                 let (binding, form) = marked(mark)?;
                 (1, binding, form)
             }
-            Token::Name("not") if self.tokens.get(self.place + 1) == Some(&Token::Name("in")) => {
-                (2, binding::COMPARISON, Form::Infix("not in"))
+            // `not in`, `not contains` and so on.
+            Token::Name("not") => {
+                let Some(Token::Name(denied)) = self.tokens.get(self.place + 1) else { return None };
+                let (binding, form) = named(denied).filter(|(binding, _)| *binding == binding::COMPARISON)?;
+                (2, binding, form)
             }
             Token::Name(name) => {
                 let (binding, form) = named(name)?;
@@ -447,6 +477,7 @@ impl<'s> Reader<'s> {
 
 /// An operator between two operands.
 struct Operator {
+    /// Two with a `not` in front, which denies it.
     tokens: usize,
     binding: u8,
     form: Form,
@@ -466,12 +497,18 @@ impl Operator {
         if self.binding == binding::POWER { self.binding } else { self.binding + 1 }
     }
 
+    /// Whether it may be one of a chain.
+    fn is_of_order(&self) -> bool {
+        matches!(self.form, Form::Call("__lt" | "__le" | "__gt" | "__ge"))
+    }
+
     fn applied(&self, left: &Part, right: &Part) -> Result<Part, String> {
         let text = match self.form {
             Form::Call(function) => format!("{function}({}, {})", left.text, right.text),
             Form::Infix(operator) => format!("({} {operator} {})", left.text, right.text),
         };
-        part(text, &[left, right])
+        let applied = part(text, &[left, right])?;
+        if self.tokens == 1 { Ok(applied) } else { part(format!("(not {})", applied.text), &[&applied]) }
     }
 }
 
@@ -501,8 +538,8 @@ fn named(name: &str) -> Option<(u8, Form)> {
     Some(match name {
         "or" => (binding::OR, Form::Infix("or")),
         "and" => (binding::AND, Form::Infix("and")),
-        "in" => (binding::COMPARISON, Form::Infix("in")),
-        "contains" => (binding::COMPARISON, Form::Infix("contains")),
+        "in" => (binding::COMPARISON, Form::Call("__in")),
+        "contains" => (binding::COMPARISON, Form::Call("__contains")),
         "startsWith" => (binding::COMPARISON, Form::Infix("startsWith")),
         "endsWith" => (binding::COMPARISON, Form::Infix("endsWith")),
         "matches" => (binding::COMPARISON, Form::Call("__matches")),

@@ -34,7 +34,12 @@ fn limits_decide_over_a_metric() {
             Failed,
             "failed (2) > failureLimit (1)",
         ),
-        (json!({"count": 3, "interval": "5s", "failureLimit": -1}), &[F, F, F], Successful, ""),
+        (
+            json!({"count": 3, "interval": "5s", "failureLimit": -1, "consecutiveSuccessLimit": 1}),
+            &[F, F, S],
+            Successful,
+            "",
+        ),
         (
             json!({"successCondition": both, "failureCondition": low}),
             &[N],
@@ -77,7 +82,7 @@ fn limits_decide_over_a_metric() {
         ),
         (json!({"interval": "5s", "consecutiveSuccessLimit": 2}), &[S, E, S], Running, ""),
         (
-            json!({"interval": "5s", "count": 3, "consecutiveSuccessLimit": 2, "failureLimit": 3}),
+            json!({"interval": "5s", "count": 3, "consecutiveSuccessLimit": 2, "failureLimit": 1}),
             &[S, F, S],
             Inconclusive,
             "consecutiveSuccesses (1) < consecutiveSuccessLimit (2) after count (3)",

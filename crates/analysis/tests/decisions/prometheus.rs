@@ -157,12 +157,45 @@ fn every_way_to_get_no_value_reads_differently() {
         answer(200, json!({"status": "success"})),
         success("string", json!([1, "x"])),
         success("vector", json!([{"metric": {}, "histogram": [1, {"count": "2"}]}])),
+        success("vector", json!({"metric": {}, "value": [1, "0.1"]})),
         text(500, &"x".repeat(5000)),
     ];
     let messages: Vec<String> = replies.iter().map(|reply| interpreted(reply).unwrap_err()).collect();
     insta::assert_snapshot!(messages.join("\n"));
     let distinct: std::collections::BTreeSet<&String> = messages.iter().collect();
     assert_eq!(distinct.len(), messages.len());
+}
+
+#[test]
+fn a_result_that_is_no_list_is_an_error_and_not_an_answer_without_data() {
+    for (kind, result) in [
+        ("vector", json!({"metric": {}, "value": [1, "0.1"]})),
+        ("vector", json!("hunter2")),
+        ("vector", json!(5)),
+        ("vector", json!([5])),
+        ("vector", json!([null])),
+        ("matrix", json!({"metric": {}, "values": [[1, "0.1"]]})),
+        ("matrix", json!("hunter2")),
+        ("matrix", json!(["hunter2"])),
+        ("matrix", json!([null])),
+        ("matrix", json!([[[1, "0.1"]]])),
+        ("matrix", json!([{"metric": {}, "values": "hunter2"}])),
+        ("matrix", json!([{"metric": {}, "values": {"1": "0.1"}}])),
+        ("scalar", json!(null)),
+    ] {
+        let message = interpreted(&success(kind, result.clone())).unwrap_err();
+        assert!(!message.contains("hunter2"), "{kind} {result}: {message}");
+    }
+    // Go's null is an empty list.
+    for (kind, result) in [
+        ("vector", json!(null)),
+        ("matrix", json!(null)),
+        ("matrix", json!([{"metric": {}}])),
+        ("matrix", json!([{"metric": {}, "values": null}])),
+    ] {
+        let measured = interpreted(&success(kind, result.clone()));
+        assert_eq!(measured.map(|measured| measured.value), Ok(MetricValue::List(vec![])), "{kind} {result}");
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ fn metrics() -> impl Strategy<Value = Vec<Value>> {
     proptest::collection::vec(fields, 1..4).prop_map(|all| {
         let written = all.into_iter().enumerate().map(|(index, fields)| {
             let (count, endless, failure, inconclusive, error, success, delay, both) = fields;
+            // Both disabled is refused.
+            let failure = if success == 0 { failure.max(0) } else { failure };
             let mut written = json!({
                 "failureLimit": failure, "inconclusiveLimit": inconclusive, "consecutiveErrorLimit": error,
                 "consecutiveSuccessLimit": success,
@@ -26,7 +28,7 @@ fn metrics() -> impl Strategy<Value = Vec<Value>> {
                 written["interval"] = json!("5s");
             }
             if let Some(count) = count {
-                written["count"] = json!(count.max(failure).max(inconclusive));
+                written["count"] = json!(count.max(failure.max(0) + success).max(inconclusive));
                 written["interval"] = json!("5s");
             }
             if let Some(delay) = delay {
@@ -159,7 +161,7 @@ proptest! {
         first in brings(), second in brings(), together in proptest::bool::ANY,
     ) {
         // As long as none of them ends the run, which drops what is still in flight.
-        let tolerant = json!({"interval": "5s", "failureLimit": -1, "inconclusiveLimit": 9, "consecutiveErrorLimit": 9});
+        let tolerant = json!({"interval": "5s", "failureLimit": 9, "inconclusiveLimit": 9, "consecutiveErrorLimit": 9});
         let metrics = [metric("a", tolerant.clone()), metric("b", tolerant)];
         let fresh = run(json!({"metrics": metrics}));
         let arrive = |order: [(&str, Brings); 2]| {

@@ -44,6 +44,54 @@ fn a_spec_that_cannot_run_ends_the_run_and_says_why() {
     insta::assert_snapshot!(messages.join("\n"));
 }
 
+/// What a run of one metric with these fields says, if its spec is wrong.
+fn refusal(fields: &Value) -> Option<String> {
+    let mut run = run_of([metric("m", fields.clone())]);
+    let record = step(&mut run, at(0)).record;
+    (record.phase == Some(Error)).then_some(record.message)
+}
+
+#[test]
+fn limits_that_argo_rollouts_refuses_are_refused() {
+    let with = |failure: i64, success: i64, count: i64| {
+        json!({
+            "interval": "5s", "failureLimit": failure, "consecutiveSuccessLimit": success, "count": count,
+        })
+    };
+    let both = "failureLimit and consecutiveSuccessLimit cannot both be disabled";
+    let sum = "must be >= failureLimit + consecutiveSuccessLimit";
+    for (fields, expected) in [
+        (json!({"failureLimit": -1}), Some(both)),
+        (json!({"failureLimit": "-1", "interval": "5s"}), Some(both)),
+        (with(-1, 0, 3), Some(both)),
+        (with(-1, 1, 3), None),
+        (with(-1, 3, 3), None),
+        (with(-1, 4, 3), Some("count must be >= consecutiveSuccessLimit, but 3 < 4")),
+        (with(0, 3, 3), None),
+        (with(1, 2, 3), None),
+        (with(2, 2, 3), Some(sum)),
+        (with(0, 4, 3), Some(sum)),
+        (with(3, 0, 3), None),
+        (with(4, 0, 3), Some(sum)),
+        // Without a count nothing is too much for it.
+        (with(4, 4, 0), None),
+        (with(i64::from(i32::MAX), i64::from(i32::MAX), 3), Some(sum)),
+        (
+            json!({"interval": "5s", "count": 2, "inconclusiveLimit": 3}),
+            Some("count must be >= inconclusiveLimit"),
+        ),
+        (json!({"consecutiveSuccessLimit": -1}), Some("consecutiveSuccessLimit must be >= 0")),
+        (json!({"failureLimit": -2}), Some("failureLimit must be >= 0, or -1 to be disabled")),
+    ] {
+        let got = refusal(&fields);
+        let is_right = match (&got, expected) {
+            (Some(message), Some(part)) => message.contains(part),
+            (got, expected) => got.is_none() && expected.is_none(),
+        };
+        assert!(is_right, "{fields} gave {got:?}");
+    }
+}
+
 #[test]
 fn arguments_are_filled_in_everywhere_and_numbers_may_be_text() {
     let provider = json!({"prometheus": {"address": "http://{{ args.host }}:9090", "query": "up{app=\"{{args.app}}\"}"}});

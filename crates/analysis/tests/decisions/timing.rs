@@ -44,6 +44,53 @@ fn the_first_measurement_is_due_at_once_or_after_its_delay() {
     );
 }
 
+/// When the next measurement is due, after a first one at 100 s and with the clock set to `now` since.
+fn due_after_set_back(fields: Value, first: Brings, now: Timestamp) -> Option<Timestamp> {
+    let mut run = run_of([metric("m", fields)]);
+    step(&mut run, at(0));
+    bring(&mut run, "m", first, 100);
+    step(&mut run, at(100));
+    let decision = step(&mut run, now);
+    if decision.measure.is_empty() { decision.wake_at } else { Some(now) }
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_measurement_wait_for_much_longer_than_its_interval() {
+    let (half_a_minute, endless) = (json!({"interval": "30s"}), json!({"interval": "0s"}));
+    for (fields, first, now, due) in [
+        (half_a_minute.clone(), S, at(100), at(130)),
+        (half_a_minute.clone(), S, at(129), at(130)),
+        // Another process may be a little behind.
+        (half_a_minute.clone(), S, at(99), at(130)),
+        (half_a_minute.clone(), S, at(40), at(130)),
+        (half_a_minute.clone(), S, at(39), at(39)),
+        (half_a_minute.clone(), S, at(100 - 3600), at(100 - 3600)),
+        (half_a_minute, E, at(-3600), at(-3600)),
+        (json!({"interval": "1500ms"}), S, at(100), at(102)),
+        (json!({"interval": "1500ms"}), S, at(-3600), at(-3600)),
+        (endless, S, at(-3600), at(-3600)),
+    ] {
+        assert_eq!(due_after_set_back(fields.clone(), first, now), Some(due), "{fields} {first:?} {now}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_first_measurement_wait_for_much_longer_than_its_delay() {
+    for (delay, now, due) in [
+        ("30s", at(0), at(30)),
+        ("30s", at(-5), at(30)),
+        ("30s", at(-3600), at(-3600)),
+        ("0s", at(-3600), at(-3600)),
+    ] {
+        let mut run = run_of([metric("m", json!({"initialDelay": delay})), metric("n", json!({}))]);
+        step(&mut run, at(0));
+        run.in_flight.insert(key("n", 0), at(0));
+        let decision = step(&mut run, now);
+        let is_asked = decision.measure.iter().any(|measure| measure.key == key("m", 0));
+        assert_eq!(if is_asked { Some(now) } else { decision.wake_at }, Some(due), "{delay} {now}");
+    }
+}
+
 #[test]
 fn nothing_is_asked_twice_while_it_is_in_flight() {
     let mut run = run_of([metric("m", json!({"interval": "5s"}))]);

@@ -7,6 +7,7 @@ use std::{
 use headgate_driver::{
     Driver, Options,
     io::{Observation, Watch},
+    resources::ROLLOUTS,
 };
 use headgate_notify::Subscriptions;
 use kube::Client;
@@ -20,12 +21,16 @@ use tokio::{
 use super::{Connections, DRAIN_TIME_LIMIT, EventLoop};
 use crate::{
     elect::Standing,
-    execute::{Executor, tests::api_server},
+    execute::{
+        Executor,
+        tests::{api_server, nested},
+    },
     fleet::Fleet,
     health::Health,
     measure::Measurer,
     metrics::Metrics,
     notifier::Notifier,
+    object::Object,
     secrets::Secrets,
 };
 
@@ -51,13 +56,17 @@ fn rollout() -> Value {
 
 impl Running {
     async fn start(client: Client) -> Self {
+        Self::start_with(client, rollout()).await
+    }
+
+    async fn start_with(client: Client, rollout: Value) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let driver = Driver::new(Options::default());
         let (observations, observed) = mpsc::channel(64);
         for Watch { resource, .. } in driver.watches() {
             observations.send(Observation::ListStarted(resource)).await.unwrap();
             if resource.kind == "Rollout" {
-                observations.send(Observation::Listed(resource, rollout())).await.unwrap();
+                observations.send(Observation::Listed(resource, rollout.clone())).await.unwrap();
             }
             observations.send(Observation::Synced(resource)).await.unwrap();
         }
@@ -146,4 +155,75 @@ async fn at_the_end_requests_in_flight_get_a_bounded_time() {
     let sent = seen.lock().unwrap().len();
     assert!(running.stop().await <= DRAIN_TIME_LIMIT);
     assert_eq!(seen.lock().unwrap().len(), sent, "nothing was decided any more");
+}
+
+/// A server that has this Rollout and nothing else, takes everything, and notes it. It stores a status when it is let.
+fn taking_server(rollout: Value, store: watch::Receiver<bool>) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&seen);
+    let client = api_server(move |request| {
+        notes.lock().unwrap().push(request.clone());
+        let (mut rollout, mut store) = (rollout.clone(), store.clone());
+        async move {
+            let body = request.splitn(4, ' ').nth(3).unwrap_or_default();
+            let body = serde_json::from_str(body).unwrap_or(Value::Null);
+            if request.starts_with("POST ") {
+                return (201, body);
+            }
+            if request.starts_with("PATCH ") {
+                store.wait_for(|may| *may).await.unwrap();
+                rollout["metadata"]["resourceVersion"] = json!("6");
+                rollout["status"] = body["status"].clone();
+            }
+            let is_list = !request.contains("/rollouts/web");
+            (200, if is_list { json!({"metadata": {}, "items": []}) } else { rollout })
+        }
+    });
+    (client, seen)
+}
+
+/// Time passes until the server has got a request that begins so.
+async fn request(seen: &Mutex<Vec<String>>, begins: &str) -> String {
+    loop {
+        if let Some(request) = seen.lock().unwrap().iter().find(|request| request.starts_with(begins)) {
+            return request.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_after_the_end_is_told_and_nothing_else_is_done() {
+    let (store, stores) = watch::channel(false);
+    let (client, seen) = taking_server(rollout(), stores);
+    let running = Running::start(client).await;
+    running.standing.send(Standing::Leading).unwrap();
+    request(&seen, "PATCH ").await;
+    let sent = seen.lock().unwrap().len();
+    let (took, ()) = tokio::join!(running.stop(), async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        store.send(true).unwrap();
+    });
+    assert!(took < DRAIN_TIME_LIMIT, "{took:?}");
+    let after = seen.lock().unwrap().split_off(sent);
+    assert!(!after.is_empty());
+    for request in after {
+        assert!(request.starts_with("POST /api/v1/namespaces/shop/events?"), "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_is_nested_too_deep_is_told_so_and_left_as_it_is() {
+    let mut rollout = rollout();
+    rollout["spec"]["strategy"]["canary"]["trafficRouting"] = json!({"plugins": nested(200)});
+    let (client, seen) = taking_server(rollout.clone(), watch::channel(true).1);
+    let known: Object = serde_json::from_str(&rollout.to_string()).unwrap();
+    let running = Running::start_with(client, known.into_json(&ROLLOUTS)).await;
+    running.standing.send(Standing::Leading).unwrap();
+    let told = request(&seen, "PATCH ").await;
+    assert!(told.contains("InvalidSpec") && told.contains("Rollout nested deeper than 100 levels"), "{told}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    running.stop().await;
+    let is_write = |request: &&String| !request.starts_with("GET ") && !request.contains("/events?");
+    assert_eq!(seen.lock().unwrap().iter().filter(is_write).collect::<Vec<_>>(), [&told]);
 }

@@ -1,7 +1,7 @@
 use std::{convert::Infallible, future::Future, sync::Arc};
 
 use headgate_driver::io::{Call, ObjectRef, Patch, Reply, Request, RequestId, Resource};
-use headgate_driver::resources::{PODS, ROLLOUTS};
+use headgate_driver::resources::{ANALYSIS_RUNS, PODS, ROLLOUTS};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
@@ -11,7 +11,13 @@ use crate::{fleet::Fleet, measure::Measurer, metrics::Metrics, notifier::Notifie
 pub(crate) const REPLICA_SET: Resource =
     Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", namespaced: true };
 
-/// An API server in this process: what it got as `METHOD path?query content-type body`, and its answer.
+/// A value of so many levels.
+pub(crate) fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |inner, _| Value::Object([("a".to_owned(), inner)].into_iter().collect()))
+}
+
+/// An API server in this process: what it got as `METHOD path?query content-type body`, and its answer; a text is sent as
+/// it is.
 pub(crate) fn api_server<F, A>(answer: F) -> Client
 where
     F: Fn(String) -> A + Clone + Send + 'static,
@@ -26,8 +32,8 @@ where
             let seen =
                 format!("{} {} {content_type} {}", parts.method, parts.uri, String::from_utf8_lossy(&body));
             let (code, body) = answer(seen).await;
-            let response =
-                http::Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+            let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+            let response = http::Response::builder().status(code).body(Body::from(body.into_bytes()));
             Ok::<_, Infallible>(response.unwrap())
         }
     });
@@ -184,6 +190,23 @@ async fn a_long_list_is_read_page_by_page() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_nested_too_deep_hides_no_other_one_of_its_list() {
+    let item = |name: &str, spec| json!({"metadata": {"name": name, "uid": name}, "spec": spec});
+    let list = json!({"metadata": {}, "items": [item("a", nested(1)), item("b", nested(200)), item("c", nested(1))]});
+    let answers = move |seen: String| {
+        let list = list.clone();
+        async move { (200, if seen.contains("/web-1") { list["items"][1].clone() } else { list }) }
+    };
+    let call = Call::List { resource: ANALYSIS_RUNS, namespace: "shop".into(), labels: String::new() };
+    let Reply::Objects(objects) = execute(api_server(answers.clone()), call).await else { panic!("no list") };
+    let names = objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!((&objects[0]["spec"], &objects[2]["spec"]), (&nested(1), &nested(1)));
+    let target = ObjectRef { resource: ANALYSIS_RUNS, ..target() };
+    assert_eq!(execute(api_server(answers), Call::Get(target)).await, Reply::Object(objects[1].clone()));
+}
+
+#[tokio::test]
 async fn a_name_that_would_name_another_object_is_never_sent() {
     let client = api_server(|seen| async move { panic!("sent: {seen}") });
     for name in ["../secrets/password", "a/b", "a?b", "", "..", "a%2fb"] {
@@ -197,9 +220,9 @@ async fn a_name_that_would_name_another_object_is_never_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_whose_webhook_hangs_does_not_hold_up_another() {
+async fn eight_namespaces_whose_webhooks_hang_do_not_hold_up_another() {
     let client = api_server(|seen| async move {
-        if seen.contains("/namespaces/hangs/") {
+        if seen.contains("/namespaces/hangs-") {
             std::future::pending::<()>().await;
         }
         (200, json!({}))
@@ -210,11 +233,12 @@ async fn a_namespace_whose_webhook_hangs_does_not_hold_up_another() {
         owner: rollout(namespace),
         call: Call::Create { target: ObjectRef { namespace: namespace.into(), ..target() }, body: json!({}) },
     };
-    for _ in 0..1000 {
-        let (executor, request) = (executor.clone(), create("hangs"));
+    for number in 0..1000 {
+        let (executor, request) = (executor.clone(), create(&format!("hangs-{}", number % 8)));
         tokio::spawn(async move { executor.execute(request).await });
     }
-    tokio::task::yield_now().await;
+    // Time passes only once all of them hang, or wait.
+    tokio::time::sleep(CALL_TIME_LIMIT / 100).await;
     let (_, reply) =
         tokio::time::timeout(CALL_TIME_LIMIT / 10, executor.execute(create("works"))).await.unwrap();
     assert!(matches!(reply, Reply::Object(_)), "{reply:?}");

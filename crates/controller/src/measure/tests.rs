@@ -6,10 +6,10 @@ use axum::{
     response::Redirect,
     routing::{get, post},
 };
-use headgate_model::{HttpQuery, Method, Query, Reply, SecretRef};
+use headgate_model::{HttpQuery, Method, Query, Reply, SecretRef, analysis::percent_encoded};
 use serde_json::json;
 
-use super::{BODY_BYTES_MAX, Measurer};
+use super::{BODY_BYTES_MAX, Measurer, Url, without_host};
 use crate::{execute::tests::api_server, secrets::Secrets};
 
 const PLACEHOLDER: &str = "\u{1}secret:0\u{1}";
@@ -174,6 +174,71 @@ async fn an_error_never_shows_a_secret() {
     assert!(why.starts_with("http://127.0.0.1:1/***: "), "{why}");
     assert!(why.contains("refused") && why.contains("is the address right"), "{why}");
     assert!(!why.contains("hunter2"), "{why}");
+}
+
+/// What is said of a query to an address that is, or holds, this secret, where nobody answers.
+async fn failed_with(base64: &'static str, url: String) -> String {
+    let reference = SecretRef { name: "prom".into(), key: "key".into() };
+    let placeholders = [PLACEHOLDER.to_owned(), percent_encoded(PLACEHOLDER)];
+    let secrets = placeholders.map(|placeholder| (placeholder, reference.clone())).into();
+    let asked = HttpQuery { timeout_seconds: 1, secrets, ..query(url) };
+    let Reply::Failed(why) = measure_with_key(base64, asked).await else { panic!("answered") };
+    why
+}
+
+#[tokio::test]
+async fn no_part_of_a_secret_address_is_shown() {
+    let in_url = percent_encoded(PLACEHOLDER);
+    for (base64, url, place) in [
+        // Base64 of `HTTP://Me:Pass@LOCALHOST:1/a b?key=c`: once it is parsed, it is written otherwise.
+        (
+            "SFRUUDovL01lOlBhc3NATE9DQUxIT1NUOjEvYSBiP2tleT1j",
+            format!("{PLACEHOLDER}/api/v1/query?query=up"),
+            "***/api/v1/query: ",
+        ),
+        // Base64 of `LOCALHOST:1`.
+        ("TE9DQUxIT1NUOjE=", format!("http://{PLACEHOLDER}/x?query=up"), "http://***/x: "),
+        // Base64 of `a b/C`.
+        (
+            "YSBiL0M=",
+            format!("http://Me:Pass@127.0.0.1:1/{in_url}/{PLACEHOLDER}?key={in_url}"),
+            "http://127.0.0.1:1/***/***: ",
+        ),
+    ] {
+        let why = failed_with(base64, url).await;
+        assert!(why.starts_with(place), "{why}");
+        assert!(why.contains("refused") && why.contains("is the address right"), "{why}");
+        let shown = why.to_lowercase();
+        let parts = ["localhost", "me:", "pass", "a%20b", "a b", "key"];
+        assert!(parts.iter().all(|part| !shown.contains(part)), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn no_part_of_a_secret_that_is_no_address_is_shown() {
+    // Base64 of `hunter2://"quoted"`, and of `hunter2` with a character behind it that Rust and JSON escape each in its way.
+    for secret in ["aHVudGVyMjovLyJxdW90ZWQi", "aHVudGVyMn8="] {
+        let why = failed_with(secret, format!("{PLACEHOLDER}/api/v1/query?query=up")).await;
+        assert!(why.starts_with("\"***/api/v1/query\" is no address of a metric provider"), "{why}");
+        assert!(!why.contains("hunter2") && !why.contains("quoted"), "{why}");
+    }
+}
+
+#[test]
+fn an_error_names_no_host_that_the_place_does_not_name() {
+    let url = Url::parse("https://Prom.internal:9090/x").unwrap();
+    let error = || "certificate not valid for name \"prom.internal\"".to_owned();
+    assert_eq!(without_host(error(), &url, "https://***/x"), "certificate not valid for name \"***\"");
+    assert_eq!(without_host(error(), &url, "https://Prom.internal:9090/x"), error());
+}
+
+#[tokio::test]
+async fn a_secret_address_that_never_answers_is_not_shown() {
+    let url = provider().await;
+    let with_user = url.replace("http://", "http://Me:Pass@");
+    // Base64 of `./hangs`.
+    let why = failed_with("Li9oYW5ncw==", format!("{with_user}/{PLACEHOLDER}")).await;
+    assert!(why.starts_with(&format!("{url}/***: no answer within 1s")), "{why}");
 }
 
 #[tokio::test]

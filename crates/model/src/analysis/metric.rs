@@ -141,14 +141,11 @@ fn one(metric: Metric, rules: rules::Picked, arguments: &Arguments) -> Result<Va
     let at_least = |field: &str, value: i32, least: i32| {
         if value < least { Err(format!("{field} must be >= {least}, it is {value}")) } else { Ok(()) }
     };
-    at_least("failureLimit", failure_limit, -1)?;
+    at_least("consecutiveSuccessLimit", consecutive_success_limit, 0)?;
+    check_failure_limit(failure_limit, consecutive_success_limit, count)?;
     at_least("inconclusiveLimit", inconclusive_limit, 0)?;
     at_least("consecutiveErrorLimit", consecutive_error_limit, 0)?;
-    at_least("consecutiveSuccessLimit", consecutive_success_limit, 0)?;
     at_least("count", count, 0)?;
-    if count > 0 && count < failure_limit {
-        return Err(format!("count must be >= failureLimit, but {count} < {failure_limit}: raise count"));
-    }
     if count > 0 && count < inconclusive_limit {
         return Err(format!(
             "count must be >= inconclusiveLimit, but {count} < {inconclusive_limit}: raise count"
@@ -171,6 +168,29 @@ fn one(metric: Metric, rules: rules::Picked, arguments: &Arguments) -> Result<Va
         retained: rules.retained,
         metric,
     })
+}
+
+/// A metric must be able to fail, and to succeed by its limits before its count is over (Argo Rollouts' rules).
+fn check_failure_limit(failure: i32, consecutive_success: i32, count: i32) -> Result<(), String> {
+    if failure < -1 {
+        return Err(format!("failureLimit must be >= 0, or -1 to be disabled, it is {failure}"));
+    }
+    if failure == -1 && consecutive_success == 0 {
+        let why = "failureLimit and consecutiveSuccessLimit cannot both be disabled: the metric could not fail; set one of them";
+        return Err(why.to_owned());
+    }
+    if count > 0 && failure == -1 && count < consecutive_success {
+        return Err(format!(
+            "count must be >= consecutiveSuccessLimit, but {count} < {consecutive_success}: raise count"
+        ));
+    }
+    if count > 0 && failure >= 0 && i64::from(count) < i64::from(failure) + i64::from(consecutive_success) {
+        return Err(format!(
+            "count ({count}) must be >= failureLimit + consecutiveSuccessLimit ({failure} + {consecutive_success}) if both \
+             >= 0: raise count"
+        ));
+    }
+    Ok(())
 }
 
 /// A duration of 0 or more; `""` counts as absent, as in Go.
