@@ -222,16 +222,45 @@ pub struct Routing {
     pub total: i32,
     /// Seconds that old pods stay after the switch. Default 30, or 0 where stable shrinks with its weight.
     pub scale_down_delay_seconds: i32,
-    /// Seconds that canary pods stay after an abort. Default 30; `None` (written as 0): they stay.
-    pub abort_scale_down_delay_seconds: Option<i32>,
-    /// True when the user wrote `abortScaleDownDelaySeconds`.
-    pub abort_scale_down_delay_set: bool,
+    /// How long canary pods stay after an abort.
+    pub abort_delay: AbortDelay,
     /// Old ReplicaSets that may wait for their delay at once. `None`: no limit.
     pub scale_down_delay_revision_limit: Option<i32>,
     /// Stable shrinks as the canary grows.
     pub dynamic_stable_scale: bool,
     /// Least pods of a version that has any.
     pub min_pods_per_replica_set: Option<i32>,
+}
+
+/// How long canary pods stay after an abort: `abortScaleDownDelaySeconds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbortDelay {
+    /// The user wrote nothing: 30 s; where stable's pods follow its weight, so do those of the canary.
+    Default,
+    /// So many seconds, 1 or more.
+    After(i32),
+    /// They stay (written as 0).
+    Stay,
+}
+
+impl AbortDelay {
+    /// Of what the user wrote, 0 or more.
+    pub(crate) fn new(written: Option<i32>) -> Self {
+        match written {
+            None => Self::Default,
+            Some(0) => Self::Stay,
+            Some(seconds) => Self::After(seconds),
+        }
+    }
+
+    /// In seconds; `None` where they stay.
+    pub fn seconds(self) -> Option<i32> {
+        match self {
+            Self::Default => Some(30),
+            Self::After(seconds) => Some(seconds),
+            Self::Stay => None,
+        }
+    }
 }
 
 /// Analysis beside the steps.

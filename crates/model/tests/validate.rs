@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "the specs of these tests have the fields that they change")]
 
 use headgate_model::spec::{
-    AbortPolicy, Count, Initial, OnFailure, PauseEnd, PauseLimit, PauseTimeout, PodHealth, PodHealthAction,
-    Step,
+    AbortDelay, AbortPolicy, Count, Initial, OnFailure, PauseEnd, PauseLimit, PauseTimeout, PodHealth,
+    PodHealthAction, Step,
 };
 use headgate_model::{salvage, validate};
 use serde_json::{Value, json};
@@ -49,9 +49,10 @@ fn defaults_are_those_of_argo_rollouts() {
     assert_eq!((spec.successful_runs_kept, spec.unsuccessful_runs_kept), (5, 5));
     let routed = validate(&self::spec(&routed(&json!({})))).unwrap().canary.routing.unwrap();
     assert_eq!((routed.total, routed.scale_down_delay_seconds), (100, 30));
-    assert_eq!(routed.abort_scale_down_delay_seconds, Some(30));
+    assert_eq!((routed.abort_delay, routed.abort_delay.seconds()), (AbortDelay::Default, Some(30)));
     let never = validate(&self::spec(&self::routed(&json!({"abortScaleDownDelaySeconds": 0})))).unwrap();
-    assert_eq!(never.canary.routing.unwrap().abort_scale_down_delay_seconds, None);
+    let never = never.canary.routing.unwrap().abort_delay;
+    assert_eq!((never, never.seconds()), (AbortDelay::Stay, None));
 }
 
 #[test]
@@ -297,7 +298,7 @@ fn what_an_abort_needs_is_read_from_an_invalid_spec() {
     assert_eq!(salvaged.canary.background.unwrap().on_failure, OnFailure::Hold);
     assert_eq!(salvaged.canary.abort_policy, AbortPolicy::Stepped);
     assert_eq!(salvaged.canary.canary_service.as_deref(), Some("shop-canary"));
-    assert_eq!(salvaged.canary.routing.unwrap().abort_scale_down_delay_seconds, Some(7));
+    assert_eq!(salvaged.canary.routing.unwrap().abort_delay, AbortDelay::After(7));
     assert_eq!(salvaged.rollback_window, 0);
     assert_eq!(salvage(&json!({"strategy": {"blueGreen": {}}}), 3), None);
     for (window, expected) in [(json!({"revisions": 3}), 3), (json!({"revisions": "three"}), i32::MAX)] {

@@ -9,7 +9,7 @@ use crate::replicas::{self, Counts, Pods};
 use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage};
 use headgate_api::{RolloutStatus, labels};
-use headgate_model::spec::Routing;
+use headgate_model::spec::{AbortDelay, Routing};
 use headgate_model::template::MetadataChange;
 use headgate_model::{Effect, ReplicaSetView, Timestamp};
 use std::collections::BTreeMap;
@@ -176,7 +176,7 @@ fn scale_canary(
 ) -> i32 {
     let (Some(canary), Some(routing)) = (versions.current, &scene.spec.canary.routing) else { return 0 };
     if stage == Stage::Aborted {
-        if routing.dynamic_stable_scale && !routing.abort_scale_down_delay_set {
+        if routing.dynamic_stable_scale && routing.abort_delay == AbortDelay::Default {
             dynamic::follow_weight(scene, record, canary, versions, routing, plan);
         } else {
             retire_aborted(scene, record, canary, versions, routing, plan);
@@ -286,7 +286,7 @@ fn retire_aborted(
     if canary.replicas == 0 || !stable_bears_all || !gets_nothing {
         return;
     }
-    let Some(delay) = routing.abort_scale_down_delay_seconds else {
+    let Some(delay) = routing.abort_delay.seconds() else {
         // The pods stay, unless the user wants none at all.
         if scene.spec.replicas == 0 && !is_selected(scene, canary) {
             resize(canary, 0, plan);
@@ -385,50 +385,23 @@ fn scale_basic(
     (versions, sizes): (&Versions<'_>, Sizes),
     plan: &mut Plan,
 ) {
-    let pods = |set: &ReplicaSetView| Pods {
-        wanted: set.replicas,
-        available: set.available(),
-        available_at_most: set.available_at_most(),
-    };
+    let has_current = versions.current.is_some();
+    // An abort leads back to stable although the new version's ReplicaSet is gone.
+    let is_abandoned = || versions.stable.is_some_and(|set| is_left_behind(scene, set));
+    if !has_current && stage != Stage::Aborted && !is_abandoned() {
+        return;
+    }
     let others: Vec<Pods> = versions.others.iter().map(|set| pods(set)).collect();
     // A pod that serves nobody is kept only where it is not in the way of another one.
     let kept_of =
         |set: &ReplicaSetView| if others.is_empty() { set.replicas } else { set.available_at_most() };
-    let is_there = versions.current.is_some();
-    if !is_there && stage != Stage::Aborted && !versions.stable.is_some_and(|set| is_left_behind(scene, set))
-    {
-        return;
-    }
     let share = held::share(scene, record);
     // A version that gets no pods leaves all of them to stable.
     let (weight, total) = match sizes.canary {
-        Size::Moves if is_there => share.unwrap_or_else(|| held::wish(scene, stage)),
+        Size::Moves if has_current => share.unwrap_or_else(|| held::wish(scene, stage)),
         Size::Moves | Size::Held => (0, steps::total(scene.spec)),
     };
-    // An abort leads back to stable although the new version's ReplicaSet is gone.
-    let canary = versions.current.map(pods).unwrap_or_default();
-    let counts = match versions.stable {
-        // Routers that the spec no longer names still send requests: stable has to bear them all, and the canary those that
-        // it gets, before its share is taken back.
-        Some(stable) if former::are_in_use(scene) => {
-            Counts { canary: canary.wanted, stable: stable.replicas.max(scene.spec.replicas) }
-        }
-        None => {
-            let wanted = replicas::sum(others.iter().map(|pods| pods.wanted).chain([canary.wanted]));
-            let budget = (scene.spec.replicas + scene.max_surge() - wanted).max(0);
-            Counts { canary: scene.spec.replicas.min(canary.wanted.saturating_add(budget)), stable: 0 }
-        }
-        Some(stable) => replicas::basic(replicas::Basic {
-            desired: scene.spec.replicas,
-            weight,
-            total,
-            surge: scene.max_surge(),
-            unavailable: scene.max_unavailable(),
-            canary,
-            stable: pods(stable),
-            others: replicas::sum(others.iter().map(|pods| pods.wanted)),
-        }),
-    };
+    let counts = basic_counts(scene, versions, &others, (weight, total));
     let of_canary = versions.current.map(|set| (set, counts.canary, set.replicas, sizes.canary));
     let of_stable = versions.stable.map(|set| (set, counts.stable, kept_of(set), sizes.stable));
     let wanted = [of_canary, of_stable].into_iter().flatten();
@@ -448,6 +421,43 @@ fn scale_basic(
     // While the release is held nothing takes the place of pods that go.
     let unavailable = if sizes.canary == Size::Moves { scene.max_unavailable() } else { 0 };
     retire_basic_others(scene, versions, &others, unavailable, plan);
+}
+
+fn pods(set: &ReplicaSetView) -> Pods {
+    Pods { wanted: set.replicas, available: set.available(), available_at_most: set.available_at_most() }
+}
+
+/// What the two versions are to have for this share, in the next step of the way there.
+fn basic_counts(
+    scene: &Scene<'_>,
+    versions: &Versions<'_>,
+    others: &[Pods],
+    (weight, total): (i32, i32),
+) -> Counts {
+    let desired = scene.spec.replicas;
+    let canary = versions.current.map(pods).unwrap_or_default();
+    let of_others = replicas::sum(others.iter().map(|pods| pods.wanted));
+    match versions.stable {
+        // Routers that the spec no longer names still send requests: stable has to bear them all, and the canary those that
+        // it gets, before its share is taken back.
+        Some(stable) if former::are_in_use(scene) => {
+            Counts { canary: canary.wanted, stable: stable.replicas.max(desired) }
+        }
+        None => {
+            let budget = (desired + scene.max_surge() - replicas::sum([of_others, canary.wanted])).max(0);
+            Counts { canary: desired.min(canary.wanted.saturating_add(budget)), stable: 0 }
+        }
+        Some(stable) => replicas::basic(replicas::Basic {
+            desired,
+            weight,
+            total,
+            surge: scene.max_surge(),
+            unavailable: scene.max_unavailable(),
+            canary,
+            stable: pods(stable),
+            others: of_others,
+        }),
+    }
 }
 
 /// The stable Service leads to a version until another one can bear what it gets: one of these pods stays for it, where the

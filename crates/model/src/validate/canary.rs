@@ -3,7 +3,9 @@
 use super::SpecProblem;
 use super::read::{forbidden, invalid, optional};
 use super::{bake, pod_metadata, routers, steps};
-use crate::spec::{AbortPolicy, AntiAffinity, BackgroundAnalysis, Canary, Count, Initial, Routing};
+use crate::spec::{
+    AbortDelay, AbortPolicy, AntiAffinity, BackgroundAnalysis, Canary, Count, Initial, Routing,
+};
 use headgate_api::{
     AbortPolicy as Word, InitialRelease, IntOrString, ProgressThresholdType, ReplicaProgressThreshold,
     RolloutAnalysisBackground,
@@ -247,14 +249,12 @@ fn routing(canary: &Value) -> Result<Option<Routing>, SpecProblem> {
         return Ok(None);
     };
     let (routers, total) = routers::routers(written, &path)?;
-    let abort_delay = not_negative(canary, "abortScaleDownDelaySeconds")?;
     Ok(Some(Routing {
         routers,
         total,
         scale_down_delay_seconds: not_negative(canary, "scaleDownDelaySeconds")?
             .unwrap_or(if dynamic_stable_scale { 0 } else { 30 }),
-        abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
-        abort_scale_down_delay_set: abort_delay.is_some(),
+        abort_delay: AbortDelay::new(not_negative(canary, "abortScaleDownDelaySeconds")?),
         scale_down_delay_revision_limit: not_negative(canary, "scaleDownDelayRevisionLimit")?,
         dynamic_stable_scale,
         min_pods_per_replica_set: not_negative(canary, "minPodsPerReplicaSet")?,

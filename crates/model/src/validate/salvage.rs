@@ -2,8 +2,8 @@
 
 use super::{canary, pod_health, routers, steps};
 use crate::spec::{
-    AbortPolicy, Canary, Count, Initial, PauseEnd, PodHealth, PodHealthAction, RolloutSpec, Routing, Step,
-    WorkloadScaleDown,
+    AbortDelay, AbortPolicy, Canary, Count, Initial, PauseEnd, PodHealth, PodHealthAction, RolloutSpec,
+    Routing, Step, WorkloadScaleDown,
 };
 use crate::template::{PodMetadata, rolled_out};
 use crate::total_weight;
@@ -128,13 +128,11 @@ fn text(strategy: &Value, key: &str) -> Option<String> {
 fn salvage_routing(strategy: &Value, written: &Value) -> Routing {
     let number = |key: &str| canary::not_negative(strategy, key).ok().flatten();
     let routers = routers::routers(written, "").map(|(routers, _)| routers);
-    let abort_delay = number("abortScaleDownDelaySeconds");
     Routing {
         routers: routers.unwrap_or_default(),
         total: total_weight(written),
         scale_down_delay_seconds: number("scaleDownDelaySeconds").unwrap_or(30),
-        abort_scale_down_delay_seconds: Some(abort_delay.unwrap_or(30)).filter(|seconds| *seconds > 0),
-        abort_scale_down_delay_set: abort_delay.is_some(),
+        abort_delay: AbortDelay::new(number("abortScaleDownDelaySeconds")),
         scale_down_delay_revision_limit: None,
         dynamic_stable_scale: false,
         min_pods_per_replica_set: number("minPodsPerReplicaSet"),
