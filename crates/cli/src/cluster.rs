@@ -3,6 +3,7 @@
 use crate::connect::Connected;
 use crate::explain::failed;
 use crate::intent::Part;
+use crate::phase::{self, Observed};
 use crate::target::{Target, TargetKind};
 use crate::view::Scene;
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -201,6 +202,21 @@ impl Cluster {
         let kind = on.resource.kind.to_lowercase();
         let object = self.bounded("get", &kind, &on.name, self.holder_api(on).get(&on.name)).await?;
         Ok(serde_json::to_value(object)?)
+    }
+
+    /// Whether the controller has seen the workload that a Rollout takes its template from as it is now. Who steers a release
+    /// need not be allowed to read that; what is wrong with one that is not there is the controller's to tell.
+    pub(crate) async fn workload_observed(&self, rollout: &Rollout) -> Result<Observed> {
+        let holder = rollout.spec.workload_ref.as_ref().and_then(|_| Holder::of(rollout).ok());
+        let Some(holder) = holder else { return Ok(phase::workload_observed(rollout, None)) };
+        let read = match self.timed(self.holder_api(&holder).get_metadata(&holder.name)).await {
+            Ok(workload) => workload.metadata.generation,
+            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_not_found() => None,
+            Err(error) => {
+                return Err(failed(error, "get", &holder.resource.kind.to_lowercase(), &holder.name));
+            }
+        };
+        Ok(phase::workload_observed(rollout, read))
     }
 
     /// The ReplicaSets of a Rollout with every field: their templates are written back.

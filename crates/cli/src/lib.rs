@@ -24,6 +24,8 @@ mod manifests;
 mod output;
 pub mod phase;
 mod program;
+#[cfg(test)]
+mod scripted;
 mod send;
 mod target;
 mod verbs;

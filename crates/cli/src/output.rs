@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::view::Palette;
 use anyhow::{Error, Result};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 /// Where a command's words go.
@@ -37,9 +37,7 @@ impl Output {
 
     /// Prints text as it is.
     pub(crate) fn block(&self, text: &str) -> Result<()> {
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        match written {
+        match streams::out(text) {
             // `… | head` has seen enough: that is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             written => Ok(written?),
@@ -73,13 +71,51 @@ impl Output {
 
     /// Says something beside the answer, on standard error.
     pub(crate) fn note(&self, text: &str) {
-        // Nothing can be done when even this can't be written.
-        writeln!(io::stderr(), "{text}").ok();
+        streams::beside(&format!("{text}\n"));
     }
 
     /// Says why a command failed.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         self.note(&format!("Error: {}", crate::explain::causes(error)));
         ExitCode::FAILURE
+    }
+}
+
+#[cfg(not(test))]
+mod streams {
+    use std::io::{self, Write};
+
+    pub(super) fn out(text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    }
+
+    pub(super) fn beside(text: &str) {
+        // Nothing can be done when even this can't be written.
+        io::stderr().write_all(text.as_bytes()).ok();
+    }
+}
+
+/// In tests all words are kept, for the thread of the test.
+#[cfg(test)]
+pub(crate) mod streams {
+    use std::cell::RefCell;
+    use std::io;
+
+    thread_local! { static SAID: RefCell<String> = const { RefCell::new(String::new()) } }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as where it may fail")]
+    pub(super) fn out(text: &str) -> io::Result<()> {
+        beside(text);
+        Ok(())
+    }
+
+    pub(super) fn beside(text: &str) {
+        SAID.with_borrow_mut(|said| said.push_str(text));
+    }
+
+    /// What was said since this was asked last.
+    pub(crate) fn said() -> String {
+        SAID.take()
     }
 }

@@ -14,7 +14,7 @@ pub struct Standing {
     pub message: String,
 }
 
-/// Whether the controller has seen the latest spec.
+/// Whether the controller has seen the latest spec, or the latest workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
     /// It has, or the status does not tell.
@@ -27,6 +27,8 @@ pub enum Observed {
         latest: i64,
     },
 }
+
+const WORKLOAD_UNSEEN: &str = "waiting for rollout spec update to be observed for the reference workload";
 
 /// Where a Rollout stands.
 #[must_use]
@@ -42,13 +44,24 @@ pub fn standing(rollout: &Rollout) -> Standing {
     if is_resumed(status) {
         return progressing("waiting for rollout to unpause");
     }
-    if !workload_is_observed(rollout, status) {
-        return progressing("waiting for rollout spec update to be observed for the reference workload");
+    if workload_observed(rollout, None) != Observed::Latest {
+        return progressing(WORKLOAD_UNSEEN);
     }
     match status.phase {
         Some(phase) => Standing { phase, message: status.message.clone() },
         None => progressing("no controller has looked at this rollout yet"),
     }
+}
+
+/// Where a Rollout stands beside its workload. Healthy is about the template that the controller has seen, which is then
+/// not the one that the workload has; any other phase says more than that it is out of date.
+#[must_use]
+pub fn standing_beside(rollout: &Rollout, workload: Observed) -> Standing {
+    let standing = standing(rollout);
+    if standing.phase == RolloutPhase::Healthy && workload != Observed::Latest {
+        return Standing { phase: RolloutPhase::Progressing, message: WORKLOAD_UNSEEN.to_owned() };
+    }
+    standing
 }
 
 /// Whether the controller has seen the latest spec. A status without a number (very old releases of Argo Rollouts) does
@@ -68,21 +81,32 @@ pub fn is_resumed(status: &RolloutStatus) -> bool {
     status.controller_pause && status.pause_conditions.is_empty()
 }
 
-fn workload_is_observed(rollout: &Rollout, status: &RolloutStatus) -> bool {
-    if rollout.spec.workload_ref.is_none() {
-        return true;
+/// Whether the controller has seen the workload that the template is taken from as it is now. `read` is the generation that
+/// somebody has read of it. Without that there is the annotation, which tells little: the controller writes it itself, once
+/// it has seen the change.
+#[must_use]
+pub fn workload_observed(rollout: &Rollout, read: Option<i64>) -> Observed {
+    let noted = || rollout.metadata.annotations.as_ref()?.get(labels::WORKLOAD_GENERATION)?.parse().ok();
+    let seen = rollout.spec.workload_ref.as_ref().and_then(|_| seen_of_workload(rollout));
+    match (seen, read.or_else(noted)) {
+        // A workload that was deleted and created again begins anew.
+        (Some(seen), Some(latest)) if seen != latest => Observed::Behind { seen, latest },
+        _ => Observed::Latest,
     }
-    let latest = rollout
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(labels::WORKLOAD_GENERATION))
-        .and_then(|text| text.parse::<i64>().ok());
-    let seen = status.workload_observed_generation.parse::<i64>().ok();
-    match (latest, seen) {
-        (Some(latest), Some(seen)) => latest == seen,
-        _ => true,
+}
+
+/// What is left of an answer of [`workload_observed`] at a later status: once the controller has seen another generation,
+/// somebody has to read the workload again.
+#[must_use]
+pub fn still(rollout: &Rollout, workload: Observed) -> Observed {
+    match workload {
+        Observed::Behind { seen, .. } if seen_of_workload(rollout) == Some(seen) => workload,
+        _ => Observed::Latest,
     }
+}
+
+fn seen_of_workload(rollout: &Rollout) -> Option<i64> {
+    rollout.status.as_ref()?.workload_observed_generation.parse().ok()
 }
 
 #[cfg(test)]
@@ -146,6 +170,26 @@ mod tests {
             (json!({}), json!({}), "Progressing - no controller has looked at this rollout yet"),
         ] {
             assert_eq!(told(rollout(spec.clone(), status.clone())), expected, "{spec} {status}");
+        }
+    }
+
+    #[test]
+    fn only_healthy_is_out_of_date_when_the_workload_has_changed() {
+        let beside = |phase: &str, latest: i64| {
+            let status =
+                json!({ "phase": phase, "observedGeneration": "3", "workloadObservedGeneration": "7" });
+            let rollout = rollout(json!({ "workloadRef": { "name": "shop" } }), status);
+            let rollout: Rollout = serde_json::from_value(rollout).unwrap();
+            standing_beside(&rollout, workload_observed(&rollout, Some(latest))).phase.to_string()
+        };
+        for (phase, latest, expected) in [
+            ("Healthy", 7, "Healthy"),
+            ("Healthy", 8, "Progressing"),
+            ("Healthy", 1, "Progressing"),
+            ("Degraded", 8, "Degraded"),
+            ("Paused", 8, "Paused"),
+        ] {
+            assert_eq!(beside(phase, latest), expected, "{phase} {latest}");
         }
     }
 }

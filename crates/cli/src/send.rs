@@ -96,7 +96,7 @@ pub async fn carry_out(cluster: &Cluster, read: &Rollout, intent: Intent) -> Res
     Ok(Sent::Written)
 }
 
-/// Sends one patch; after a conflict again, as long as the release is the one that was meant.
+/// Sends one patch; after a conflict again, and to the object where it has no subresource, as long as the release is the one that was meant.
 async fn send(
     cluster: &Cluster,
     name: &str,
@@ -104,28 +104,22 @@ async fn send(
     mut latest: Rollout,
     patch: &Patch,
 ) -> Result<Rollout> {
+    let mut part = patch.part;
     for _ in 0..ATTEMPTS_MAX {
         if let Err(moved) = meant.allows(&Bound::to(&latest), patch.binds) {
             bail!("rollout '{name}' {moved} in the meantime: nothing was changed. Look again, then decide");
         }
         let body = fenced(patch, latest.metadata.resource_version.as_deref());
-        match cluster.merge(name, patch.part, &body).await {
+        match cluster.merge(name, part, &body).await {
             Ok(written) => return Ok(written),
-            Err(kube::Error::Api(status)) if status.is_conflict() => {
-                latest = cluster.rollout(name).await?.rollout;
-            }
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
             // A CRD without the subresource: the status is a field like any other.
-            Err(kube::Error::Api(status)) if status.is_not_found() && patch.part == Part::Status => {
-                latest = cluster.rollout(name).await?.rollout;
-                let body = fenced(patch, latest.metadata.resource_version.as_deref());
-                match cluster.merge(name, Part::Spec, &body).await {
-                    Ok(written) => return Ok(written),
-                    Err(kube::Error::Api(status)) if status.is_conflict() => {}
-                    Err(error) => return Err(crate::explain::failed(error, "patch", "rollout", name)),
-                }
+            Err(kube::Error::Api(status)) if status.is_not_found() && part == Part::Status => {
+                part = Part::Spec;
             }
             Err(error) => return Err(crate::explain::failed(error, "patch", "rollout", name)),
         }
+        latest = cluster.rollout(name).await?.rollout;
     }
     bail!(
         "rollout '{name}' changed under {ATTEMPTS_MAX} attempts to write to it: nothing was changed. Try again; \

@@ -29,15 +29,15 @@ impl Server {
         if method == Method::GET {
             return (200, self.rollout.clone());
         }
-        let is_status = path.ends_with("/status");
-        if is_status && !self.has_status_subresource {
-            return (404, failure(404, "NotFound"));
-        }
         if !self.meddling.is_empty() {
             let change = self.meddling.remove(0);
             if !change.is_null() {
                 self.write(&change);
             }
+        }
+        let is_status = path.ends_with("/status");
+        if is_status && !self.has_status_subresource {
+            return (404, failure(404, "NotFound"));
         }
         let fence = body.pointer("/metadata/resourceVersion");
         if fence.is_some_and(|fence| Some(fence) != self.rollout.pointer("/metadata/resourceVersion")) {
@@ -221,6 +221,17 @@ async fn without_a_status_subresource_the_object_itself_is_patched() {
     let (patches, error) = sent(intent::abort, |server| server.has_status_subresource = false).await;
     assert_eq!(error, "");
     assert_eq!(patches, [r#"main fenced {"status":{"abort":true}}"#]);
+}
+
+#[tokio::test]
+async fn without_a_status_subresource_another_version_is_not_reached_either() {
+    let other_version = |server: &mut Server| {
+        server.has_status_subresource = false;
+        server.meddling = vec![json!({ "status": { "currentPodHash": "newer" } })];
+    };
+    let (patches, error) = sent(intent::abort, other_version).await;
+    assert!(error.contains("moved on from version new to newer"), "{error}");
+    assert!(patches.is_empty(), "{patches:?}");
 }
 
 #[tokio::test]

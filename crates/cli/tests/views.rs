@@ -178,12 +178,15 @@ fn a_spec_to_mend_is_the_answer_although_the_user_has_resumed() {
 
 #[test]
 fn a_stored_answer_is_not_shown_once_the_user_has_resumed() {
-    let mut rollout = waits(json!({ "kind": "UserPromotion" }));
+    let mut rollout = waits(json!({ "kind": "UserPromotion", "message": "step 4/5 is a pause" }));
     rollout.status.as_mut().unwrap().pause_conditions.clear();
     assert_eq!(
         waiting::why(&rollout, "kubectl headgate", now()),
         "midpause is Progressing: waiting for rollout to unpause\n"
     );
+    let column = list::NamespaceColumn::Hidden;
+    let table = list::list(&[rollout], column, Detail::Wide, Palette::Plain, now());
+    assert!(table.trim_end().ends_with("  waiting for rollout to unpause"), "{table}");
 }
 
 #[test]

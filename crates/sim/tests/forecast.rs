@@ -454,6 +454,37 @@ fn a_pod_template_may_be_another_objects() {
 }
 
 #[test]
+fn a_rollout_that_takes_the_place_of_a_deployment_has_its_size_unless_it_says_another() {
+    let pods = |scale_down: &str, own: Value, deployments: Value| {
+        let mut template = Value::Null;
+        let mut objects = with(plain(&json!([{ "setWeight": 50 }])), |rollout| {
+            let spec = &mut rollout["spec"];
+            spec["replicas"] = own.clone();
+            let reference = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "scaleDown": scale_down });
+            spec["workloadRef"] = reference;
+        });
+        for rollout in &mut objects {
+            template = rollout["spec"]["template"].take();
+        }
+        objects.push(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
+            "spec": { "replicas": deployments, "template": template },
+        }));
+        forecast(objects, &options(&[], &[])).unwrap().rollout.replicas
+    };
+    for (scale_down, own, deployments, expected) in [
+        ("onsuccess", Value::Null, json!(4), 4),
+        ("progressively", Value::Null, json!(4), 4),
+        ("never", Value::Null, json!(4), 1),
+        ("onsuccess", json!(3), json!(4), 3),
+        ("onsuccess", Value::Null, json!(0), 1),
+        ("onsuccess", Value::Null, Value::Null, 1),
+    ] {
+        assert_eq!(pods(scale_down, own, deployments), expected, "{scale_down}");
+    }
+}
+
+#[test]
 fn templates_may_be_the_clusters_and_name_others() {
     let templates = json!([
         { "templateName": "success-rate", "clusterScope": true },

@@ -72,7 +72,7 @@ fn limits_that_argo_rollouts_refuses_are_refused() {
         (with(2, 2, 3), Some(sum)),
         (with(0, 4, 3), Some(sum)),
         (with(3, 0, 3), None),
-        (with(4, 0, 3), Some(sum)),
+        (with(4, 0, 3), Some("count must be >= failureLimit, but 3 < 4")),
         // Without a count nothing is too much for it.
         (with(4, 4, 0), None),
         (with(i64::from(i32::MAX), i64::from(i32::MAX), 3), Some(sum)),

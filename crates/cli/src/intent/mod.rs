@@ -9,7 +9,7 @@ pub mod images;
 mod tests;
 
 use crate::phase::is_resumed;
-use headgate_api::{AnalysisPhase, CanaryStrategy, Rollout, RolloutStatus, Time};
+use headgate_api::{AnalysisPhase, CanaryStrategy, Rollout, RolloutStatus};
 use serde_json::{Value, json};
 
 /// Which part of an object a patch is sent to.
@@ -82,11 +82,7 @@ pub fn promote(rollout: &Rollout, promotion: Promotion) -> Intent {
 
 fn promote_step(rollout: &Rollout, status: &RolloutStatus) -> Intent {
     if status.abort {
-        return Intent::Refuse(
-            "was aborted: there is no step to promote it from. Start the release again with `retry`, \
-             go back with `undo`, or skip all steps with `promote --full`"
-                .to_owned(),
-        );
+        return aborted();
     }
     let unpause = is_spec_paused(rollout).then(|| unpaused(Binds::Version));
     let (resume, why_not) = match step_promotion(rollout, status) {
@@ -95,6 +91,15 @@ fn promote_step(rollout: &Rollout, status: &RolloutStatus) -> Intent {
     };
     let patches: Vec<Patch> = resume.into_iter().chain(unpause).collect();
     if patches.is_empty() { Intent::Nothing(why_not) } else { Intent::Send(patches) }
+}
+
+/// An aborted release stays at its first step, wherever its index is put.
+fn aborted() -> Intent {
+    Intent::Refuse(
+        "was aborted: there is no step to promote it from. Start the release again with `retry`, \
+         go back with `undo`, or skip all steps with `promote --full`"
+            .to_owned(),
+    )
 }
 
 /// The status patch that ends the current pause or step, or why there is nothing to end.
@@ -118,10 +123,11 @@ fn step_promotion(rollout: &Rollout, status: &RolloutStatus) -> Result<Value, St
     if pauses {
         return Ok(json!({ "status": { "pauseConditions": null } }));
     }
-    if let Some(until) = bakes_until(status)
-        && step.is_none_or(|step| step.index == step.count)
+    if step.is_none_or(|step| step.index == step.count)
+        && let Some(held) = held_after_steps(status)
     {
-        return Err(baking(until, step));
+        let done = step.map_or_else(String::new, |step| format!("has done all {} steps and ", step.count));
+        return Err(format!("{done}{held}"));
     }
     match step {
         Some(step) if step.index < step.count => {
@@ -139,14 +145,22 @@ fn step_promotion(rollout: &Rollout, status: &RolloutStatus) -> Result<Value, St
     }
 }
 
-/// Until when the new version, which has everything, bakes: the controller says so while it does.
-fn bakes_until(status: &RolloutStatus) -> Option<&Time> {
-    status.waiting.as_ref().filter(|waiting| waiting.kind == "Bake")?.until.as_ref()
-}
-
-fn baking(until: &Time, step: Option<CurrentStep>) -> String {
-    let done = step.map_or_else(String::new, |step| format!("has done all {} steps and ", step.count));
-    format!("{done}bakes until {}: `promote --full` ends the bake", until.0)
+/// What a new version waits for that has everything, or is held short of that, and what ends it: the controller says so
+/// while it does.
+fn held_after_steps(status: &RolloutStatus) -> Option<String> {
+    let waiting = status.waiting.as_ref()?;
+    match waiting.kind.as_str() {
+        "Bake" => {
+            let until = waiting.until.as_ref()?;
+            Some(format!("bakes until {}: `promote --full` ends the bake", until.0))
+        }
+        "AnalysisHold" => Some(
+            "is held by an analysis that has failed: it goes on when a fresh run is successful, or at once with \
+             `promote --full`"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 fn promote_full(rollout: &Rollout, status: &RolloutStatus) -> Intent {
@@ -164,6 +178,9 @@ fn promote_full(rollout: &Rollout, status: &RolloutStatus) -> Intent {
 }
 
 fn skip_steps(rollout: &Rollout, status: &RolloutStatus, to: impl Fn(i32, i32) -> i32) -> Intent {
+    if status.abort {
+        return aborted();
+    }
     let Some(canary) = canary(rollout) else {
         return Intent::Refuse("is blue-green and has no steps to skip: promote it without flags".to_owned());
     };

@@ -166,6 +166,23 @@ fn promote_during_a_bake_says_until_when_it_bakes_and_what_ends_it() {
 }
 
 #[test]
+fn promote_while_an_analysis_holds_the_release_after_its_steps_says_what_goes_on() {
+    let held =
+        |index: i32| updating(json!({ "currentStepIndex": index, "waiting": { "kind": "AnalysisHold" } }));
+    for (steps, place) in [(steps(), "has done all 4 steps and is held"), (json!([]), "is held")] {
+        let rollout = rollout(canary_with(steps, json!({})), held(4));
+        let expected = format!(
+            "nothing: {place} by an analysis that has failed: it goes on when a fresh run is successful, or at once with \
+             `promote --full`"
+        );
+        assert_eq!(told(promote(&rollout, Promotion::Step)), expected);
+    }
+    let within = rollout(canary_with(steps(), json!({})), held(2));
+    let next = r#"Step to Status {"status":{"currentStepIndex":3,"pauseConditions":null}}"#;
+    assert_eq!(told(promote(&within, Promotion::Step)), next, "a step on, all the same");
+}
+
+#[test]
 fn promote_full_asks_for_it_only_when_there_is_something_to_promote() {
     let spec = || canary_with(steps(), json!({}));
     let paused = || canary_with(steps(), json!({ "paused": true }));
@@ -195,6 +212,11 @@ fn the_deprecated_flags_move_the_index_and_never_past_the_end() {
         (at(1), Promotion::SkipAllSteps, r#"Step to Status {"status":{"currentStepIndex":4}}"#),
     ] {
         assert_eq!(told(promote(&rollout(spec(), status), promotion)), expected);
+    }
+    let aborted = rollout(spec(), updating(json!({ "abort": true })));
+    for promotion in [Promotion::SkipCurrentStep, Promotion::SkipAllSteps] {
+        // The engine would set the index back.
+        assert_eq!(told(promote(&aborted, promotion)), told(promote(&aborted, Promotion::Step)));
     }
     let blue_green = rollout(json!({ "strategy": { "blueGreen": { "activeService": "a" } } }), at(0));
     let expected = "refuse: is blue-green and has no steps to skip: promote it without flags";

@@ -77,11 +77,15 @@ struct Notes(Vec<(Severity, String, String)>);
 
 impl Notes {
     fn error(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push((Severity::Error, field.into(), message.into()));
+        self.note(Severity::Error, field, message);
     }
 
     fn warning(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push((Severity::Warning, field.into(), message.into()));
+        self.note(Severity::Warning, field, message);
+    }
+
+    fn note(&mut self, severity: Severity, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push((severity, field.into(), message.into()));
     }
 
     fn has_errors_below(&self, field: &str) -> bool {

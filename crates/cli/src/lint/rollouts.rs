@@ -9,16 +9,19 @@ use headgate_model::analysis::{
 use headgate_model::spec::{Canary, RolloutSpec, Step};
 use headgate_model::template::check_template;
 use headgate_model::{
-    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, WorkloadRef, selector,
-    total_weight, validate,
+    ObjectKey, Observed, RouterConfig, RouterProblem, ServiceView, TemplateKey, TrafficRouter, WorkloadRef,
+    selector, total_weight, validate,
 };
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
+/// Names what stands in for a template that is not among the files.
+const STAND_IN: &str = "stand-in";
+
 /// Checks a Rollout.
 pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
     let Some(written) = rollout.get("spec") else { return };
-    let Some(filled) = with_template(rollout, written, around, notes) else { return };
+    let Some((filled, pods)) = with_template(rollout, written, around, notes) else { return };
     let spec = match validate(&filled) {
         Ok(spec) => spec,
         // A wrong type is said already, in other words.
@@ -32,7 +35,8 @@ pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
         }
     }
     values::check(written, notes);
-    let one = One { rollout, spec: &spec, around };
+    let rollout = &with_spec(rollout, filled.into_owned());
+    let one = One { rollout, spec: &spec, pods, around };
     for (key, service) in
         [("canaryService", &spec.canary.canary_service), ("stableService", &spec.canary.stable_service)]
     {
@@ -62,16 +66,25 @@ pub(super) fn check(rollout: &Value, around: &Around<'_>, notes: &mut Notes) {
     }
 }
 
-/// The spec with the template of the workload that it refers to. `None`: that cannot be had, which is noted.
+/// Whether the pod template is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pods {
+    Known,
+    /// It is that of a workload which is not among the files.
+    Elsewhere,
+}
+
+/// The spec with the template of the workload that it refers to, or with a stand-in that is right in itself. `None`: the
+/// reference is wrong, which is noted.
 fn with_template<'a>(
     rollout: &Value,
     written: &'a Value,
     around: &Around<'_>,
     notes: &mut Notes,
-) -> Option<Cow<'a, Value>> {
+) -> Option<(Cow<'a, Value>, Pods)> {
     let workload = match WorkloadRef::read(written) {
         Ok(Some(workload)) => workload,
-        Ok(None) => return Some(Cow::Borrowed(written)),
+        Ok(None) => return Some((Cow::Borrowed(written), Pods::Known)),
         Err(problem) => {
             if !notes.has_errors_below(&problem.field) {
                 notes.error(problem.field, problem.problem);
@@ -80,18 +93,40 @@ fn with_template<'a>(
         }
     };
     let (group, kind) = (workload.kind.group(), workload.kind.as_str());
-    match around.find(group, kind, around.namespace_of(rollout), &workload.name) {
-        Some(object) => Some(Cow::Owned(workload.fill_in(written, object))),
-        None => {
-            notes.warning("spec.workloadRef.name", not_given(kind, &workload.name));
-            None
-        }
+    if let Some(object) = around.find(group, kind, around.namespace_of(rollout), &workload.name) {
+        return Some((Cow::Owned(workload.fill_in(written, object)), Pods::Known));
     }
+    notes.warning("spec.workloadRef.name", not_given(kind, &workload.name));
+    Some((Cow::Owned(with_stand_in(written)), Pods::Elsewhere))
+}
+
+/// The spec with pods of which no more is said than a template has to say. A selector of its own, which they might not have
+/// the labels for, gives way, too.
+fn with_stand_in(written: &Value) -> Value {
+    let labels = json!({ STAND_IN: STAND_IN });
+    let containers = json!([{ "name": STAND_IN, "image": STAND_IN }]);
+    let mut spec = written.clone();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.insert("selector".to_owned(), json!({ "matchLabels": labels }));
+        let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": containers } });
+        fields.insert("template".to_owned(), template);
+    }
+    spec
+}
+
+fn with_spec(rollout: &Value, spec: Value) -> Value {
+    let mut rollout = rollout.clone();
+    if let Some(fields) = rollout.as_object_mut() {
+        fields.insert("spec".to_owned(), spec);
+    }
+    rollout
 }
 
 struct One<'a> {
+    /// With the template, wherever it stands: arguments may refer to it.
     rollout: &'a Value,
     spec: &'a RolloutSpec,
+    pods: Pods,
     around: &'a Around<'a>,
 }
 
@@ -127,8 +162,12 @@ impl One<'_> {
                 .and_then(|annotations| annotations.get(labels::MANAGED_BY_ROLLOUTS)?.as_str())
                 .map(str::to_owned),
         };
-        if let Err(problem) = view.check_fits(name, text(self.rollout, "/metadata/name"), &self.spec.template)
-        {
+        let template = match self.pods {
+            Pods::Known => Cow::Borrowed(&self.spec.template),
+            // They may have the labels that it asks for.
+            Pods::Elsewhere => Cow::Owned(json!({ "metadata": { "labels": view.selector } })),
+        };
+        if let Err(problem) = view.check_fits(name, text(self.rollout, "/metadata/name"), &template) {
             notes.error(field, problem);
         }
         if let Err(problem) = view.check_finds_roles(name, self.canary()) {
@@ -155,18 +194,25 @@ impl One<'_> {
                 item: None,
                 object: None,
             };
-            let seen = router.references(&config).and_then(|keys| {
-                let objects = keys.into_iter().map(|key| (key.clone(), self.observed(&key))).collect();
-                router.observe(&config, &objects).map(drop)
-            });
-            match seen {
-                Ok(()) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => {}
-                Err(RouterProblem::Missing { object, field, .. }) => {
-                    notes.warning(field, not_given(object.kind.kind, &object.name));
-                }
-                Err(RouterProblem::Invalid { field, message }) => {
-                    notes.error(field, format!("Invalid value: {message}"));
-                }
+            for part in router.parts(&config) {
+                self.route(router, &part, notes);
+            }
+        }
+    }
+
+    /// One object of a router, whatever is to be said about the others.
+    fn route(&self, router: &dyn TrafficRouter, part: &RouterConfig, notes: &mut Notes) {
+        let seen = router.references(part).and_then(|keys| {
+            let objects = keys.into_iter().map(|key| (key.clone(), self.observed(&key))).collect();
+            router.observe(part, &objects).map(drop)
+        });
+        match seen {
+            Ok(()) | Err(RouterProblem::Unknown(_) | RouterProblem::Leaving(_)) => {}
+            Err(RouterProblem::Missing { object, field, .. }) => {
+                notes.warning(field, not_given(object.kind.kind, &object.name));
+            }
+            Err(RouterProblem::Invalid { field, message }) => {
+                notes.error(field, format!("Invalid value: {message}"));
             }
         }
     }
@@ -207,6 +253,8 @@ impl One<'_> {
         });
         match resolved {
             Ok(()) => {}
+            // It may well be a field of the template.
+            Err(AnalysisProblem::FieldUnset(_)) if self.pods == Pods::Elsewhere => return,
             Err(problem @ AnalysisProblem::FieldUnset(_)) => {
                 return notes.warning(field, format!("{problem}. The run waits until that has a value"));
             }

@@ -1,6 +1,6 @@
 //! Analysis templates and runs, each for itself.
 
-use super::Notes;
+use super::{Notes, Severity};
 use headgate_api::{AnalysisRunSpec, AnalysisTemplateSpec, Argument};
 use headgate_model::analysis::{ValidMetric, valid_metrics};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) fn check(template: &Value, notes: &mut Notes) {
     let first = lists.next().unwrap_or_default();
     let others: Vec<_> = lists.collect();
     for problem in first.into_iter().filter(|problem| others.iter().all(|list| list.contains(problem))) {
-        notes.error(problem.0, problem.1);
+        notes.note(problem.0, problem.1, problem.2);
     }
 }
 
@@ -75,17 +75,24 @@ pub(super) fn check_run(run: &Value, notes: &mut Notes) {
 }
 
 fn check_metrics(metrics: &[ValidMetric], notes: &mut Notes) {
-    for (field, problem) in problems(metrics) {
-        notes.error(field, problem);
+    for (severity, field, problem) in problems(metrics) {
+        notes.note(severity, field, problem);
     }
 }
 
-/// What makes every measurement of these metrics an error: the field, and why.
-fn problems(metrics: &[ValidMetric]) -> Vec<(String, String)> {
+/// What makes every measurement of these metrics an error: how much it matters, the field, and why. The controller carries
+/// out a metric that runs dry, whatever comes of it.
+fn problems(metrics: &[ValidMetric]) -> Vec<(Severity, String, String)> {
     let of = |(index, metric): (usize, &ValidMetric)| {
         let name = metric.metric.name.clone();
+        let (severity, end) = match metric.dry_run {
+            true => (Severity::Warning, " (no release hangs on it: it runs dry)"),
+            false => (Severity::Error, ""),
+        };
         let problems = headgate_analysis::problems(metric).into_iter();
-        problems.map(move |problem| (format!("spec.metrics[{index}]"), format!("metric {name:?}: {problem}")))
+        problems.map(move |problem| {
+            (severity, format!("spec.metrics[{index}]"), format!("metric {name:?}: {problem}{end}"))
+        })
     };
     metrics.iter().enumerate().flat_map(of).collect()
 }

@@ -3,6 +3,7 @@
 use super::Context;
 use super::steer::{Unobserved, steer};
 use crate::Outcome;
+use crate::explain::causes;
 use crate::intent;
 use crate::target::{TargetKind, targets};
 use anyhow::Result;
@@ -26,9 +27,42 @@ pub(crate) struct Abort {
 
 impl Abort {
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Outcome> {
+        let mut outcome = Outcome::Done;
         for target in targets(&self.names, &[TargetKind::Rollout])? {
-            steer(context, &target.name, Unobserved::GoOn, "aborted", intent::abort).await?;
+            // What keeps one from going back must not keep the others.
+            if let Err(error) = steer(context, &target.name, Unobserved::GoOn, "aborted", intent::abort).await
+            {
+                context.output.note(&format!("Error: {}", causes(&error)));
+                outcome = Outcome::Unwell;
+            }
         }
-        Ok(Outcome::Done)
+        Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Output;
+    use crate::output::streams::said;
+    use crate::program::Program;
+    use crate::scripted::{Server, cluster};
+    use serde_json::json;
+    use std::sync::{Arc, Mutex};
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_each_is_aborted_that_can_be() {
+        // Three names for one Rollout, which is aborted already by the time of the second.
+        let mut server = Server::new(&json!({}), &json!({ "stableRS": "old" }));
+        server.rollout["metadata"]["generation"] = json!(4);
+        let server = Arc::new(Mutex::new(server));
+        let output = Output::plain();
+        let context = Context { cluster: cluster(&server), program: Program::Headgate, output: &output };
+        let names = ["shop", "cart", "till"].map(str::to_owned).to_vec();
+        assert_eq!(Abort { names }.run(&context).await.unwrap(), Outcome::Unwell);
+        let told = said();
+        assert!(told.starts_with("rollout 'shop' aborted\nWarning: "), "{told}");
+        assert_eq!(told.matches("Error: the controller has not looked at").count(), 2, "{told}");
+        assert_eq!(server.lock().unwrap().patches, [r#"{"status":{"abort":true}}"#]);
     }
 }

@@ -6,6 +6,7 @@ use super::paint::{Palette, Text};
 use super::rollout::{state, step, strategy};
 use super::scene::name;
 use super::table::table;
+use super::waiting::stored;
 use super::weight::weights;
 use crate::phase::standing;
 use headgate_api::{Rollout, RolloutStatus};
@@ -53,8 +54,8 @@ fn wide(rollout: &Rollout, now: Timestamp) -> [Text; 3] {
     let template = rollout.spec.template.as_ref();
     let containers = template.and_then(|template| template.pointer("/spec/containers")?.as_array());
     let images = containers.into_iter().flatten().filter_map(|container| container.get("image")?.as_str());
-    let waiting = rollout.status.as_ref().and_then(|status| status.waiting.as_ref());
-    let message = waiting.map_or_else(|| standing(rollout).message, |waiting| waiting.message.clone());
+    let message =
+        stored(rollout).map_or_else(|| standing(rollout).message, |waiting| waiting.message.clone());
     // One line a Rollout, whatever the message is.
     let message = message.lines().next().unwrap_or_default().to_owned();
     [

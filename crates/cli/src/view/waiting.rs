@@ -38,7 +38,7 @@ pub fn footer(rollout: &Rollout, now: Timestamp) -> String {
 
 /// What the controller has stored, unless the user has changed something since. A promote waits until an invalid spec
 /// is mended: then the spec is what the user wants to hear about.
-fn stored(rollout: &Rollout) -> Option<&Waiting> {
+pub(super) fn stored(rollout: &Rollout) -> Option<&Waiting> {
     let status = rollout.status.as_ref()?;
     let is_current = |waiting: &Waiting| {
         observed(rollout) == Observed::Latest && (!is_resumed(status) || waiting.kind == "MendSpec")

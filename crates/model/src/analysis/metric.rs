@@ -184,6 +184,9 @@ fn check_failure_limit(failure: i32, consecutive_success: i32, count: i32) -> Re
             "count must be >= consecutiveSuccessLimit, but {count} < {consecutive_success}: raise count"
         ));
     }
+    if count > 0 && consecutive_success == 0 && count < failure {
+        return Err(format!("count must be >= failureLimit, but {count} < {failure}: raise count"));
+    }
     if count > 0 && failure >= 0 && i64::from(count) < i64::from(failure) + i64::from(consecutive_success) {
         return Err(format!(
             "count ({count}) must be >= failureLimit + consecutiveSuccessLimit ({failure} + {consecutive_success}) if both \

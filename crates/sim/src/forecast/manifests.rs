@@ -4,9 +4,10 @@ use super::{GivenMetric, Options, Problem};
 use crate::world::given::names;
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, VIRTUAL_SERVICES};
 use crate::world::server::{is_of, reference, text};
+use headgate_api::At;
 use headgate_driver::io::{ObjectRef, Resource};
 use headgate_driver::resources::{ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ROLLOUTS, SERVICES};
-use headgate_model::WorkloadRef;
+use headgate_model::{WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -55,9 +56,12 @@ impl Manifests {
             ["/kind", "/metadata/name", "/metadata/namespace"].map(|place| text(object, place)) == wanted
         };
         let Some(place) = objects.iter().position(is_it) else { return };
-        let mut spec = workload.fill_in(spec, &objects.remove(place));
+        let object = objects.remove(place);
+        let size = size_to_take_over(spec, &workload, &object);
+        let mut spec = workload.fill_in(spec, &object);
         if let (Value::Object(fields), Value::Object(rollout)) = (&mut spec, &mut self.rollout) {
             fields.remove("workloadRef");
+            fields.extend(size.map(|size| ("replicas".to_owned(), json!(size))));
             rollout.insert("spec".to_owned(), spec);
         }
     }
@@ -203,6 +207,15 @@ impl Manifests {
             self.surroundings.push((target, body));
         }
     }
+}
+
+/// How many pods a Rollout has that takes the place of a Deployment and does not say how many it wants, as the controller
+/// has it: as many as that.
+fn size_to_take_over(spec: &Value, workload: &WorkloadRef, object: &Value) -> Option<i64> {
+    let takes_over = !["", "never"].contains(&text(spec, "/workloadRef/scaleDown"));
+    let says = spec.get("replicas").is_some_and(|replicas| !replicas.is_null());
+    let size = object.at("/spec/replicas").and_then(Value::as_i64).filter(|size| *size > 0)?;
+    (workload.kind == WorkloadKind::Deployment && takes_over && !says).then_some(size)
 }
 
 fn reference_to(resource: Resource, namespace: &str, name: &str) -> ObjectRef {
