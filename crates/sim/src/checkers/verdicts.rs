@@ -336,7 +336,9 @@ pub(super) fn end(server: &Server) -> Result<(), String> {
     let has_gone_on = (message == "manually paused" || message.starts_with("InvalidSpec: "))
         && rollout.at("/status/controllerPause") == Some(&Value::Bool(true))
         && list(rollout, "/status/pauseConditions").next().is_none();
-    let waits = is_paused || has_gone_on || is_held(server);
+    // A hold stands also when the spec says something else by now.
+    let is_remembered = rollout.at("/status/headgate/analysisHold").is_some();
+    let waits = is_paused || has_gone_on || is_remembered || is_held(server);
     if bad && !waits && rollout.at("/status/abort") != Some(&Value::Bool(true)) {
         return Err("a run has condemned the release, and it goes on".to_owned());
     }
