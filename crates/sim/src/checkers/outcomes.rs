@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// The shortest wait before the same is tried again: a second, varied by a quarter.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_millis(740);
 
-/// With waits that double, up to a minute, the same is not refused more than five times in a minute, and what comes to be wanted
-/// anew is tried at once: on a way back in steps of five seconds another weight twelve times.
-const A_MINUTE_MAX: usize = 5 + 12;
+/// With waits that double, up to a minute, the same is not refused more often in a minute; with some to spare for what comes
+/// to be wanted anew.
+const A_MINUTE_MAX: usize = 12;
 
 /// When it is tried again after so many refusals it has been said: the first already is for a person.
 const SAID_AFTER: u32 = 4;
