@@ -1,6 +1,7 @@
 //! An API server for tests: one Rollout, and the workload that it refers to.
 
 use crate::cluster::Cluster;
+use headgate_sim::world::patch::merge;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use kube::client::Body;
@@ -117,23 +118,4 @@ pub(crate) fn cluster(server: &Arc<Mutex<Server>>) -> Cluster {
 fn refusal(code: u16) -> Value {
     let reason = if code == 403 { "Forbidden" } else { "NotFound" };
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason, "reason": reason, "code": code })
-}
-
-/// RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let target = target.as_object_mut().unwrap();
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
 }

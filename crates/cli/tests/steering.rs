@@ -4,6 +4,7 @@
 use headgate_api::Rollout;
 use headgate_cli::intent::{self, Intent, Promotion};
 use headgate_cli::{Cluster, carry_out};
+use headgate_sim::world::patch::merge;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -57,25 +58,6 @@ impl Server {
         merge(&mut self.rollout, change);
         let version: u64 = self.rollout["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
         self.rollout["metadata"]["resourceVersion"] = json!((version + 1).to_string());
-    }
-}
-
-/// RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let target = target.as_object_mut().unwrap();
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
-        }
     }
 }
 
