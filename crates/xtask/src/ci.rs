@@ -6,7 +6,9 @@ use anyhow::Context;
 use clap::Args;
 use headgate_lab::{Addon, Lab, Options};
 use headgate_notify::Config;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -215,12 +217,7 @@ fn chart() -> anyhow::Result<()> {
         ),
     ];
     for (expected, flags) in variants {
-        let text = output(
-            Command::new(&helm)
-                .args(["template", "headgate", "--kube-version", "1.36.0"])
-                .arg(&chart)
-                .args(flags),
-        )?;
+        let text = rendered(&helm, flags)?;
         anyhow::ensure!(text.contains(expected), "helm template {flags:?} renders no {expected}");
     }
     lease_elsewhere(&helm)?;
@@ -228,56 +225,61 @@ fn chart() -> anyhow::Result<()> {
     notifications(&helm)
 }
 
-/// A user's own volumes and pull secrets stand beside what the chart has there itself.
-fn extras(helm: &std::path::Path) -> anyhow::Result<()> {
+/// What the chart renders with these flags.
+fn rendered(helm: &Path, flags: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(helm);
     command.args(["template", "headgate", "--kube-version", "1.36.0"]).arg(root().join("charts/headgate"));
-    command.args([
-        "--set",
+    output(command.args(flags))
+}
+
+fn objects(helm: &Path, flags: &[&str]) -> anyhow::Result<Vec<Value>> {
+    Ok(serde_saphyr::from_multiple(&rendered(helm, flags)?)?)
+}
+
+fn the<'a>(kind: &str, objects: &'a [Value]) -> anyhow::Result<&'a Value> {
+    let object = objects.iter().find(|object| object["kind"] == kind);
+    object.with_context(|| format!("the chart renders no {kind}"))
+}
+
+/// A user's own volumes and pull secrets stand beside what the chart has there itself.
+fn extras(helm: &Path) -> anyhow::Result<()> {
+    let values = [
         "notifications.webhooks[0].name=hook,notifications.webhooks[0].url=https://hook.example",
-    ]);
-    command.args(["--set", "imagePullSecrets[0].name=registry"]);
-    command.args(["--set", "extraVolumes[0].name=authorities,extraVolumes[0].configMap.name=authorities"]);
-    command.args([
-        "--set",
+        "imagePullSecrets[0].name=registry",
+        "extraVolumes[0].name=authorities,extraVolumes[0].configMap.name=authorities",
         "extraVolumeMounts[0].name=authorities,extraVolumeMounts[0].mountPath=/etc/authorities",
-    ]);
-    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&output(&mut command)?)?;
-    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
-    let pod = &deployment["spec"]["template"]["spec"];
-    let both = serde_json::json!(["notifications", "authorities"]);
-    let names = |list: &serde_json::Value| -> serde_json::Value {
+    ];
+    let objects = objects(helm, &["--set", &values.join(",")])?;
+    let pod = &the("Deployment", &objects)?["spec"]["template"]["spec"];
+    let both = json!(["notifications", "authorities"]);
+    let names = |list: &Value| -> Value {
         list.as_array().into_iter().flatten().map(|item| item["name"].clone()).collect()
     };
-    anyhow::ensure!(names(&pod["imagePullSecrets"]) == serde_json::json!(["registry"]), "{pod}");
+    anyhow::ensure!(names(&pod["imagePullSecrets"]) == json!(["registry"]), "{pod}");
     anyhow::ensure!(names(&pod["volumes"]) == both, "{pod}");
     anyhow::ensure!(names(&pod["containers"][0]["volumeMounts"]) == both, "{pod}");
     Ok(())
 }
 
 /// With a namespace for the Lease the controller asks for it there, and the right to it is granted there.
-fn lease_elsewhere(helm: &std::path::Path) -> anyhow::Result<()> {
-    let mut command = Command::new(helm);
-    command.args(["template", "headgate", "--namespace", "own", "--kube-version", "1.36.0"]);
-    command.args(["--set", "leaderElection.namespace=elsewhere"]).arg(root().join("charts/headgate"));
-    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&output(&mut command)?)?;
+fn lease_elsewhere(helm: &Path) -> anyhow::Result<()> {
+    let objects = objects(helm, &["--namespace", "own", "--set", "leaderElection.namespace=elsewhere"])?;
     for kind in ["Role", "RoleBinding"] {
-        let object = objects.iter().find(|object| object["kind"] == kind);
-        let object = object.with_context(|| format!("the chart renders no {kind}"))?;
+        let object = the(kind, &objects)?;
         anyhow::ensure!(object["metadata"]["namespace"] == "elsewhere", "{object}");
         let of_subject = object.pointer("/subjects/0/namespace");
         anyhow::ensure!(of_subject.is_none_or(|namespace| namespace == "own"), "{object}");
     }
-    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
+    let deployment = the("Deployment", &objects)?;
     let arguments = deployment.pointer("/spec/template/spec/containers/0/args");
-    let arguments = arguments.and_then(serde_json::Value::as_array);
-    let flag = serde_json::json!("--leader-election-namespace=elsewhere");
+    let arguments = arguments.and_then(Value::as_array);
+    let flag = json!("--leader-election-namespace=elsewhere");
     anyhow::ensure!(arguments.is_some_and(|all| all.contains(&flag)), "{deployment}");
     Ok(())
 }
 
 /// The values of docs/notifications.md come to the file that stands there, and each Secret's key is mounted once.
-fn notifications(helm: &std::path::Path) -> anyhow::Result<()> {
+fn notifications(helm: &Path) -> anyhow::Result<()> {
     let page = std::fs::read_to_string(root().join("docs/notifications.md"))?;
     let block = |fence: &str| {
         let text = page.split_once(&format!("```{fence}\n")).and_then(|(_, rest)| rest.split_once("\n```"));
@@ -285,21 +287,17 @@ fn notifications(helm: &std::path::Path) -> anyhow::Result<()> {
     };
     let values = root().join("target/notifications-values.yaml");
     std::fs::write(&values, block("yaml values")?)?;
-    let mut command = Command::new(helm);
-    command.args(["template", "headgate", "--kube-version", "1.36.0"]).arg(root().join("charts/headgate"));
-    let rendered = output(command.arg("--values").arg(&values))?;
-    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&rendered)?;
-    let text = |object: &serde_json::Value, pointer: &str| {
-        object.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned)
-    };
+    let objects = objects(helm, &["--values", &values.display().to_string()])?;
+    let text =
+        |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let file = objects.iter().find_map(|object| text(object, "/stringData/notifications.yaml"));
     let config = Config::parse(&file.context("the chart renders no notifications.yaml")?)?;
     let wanted = Config::parse(block("yaml notifications")?)?;
     anyhow::ensure!(config.webhooks.first() == wanted.webhooks.first(), "{config:?} is not {wanted:?}");
     anyhow::ensure!(config.webhooks.len() == 2 && config.cluster == wanted.cluster, "{config:?}");
-    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
+    let deployment = the("Deployment", &objects)?;
     let sources = deployment.pointer("/spec/template/spec/volumes/0/projected/sources");
-    let sources = sources.and_then(serde_json::Value::as_array).context("no projected volume")?;
+    let sources = sources.and_then(Value::as_array).context("no projected volume")?;
     let paths: Vec<_> = sources.iter().filter_map(|source| text(source, "/secret/items/0/path")).collect();
     anyhow::ensure!(paths == ["secrets/release-hook/token", "secrets/release-hook/url"], "{paths:?}");
     Ok(())

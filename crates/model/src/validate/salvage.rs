@@ -40,12 +40,9 @@ pub fn salvage(spec: &Value, running: i32) -> Option<RolloutSpec> {
 
 /// Nothing is aborted that may be a rollback within the window: where the window can't be read, every rollback is.
 fn salvage_window(spec: &Value) -> i32 {
-    match spec.get("rollbackWindow") {
+    match spec.pointer("/rollbackWindow/revisions") {
         None | Some(Value::Null) => 0,
-        Some(window) => match window.get("revisions") {
-            None | Some(Value::Null) => 0,
-            Some(number) => number.as_i64().and_then(|number| i32::try_from(number).ok()).unwrap_or(i32::MAX),
-        },
+        Some(number) => number.as_i64().and_then(|number| i32::try_from(number).ok()).unwrap_or(i32::MAX),
     }
 }
 
@@ -99,15 +96,11 @@ fn salvage_canary(strategy: &Value) -> Canary {
 fn salvage_steps(strategy: &Value, canary: &Canary) -> Vec<Step> {
     let read = |step: &Value| {
         let one = Value::Array(vec![step.clone()]);
-        steps::steps(Some(&one), canary.total(), canary.routing.as_ref())
-            .ok()
-            .and_then(|mut steps| steps.pop())
+        steps::steps(Some(&one), canary.total(), canary.routing.as_ref()).ok()?.pop()
     };
-    let read = |step: &Value| {
-        let step = read(step).or_else(|| read(&pausing(step)));
-        step.unwrap_or(Step::Pause(PauseEnd::Promotion(None)))
-    };
-    strategy.get("steps").and_then(Value::as_array).into_iter().flatten().map(read).collect()
+    let steps = strategy.get("steps").and_then(Value::as_array).into_iter().flatten();
+    let salvaged = steps.map(|step| read(step).or_else(|| read(&pausing(step))));
+    salvaged.map(|step| step.unwrap_or(Step::Pause(PauseEnd::Promotion(None)))).collect()
 }
 
 /// The same with an analysis whose `onFailure` is `pause`, where it has one. A word that can't be read is not meant to be
