@@ -27,17 +27,15 @@ struct Tried {
 impl Failures {
     /// Remembers a failure; returns it with its count of attempts. `owner` varies the delays.
     pub(crate) fn add(&mut self, key: EffectKey, refusal: Refusal, owner: &str, now: Timestamp) -> Failure {
-        let (since, attempts) = self
-            .tried
-            .get(&key)
-            .map_or((whole_seconds(now), 0), |tried| (tried.failure.since, tried.failure.attempts));
+        let before = self.tried.remove(&key).map(|tried| tried.failure);
+        let attempts = before.as_ref().map_or(0, |before| before.attempts);
         let failure = Failure {
             class: refusal.class,
             message: refusal.message,
-            since,
+            since: before.as_ref().map_or_else(|| whole_seconds(now), |before| before.since),
             attempts: attempts.saturating_add(1),
             told: false,
-            held: None,
+            held: before.map(|before| before.held).unwrap_or_default(),
         };
         let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb, key.object));
         let retry_at = now.saturating_add(delay).unwrap_or(now);
@@ -48,7 +46,7 @@ impl Failures {
     /// The failure that was just added is of this effect.
     pub(crate) fn is_of(&mut self, effect: &Effect) {
         if let Some(tried) = self.tried.get_mut(&effect.key()) {
-            tried.failure.held = Some(Box::new(effect.clone()));
+            tried.failure.hold(effect);
         }
     }
 
@@ -118,7 +116,7 @@ impl Tried {
     }
 
     fn view(&self, now: Timestamp) -> Failure {
-        let held = self.failure.held.clone().filter(|_| self.waits(now));
+        let held = if self.waits(now) { self.failure.held.clone() } else { Vec::new() };
         Failure { held, ..self.failure.clone() }
     }
 }
@@ -182,6 +180,8 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quiet::tests::route;
+    use headgate_model::Direction;
 
     fn failed(class: FailureClass, times: u32) -> (Failures, Timestamp) {
         let mut failures = Failures::default();
@@ -215,6 +215,37 @@ mod tests {
         );
         let (failures, now) = failed(FailureClass::Conflict, 2);
         assert!(failures.holds(&EffectKey::record(), now));
+    }
+
+    #[test]
+    fn ways_back_that_take_turns_do_not_go_past_the_wait_of_each_other() {
+        let mut failures = Failures::default();
+        let (one, other) = (route(25, Direction::TowardsStable), route(0, Direction::TowardsStable));
+        let mut tried = 0;
+        for second in 0..60 {
+            let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
+            for effect in [&one, &other] {
+                if !failures.holds_effect(effect, now) {
+                    failures.add(effect.key(), Refusal::new(FailureClass::Forbidden, "m"), "ns/r", now);
+                    failures.is_of(effect);
+                    tried += 1;
+                }
+            }
+        }
+        assert!((2..=8).contains(&tried), "{tried}");
+    }
+
+    #[test]
+    fn a_way_back_does_not_wait_for_the_way_there_nor_for_what_was_tried_before_it() {
+        let mut failures = Failures::default();
+        let (now, back) = (Timestamp::UNIX_EPOCH, route(0, Direction::TowardsStable));
+        let there = route(25, Direction::TowardsCanary);
+        for effect in [&back, &there] {
+            failures.add(effect.key(), Refusal::new(FailureClass::Forbidden, "m"), "ns/r", now);
+            failures.is_of(effect);
+        }
+        assert!(failures.holds_effect(&there, now));
+        assert!(!failures.holds_effect(&back, now), "it was tried in another release");
     }
 
     #[test]

@@ -209,11 +209,11 @@ fn later(at: Timestamp, seconds: i64) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use headgate_model::{Destination, RouterConfig, TrafficIntent};
 
-    fn route(weight: i32, direction: Direction) -> Effect {
+    pub(crate) fn route(weight: i32, direction: Direction) -> Effect {
         let config = RouterConfig {
             router: "istio",
             namespace: "store".to_owned(),

@@ -324,7 +324,7 @@ fn template_spec(key: &TemplateKey, template: &Value) -> Result<AnalysisTemplate
         since: object::created_at(template),
         attempts: 1,
         told: false,
-        held: None,
+        held: Vec::new(),
     })
 }
 

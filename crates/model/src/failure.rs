@@ -14,17 +14,35 @@ pub struct Failure {
     /// Whether the stored record has said so since it failed last. Another process does not know of it and may have
     /// said something else since: to say it again would be a dispute.
     pub told: bool,
-    /// The effect that failed, while it waits for its next attempt; `None` when it is due.
-    pub held: Option<Box<Effect>>,
+    /// What failed under this key and waits for the next attempt, the latest last; none when that is due. Several when ways
+    /// back to stable take turns.
+    pub held: Vec<Effect>,
 }
 
 impl Failure {
-    /// Whether an effect of this key does not go out now. A way back to stable does not wait for a routing on the way there
-    /// that failed.
+    /// Whether an effect of this key does not go out now. A way back to stable waits only for what it has tried itself, not
+    /// for another routing that failed.
     pub fn holds(&self, effect: &Effect) -> bool {
-        let leads_back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
-        self.held.as_deref().is_some_and(|failed| !leads_back || failed == effect)
+        if leads_back(effect) { self.held.contains(effect) } else { !self.held.is_empty() }
     }
+
+    /// Holds an effect that has just failed. Ways back that take turns are held together: else each of them would be tried
+    /// past the wait of the one before.
+    pub fn hold(&mut self, effect: &Effect) {
+        if !leads_back(effect) {
+            self.held.clear();
+        }
+        self.held.retain(|failed| failed != effect);
+        self.held.drain(..self.held.len().saturating_sub(HELD_MAX - 1));
+        self.held.push(effect.clone());
+    }
+}
+
+/// Effects held under one key, at most: an abort that goes in steps has a way back for each.
+const HELD_MAX: usize = 8;
+
+fn leads_back(effect: &Effect) -> bool {
+    matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. })
 }
 
 /// Who can mend a failure.

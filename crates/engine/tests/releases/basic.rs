@@ -271,7 +271,7 @@ fn name_taken() -> World {
         since: world.now,
         attempts: 1,
         told: false,
-        held: None,
+        held: Vec::new(),
     };
     let decision = world.decide();
     world.carry_out(&decision, 0);

@@ -351,7 +351,7 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
             since: world.now,
             attempts,
             told: false,
-            held: None,
+            held: Vec::new(),
         };
         world.snapshot.failures.insert(EffectKey { verb: "Route", object: "istio".into() }, failure);
         let decision = world.decide();
@@ -378,7 +378,7 @@ fn a_refusal_that_another_process_overwrites_is_not_told_again_until_it_is_refus
             since: world.now,
             attempts: 1,
             told,
-            held: None,
+            held: Vec::new(),
         };
         world.snapshot.failures.insert(key.clone(), failure);
         if overwritten {

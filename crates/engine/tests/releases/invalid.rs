@@ -247,7 +247,7 @@ fn refused(world: &mut World) -> EffectKey {
         since: world.now,
         attempts: 1,
         told: false,
-        held: None,
+        held: Vec::new(),
     };
     world.snapshot.failures.insert(key.clone(), failure);
     // The API server refuses: nothing but the record is carried out.

@@ -307,7 +307,8 @@ fn a_budget_that_refuses_is_named_without_its_numbers() {
         let key = EffectKey { verb: "EvictPod", object: "shop".into() };
         let class = FailureClass::Transient;
         let since = Timestamp::UNIX_EPOCH;
-        [(key, Failure { class, message: message.into(), since, attempts, told: false, held: None })].into()
+        [(key, Failure { class, message: message.into(), since, attempts, told: false, held: Vec::new() })]
+            .into()
     };
     let said = "Cannot evict pod as it would violate the pod's disruption budget.";
     for (message, attempts, expected) in [

@@ -403,7 +403,7 @@ impl World {
             since: self.now,
             attempts: 1,
             told: false,
-            held: Some(Box::new(effect.clone())),
+            held: vec![effect.clone()],
         };
         self.snapshot.failures.insert(effect.key(), failure);
     }
