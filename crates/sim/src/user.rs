@@ -81,6 +81,7 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
     }
     let follows = match act {
         Act::Promote => Some((plus(now, 150), Act::EndPause)),
+        Act::Edit(edit) => edit.follows().map(|(later, next)| (plus(now, later), Act::Edit(next))),
         _ => None,
     };
     if let Act::Release(version) | Act::Undo(version) = act {
@@ -91,7 +92,9 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         let (route, body) = objects::route_to_both();
         edit(&route, body, server, now);
     }
-    let said = match patch(act, &rollout, scenario, now) {
+    let is_left_out = rollout.at("/spec/strategy/canary").is_none() && is_of_canary(act);
+    let change = if is_left_out { None } else { patch(act, &rollout, scenario, now) };
+    let said = match change {
         Some((part, body)) => {
             let status = part == Part::Status;
             outcome(&server.call(&Call::Patch { target, status, patch: Patch::Merge(body) }, now))
@@ -99,6 +102,15 @@ pub fn act(act: Act, scenario: &Scenario, server: &mut Server, now: Timestamp) -
         None => "nothing to do".to_owned(),
     };
     (said, follows)
+}
+
+/// True for what changes the canary strategy, which is another one when the user wants it back.
+fn is_of_canary(act: Act) -> bool {
+    match act {
+        Act::Steps(_) | Act::Limits(..) | Act::Router(_) | Act::Dynamic(_) => true,
+        Act::Edit(edit) => edit != Edit::Canary,
+        _ => false,
+    }
 }
 
 /// Writes the template of a version to where the Rollout takes it from.
@@ -156,8 +168,7 @@ fn patch(act: Act, rollout: &Value, scenario: &Scenario, now: Timestamp) -> Opti
             is_routed.then(|| (Part::Spec, json!({ "spec": { "strategy": { "canary": canary } } })))
         }
         Act::Edit(edit) => {
-            let clusterwide = scenario.has_clusterwide_templates();
-            edits::patch(edit, rollout, clusterwide).map(|spec| (Part::Spec, json!({ "spec": spec })))
+            edits::patch(edit, rollout, scenario).map(|spec| (Part::Spec, json!({ "spec": spec })))
         }
         Act::Restart => {
             let at = plus(now, scenario.restarts_in);

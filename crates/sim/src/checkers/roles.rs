@@ -62,6 +62,9 @@ fn is_carried_out(rollout: &Value) -> bool {
 /// Where the spec says what the pods of a role carry.
 const FIELDS: [&str; 2] = ["canaryMetadata", "stableMetadata"];
 
+/// What some spec of a seed has asked for, and a later one may not: `edits.rs`, `scenario/plan.rs`.
+const ONCE_ASKED: [&str; 2] = ["role", "note"];
+
 fn role(rollout: &Value, hash: &str) -> Option<&'static str> {
     if hash == text(rollout, "/status/stableRS") {
         Some("stableMetadata")
@@ -88,9 +91,9 @@ fn carries(
         let carried = |key: &str| pod.metadata.get(kind).and_then(|all| all.get(key));
         let own = |key: &str| template?.at(&format!("/metadata/{kind}"))?.get(key);
         let wanted = role.map(|role| asked(rollout, role, kind)).unwrap_or_default();
-        for key in
-            FIELDS.into_iter().flat_map(|field| asked(rollout, field, kind).into_iter().map(|(key, _)| key))
-        {
+        let asked = FIELDS.into_iter().flat_map(|field| asked(rollout, field, kind).into_iter());
+        let once_asked = ONCE_ASKED.map(str::to_owned);
+        for key in asked.map(|(key, _)| key).chain(once_asked) {
             let target = wanted.get(&key).or_else(|| own(&key));
             if carried(&key) != target {
                 return Err(format!(

@@ -5,7 +5,7 @@ use super::{
     objects, steps,
 };
 use crate::coverage;
-use crate::edits;
+use crate::edits::{self, Edit};
 use crate::faults::{Ailment, Disturbance, Fate};
 use crate::kinds::{Fault, Router, Step, Strategy, UserAct};
 use crate::random::Random;
@@ -76,7 +76,8 @@ pub(super) fn of(seed: u64) -> Scenario {
     plan_pod_health(&mut scenario, row.fault, &mut Random::new(seed, "pod health"));
     plan_way_back(&mut scenario, &mut Random::new(seed, "way back"));
     plan_dynamic(&mut scenario, &mut Random::new(seed, "dynamic"));
-    plan_edits(&mut scenario, &mut Random::new(seed, "edits"));
+    plan_edits(&mut scenario, edits::any, &mut Random::new(seed, "edits"));
+    plan_edits(&mut scenario, edits::later, &mut Random::new(seed, "later edits"));
     plan_watches(&mut scenario, &mut Random::new(seed, "other watches"));
     if Random::new(seed, "finalizers").percent(8) {
         patch::merge(&mut scenario.rollout, &json!({ "metadata": { "finalizers": ["example.com/keep"] } }));
@@ -192,13 +193,13 @@ fn plan_dynamic(scenario: &mut Scenario, luck: &mut Random) {
 }
 
 /// Some users change more in the middle than versions, pods and steps.
-fn plan_edits(scenario: &mut Scenario, luck: &mut Random) {
+fn plan_edits(scenario: &mut Scenario, edit: fn(&mut Random) -> Edit, luck: &mut Random) {
     if !luck.percent(15) {
         return;
     }
     for _ in 0..luck.between(1, 3) {
         let time = luck.between(20_000, FAULTS_END / 2);
-        scenario.disturbances.push((time, Disturbance::User(Act::Edit(edits::any(luck)))));
+        scenario.disturbances.push((time, Disturbance::User(Act::Edit(edit(luck)))));
     }
 }
 
