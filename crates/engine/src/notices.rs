@@ -3,6 +3,7 @@
 use crate::analysis::{self, Role};
 use crate::conditions::{get, has_reason};
 use crate::intent;
+use crate::on_failure;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
@@ -260,12 +261,9 @@ impl Change<'_> {
         }
     }
 
-    /// Why a release waits for a user to look at an analysis.
+    /// Why a release waits for a user to look at an analysis; also when it waits for something else besides.
     fn failed_analysis(&self, notices: &mut Vec<Notice>) {
-        let told = |status: &RolloutStatus| {
-            let waiting = status.waiting.as_ref()?;
-            (waiting.kind == WaitFor::AnalysisFailed.as_str()).then(|| waiting.message.clone())
-        };
+        let told = on_failure::paused_by;
         if let Some(message) = told(self.new).filter(|new| told(self.old).as_ref() != Some(new)) {
             notices.push(Notice::warning(events::ANALYSIS_FAILED, format!("Rollout is paused: {message}")));
         }

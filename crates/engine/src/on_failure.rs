@@ -80,7 +80,7 @@ fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, run: &Roll
         Role::Bake => "Analysis of the bake phase error/failed",
     };
     intent::abort(scene, record);
-    let message = if run.message.is_empty() { String::new() } else { format!(": {}", run.message) };
+    let message = clause(&run.message);
     let value = analysis::find(scene, &run.name).and_then(|run| run.last_value.as_deref());
     let value = value.map_or_else(String::new, |value| format!("; its last value was {value}"));
     memory(record).abort_reason = Some(format!("{what}{message}{value}"));
@@ -127,11 +127,25 @@ pub(crate) fn keeps_share(record: &RolloutStatus) -> bool {
     hold(record).is_some_and(|hold| hold.step_index.is_some() && hold.step_index == record.current_step_index)
 }
 
+/// What is said after a colon, where anything is.
+pub(crate) fn clause(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
 /// The run with a bad verdict that the record names.
 pub(crate) fn failed(record: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
     let mut runs =
         [Role::Step(0), Role::Background].into_iter().filter_map(|role| analysis::run_of(record, role));
     runs.find(|run| is_bad(run))
+}
+
+/// Which analysis has failed, while the release is paused because of it.
+pub(crate) fn paused_by(record: &RolloutStatus) -> Option<String> {
+    let message = |run: &RolloutAnalysisRunStatus| {
+        format!("AnalysisRun {} has failed{}", run.name, clause(&run.message))
+    };
+    let is_paused = steps::paused_for(record, PauseCondition::ANALYSIS_FAILED);
+    is_paused.then(|| failed(record).map_or_else(|| "an analysis has failed".to_owned(), message))
 }
 
 /// Name and message of the failed run for which the release is held: no step ends, whatever it is.

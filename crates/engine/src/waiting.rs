@@ -114,8 +114,8 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
             ),
         };
     }
-    if steps::paused_for(record, PauseCondition::ANALYSIS_FAILED) {
-        return failed_analysis(scene, record);
+    if let Some(message) = on_failure::paused_by(record) {
+        return failed_analysis(scene, message);
     }
     if pod_health::is_paused(record) {
         return Wait {
@@ -147,14 +147,10 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
     }
 }
 
-fn failed_analysis(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
-    let run = on_failure::failed(record);
+fn failed_analysis(scene: &Scene<'_>, message: String) -> Wait {
     Wait {
         on: WaitFor::AnalysisFailed,
-        message: run.map_or_else(
-            || "an analysis has failed".to_owned(),
-            |run| format!("AnalysisRun {} has failed{}", run.name, clause(&run.message)),
-        ),
+        message,
         until: None,
         ends_with: format!(
             "`{}` to go on all the same, `{}` to go back",
@@ -180,10 +176,6 @@ fn unmade(scene: &Scene<'_>, role: Role, run: &str, why: &str) -> Wait {
     }
 }
 
-fn clause(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
-}
-
 fn held(scene: &Scene<'_>, record: &RolloutStatus, run: &str, message: &str) -> Wait {
     // After the last step there is none that a promotion could skip.
     let (promote, what) = match steps::current_step(record, scene.spec) {
@@ -192,7 +184,10 @@ fn held(scene: &Scene<'_>, record: &RolloutStatus, run: &str, message: &str) -> 
     };
     Wait {
         on: WaitFor::AnalysisHold,
-        message: format!("the release is held, because AnalysisRun {run} has failed{}", clause(message)),
+        message: format!(
+            "the release is held, because AnalysisRun {run} has failed{}",
+            on_failure::clause(message)
+        ),
         until: on_failure::due(scene, record),
         ends_with: format!(
             "a fresh run that is successful (one begins a minute after each that fails), `{}` {what} all the same, `{}` to \

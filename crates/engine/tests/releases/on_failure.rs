@@ -2,6 +2,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
+use headgate_model::{EffectKey, Failure, FailureClass};
 use serde_json::{Value, json};
 
 const WHY: &str = "Metric \"errors\" assessed Failed due to failed (1) > failureLimit (0)";
@@ -80,6 +81,26 @@ fn a_failed_analysis_pauses_where_it_stands_and_says_which_metric_until_a_user_g
         world.settle();
         assert_eq!((world.weight(), world.waits_for()), (50, "UserPromotion"));
     }
+}
+
+#[test]
+fn a_failed_analysis_is_told_although_a_right_is_lacking_elsewhere() {
+    let (mut world, name) = at_step(Some("pause"));
+    world.verdict(&name, AnalysisPhase::Failed, WHY);
+    let failure = Failure {
+        class: FailureClass::Forbidden,
+        message: "no right to delete analysisruns".into(),
+        since: world.now,
+        attempts: 1,
+        told: false,
+        held: Vec::new(),
+    };
+    world.snapshot.failures.insert(EffectKey { verb: "DeleteAnalysisRun", object: "old".into() }, failure);
+    world.settle();
+    assert_eq!(world.waits_for(), "ApiServer");
+    let told: Vec<_> = world.events.iter().filter(|event| event.starts_with("AnalysisFailed")).collect();
+    assert_eq!(told.len(), 1, "{:?}", world.events);
+    assert!(told[0].contains(WHY));
 }
 
 #[test]
