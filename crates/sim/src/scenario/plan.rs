@@ -77,7 +77,10 @@ pub(super) fn of(seed: u64) -> Scenario {
     plan_way_back(&mut scenario, &mut Random::new(seed, "way back"));
     plan_dynamic(&mut scenario, &mut Random::new(seed, "dynamic"));
     plan_edits(&mut scenario, edits::any, &mut Random::new(seed, "edits"));
-    plan_edits(&mut scenario, edits::later, &mut Random::new(seed, "later edits"));
+    // These rows come about in few seeds, and need the strategy that they have.
+    if rows.iter().all(|row| row.step != Step::ScaleMatch) {
+        plan_edits(&mut scenario, edits::later, &mut Random::new(seed, "later edits"));
+    }
     plan_watches(&mut scenario, &mut Random::new(seed, "other watches"));
     if Random::new(seed, "finalizers").percent(8) {
         patch::merge(&mut scenario.rollout, &json!({ "metadata": { "finalizers": ["example.com/keep"] } }));
