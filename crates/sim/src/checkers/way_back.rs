@@ -12,8 +12,10 @@ pub(super) fn check(write: &Write<'_>, view: &View) -> Result<(), String> {
     };
     let (Some(canary), Some(stable)) = (&view.canary_selects, &view.stable_selects) else { return Ok(()) };
     // A version that was replaced and a router that was taken out go back at once, and so does a spec that is not carried out.
-    // A first version has nowhere to go back to: whatever somebody gives to its canary Service leads to the same pods.
+    // A first version has nowhere to go back to: whatever somebody gives to its canary Service leads to the same pods. And new
+    // steps, of which the status says nothing yet, end an abort.
     let is_of_abort = (view.is_aborted || write.knows_abort)
+        && view.is_observed
         && !view.is_invalid
         && *canary == view.current
         && view.is_wanted(canary)
