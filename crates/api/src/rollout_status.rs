@@ -128,6 +128,12 @@ impl RolloutStatus {
     pub fn is_another_abort(&self, before: &Self) -> bool {
         before.aborted_at.is_some() && self.aborted_at.is_some() && before.aborted_at != self.aborted_at
     }
+
+    /// Whether a user has ended all pauses and the controller has not acted on it yet.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.controller_pause && self.pause_conditions.is_empty()
+    }
 }
 
 /// A reason for which the controller has paused.

@@ -3,7 +3,7 @@
 //! The stored phase is about the generation and the pauses that the controller has seen. What a user has changed since
 //! is not in it, so a client looks at that first.
 
-use headgate_api::{Rollout, RolloutPhase, RolloutStatus, labels};
+use headgate_api::{Rollout, RolloutPhase, labels};
 
 /// Where a Rollout stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn standing(rollout: &Rollout) -> Standing {
     if observed(rollout) != Observed::Latest {
         return progressing("waiting for rollout spec update to be observed");
     }
-    if is_resumed(status) {
+    if status.is_resumed() {
         return progressing("waiting for rollout to unpause");
     }
     if workload_observed(rollout, None) != Observed::Latest {
@@ -73,12 +73,6 @@ pub fn observed(rollout: &Rollout) -> Observed {
         (Some(seen), Some(latest)) if seen < latest => Observed::Behind { seen, latest },
         _ => Observed::Latest,
     }
-}
-
-/// Whether a user has resumed and the controller has not acted on it yet.
-#[must_use]
-pub fn is_resumed(status: &RolloutStatus) -> bool {
-    status.controller_pause && status.pause_conditions.is_empty()
 }
 
 /// Whether the controller has seen the workload that the template is taken from as it is now. `read` is the generation that

@@ -333,7 +333,7 @@ impl RolloutTask {
         let is_whole = self.part_done(index, plan);
         if is_whole {
             self.failures.clear(&effect.key());
-            context.counters.effect(effect.key().verb, "Done");
+            context.counters.effect(effect.key().verb.as_str(), "Done");
         }
         let Some(rollout) = self.rollout(context) else { return };
         let told = plan.effects.get_mut(index).map(|part| part.take_due(&target.name, is_whole));

@@ -37,7 +37,7 @@ impl Failures {
             told: false,
             held: before.map(|before| before.held).unwrap_or_default(),
         };
-        let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb, key.object));
+        let delay = delay(&failure, &format!("{owner}/{}/{}", key.verb.as_str(), key.object));
         let retry_at = now.saturating_add(delay).unwrap_or(now);
         self.tried.insert(key, Tried { failure: failure.clone(), retry_at });
         failure
@@ -60,21 +60,21 @@ impl Failures {
         self.tried.remove(key);
     }
 
-    /// The stored record says that this is what the rollout waits for.
-    pub(crate) fn told(&mut self, waiting: Option<&Waiting>) {
+    /// The stored record says that this is what the Rollout of this name waits for.
+    pub(crate) fn told(&mut self, rollout: &str, waiting: Option<&Waiting>) {
         let Some(waiting) = waiting else { return };
         for (key, tried) in &mut self.tried {
-            tried.failure.told |= headgate_engine::speaks_of(waiting, key, &tried.failure);
+            tried.failure.told |= headgate_engine::speaks_of(waiting, rollout, key, &tried.failure);
         }
     }
 
     /// Whether this wait is for the act. Such a failure is forgotten in its time and not before, because nothing else would
     /// take back what the status says.
-    pub(crate) fn is_awaited(&self, key: &EffectKey, waiting: Option<&Waiting>) -> bool {
+    pub(crate) fn is_awaited(&self, rollout: &str, key: &EffectKey, waiting: Option<&Waiting>) -> bool {
         let tried = self.tried.get(key);
         tried
             .zip(waiting)
-            .is_some_and(|(tried, waiting)| headgate_engine::speaks_of(waiting, key, &tried.failure))
+            .is_some_and(|(tried, waiting)| headgate_engine::speaks_of(waiting, rollout, key, &tried.failure))
     }
 
     /// Whether the act must wait for its next attempt.
@@ -181,7 +181,7 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::quiet::tests::route;
-    use headgate_model::Direction;
+    use headgate_model::{Direction, Verb};
 
     fn failed(class: FailureClass, times: u32) -> (Failures, Timestamp) {
         let mut failures = Failures::default();
@@ -246,6 +246,24 @@ mod tests {
         }
         assert!(failures.holds_effect(&there, now));
         assert!(!failures.holds_effect(&back, now), "it was tried in another release");
+    }
+
+    #[test]
+    fn of_two_acts_that_fail_with_the_same_words_only_the_one_that_is_named_has_been_told() {
+        let mut failures = Failures::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let [one, other] = ["shop-1", "shop-2"].map(|set| EffectKey::new(Verb::Scale, set));
+        for key in [&one, &other] {
+            failures.add(key.clone(), Refusal::new(FailureClass::Forbidden, "quota"), "ns/shop", now);
+        }
+        let waiting = Waiting {
+            kind: "ApiServer".to_owned(),
+            message: "Scale of shop-1 is refused: quota".to_owned(),
+            ..Waiting::default()
+        };
+        failures.told("shop", Some(&waiting));
+        let told = |key: &EffectKey| failures.view(now)[key].told;
+        assert_eq!((told(&one), told(&other)), (true, false));
     }
 
     #[test]

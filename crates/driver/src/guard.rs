@@ -11,7 +11,7 @@ use crate::view::router_objects;
 use crate::workload;
 use headgate_api::At;
 use headgate_model::template::MetadataChange;
-use headgate_model::{Effect, FailureClass, ObjectChange, RouterProblem};
+use headgate_model::{Effect, FailureClass, ObjectChange, ReplicaSetPatch, RouterProblem};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(crate) fn subject(effect: &Effect, (namespace, rollout): &Name) -> Subject {
         Effect::CreateReplicaSet { manifest } => of(REPLICA_SETS, object::meta(manifest, "name")),
         Effect::CreateAnalysisRun { manifest } => of(ANALYSIS_RUNS, object::meta(manifest, "name")),
         Effect::Scale { name, .. }
-        | Effect::PatchReplicaSet { name, .. }
+        | Effect::PatchReplicaSet(ReplicaSetPatch { name, .. })
         | Effect::AdoptReplicaSet { name, .. }
         | Effect::DeleteReplicaSet { name, .. } => of(REPLICA_SETS, name),
         Effect::ScaleWorkload { name, .. } => of(DEPLOYMENTS, name),
@@ -79,9 +79,9 @@ fn may_be_changed(
         | Effect::DeleteAnalysisRun { uid, .. }
         | Effect::DeleteReplicaSet { uid, .. } => is_ours(target, uid, rollout, store),
         Effect::ScaleWorkload { uid, .. } => is_named(target, uid, rollout, store),
-        Effect::PatchReplicaSet { uid, resource_version, .. } => {
-            is_ours(target, uid, rollout, store)?;
-            is_as_decided_on(target, resource_version, store)
+        Effect::PatchReplicaSet(patch) => {
+            is_ours(target, &patch.uid, rollout, store)?;
+            is_as_decided_on(target, &patch.resource_version, store)
         }
         Effect::AdoptReplicaSet { resource_version, .. } => {
             // It is nobody's yet.
@@ -116,18 +116,14 @@ fn call(
         Effect::Scale { uid, from, to, .. } | Effect::ScaleWorkload { uid, from, to, .. } => {
             resize(target, store, uid, *from, *to)
         }
-        Effect::PatchReplicaSet {
-            uid,
-            resource_version,
-            annotations,
-            min_ready_seconds,
-            affinity,
-            pod_metadata,
-            ..
-        } => {
-            let metadata =
-                json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
-            let spec = replica_set_spec(*min_ready_seconds, affinity.as_ref(), pod_metadata);
+        Effect::PatchReplicaSet(patch) => {
+            let metadata = json!({
+                "uid": patch.uid,
+                "resourceVersion": patch.resource_version,
+                "annotations": patch.annotations,
+            });
+            let spec =
+                replica_set_spec(patch.min_ready_seconds, patch.affinity.as_ref(), &patch.pod_metadata);
             merge(target, replica_set_patch(metadata, spec))
         }
         Effect::AdoptReplicaSet { uid, resource_version, owners, .. } => {

@@ -5,7 +5,6 @@ use crate::backoff::{fingerprint, is_recent};
 use crate::io::{Call, ObjectRef, Resource};
 use crate::object;
 use crate::resources::EVENTS;
-use headgate_api::events;
 use headgate_model::{EffectKey, Failure, FailureClass, Notice, NoticeKind, Timestamp};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -22,8 +21,6 @@ pub(crate) const FIELD_PRUNED: &str = "FieldPruned";
 pub(crate) const TOO_MANY_WRITES: &str = "TooManyWrites";
 /// Reason: a webhook was not told what it wants to know.
 pub(crate) const NOTIFICATION_FAILED: &str = "NotificationFailed";
-/// Reason: a decision broke a rule of ours.
-pub(crate) const INTERNAL_ERROR: &str = "InternalError";
 
 /// The event object that tells `notice` about `about`.
 pub(crate) fn event(
@@ -94,17 +91,9 @@ pub(crate) fn failed(key: &EffectKey, failure: &Failure) -> Option<Notice> {
     if failure.attempts != told_at {
         return None;
     }
-    let reason = match key.verb {
-        "CreateReplicaSet" => events::REPLICA_SET_CREATE_ERROR,
-        "Scale" | "ScaleWorkload" | "PatchReplicaSet" | "DeleteReplicaSet" => {
-            events::REPLICA_SET_UPDATE_ERROR
-        }
-        "Route" => events::TRAFFIC_ROUTING_ERROR,
-        "Decide" => INTERNAL_ERROR,
-        _ => events::RECONCILIATION_ERROR,
-    };
     let object = if key.object.is_empty() { String::new() } else { format!(" of {:?}", key.object) };
-    Some(Notice::warning(reason, format!("{}{object} failed: {}", key.verb, failure.message)))
+    let message = format!("{}{object} failed: {}", key.verb.as_str(), failure.message);
+    Some(Notice::warning(key.verb.failure_reason(), message))
 }
 
 /// Counts the events of one object, so that a loop does not flood the API server.

@@ -102,7 +102,7 @@ impl RolloutTask {
         self.failures.clear(&EffectKey::record());
         self.unrecorded_shift_at = None;
         self.unanswered = None;
-        self.failures.told(record.waiting.as_ref());
+        self.failures.told(&self.name.1, record.waiting.as_ref());
         let unstored = context.pruned.lost(ROLLOUTS, &record, rollout.get("status"));
         self.keep(unstored, context);
         for notice in notices {

@@ -15,7 +15,7 @@ use crate::rollout_task::{Proves, RolloutTask, Stage};
 use headgate_api::labels::POD_TEMPLATE_HASH;
 use headgate_model::template::PodMetadata;
 use headgate_model::{
-    Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp,
+    Effect, EffectKey, FailureClass, Observed, ReplicaSetView, RunningPod, Snapshot, Timestamp, Verb,
 };
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -82,7 +82,7 @@ pub(crate) enum Pods {
 
 /// Reading pods, as an act that can fail.
 pub(crate) fn list_key() -> EffectKey {
-    EffectKey { verb: "ReadPods", object: String::new() }
+    EffectKey::of(Verb::ReadPods)
 }
 
 impl Restart {

@@ -26,7 +26,7 @@ use headgate_api::At;
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{OutboxEntry, RolloutCondition, RolloutStatus};
 use headgate_engine::PodsWanted;
-use headgate_model::{Decision, Effect, EffectKey, Failure, FailureClass, Notice, Observed, Timestamp};
+use headgate_model::{Decision, Effect, EffectKey, Failure, FailureClass, Notice, Observed, Timestamp, Verb};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -147,12 +147,12 @@ impl Decided {
 
 /// Live reads, as an act that can fail.
 pub(crate) fn read_key() -> EffectKey {
-    EffectKey { verb: "Read", object: String::new() }
+    EffectKey::of(Verb::Read)
 }
 
 /// Deciding, as an act that can fail: only by a defect of ours.
 fn decide_key() -> EffectKey {
-    EffectKey { verb: "Decide", object: String::new() }
+    EffectKey::of(Verb::Decide)
 }
 
 impl RolloutTask {
@@ -328,10 +328,10 @@ impl RolloutTask {
     /// The stored record says what was decided, and so what people are told of failures.
     fn record_stands(&mut self, record: &RolloutStatus) {
         let waiting = record.waiting.as_ref();
-        if !self.failures.is_awaited(&EffectKey::record(), waiting) {
+        if !self.failures.is_awaited(&self.name.1, &EffectKey::record(), waiting) {
             self.failures.clear(&EffectKey::record());
         }
-        self.failures.told(waiting);
+        self.failures.told(&self.name.1, waiting);
     }
 
     /// Which effects of a decision may go out, by what its record changes, and whether that is stored.
@@ -447,7 +447,7 @@ impl RolloutTask {
         };
         let refusal = match outcome(reply) {
             Outcome::Done(rollout) => {
-                context.counters.effect("Record", "Done");
+                context.counters.effect(Verb::Record.as_str(), "Done");
                 self.notice_pruned(&sent.written, &rollout, context);
                 self.stored(*sent, &rollout, context);
                 plan.fence(object::resource_version(&rollout), sent_at);
@@ -500,11 +500,11 @@ impl RolloutTask {
 
     /// Remembers a failure, counts it, and tells about it when it is time.
     pub(crate) fn failed(&mut self, key: &EffectKey, refusal: Refusal, context: &mut Context<'_>) {
-        context.counters.effect(key.verb, refusal.class.as_str());
+        context.counters.effect(key.verb.as_str(), refusal.class.as_str());
         if refusal.class == FailureClass::Conflict {
             context.counters.conflicts += 1;
         }
-        tracing::debug!(rollout = %self.label(), verb = key.verb, object = key.object,
+        tracing::debug!(rollout = %self.label(), verb = key.verb.as_str(), object = key.object,
             class = refusal.class.as_str(), message = refusal.message, "failed");
         let failure = self.failures.add(key.clone(), refusal, &self.uid, context.now);
         if let (Some(notice), Some(rollout)) = (notices::failed(key, &failure), self.rollout(context)) {

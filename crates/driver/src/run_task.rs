@@ -15,7 +15,7 @@ use crate::rollout_task::{Rest, read_key};
 use crate::view::{self, lenient};
 use headgate_analysis::{Measure, RunDecision, RunSnapshot};
 use headgate_api::{AnalysisPhase, AnalysisRunSpec, AnalysisRunStatus};
-use headgate_model::{EffectKey, FailureClass, MeasurementKey, Notice, Timestamp};
+use headgate_model::{EffectKey, FailureClass, MeasurementKey, Notice, Timestamp, Verb};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -48,12 +48,15 @@ struct Writing {
     expected: Expected,
 }
 
+/// Writing the status of an AnalysisRun, as metrics count it: apart from that of a Rollout.
+const RUN_RECORD: &str = "RunRecord";
+
 fn delete_key() -> EffectKey {
-    EffectKey { verb: "DeleteAnalysisRun", object: String::new() }
+    EffectKey::of(Verb::DeleteAnalysisRun)
 }
 
 fn decide_key() -> EffectKey {
-    EffectKey { verb: "Decide", object: String::new() }
+    EffectKey::of(Verb::Decide)
 }
 
 impl RunTask {
@@ -269,7 +272,7 @@ impl RunTask {
         let Some(writing) = self.writing.take_if(|writing| writing.id == id) else { return };
         match outcome(reply) {
             Outcome::Done(run) => {
-                context.counters.effect("RunRecord", "Done");
+                context.counters.effect(RUN_RECORD, "Done");
                 self.failures.clear(&EffectKey::record());
                 let answered = run.get("status").unwrap_or(&Value::Null);
                 for field in context.pruned.learn(ANALYSIS_RUNS, &writing.written, answered) {
@@ -340,9 +343,8 @@ impl RunTask {
     }
 
     fn failed(&mut self, key: &EffectKey, refusal: Refusal, context: &mut Context<'_>) {
-        context
-            .counters
-            .effect(if key.verb == "Record" { "RunRecord" } else { key.verb }, refusal.class.as_str());
+        let verb = if *key == EffectKey::record() { RUN_RECORD } else { key.verb.as_str() };
+        context.counters.effect(verb, refusal.class.as_str());
         if refusal.class == FailureClass::Conflict {
             context.counters.conflicts += 1;
         }

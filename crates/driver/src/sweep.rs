@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::workload;
 use headgate_api::At;
 use headgate_api::labels::{MANAGED_BY_ROLLOUTS, POD_TEMPLATE_HASH};
-use headgate_model::{EffectKey, FailureClass, Timestamp, validate};
+use headgate_model::{EffectKey, FailureClass, Timestamp, Verb, validate};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -248,7 +248,7 @@ impl Sweep {
     fn undone(&mut self, service: &Name, reply: Reply, context: &mut Context<'_>) {
         match outcome(reply) {
             Outcome::Done(answer) => {
-                context.counters.effect(key(service).verb, "Done");
+                context.counters.effect(Verb::Sweep.as_str(), "Done");
                 self.attempted(
                     service,
                     Refusal::new(FailureClass::Conflict, "the mark was put back"),
@@ -263,7 +263,7 @@ impl Sweep {
     }
 
     fn failed(&mut self, service: &Name, refusal: Refusal, context: &mut Context<'_>) {
-        context.counters.effect(key(service).verb, refusal.class.as_str());
+        context.counters.effect(Verb::Sweep.as_str(), refusal.class.as_str());
         if refusal.class == FailureClass::Conflict {
             context.counters.conflicts += 1;
         }
@@ -353,7 +353,7 @@ fn rollout_of((namespace, _): &Name, mark: &Mark) -> ObjectRef {
 
 /// Undoing the mark of a Service, as an act that can fail.
 fn key((namespace, name): &Name) -> EffectKey {
-    EffectKey { verb: "Sweep", object: format!("{namespace}/{name}") }
+    EffectKey { verb: Verb::Sweep, object: format!("{namespace}/{name}") }
 }
 
 #[cfg(test)]

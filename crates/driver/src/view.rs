@@ -18,7 +18,7 @@ use headgate_model::spec::{PodHealthAction, RolloutSpec};
 use headgate_model::{
     AnalysisRunView, EffectKey, Failure, FailureClass, LAST_VALUE_CHARS_MAX, Objects, Observed, PodView,
     ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView, Snapshot, SpecProblem,
-    TemplateKey, TrafficRouter, TrafficState, template, validate,
+    TemplateKey, TrafficRouter, TrafficState, Verb, template, validate,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -331,7 +331,7 @@ fn template_spec(key: &TemplateKey, template: &Value) -> Result<AnalysisTemplate
 /// Reading a template, as an effect whose failure is input of the decision.
 fn template_effect(key: &TemplateKey) -> EffectKey {
     let (TemplateKey::Namespaced(name) | TemplateKey::Cluster(name)) = key;
-    EffectKey { verb: "ReadTemplate", object: name.clone() }
+    EffectKey::new(Verb::ReadTemplate, name)
 }
 
 /// Namespace and name of an object.

@@ -6,7 +6,8 @@ use crate::bake;
 use crate::initial;
 use crate::intent::canary;
 use crate::on_failure;
-use crate::scene::{Scene, stored};
+use crate::pauses;
+use crate::scene::Scene;
 use crate::steps::{self, Stage};
 use headgate_api::{
     AnalysisPhase, AnalysisRunSpec, PauseCondition, RolloutAnalysis, RolloutAnalysisRunStatus, RolloutStatus,
@@ -14,7 +15,9 @@ use headgate_api::{
 };
 use headgate_model::analysis::{self, AnalysisProblem, ArgumentContext, Versions};
 use headgate_model::spec::{RolloutSpec, Step};
-use headgate_model::{AnalysisRunView, Effect, EffectKey, FailureClass, RolloutView, Snapshot, selector};
+use headgate_model::{
+    AnalysisRunView, Effect, EffectKey, FailureClass, RolloutView, Snapshot, Verb, selector,
+};
 use serde_json::{Map, Value, json};
 
 /// For what a run runs.
@@ -110,12 +113,28 @@ pub(crate) fn lacks_value(scene: &Scene<'_>, record: &RolloutStatus) -> Option<(
     })
 }
 
+/// The runs that this record names: that of the step or, after the last one, of the bake; and that of the background.
+pub(crate) fn runs(record: &RolloutStatus) -> [Option<&RolloutAnalysisRunStatus>; 2] {
+    let canary = record.canary.as_ref();
+    [
+        canary.and_then(|canary| canary.current_step_analysis_run_status.as_ref()),
+        canary.and_then(|canary| canary.current_background_analysis_run_status.as_ref()),
+    ]
+}
+
+/// For what these run.
+pub(crate) fn roles(record: &RolloutStatus) -> [Role; 2] {
+    let is_bake = record.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
+    let step = if is_bake { Role::Bake } else { Role::Step(steps::step_index(record)) };
+    [step, Role::Background]
+}
+
 /// The run that this record names in a role.
 pub(crate) fn run_of(record: &RolloutStatus, role: Role) -> Option<&RolloutAnalysisRunStatus> {
-    let canary = record.canary.as_ref()?;
+    let [step, background] = runs(record);
     match role {
-        Role::Step(_) | Role::Bake => canary.current_step_analysis_run_status.as_ref(),
-        Role::Background => canary.current_background_analysis_run_status.as_ref(),
+        Role::Step(_) | Role::Bake => step,
+        Role::Background => background,
     }
 }
 
@@ -130,7 +149,7 @@ pub(crate) fn status(record: &mut RolloutStatus, role: Role) -> &mut Option<Roll
 /// Takes up what the runs say: a bad verdict aborts, pauses or holds (`on_failure`), no verdict pauses, and a user who
 /// resumed after that gets a new run.
 pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
-    let resumed = has_resumed(record);
+    let resumed = record.is_resumed();
     let [step, background] = needs(scene, record).map(|need| need.map(|need| need.role));
     if step.is_none() {
         canary(record).current_step_analysis_run_status = None;
@@ -146,8 +165,8 @@ pub(crate) fn observe(scene: &Scene<'_>, record: &mut RolloutStatus) {
     // At a pause step the resumption is the step's end and consumed there.
     let at_pause = matches!(steps::current_step(record, scene.spec), Some(Step::Pause(_)));
     if resumed && !at_pause && !scene.spec.paused {
-        // A verdict that has just come may have paused it anew.
-        record.controller_pause = !record.pause_conditions.is_empty();
+        // Unless a verdict that has just come has paused it anew.
+        pauses::use_up_end(record);
     }
 }
 
@@ -180,8 +199,8 @@ fn take_in(scene: &Scene<'_>, known: &mut RolloutAnalysisRunStatus) -> bool {
 /// Takes up bad verdicts only: while a spec is not carried out, the runs that were begun for it still protect users. That a user
 /// has gone on past one is kept until the spec is carried out again.
 pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
-    let resumed = has_resumed(record);
-    for role in [Role::Step(steps::step_index(record)), Role::Background] {
+    let resumed = record.is_resumed();
+    for role in roles(record) {
         if let Some(known) = status(record, role)
             && take_in(scene, known)
             && on_failure::is_bad(known)
@@ -194,11 +213,6 @@ pub(crate) fn heed_bad_verdicts(scene: &Scene<'_>, record: &mut RolloutStatus) {
             }
         }
     }
-}
-
-/// True when a user has ended the pauses.
-pub(crate) fn has_resumed(record: &RolloutStatus) -> bool {
-    record.controller_pause && record.pause_conditions.is_empty()
 }
 
 /// True when the stored record says this of the run: nobody goes on past what he cannot have seen.
@@ -219,7 +233,9 @@ fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: boo
         }
         Some(AnalysisPhase::Inconclusive) if resumed && !scene.spec.paused => *status(record, role) = None,
         Some(AnalysisPhase::Inconclusive) if resumed => {}
-        Some(AnalysisPhase::Inconclusive) => pause(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN),
+        Some(AnalysisPhase::Inconclusive) => {
+            pauses::add(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN)
+        }
         Some(AnalysisPhase::Successful | AnalysisPhase::Pending | AnalysisPhase::Running) | None => {}
     }
 }
@@ -228,16 +244,6 @@ fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: boo
 fn was_promoted(scene: &Scene<'_>, known: &RolloutAnalysisRunStatus) -> bool {
     let was_told = run_of(scene.old, Role::Bake).is_some_and(|old| old == known);
     was_told && !scene.spec.paused && scene.old.pause_conditions.is_empty() && !scene.old.controller_pause
-}
-
-/// Adds a pause for this reason, unless there is one.
-pub(crate) fn pause(scene: &Scene<'_>, record: &mut RolloutStatus, reason: &str) {
-    if !steps::paused_for(record, reason) {
-        record
-            .pause_conditions
-            .push(PauseCondition { reason: reason.to_owned(), start_time: stored(scene.now) });
-    }
-    record.controller_pause = true;
 }
 
 /// Names the runs that are needed now and creates those that are not there; ends those that nothing needs.
@@ -274,10 +280,7 @@ pub(crate) fn plan(scene: &Scene<'_>, record: &mut RolloutStatus, effects: &mut 
 
 /// Names of the runs that the record needs.
 pub(crate) fn needed_names(record: &RolloutStatus) -> Vec<&str> {
-    let canary = record.canary.as_ref();
-    let step = canary.and_then(|canary| canary.current_step_analysis_run_status.as_ref());
-    let background = canary.and_then(|canary| canary.current_background_analysis_run_status.as_ref());
-    [step, background].into_iter().flatten().map(|status| status.name.as_str()).collect()
+    runs(record).into_iter().flatten().map(|run| run.name.as_str()).collect()
 }
 
 /// The base name, or the first repetition of it, after the `last` one where there is one, that no run has taken. A run that the
@@ -322,7 +325,7 @@ fn as_stored(spec: &AnalysisRunSpec) -> Option<AnalysisRunSpec> {
 }
 
 fn failed_as(scene: &Scene<'_>, name: &str, class: FailureClass) -> bool {
-    let key = EffectKey { verb: "CreateAnalysisRun", object: name.to_owned() };
+    let key = EffectKey::new(Verb::CreateAnalysisRun, name);
     scene.snapshot.failures.get(&key).is_some_and(|failure| failure.class == class)
 }
 

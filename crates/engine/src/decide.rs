@@ -12,7 +12,6 @@ use headgate_model::spec::RolloutSpec;
 use headgate_model::{
     AnalysisRunView, Decision, Effect, EffectClass, ReplicaSetView, Snapshot, SpecProblem, Timestamp, salvage,
 };
-use std::collections::BTreeMap;
 
 /// Decides what to record and what to do for one Rollout.
 ///
@@ -207,34 +206,21 @@ fn finish(
     Decision { record, effects, wake_at }
 }
 
-/// Two patches of one ReplicaSet would conflict with each other: they become one.
+/// All that patches one ReplicaSet becomes one patch.
 fn merged(effects: Vec<Effect>) -> Vec<Effect> {
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Effect> = Vec::new();
     for effect in effects {
-        let Effect::PatchReplicaSet { name, annotations, min_ready_seconds, affinity, pod_metadata, .. } =
-            &effect
-        else {
+        let Effect::PatchReplicaSet(patch) = effect else {
             all.push(effect);
             continue;
         };
-        let first = places.get(name).and_then(|place| all.get_mut(*place));
-        if let Some(Effect::PatchReplicaSet {
-            annotations: known,
-            min_ready_seconds: seconds,
-            affinity: rules,
-            pod_metadata: metadata,
-            ..
-        }) = first
-        {
-            known.extend(annotations.clone());
-            *seconds = seconds.or(*min_ready_seconds);
-            *rules = rules.take().or_else(|| affinity.clone());
-            metadata.labels.extend(pod_metadata.labels.clone());
-            metadata.annotations.extend(pod_metadata.annotations.clone());
-        } else {
-            places.insert(name.clone(), all.len());
-            all.push(effect);
+        let known = all.iter_mut().find_map(|earlier| match earlier {
+            Effect::PatchReplicaSet(known) if known.name == patch.name => Some(known),
+            _ => None,
+        });
+        match known {
+            Some(known) => known.merge(patch),
+            None => all.push(Effect::PatchReplicaSet(patch)),
         }
     }
     all

@@ -5,6 +5,7 @@
 //! promotion. Then `completionStatus` stands there without `finishedAt`, as with Argo Rollouts.
 
 use crate::intent;
+use crate::pauses;
 use crate::scene::{Scene, stored};
 use crate::steps;
 use headgate_api::{CompletionStatus, PauseCondition, RolloutDuration, RolloutStatus, Time};
@@ -83,7 +84,7 @@ fn waits_for_a_person(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     let is_open_pause =
         matches!(steps::current_step(record, scene.spec), Some(Step::Pause(PauseEnd::Promotion(_))));
     steps::is_held(record, scene.spec)
-        || is_open_pause && steps::paused_for(record, PauseCondition::CANARY_PAUSE_STEP)
+        || is_open_pause && pauses::holds(record, PauseCondition::CANARY_PAUSE_STEP)
 }
 
 fn end_pause(duration: &mut RolloutDuration, now: Timestamp) {

@@ -4,6 +4,7 @@
 //! template moves on it is dropped, which [`crate::notices`] tells.
 
 use crate::initial;
+use crate::pauses;
 use crate::pod_health;
 use crate::restart;
 use crate::scene::{Scene, memory, stored};
@@ -59,7 +60,7 @@ enum Occasion {
 /// From the first step, without pauses and intents that were about what was before. Intents that are not taken up yet
 /// are about the version: new steps alone do not end them.
 fn start_over(scene: &Scene<'_>, record: &mut RolloutStatus, occasion: Occasion) {
-    clear_pause(record);
+    pauses::clear(record);
     clear_runs(record);
     if occasion == Occasion::NewVersion || record.aborted_at.is_some() {
         clear_abort(scene, record);
@@ -83,7 +84,7 @@ fn go_to_start(scene: &Scene<'_>, record: &mut RolloutStatus) {
 
 /// Nothing is being released: what would hold or abort a release is void.
 fn settle(scene: &Scene<'_>, record: &mut RolloutStatus) {
-    clear_pause(record);
+    pauses::clear(record);
     clear_abort(scene, record);
     clear_runs(record);
     pod_health::end(record);
@@ -108,7 +109,7 @@ fn abort_or_promote(scene: &Scene<'_>, record: &mut RolloutStatus) {
         clear_runs(record);
         go_to_start(scene, record);
     } else if record.promote_full {
-        clear_pause(record);
+        pauses::clear(record);
         clear_runs(record);
         record.current_step_index = steps::end(scene.spec);
     }
@@ -133,9 +134,15 @@ pub(crate) fn abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     record.promote_full = false;
     memory(record).promote_hash = None;
     record.current_step_index = steps::start(scene.spec);
-    clear_pause(record);
+    pauses::clear(record);
     clear_runs(record);
     pod_health::forget_problem(record);
+}
+
+/// Aborts a release that was found to be bad.
+pub(crate) fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, reason: String) {
+    abort(scene, record);
+    memory(record).abort_reason = Some(reason);
 }
 
 /// How far the release has come; `None` where there are neither steps nor weights.
@@ -180,12 +187,6 @@ fn clear_abort(scene: &Scene<'_>, record: &mut RolloutStatus) {
     record.abort = false;
     let memory = memory(record);
     (memory.abort_reason, memory.abort_place) = (None, None);
-}
-
-/// Ends all pauses.
-pub(crate) fn clear_pause(record: &mut RolloutStatus) {
-    record.pause_conditions.clear();
-    record.controller_pause = false;
 }
 
 fn clear_runs(record: &mut RolloutStatus) {

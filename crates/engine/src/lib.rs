@@ -17,6 +17,7 @@ mod initial;
 mod intent;
 mod notices;
 mod on_failure;
+mod pauses;
 mod phase;
 mod pod_health;
 mod pod_metadata;

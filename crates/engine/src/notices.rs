@@ -7,10 +7,11 @@ use crate::on_failure;
 use crate::pod_health;
 use crate::scene::is_recent_rollback;
 use crate::steps;
+use crate::waiting::speaks_of;
 use headgate_api::conditions::{TRUE, reasons, types};
 use headgate_api::{AnalysisPhase, RolloutStatus, TrafficWeights, events};
 use headgate_model::template::check_template;
-use headgate_model::{Effect, EffectKey, Notice, ReplicaSetView, Snapshot, WaitFor};
+use headgate_model::{Effect, EffectKey, Failure, Notice, ReplicaSetView, Snapshot, WaitFor};
 
 /// The events of a decision: send them once `record` is stored.
 pub fn notices(snapshot: &Snapshot, record: &RolloutStatus) -> Vec<Notice> {
@@ -176,7 +177,7 @@ impl Change<'_> {
         // One of them stays when only the name of the version has changed.
         let aborts = self.old.abort && self.old.aborted_at.is_none() && !self.new.abort;
         let promotes = self.old.promote_full && !self.new.promote_full;
-        let has_resumed = analysis::has_resumed(self.old);
+        let has_resumed = self.old.is_resumed();
         for (dropped, what) in [(aborts, "abort"), (promotes, "full promotion"), (has_resumed, "promotion")] {
             if dropped {
                 let message = format!(
@@ -318,19 +319,19 @@ impl Change<'_> {
         }
     }
 
-    /// What the API server refuses is told once, when the wait for it begins.
+    /// What the API server refuses is told once, when the wait for it begins. What may come right by itself has been told
+    /// by who tries it.
     fn refusals(&self, notices: &mut Vec<Notice>) {
-        let refusal = |status: &RolloutStatus| {
-            status
-                .waiting
-                .as_ref()
-                .filter(|waiting| waiting.kind == "ApiServer")
-                .map(|waiting| waiting.message.clone())
-        };
-        if let Some(message) = refusal(self.new)
-            && refusal(self.old).as_ref() != Some(&message)
+        let Some(waiting) = self.new.waiting.as_ref() else { return };
+        let name = &self.snapshot.rollout.name;
+        let is_told = |(key, failure): &(&EffectKey, &Failure)| speaks_of(waiting, name, key, failure);
+        let refused = self.snapshot.failures.iter().find(is_told);
+        let is_known = || self.old.waiting.as_ref().is_some_and(|old| old.message == waiting.message);
+        if let Some((key, failure)) = refused
+            && failure.class.is_refused()
+            && !is_known()
         {
-            notices.push(Notice::warning(refusal_reason(self.snapshot, &message), message));
+            notices.push(Notice::warning(key.verb.failure_reason(), waiting.message.clone()));
         }
     }
 }
@@ -341,10 +342,11 @@ fn weights(status: &RolloutStatus) -> Option<&TrafficWeights> {
 
 /// What a record names runs for, and how events call it.
 fn roles(record: &RolloutStatus) -> [(&'static str, Role); 2] {
-    let index = steps::step_index(record);
-    let is_bake = record.headgate.as_ref().is_some_and(|memory| memory.bake.is_some());
-    let step = if is_bake { ("Bake", Role::Bake) } else { ("Step", Role::Step(index)) };
-    [step, ("Background", Role::Background)]
+    analysis::roles(record).map(|role| match role {
+        Role::Step(_) => ("Step", role),
+        Role::Background => ("Background", role),
+        Role::Bake => ("Bake", role),
+    })
 }
 
 fn run_notice(kind: &str, name: &str, before: Option<AnalysisPhase>, after: AnalysisPhase) -> Notice {
@@ -365,18 +367,6 @@ fn run_reason(phase: AnalysisPhase) -> &'static str {
         AnalysisPhase::Failed => "AnalysisRunFailed",
         AnalysisPhase::Error => "AnalysisRunError",
         AnalysisPhase::Inconclusive => "AnalysisRunInconclusive",
-    }
-}
-
-fn refusal_reason(snapshot: &Snapshot, message: &str) -> &'static str {
-    let verb = |key: &EffectKey| message.starts_with(&format!("{} of ", key.verb));
-    match snapshot.failures.keys().find(|key| verb(key)).map(|key| key.verb) {
-        Some("Route") => events::TRAFFIC_ROUTING_ERROR,
-        Some("CreateReplicaSet") => events::REPLICA_SET_CREATE_ERROR,
-        Some("Scale" | "ScaleWorkload" | "PatchReplicaSet" | "DeleteReplicaSet") => {
-            events::REPLICA_SET_UPDATE_ERROR
-        }
-        _ => events::RECONCILIATION_ERROR,
     }
 }
 

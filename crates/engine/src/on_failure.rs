@@ -6,9 +6,9 @@
 use crate::analysis::{self, Role};
 use crate::bake;
 use crate::intent;
+use crate::pauses;
 use crate::release;
 use crate::scene::{Scene, after, memory};
-use crate::steps;
 use headgate_api::{AnalysisHold, AnalysisPhase, PauseCondition, RolloutAnalysisRunStatus, RolloutStatus};
 use headgate_model::Timestamp;
 use headgate_model::spec::{OnFailure, Step};
@@ -33,7 +33,7 @@ pub(crate) fn heed(
         OnFailure::Abort => condemn(scene, record, role, run),
         OnFailure::Pause if resumed && scene.spec.paused => {}
         OnFailure::Pause if resumed => go_on(record, role),
-        OnFailure::Pause => analysis::pause(scene, record, PauseCondition::ANALYSIS_FAILED),
+        OnFailure::Pause => pauses::add(scene, record, PauseCondition::ANALYSIS_FAILED),
         OnFailure::Hold if role == Role::Background => {
             let begun = hold(record).filter(|hold| hold.run == run.name);
             let step_index = begun.map_or(record.current_step_index, |hold| hold.step_index);
@@ -54,8 +54,8 @@ fn reaction(
 ) -> OnFailure {
     let was_heeded = analysis::run_of(scene.old, role).is_some_and(|old| old.name == run.name && is_bad(old));
     if was_heeded {
-        let is_paused = steps::paused_for(scene.old, PauseCondition::ANALYSIS_FAILED);
-        let has_resumed = analysis::has_resumed(scene.old);
+        let is_paused = pauses::holds(scene.old, PauseCondition::ANALYSIS_FAILED);
+        let has_resumed = scene.old.is_resumed();
         let is_held = role == Role::Background && hold(scene.old).is_some();
         return if !is_held && (is_paused || has_resumed) { OnFailure::Pause } else { OnFailure::Hold };
     }
@@ -79,11 +79,10 @@ fn condemn(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, run: &Roll
         Role::Background => "Background analysis phase error/failed",
         Role::Bake => "Analysis of the bake phase error/failed",
     };
-    intent::abort(scene, record);
     let message = clause(&run.message);
     let value = analysis::find(scene, &run.name).and_then(|run| run.last_value.as_deref());
     let value = value.map_or_else(String::new, |value| format!("; its last value was {value}"));
-    memory(record).abort_reason = Some(format!("{what}{message}{value}"));
+    intent::condemn(scene, record, format!("{what}{message}{value}"));
 }
 
 /// A user goes on all the same: a step is over, and what runs in the background runs anew.
@@ -134,9 +133,7 @@ pub(crate) fn clause(message: &str) -> String {
 
 /// The run with a bad verdict that the record names.
 pub(crate) fn failed(record: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
-    let mut runs =
-        [Role::Step(0), Role::Background].into_iter().filter_map(|role| analysis::run_of(record, role));
-    runs.find(|run| is_bad(run))
+    analysis::runs(record).into_iter().flatten().find(|run| is_bad(run))
 }
 
 /// Which analysis has failed, while the release is paused because of it.
@@ -144,7 +141,7 @@ pub(crate) fn paused_by(record: &RolloutStatus) -> Option<String> {
     let message = |run: &RolloutAnalysisRunStatus| {
         format!("AnalysisRun {} has failed{}", run.name, clause(&run.message))
     };
-    let is_paused = steps::paused_for(record, PauseCondition::ANALYSIS_FAILED);
+    let is_paused = pauses::holds(record, PauseCondition::ANALYSIS_FAILED);
     is_paused.then(|| failed(record).map_or_else(|| "an analysis has failed".to_owned(), message))
 }
 
@@ -152,7 +149,7 @@ pub(crate) fn paused_by(record: &RolloutStatus) -> Option<String> {
 pub(crate) fn held_by(record: &RolloutStatus) -> Option<(&str, &str)> {
     let failed = failed(record).map(|run| (run.name.as_str(), run.message.as_str()));
     let held = failed.or_else(|| hold(record).map(|hold| (hold.run.as_str(), hold.message.as_str())));
-    held.filter(|_| !steps::paused_for(record, PauseCondition::ANALYSIS_FAILED))
+    held.filter(|_| !pauses::holds(record, PauseCondition::ANALYSIS_FAILED))
 }
 
 /// When a fresh run takes the place of this one, which has failed; at once where it is gone. `None` where a user is to
@@ -162,7 +159,7 @@ pub(crate) fn retry_at(
     record: &RolloutStatus,
     run: &RolloutAnalysisRunStatus,
 ) -> Option<Timestamp> {
-    let waits = scene.spec.paused || steps::paused_for(record, PauseCondition::ANALYSIS_FAILED);
+    let waits = scene.spec.paused || pauses::holds(record, PauseCondition::ANALYSIS_FAILED);
     if !is_bad(run) || waits {
         return None;
     }
@@ -172,7 +169,6 @@ pub(crate) fn retry_at(
 
 /// The next time at which a fresh run begins.
 pub(crate) fn due(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Timestamp> {
-    let runs =
-        [Role::Step(0), Role::Background].into_iter().filter_map(|role| analysis::run_of(record, role));
+    let runs = analysis::runs(record).into_iter().flatten();
     runs.filter_map(|run| retry_at(scene, record, run)).min()
 }

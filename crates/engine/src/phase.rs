@@ -168,9 +168,9 @@ fn phase(scene: &Scene<'_>, record: &RolloutStatus) -> (RolloutPhase, String) {
         return (RolloutPhase::Paused, "manually paused".to_owned());
     }
     if let Some(condition) = record.pause_conditions.first() {
-        let failed = on_failure::failed(record)
-            .filter(|run| condition.reason == PauseCondition::ANALYSIS_FAILED && !run.message.is_empty());
-        let why = failed.map_or_else(String::new, |run| format!(": {}", run.message));
+        let failed =
+            on_failure::failed(record).filter(|_| condition.reason == PauseCondition::ANALYSIS_FAILED);
+        let why = failed.map_or_else(String::new, |run| on_failure::clause(&run.message));
         return (RolloutPhase::Paused, format!("{}{why}", condition.reason));
     }
     if restart::is_due(scene, record) {

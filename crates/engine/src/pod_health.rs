@@ -5,9 +5,9 @@
 //! took over, or before a user resumed or retried, condemn nothing. Nor is anything said about a full promotion or a fast
 //! rollback, which no analysis judges either.
 
-use crate::analysis;
 use crate::bake;
 use crate::intent;
+use crate::pauses;
 use crate::scene::{Scene, after, memory, stored};
 use crate::steps::{self, Stage};
 use headgate_api::{PauseCondition, PodHealthStatus, RolloutStatus};
@@ -54,14 +54,11 @@ pub(crate) fn heed(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let Some(ward) = Ward::of(scene, record) else { return };
     let Some(problem) = ward.problem() else { return };
     match ward.action {
-        PodHealthAction::Abort => {
-            intent::abort(scene, record);
-            memory(record).abort_reason = Some(problem);
-        }
+        PodHealthAction::Abort => intent::condemn(scene, record, problem),
         // What a user has promoted, and is not taken up yet, would be forgotten with another reason to wait.
-        PodHealthAction::Pause if analysis::has_resumed(record) => {}
+        PodHealthAction::Pause if record.is_resumed() => {}
         PodHealthAction::Pause => {
-            analysis::pause(scene, record, PauseCondition::POD_HEALTH);
+            pauses::add(scene, record, PauseCondition::POD_HEALTH);
             if let Some(watched) = &mut memory(record).pod_health {
                 watched.problem = Some(problem);
             }
@@ -84,7 +81,7 @@ pub(crate) fn problem(record: &RolloutStatus) -> Option<&str> {
 
 /// True while the release waits for a user to look at an unhealthy pod.
 pub(crate) fn is_paused(record: &RolloutStatus) -> bool {
-    steps::paused_for(record, PauseCondition::POD_HEALTH)
+    pauses::holds(record, PauseCondition::POD_HEALTH)
 }
 
 fn watched<'a>(scene: &Scene<'_>, record: &'a RolloutStatus) -> Option<&'a PodHealthStatus> {

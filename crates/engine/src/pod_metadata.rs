@@ -10,7 +10,7 @@ use crate::scene::Scene;
 use headgate_api::conditions::types;
 use headgate_api::{RolloutStatus, labels};
 use headgate_model::template::{MetadataChange, PodMetadata, inject, strip_injected};
-use headgate_model::{Effect, ReplicaSetView, RunningPod, Snapshot};
+use headgate_model::{Effect, ReplicaSetPatch, ReplicaSetView, RunningPod, Snapshot};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -127,29 +127,14 @@ fn template_patch(
         annotations.insert(labels::FORMER_POD_METADATA.to_owned(), Some(note));
     }
     annotations.retain(|key, note| set.annotations.get(key) != note.as_ref());
-    Some(patch(set, annotations, change))
+    let patch = ReplicaSetPatch { annotations, pod_metadata: change, ..ReplicaSetPatch::of(set) };
+    Some(Effect::PatchReplicaSet(patch))
 }
 
 /// The note is this from now on.
 fn noted(set: &ReplicaSetView, note: Option<String>) -> Effect {
     let annotations = BTreeMap::from([(labels::FORMER_POD_METADATA.to_owned(), note)]);
-    patch(set, annotations, MetadataChange::default())
-}
-
-fn patch(
-    set: &ReplicaSetView,
-    annotations: BTreeMap<String, Option<String>>,
-    pod_metadata: MetadataChange,
-) -> Effect {
-    Effect::PatchReplicaSet {
-        name: set.name.clone(),
-        uid: set.uid.clone(),
-        resource_version: set.resource_version.clone(),
-        annotations,
-        min_ready_seconds: None,
-        affinity: None,
-        pod_metadata,
-    }
+    Effect::PatchReplicaSet(ReplicaSetPatch { annotations, ..ReplicaSetPatch::of(set) })
 }
 
 /// What changes the pods of a ReplicaSet whose template is right already; `None` as long as they are not known.

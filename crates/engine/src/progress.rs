@@ -187,7 +187,6 @@ pub(crate) fn overdue_message(scene: &Scene<'_>) -> String {
 pub(crate) fn abort_if_overdue(scene: &Scene<'_>, record: &mut RolloutStatus) {
     let under_way = matches!(steps::stage(record, scene.spec), Stage::Step(_) | Stage::Finishing);
     if scene.spec.progress_deadline_abort && under_way && is_overdue(scene, record) {
-        crate::intent::abort(scene, record);
-        memory(record).abort_reason = Some(overdue_message(scene));
+        crate::intent::condemn(scene, record, overdue_message(scene));
     }
 }

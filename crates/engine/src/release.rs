@@ -4,8 +4,9 @@ use crate::analysis;
 use crate::bake;
 use crate::cutover;
 use crate::initial;
-use crate::intent::{self, canary, clear_pause};
+use crate::intent::{self, canary};
 use crate::on_failure;
+use crate::pauses;
 use crate::scene::{Scene, after_duration, memory};
 use crate::steps::{self, Stage};
 use headgate_api::{AnalysisPhase, PauseCondition, RolloutStatus};
@@ -26,7 +27,8 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         return;
     }
     if !matches!(step, Some(Step::Pause(_))) || was_led_elsewhere(scene, record) {
-        end_pause(record);
+        // Also the pause of a step that the user has moved on from.
+        pauses::end(record, PauseCondition::CANARY_PAUSE_STEP);
     }
     let is_promoted_past = matches!(step, Some(Step::Pause(_))) && has_ended_pause(record);
     let is_held_by_run = on_failure::held_by(record).is_some() && !is_promoted_past;
@@ -34,9 +36,7 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         return;
     }
     if let Some(limit) = aborting_limit(scene, record) {
-        let reason = limit.told(record);
-        intent::abort(scene, record);
-        memory(record).abort_reason = Some(reason);
+        intent::condemn(scene, record, limit.told(record));
         return;
     }
     if scene.current.is_none() {
@@ -60,7 +60,7 @@ pub(crate) fn advance(scene: &Scene<'_>, record: &mut RolloutStatus) {
         (true, Stage::Finishing) => {}
         (true, _) => end_step(record),
         (false, _) if matches!(step, Some(Step::Pause(_))) && !is_first => {
-            analysis::pause(scene, record, PauseCondition::CANARY_PAUSE_STEP);
+            pauses::add(scene, record, PauseCondition::CANARY_PAUSE_STEP);
         }
         (false, _) => {}
     }
@@ -103,9 +103,7 @@ pub(crate) fn pause_ends(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Ti
 }
 
 fn pause_began(record: &RolloutStatus) -> Option<Timestamp> {
-    let mut pauses = record.pause_conditions.iter();
-    let pause = pauses.find(|pause| pause.reason == PauseCondition::CANARY_PAUSE_STEP)?;
-    Some(pause.start_time.as_ref()?.0)
+    pauses::began(record, PauseCondition::CANARY_PAUSE_STEP)
 }
 
 /// Until when the current pause waits for a promotion by the user.
@@ -148,30 +146,20 @@ fn is_pause_over(scene: &Scene<'_>, record: &RolloutStatus) -> bool {
     has_ended_pause(record) || pause_ends(scene, record).is_some_and(|end| end <= scene.now)
 }
 
-/// True when a user has ended the pause of the step, whatever else pauses the release.
+/// True when a user has ended the pause of the step.
 fn has_ended_pause(record: &RolloutStatus) -> bool {
-    record.controller_pause && !steps::paused_for(record, PauseCondition::CANARY_PAUSE_STEP)
+    pauses::is_ended(record, PauseCondition::CANARY_PAUSE_STEP)
 }
 
 fn has_succeeded(record: &RolloutStatus) -> bool {
-    let run = record.canary.as_ref().and_then(|canary| canary.current_step_analysis_run_status.as_ref());
-    run.is_some_and(|run| run.status == Some(AnalysisPhase::Successful))
-}
-
-/// Takes away the pause of a step, also of one that the user has moved on from.
-fn end_pause(record: &mut RolloutStatus) {
-    if steps::paused_for(record, PauseCondition::CANARY_PAUSE_STEP) {
-        record.pause_conditions.retain(|pause| pause.reason != PauseCondition::CANARY_PAUSE_STEP);
-        record.controller_pause = !record.pause_conditions.is_empty();
-    }
+    let [step, _] = analysis::runs(record);
+    step.is_some_and(|run| run.status == Some(AnalysisPhase::Successful))
 }
 
 /// The next step begins.
 pub(crate) fn end_step(record: &mut RolloutStatus) {
-    end_pause(record);
-    if record.pause_conditions.is_empty() {
-        record.controller_pause = false;
-    }
+    pauses::end(record, PauseCondition::CANARY_PAUSE_STEP);
+    pauses::use_up_end(record);
     record.current_step_index = record.current_step_index.map(|index| index.saturating_add(1));
     canary(record).current_step_analysis_run_status = None;
 }
@@ -180,7 +168,7 @@ pub(crate) fn end_step(record: &mut RolloutStatus) {
 fn promote(record: &mut RolloutStatus) {
     record.stable_rs.clone_from(&record.current_pod_hash);
     record.promote_full = false;
-    clear_pause(record);
+    pauses::clear(record);
     let memory = memory(record);
     (memory.promote_hash, memory.bake, memory.analysis_hold) = (None, None, None);
     let canary = canary(record);

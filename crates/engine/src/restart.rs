@@ -11,7 +11,8 @@ use crate::waiting::may_be_said;
 use headgate_api::RolloutStatus;
 use headgate_api::conditions::types;
 use headgate_model::{
-    Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RunningPod, Snapshot, Timestamp, Wait, WaitFor,
+    Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RunningPod, Snapshot, Timestamp, Verb, Wait,
+    WaitFor,
 };
 
 /// Evictions of one decision at most (R7).
@@ -175,7 +176,7 @@ pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus) -> Option<Wait> {
 /// needs …"), beside numbers that move.
 pub(crate) fn budget(key: &EffectKey, failure: &Failure) -> Option<String> {
     const NAMED: &str = "The disruption budget ";
-    let is_refusal = key.verb == "EvictPod"
+    let is_refusal = key.verb == Verb::EvictPod
         && failure.class == FailureClass::Transient
         && failure.message.contains("disruption budget");
     let name = failure.message.split_once(NAMED).and_then(|(_, rest)| rest.split(' ').next());

@@ -3,9 +3,9 @@
 use crate::scene::{Scene, Versions};
 use crate::{pod_metadata, replicas, workload};
 use headgate_api::{RolloutStatus, labels};
-use headgate_model::template::MetadataChange;
 use headgate_model::{
-    Effect, EffectKey, Failure, FailureClass, ReplicaSetView, RolloutView, selector, template,
+    Effect, EffectKey, Failure, FailureClass, ReplicaSetPatch, ReplicaSetView, RolloutView, Verb, selector,
+    template,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub(crate) fn name(scene: &Scene<'_>) -> String {
 }
 
 fn creation<'a>(scene: &Scene<'a>) -> Option<&'a Failure> {
-    let key = EffectKey { verb: "CreateReplicaSet", object: name(scene) };
+    let key = EffectKey { verb: Verb::CreateReplicaSet, object: name(scene) };
     scene.snapshot.failures.get(&key).filter(|_| scene.current.is_none())
 }
 
@@ -164,16 +164,8 @@ fn refresh(scene: &Scene<'_>, record: &RolloutStatus, current: &ReplicaSetView) 
     let min_ready_seconds = (current.min_ready_seconds != wanted).then_some(wanted);
     let stable = other_stable(scene, record).filter(|_| scene.spec.canary.anti_affinity.is_some());
     let affinity = stable.and_then(|stable| template::avoid_instead(&current.template, stable));
-    let is_new = !annotations.is_empty() || min_ready_seconds.is_some() || affinity.is_some();
-    is_new.then(|| Effect::PatchReplicaSet {
-        name: current.name.clone(),
-        uid: current.uid.clone(),
-        resource_version: current.resource_version.clone(),
-        annotations,
-        min_ready_seconds,
-        affinity,
-        pod_metadata: MetadataChange::default(),
-    })
+    let patch = ReplicaSetPatch { annotations, min_ready_seconds, affinity, ..ReplicaSetPatch::of(current) };
+    (!patch.is_empty()).then_some(Effect::PatchReplicaSet(patch))
 }
 
 /// Enters the numbers of pods, and the generation that this is about.

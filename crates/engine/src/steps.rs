@@ -1,5 +1,6 @@
 //! Where a release stands in its steps, and what that asks for.
 
+use crate::pauses;
 use headgate_api::{PauseCondition, RolloutStatus};
 use headgate_model::spec::{CanaryScale, RolloutSpec, Step};
 use serde_json::Value;
@@ -98,11 +99,6 @@ pub(crate) fn start(spec: &RolloutSpec) -> Option<i32> {
     end(spec).map(|_| 0)
 }
 
-/// True when the record holds a pause for this reason.
-pub(crate) fn paused_for(record: &RolloutStatus, reason: &str) -> bool {
-    record.pause_conditions.iter().any(|condition| condition.reason == reason)
-}
-
 /// True when a user, an analysis without a verdict or one that has failed, or an unhealthy pod holds the release: neither steps nor pods of it move.
 pub(crate) fn is_held(record: &RolloutStatus, spec: &RolloutSpec) -> bool {
     spec.paused
@@ -112,7 +108,7 @@ pub(crate) fn is_held(record: &RolloutStatus, spec: &RolloutSpec) -> bool {
             PauseCondition::POD_HEALTH,
         ]
         .into_iter()
-        .any(|reason| paused_for(record, reason))
+        .any(|reason| pauses::holds(record, reason))
 }
 
 /// A step as Argo Rollouts names it in events, a duration as it is `written` in the spec.

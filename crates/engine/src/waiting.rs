@@ -1,12 +1,13 @@
 //! For what a Rollout waits, since when, until when, and what would end it: the "why" of every stillness.
 
-use crate::analysis::{self, Role, run_of};
+use crate::analysis::{self, Role};
 use crate::bake;
 use crate::conditions;
 use crate::cutover::{self, Plan, StepBack};
 use crate::initial;
 use crate::intent::place_of_abort;
 use crate::on_failure;
+use crate::pauses;
 use crate::pod_health;
 use crate::progress;
 use crate::release::{self, PauseLimit};
@@ -15,7 +16,7 @@ use crate::revision;
 use crate::scene::{Scene, Versions};
 use crate::steps::{self, Stage};
 use headgate_api::conditions::{reasons, types};
-use headgate_api::{PauseCondition, RolloutPhase, RolloutStatus, Waiting};
+use headgate_api::{PauseCondition, RolloutAnalysisRunStatus, RolloutPhase, RolloutStatus, Waiting};
 use headgate_model::spec::{PauseEnd, PauseTimeout, Step};
 use headgate_model::{
     EffectKey, Failure, FailureClass, ReplicaSetView, SpecProblem, Timestamp, Wait, WaitFor,
@@ -54,17 +55,20 @@ fn refused(scene: &Scene<'_>) -> Option<Wait> {
         .map(|(_, wait)| wait)
 }
 
-/// True when this is said of a failure: it need not be told again.
-pub fn speaks_of(waiting: &Waiting, key: &EffectKey, failure: &Failure) -> bool {
-    let message = &waiting.message;
+/// True when this is said of a failure of the Rollout of this name: it need not be told again.
+pub fn speaks_of(waiting: &Waiting, rollout: &str, key: &EffectKey, failure: &Failure) -> bool {
     match restart::budget(key, failure) {
-        Some(budget) => waiting.kind == WaitFor::Restart.as_str() && message.starts_with(&budget),
+        Some(budget) => waiting.kind == WaitFor::Restart.as_str() && waiting.message.starts_with(&budget),
         None => {
             waiting.kind == WaitFor::ApiServer.as_str()
-                && message.starts_with(key.verb)
-                && message.ends_with(&failure.message)
+                && waiting.message == refusal_text(rollout, key, failure)
         }
     }
+}
+
+fn refusal_text(rollout: &str, key: &EffectKey, failure: &Failure) -> String {
+    let object = if key.object.is_empty() { rollout } else { key.object.as_str() };
+    format!("{} of {object} is refused: {}", key.verb.as_str(), failure.message)
 }
 
 fn refusal(scene: &Scene<'_>, key: &EffectKey, failure: &Failure) -> Wait {
@@ -76,10 +80,9 @@ fn refusal(scene: &Scene<'_>, key: &EffectKey, failure: &Failure) -> Wait {
         }
         _ => "the API server answering again; it is tried again and again",
     };
-    let object = if key.object.is_empty() { scene.rollout.name.as_str() } else { key.object.as_str() };
     Wait {
         on: WaitFor::ApiServer,
-        message: format!("{} of {object} is refused: {}", key.verb, failure.message),
+        message: refusal_text(&scene.rollout.name, key, failure),
         until: None,
         ends_with: ends_with.to_owned(),
     }
@@ -102,7 +105,7 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
             ends_with: format!("`{}`, which unsets spec.paused", command(scene, "promote")),
         };
     }
-    if steps::paused_for(record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN) {
+    if pauses::holds(record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN) {
         return Wait {
             on: WaitFor::InconclusiveAnalysis,
             message: "an analysis came to no verdict".to_owned(),
@@ -140,9 +143,10 @@ fn releasing(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, plan: &Pla
     if initial::is_under_way(record) {
         return first(scene, record);
     }
+    let [step, _] = analysis::runs(record);
     match steps::current_step(record, scene.spec) {
         Some(Step::Pause(_)) => pause(scene, record),
-        Some(Step::Analysis(..)) => analysis(record, Role::Step(0)),
+        Some(Step::Analysis(..)) => awaited(step),
         Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) | None => moving(scene, record, stage, plan),
     }
 }
@@ -203,9 +207,10 @@ fn first(scene: &Scene<'_>, record: &RolloutStatus) -> Wait {
     if !initial::has_pods(scene) {
         return pods(scene, record, scene.spec.replicas, &of_revision(scene));
     }
+    let [step, background] = analysis::runs(record);
     match steps::current_step(record, scene.spec) {
-        Some(Step::Analysis(..)) => analysis(record, Role::Step(0)),
-        _ => analysis(record, Role::Background),
+        Some(Step::Analysis(..)) => awaited(step),
+        _ => awaited(background),
     }
 }
 
@@ -283,8 +288,8 @@ fn limited_pause(
     }
 }
 
-fn analysis(record: &RolloutStatus, role: Role) -> Wait {
-    let run = run_of(record, role);
+/// The verdict of a run.
+fn awaited(run: Option<&RolloutAnalysisRunStatus>) -> Wait {
     let name = run.map_or("to be created", |run| run.name.as_str());
     Wait {
         on: WaitFor::Analysis,

@@ -1,5 +1,5 @@
 use crate::template::MetadataChange;
-use crate::{RouterConfig, Timestamp, TrafficIntent};
+use crate::{EffectKey, ReplicaSetView, RouterConfig, Timestamp, TrafficIntent, Verb};
 use headgate_api::RolloutStatus;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,23 +57,8 @@ pub enum Effect {
         /// The number wanted.
         to: i32,
     },
-    /// Set (`Some`) or remove (`None`) annotations of a ReplicaSet, and what else is given.
-    PatchReplicaSet {
-        /// Name of the ReplicaSet.
-        name: String,
-        /// Its uid.
-        uid: String,
-        /// Resource version that the patch was computed on.
-        resource_version: String,
-        /// Annotations to set or remove.
-        annotations: BTreeMap<String, Option<String>>,
-        /// New `spec.minReadySeconds`.
-        min_ready_seconds: Option<i32>,
-        /// New `spec.template.spec.affinity`: pods that run are not touched.
-        affinity: Option<Value>,
-        /// Changes of `spec.template.metadata`: pods that run are not touched.
-        pod_metadata: MetadataChange,
-    },
+    /// Patch a ReplicaSet, but for its number.
+    PatchReplicaSet(ReplicaSetPatch),
     /// Make a ReplicaSet that nobody controls the Rollout's own.
     AdoptReplicaSet {
         /// Name of the ReplicaSet.
@@ -146,6 +131,57 @@ pub enum Effect {
     },
 }
 
+/// What changes of a ReplicaSet, but for its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaSetPatch {
+    /// Name of the ReplicaSet.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Resource version that the patch was computed on.
+    pub resource_version: String,
+    /// Annotations to set (`Some`) or remove (`None`).
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// New `spec.minReadySeconds`.
+    pub min_ready_seconds: Option<i32>,
+    /// New `spec.template.spec.affinity`: pods that run are not touched.
+    pub affinity: Option<Value>,
+    /// Changes of `spec.template.metadata`: pods that run are not touched.
+    pub pod_metadata: MetadataChange,
+}
+
+impl ReplicaSetPatch {
+    /// A patch that changes nothing yet.
+    pub fn of(set: &ReplicaSetView) -> Self {
+        Self {
+            name: set.name.clone(),
+            uid: set.uid.clone(),
+            resource_version: set.resource_version.clone(),
+            annotations: BTreeMap::new(),
+            min_ready_seconds: None,
+            affinity: None,
+            pod_metadata: MetadataChange::default(),
+        }
+    }
+
+    /// True when there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.annotations.is_empty()
+            && self.min_ready_seconds.is_none()
+            && self.affinity.is_none()
+            && self.pod_metadata.is_empty()
+    }
+
+    /// Takes up what another patch of the same ReplicaSet changes: two of them would conflict with each other.
+    pub fn merge(&mut self, later: Self) {
+        self.annotations.extend(later.annotations);
+        self.min_ready_seconds = later.min_ready_seconds.or(self.min_ready_seconds);
+        self.affinity = later.affinity.or(self.affinity.take());
+        self.pod_metadata.labels.extend(later.pod_metadata.labels);
+        self.pod_metadata.annotations.extend(later.pod_metadata.annotations);
+    }
+}
+
 /// Which way a shift goes, as seen from the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -166,15 +202,6 @@ pub enum EffectClass {
     Shrink,
 }
 
-/// Names an effect over time, so that its failures can be remembered: the verb and the object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EffectKey {
-    /// What is done: `CreateReplicaSet`, `Scale`, `Route`, …; `Record` for the status write.
-    pub verb: &'static str,
-    /// Name of the object, or of the router.
-    pub object: String,
-}
-
 impl Effect {
     /// Its place in the order of R6.
     pub fn class(&self) -> EffectClass {
@@ -188,7 +215,7 @@ impl Effect {
             | Self::CreateReplicaSet { .. }
             | Self::Scale { .. }
             | Self::ScaleWorkload { .. }
-            | Self::PatchReplicaSet { .. }
+            | Self::PatchReplicaSet(_)
             | Self::PatchPod { .. }
             | Self::AdoptReplicaSet { .. }
             | Self::CreateAnalysisRun { .. }
@@ -200,35 +227,23 @@ impl Effect {
     /// Its name over time.
     pub fn key(&self) -> EffectKey {
         let (verb, object) = match self {
-            Self::PatchRollout { .. } => ("PatchRollout", ""),
-            Self::CreateReplicaSet { manifest } => ("CreateReplicaSet", manifest_name(manifest)),
-            Self::Scale { name, .. } => ("Scale", name.as_str()),
-            Self::ScaleWorkload { name, .. } => ("ScaleWorkload", name.as_str()),
-            Self::PatchReplicaSet { name, .. } => ("PatchReplicaSet", name.as_str()),
+            Self::PatchRollout { .. } => (Verb::PatchRollout, ""),
+            Self::CreateReplicaSet { manifest } => (Verb::CreateReplicaSet, manifest_name(manifest)),
+            Self::Scale { name, .. } => (Verb::Scale, name.as_str()),
+            Self::ScaleWorkload { name, .. } => (Verb::ScaleWorkload, name.as_str()),
+            Self::PatchReplicaSet(patch) => (Verb::PatchReplicaSet, patch.name.as_str()),
             Self::AdoptReplicaSet { name, .. } => return EffectKey::adoption(name),
-            Self::Route { config, .. } => return EffectKey { verb: "Route", object: config.label() },
-            Self::CreateAnalysisRun { manifest } => ("CreateAnalysisRun", manifest_name(manifest)),
-            Self::TerminateAnalysisRun { name, .. } => ("TerminateAnalysisRun", name.as_str()),
-            Self::DeleteAnalysisRun { name, .. } => ("DeleteAnalysisRun", name.as_str()),
+            Self::Route { config, .. } => return EffectKey { verb: Verb::Route, object: config.label() },
+            Self::CreateAnalysisRun { manifest } => (Verb::CreateAnalysisRun, manifest_name(manifest)),
+            Self::TerminateAnalysisRun { name, .. } => (Verb::TerminateAnalysisRun, name.as_str()),
+            Self::DeleteAnalysisRun { name, .. } => (Verb::DeleteAnalysisRun, name.as_str()),
             // What refuses one pod of a version refuses the others.
-            Self::PatchPod { replica_set, .. } => ("PatchPod", replica_set.as_str()),
+            Self::PatchPod { replica_set, .. } => (Verb::PatchPod, replica_set.as_str()),
             // All pods of a version are under the same budget: one that is refused speaks for the others.
-            Self::EvictPod { replica_set, .. } => ("EvictPod", replica_set.as_str()),
-            Self::DeleteReplicaSet { name, .. } => ("DeleteReplicaSet", name.as_str()),
+            Self::EvictPod { replica_set, .. } => (Verb::EvictPod, replica_set.as_str()),
+            Self::DeleteReplicaSet { name, .. } => (Verb::DeleteReplicaSet, name.as_str()),
         };
-        EffectKey { verb, object: object.to_owned() }
-    }
-}
-
-impl EffectKey {
-    /// Making a ReplicaSet of this name the Rollout's own.
-    pub fn adoption(name: &str) -> Self {
-        Self { verb: "AdoptReplicaSet", object: name.to_owned() }
-    }
-
-    /// The status write itself.
-    pub fn record() -> Self {
-        Self { verb: "Record", object: String::new() }
+        EffectKey::new(verb, object)
     }
 }
 

@@ -7,6 +7,9 @@
 //! - `BTreeMap` and never `HashMap`, so that equal inputs give equal bytes;
 //! - foreign objects are JSON, never structs that lose fields.
 
+#[macro_use]
+mod words;
+
 pub mod analysis;
 mod decision;
 mod failure;
@@ -22,10 +25,11 @@ pub mod spec;
 pub mod template;
 mod traffic;
 mod validate;
+mod verb;
 mod wait;
 mod workload;
 
-pub use decision::{Decision, Direction, Effect, EffectClass, EffectKey, RuleBroken};
+pub use decision::{Decision, Direction, Effect, EffectClass, ReplicaSetPatch, RuleBroken};
 pub use failure::{Failure, FailureClass};
 pub use measurement::{HttpQuery, MeasurementKey, Method, Query, Reply, SecretRef};
 pub use notice::{Notice, NoticeKind};
@@ -39,6 +43,7 @@ pub use traffic::{
     TrafficIntent, TrafficRouter, TrafficState, WeightRange, total_weight,
 };
 pub use validate::{SpecProblem, salvage, validate};
+pub use verb::{EffectKey, Verb};
 pub use wait::{Wait, WaitFor};
 pub use workload::{WorkloadKind, WorkloadRef, WorkloadView, filled};
 

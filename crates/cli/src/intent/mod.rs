@@ -8,7 +8,6 @@ pub mod images;
 #[cfg(test)]
 mod tests;
 
-use crate::phase::is_resumed;
 use headgate_api::{AnalysisPhase, CanaryStrategy, Rollout, RolloutStatus};
 use serde_json::{Value, json};
 
@@ -104,7 +103,7 @@ fn aborted() -> Intent {
 
 /// The status patch that ends the current pause or step, or why there is nothing to end.
 fn step_promotion(rollout: &Rollout, status: &RolloutStatus) -> Result<Value, String> {
-    if is_resumed(status) {
+    if status.is_resumed() {
         return Err("was promoted already; its controller has not acted on it yet".to_owned());
     }
     let canary = canary(rollout);

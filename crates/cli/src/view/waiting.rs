@@ -2,7 +2,7 @@
 
 use super::age::human;
 use crate::intent::{canary, current_step};
-use crate::phase::{Observed, is_resumed, observed, standing};
+use crate::phase::{Observed, observed, standing};
 use headgate_api::conditions::{reasons, types};
 use headgate_api::{
     AnalysisPhase, PauseCondition, Rollout, RolloutCondition, RolloutPhase, RolloutStatus, Time, Waiting,
@@ -41,7 +41,7 @@ pub fn footer(rollout: &Rollout, now: Timestamp) -> String {
 pub(super) fn stored(rollout: &Rollout) -> Option<&Waiting> {
     let status = rollout.status.as_ref()?;
     let is_current = |waiting: &Waiting| {
-        observed(rollout) == Observed::Latest && (!is_resumed(status) || waiting.kind == "MendSpec")
+        observed(rollout) == Observed::Latest && (!status.is_resumed() || waiting.kind == "MendSpec")
     };
     status.waiting.as_ref().filter(|waiting| !waiting.kind.is_empty() && is_current(waiting))
 }
@@ -108,7 +108,7 @@ fn clock(time: &Time, now: Timestamp) -> String {
 /// What the fields of every controller of this API tell about waits.
 fn told(rollout: &Rollout, program: &str) -> Option<Waiting> {
     let status = rollout.status.as_ref()?;
-    if observed(rollout) != Observed::Latest || is_resumed(status) {
+    if observed(rollout) != Observed::Latest || status.is_resumed() {
         return None;
     }
     let name = rollout.metadata.name.as_deref().unwrap_or_default();

@@ -257,6 +257,18 @@ fn r11_what_the_api_server_does_not_find_again_and_again_is_told_once_in_its_wor
 }
 
 #[test]
+fn r11_an_answer_500_that_lasts_is_told_once() {
+    for (calls, of, verb, object) in effects() {
+        let (world, told) = held_up(calls, 500, "InternalError");
+        let waiting = &world.rollout()["status"]["waiting"];
+        assert_eq!(waiting["kind"], "ApiServer", "{waiting:#}");
+        let words =
+            format!("Warning {of}: {verb} of \"{object}\" failed: InternalError by the test's server");
+        assert_eq!(told, [words]);
+    }
+}
+
+#[test]
 fn r11_a_record_that_is_refused_is_told_although_nothing_can_be_stored() {
     let records = Box::new(|call: &Call| matches!(call, Call::Patch { status: true, .. }));
     let (_, told) = held_up(records, 403, "Forbidden");

@@ -5,8 +5,7 @@ use crate::server::refused;
 use crate::world::{VIRTUAL_SERVICES, World, at, released, service, template, web};
 use headgate_driver::io::{Call, Observation, Reply};
 use headgate_driver::resources::{REPLICA_SETS, ROLLOUTS, SERVICES};
-use headgate_model::template::MetadataChange;
-use headgate_model::{Decision, Effect, FailureClass};
+use headgate_model::{Decision, Effect, FailureClass, ReplicaSetPatch, Verb};
 use jiff::SignedDuration;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -76,16 +75,9 @@ fn r2_a_replica_set_that_is_known_to_have_changed_is_decided_on_again_without_a_
     let mut world = scripted_world(|snapshot| {
         let mut sets = snapshot.replica_sets.present().into_iter().flatten();
         let set = sets.find(|set| set.name == "a" && !set.annotations.contains_key("ours"));
-        let patch = set.map(|set| Effect::PatchReplicaSet {
-            name: set.name.clone(),
-            uid: set.uid.clone(),
-            resource_version: set.resource_version.clone(),
-            annotations: BTreeMap::from([("ours".to_owned(), Some("1".to_owned()))]),
-            min_ready_seconds: None,
-            affinity: None,
-            pod_metadata: MetadataChange::default(),
-        });
-        unchanged(snapshot, patch.into_iter().collect())
+        let annotations = BTreeMap::from([("ours".to_owned(), Some("1".to_owned()))]);
+        let patch = set.map(|set| ReplicaSetPatch { annotations, ..ReplicaSetPatch::of(set) });
+        unchanged(snapshot, patch.map(Effect::PatchReplicaSet).into_iter().collect())
     });
     world.deliver();
     let confirm = world.driver.poll(world.now);
@@ -533,7 +525,7 @@ fn r4_a_failure_of_what_is_no_longer_wanted_is_forgotten_without_another_event()
         let is_wanted = !snapshot.rollout.annotations.contains_key("stay");
         let mut decision =
             unchanged(snapshot, scale(snapshot, "a", 3).filter(|_| is_wanted).into_iter().collect());
-        let scaling = snapshot.failures.keys().any(|key| key.verb == "Scale");
+        let scaling = snapshot.failures.keys().any(|key| key.verb == Verb::Scale);
         decision.record.message = if scaling { "refused" } else { "fine" }.to_owned();
         decision
     });

@@ -10,8 +10,7 @@ use crate::scene::{Scene, Versions, after};
 use crate::steps::{self, Stage};
 use headgate_api::{RolloutStatus, labels};
 use headgate_model::spec::{AbortDelay, Routing};
-use headgate_model::template::MetadataChange;
-use headgate_model::{Effect, ReplicaSetView, Timestamp};
+use headgate_model::{Effect, ReplicaSetPatch, ReplicaSetView, Timestamp};
 use std::collections::BTreeMap;
 
 /// Sizes the versions for a stage.
@@ -115,24 +114,8 @@ fn note_desired(scene: &Scene<'_>, set: &ReplicaSetView, plan: &mut Plan) {
 }
 
 fn annotate(set: &ReplicaSetView, key: &str, value: Option<String>, plan: &mut Plan) {
-    let known = plan.grow.iter_mut().find_map(|effect| match effect {
-        Effect::PatchReplicaSet { name, annotations, .. } if *name == set.name => Some(annotations),
-        _ => None,
-    });
-    match known {
-        Some(annotations) => {
-            annotations.insert(key.to_owned(), value);
-        }
-        None => plan.grow.push(Effect::PatchReplicaSet {
-            name: set.name.clone(),
-            uid: set.uid.clone(),
-            resource_version: set.resource_version.clone(),
-            annotations: BTreeMap::from([(key.to_owned(), value)]),
-            min_ready_seconds: None,
-            affinity: None,
-            pod_metadata: MetadataChange::default(),
-        }),
-    }
+    let annotations = BTreeMap::from([(key.to_owned(), value)]);
+    plan.grow.push(Effect::PatchReplicaSet(ReplicaSetPatch { annotations, ..ReplicaSetPatch::of(set) }));
 }
 
 pub(super) fn forget_deadline(set: &ReplicaSetView, plan: &mut Plan) {

@@ -3,6 +3,7 @@
 use super::{Plan, followed_at, is_lagging, observed_canary_max, observed_shares, passed, way_back};
 use crate::bake;
 use crate::on_failure;
+use crate::pauses;
 use crate::replicas;
 use crate::scene::{Scene, Versions};
 use crate::steps::{self, Stage, Wish};
@@ -213,7 +214,7 @@ fn is_held_at_the_end(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage) -
 /// no larger share meanwhile.
 fn is_found_bad(record: &RolloutStatus) -> bool {
     let reasons = [PauseCondition::ANALYSIS_FAILED, PauseCondition::POD_HEALTH];
-    on_failure::keeps_share(record) || reasons.into_iter().any(|reason| steps::paused_for(record, reason))
+    on_failure::keeps_share(record) || reasons.into_iter().any(|reason| pauses::holds(record, reason))
 }
 
 fn available(side: Option<&ReplicaSetView>) -> i32 {

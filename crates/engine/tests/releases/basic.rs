@@ -261,10 +261,10 @@ fn a_release_that_was_blue_green_begins_anew_with_the_steps_of_its_canary() {
 
 /// Version 2 is released, and something else has the name of its ReplicaSet.
 fn name_taken() -> World {
-    use headgate_model::{EffectKey, Failure, FailureClass};
+    use headgate_model::{EffectKey, Failure, FailureClass, Verb};
     let mut world = half_way();
     world.release(2);
-    let key = EffectKey { verb: "CreateReplicaSet", object: format!("shop-{}", world.hash(2)) };
+    let key = EffectKey { verb: Verb::CreateReplicaSet, object: format!("shop-{}", world.hash(2)) };
     let failure = Failure {
         class: FailureClass::AlreadyExists,
         message: "exists".into(),

@@ -2,7 +2,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::{AnalysisPhase, labels};
-use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Observed, TemplateKey};
+use headgate_model::{Direction, Effect, EffectKey, Failure, FailureClass, Observed, TemplateKey, Verb};
 use serde_json::{Value, json};
 
 /// The first version is out, and there is a template "errors".
@@ -353,7 +353,7 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
             told: false,
             held: Vec::new(),
         };
-        world.snapshot.failures.insert(EffectKey { verb: "Route", object: "istio".into() }, failure);
+        world.snapshot.failures.insert(EffectKey::new(Verb::Route, "istio"), failure);
         let decision = world.decide();
         world.carry_out(&decision, 0);
         assert_eq!(world.waits_for(), expected);
@@ -365,7 +365,7 @@ fn an_object_that_others_keep_changing_is_named_in_what_is_waited_for() {
 fn a_refusal_that_another_process_overwrites_is_not_told_again_until_it_is_refused_again() {
     let mut world = half_way_with_analysis();
     world.promote();
-    let key = EffectKey { verb: "Read", object: String::new() };
+    let key = EffectKey::of(Verb::Read);
     for (told, overwritten, expected) in [
         (false, false, "ApiServer"),
         (true, false, "ApiServer"),

@@ -1,7 +1,7 @@
 //! Specs that can't be carried out: nothing moves, it is said what to mend, and it heals by itself.
 
 use crate::world::{World, pod_template, routed, spec};
-use headgate_model::{Effect, EffectKey, Failure, FailureClass, Observed, RouterProblem, TemplateKey};
+use headgate_model::{Effect, EffectKey, Failure, FailureClass, Observed, RouterProblem, TemplateKey, Verb};
 use serde_json::json;
 
 fn running() -> World {
@@ -238,7 +238,7 @@ fn time_with_an_invalid_spec_does_not_count_towards_the_deadline() {
 /// Version 2's ReplicaSet is refused from the start until ten minutes have passed.
 fn refused(world: &mut World) -> EffectKey {
     world.release(2);
-    let key = EffectKey { verb: "CreateReplicaSet", object: format!("shop-{}", world.hash(2)) };
+    let key = EffectKey { verb: Verb::CreateReplicaSet, object: format!("shop-{}", world.hash(2)) };
     let decision = world.decide();
     world.carry_out(&decision, 0);
     let failure = Failure {

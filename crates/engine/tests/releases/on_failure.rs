@@ -2,7 +2,7 @@
 
 use crate::world::{World, routed, spec};
 use headgate_api::AnalysisPhase;
-use headgate_model::{EffectKey, Failure, FailureClass};
+use headgate_model::{EffectKey, Failure, FailureClass, Verb};
 use serde_json::{Value, json};
 
 const WHY: &str = "Metric \"errors\" assessed Failed due to failed (1) > failureLimit (0)";
@@ -95,7 +95,7 @@ fn a_failed_analysis_is_told_although_a_right_is_lacking_elsewhere() {
         told: false,
         held: Vec::new(),
     };
-    world.snapshot.failures.insert(EffectKey { verb: "DeleteAnalysisRun", object: "old".into() }, failure);
+    world.snapshot.failures.insert(EffectKey::new(Verb::DeleteAnalysisRun, "old"), failure);
     world.settle();
     assert_eq!(world.waits_for(), "ApiServer");
     let told: Vec<_> = world.events.iter().filter(|event| event.starts_with("AnalysisFailed")).collect();

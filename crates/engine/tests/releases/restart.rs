@@ -4,7 +4,7 @@ use crate::world::{World, routed, spec};
 use headgate_engine::{PodsWanted, wants_pods};
 use headgate_model::template::PodMetadata;
 use headgate_model::{
-    Decision, Effect, EffectKey, Failure, FailureClass, Observed, ReplicaSetView, RunningPod, Timestamp,
+    Decision, Effect, EffectKey, Failure, FailureClass, Observed, ReplicaSetView, RunningPod, Timestamp, Verb,
 };
 use proptest::prelude::{Strategy, any};
 use proptest::{prop_assert, proptest};
@@ -304,7 +304,7 @@ fn the_only_pod_of_a_version_that_serves_stays_until_the_version_has_another_one
 fn a_budget_that_refuses_is_named_without_its_numbers() {
     let mut world = plain(4, 1);
     let refused = |message: &str, attempts| {
-        let key = EffectKey { verb: "EvictPod", object: "shop".into() };
+        let key = EffectKey::new(Verb::EvictPod, "shop");
         let class = FailureClass::Transient;
         let since = Timestamp::UNIX_EPOCH;
         [(key, Failure { class, message: message.into(), since, attempts, told: false, held: Vec::new() })]

@@ -248,8 +248,8 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
         }
         Defect::PodsTakenForRight => {
             for effect in &mut decision.effects {
-                if let Effect::PatchReplicaSet { annotations, .. } = effect {
-                    annotations.remove(labels::FORMER_POD_METADATA);
+                if let Effect::PatchReplicaSet(patch) = effect {
+                    patch.annotations.remove(labels::FORMER_POD_METADATA);
                 }
             }
         }

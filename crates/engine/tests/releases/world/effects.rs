@@ -4,7 +4,9 @@ use super::World;
 use headgate_api::{AnalysisPhase, AnalysisRunSpec, labels};
 use headgate_model::analysis::check_finite;
 use headgate_model::template::PodMetadata;
-use headgate_model::{AnalysisRunView, Effect, Observed, ReplicaSetView, TrafficIntent, selector};
+use headgate_model::{
+    AnalysisRunView, Effect, Observed, ReplicaSetPatch, ReplicaSetView, TrafficIntent, selector,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -31,7 +33,7 @@ impl World {
             Effect::AdoptReplicaSet { name, .. } => {
                 self.snapshot.orphans.retain(|orphan| orphan.name != *name);
             }
-            Effect::PatchReplicaSet {
+            Effect::PatchReplicaSet(ReplicaSetPatch {
                 name,
                 resource_version,
                 annotations,
@@ -39,7 +41,7 @@ impl World {
                 affinity,
                 pod_metadata,
                 ..
-            } => {
+            }) => {
                 let set = self.set_mut(name);
                 assert_eq!(
                     set.resource_version, *resource_version,
