@@ -77,6 +77,15 @@ pub(crate) fn renew(
     });
 }
 
+/// A condition that reads as before has not changed, whatever it was in between: nobody has seen that.
+pub(crate) fn keep_transitions(old: &RolloutStatus, record: &mut RolloutStatus) {
+    for condition in &mut record.conditions {
+        if let Some(known) = get(old, &condition.type_).filter(|known| known.status == condition.status) {
+            condition.last_transition_time.clone_from(&known.last_transition_time);
+        }
+    }
+}
+
 /// Removes the condition of this type.
 pub(crate) fn remove(record: &mut RolloutStatus, type_: &str) {
     record.conditions.retain(|condition| condition.type_ != type_);

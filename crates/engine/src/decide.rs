@@ -68,8 +68,9 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     intent::take_up(scene, &mut record);
     analysis::observe(scene, &mut record);
     pod_health::heed(scene, &mut record);
-    progress::abort_if_overdue(scene, &mut record);
     release::advance(scene, &mut record);
+    // What has just come to its end is not overdue, although nobody has looked in time.
+    progress::abort_if_overdue(scene, &mut record);
     duration::count(scene, &mut record);
     conditions::remove(&mut record, types::INVALID_SPEC);
     let mut effects = Vec::new();
@@ -82,7 +83,10 @@ fn carry_out(scene: &Scene<'_>) -> Decision {
     workload::hand_over(scene, &mut record, &mut plan);
     phase::describe(scene, &mut record);
     let wait = waiting::wait(scene, &record, &plan);
-    record.waiting = wait.map(|wait| wait.record(scene.old.waiting.as_ref(), scene.now));
+    record.waiting = wait.map(|wait| {
+        let began = waiting::began(scene, &record, wait.on).unwrap_or(scene.now);
+        wait.record(scene.old.waiting.as_ref(), began)
+    });
     let wake_at = wake_at(scene, &record, &plan);
     finish(scene, record, effects, plan, wake_at)
 }
@@ -101,7 +105,8 @@ fn hold(
     scene.stay_with_stored_version();
     let mut record = scene.old.clone();
     revision::count(&scene, &mut record);
-    if matches!(steps::stage(&record, spec), Stage::Step(_) | Stage::Finishing) {
+    let is_under_way = matches!(steps::stage(&record, spec), Stage::Step(_) | Stage::Finishing);
+    if is_under_way && !record.promote_full {
         analysis::heed_bad_verdicts(&scene, &mut record);
         pod_health::heed(&scene, &mut record);
     }
@@ -113,7 +118,10 @@ fn hold(
         // What an undo has begun may not be over: the version that it gave up may still get requests.
         cutover::plan(&scene, &mut record)
     } else if leads_back && stage == Stage::Aborted {
-        intent::abort(&scene, &mut record);
+        if record.aborted_at.is_none() {
+            // Once. What the user wants later, such as a promotion, waits until the spec can be carried out.
+            intent::abort(&scene, &mut record);
+        }
         analysis::plan(&scene, &mut record, &mut effects);
         let plan = cutover::plan(&scene, &mut record);
         duration::count(&scene, &mut record);

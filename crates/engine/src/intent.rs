@@ -21,9 +21,12 @@ pub(crate) fn take_up(scene: &Scene<'_>, record: &mut RolloutStatus) {
     record.current_pod_hash.clone_from(&scene.current_hash);
     record.current_step_hash.clone_from(&scene.rollout.step_hash);
     if is_renamed {
-        // What users have asked for is about the version, whatever it is called.
-        let promotion = memory(record).promote_hash.is_some().then(|| scene.current_hash.clone());
-        memory(record).promote_hash = promotion;
+        // What users have asked for is about the version, whatever it is called, and its pods are watched.
+        let memory = memory(record);
+        memory.promote_hash = memory.promote_hash.is_some().then(|| scene.current_hash.clone());
+        if let Some(watched) = &mut memory.pod_health {
+            watched.hash.clone_from(&scene.current_hash);
+        }
     } else if template_changed {
         start_over(scene, record, Occasion::NewVersion);
     } else if steps_changed {

@@ -1,7 +1,7 @@
 //! Conditions, phase and message: how a Rollout stands, in Argo Rollouts' words.
 
 use crate::bake;
-use crate::conditions::{Is, get, has_reason, remove, renew, set};
+use crate::conditions::{Is, get, has_reason, keep_transitions, remove, renew, set};
 use crate::initial;
 use crate::intent::place_of_abort;
 use crate::on_failure;
@@ -49,6 +49,7 @@ pub(crate) fn describe(scene: &Scene<'_>, record: &mut RolloutStatus) {
         Some((reason, message)) => set(record, types::REPLICA_FAILURE, Is::True, reason, message, scene.now),
         None => remove(record, types::REPLICA_FAILURE),
     }
+    keep_transitions(scene.old, record);
     let (phase, message) = phase(scene, record);
     record.phase = Some(phase);
     record.message = message;

@@ -31,6 +31,32 @@ pub(crate) fn wait(scene: &Scene<'_>, record: &RolloutStatus, plan: &Plan) -> Op
     })
 }
 
+/// When a wait of this kind began, as the record tells: also before Headgate was there.
+pub(crate) fn began(scene: &Scene<'_>, record: &RolloutStatus, on: WaitFor) -> Option<Timestamp> {
+    match on {
+        WaitFor::UserPromotion | WaitFor::PauseDuration => {
+            pauses::began(record, PauseCondition::CANARY_PAUSE_STEP)
+        }
+        WaitFor::PauseOverdue => Some(release::pause_limit(scene, record)?.at),
+        WaitFor::InconclusiveAnalysis => pauses::began(record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN),
+        WaitFor::AnalysisFailed => pauses::began(record, PauseCondition::ANALYSIS_FAILED),
+        WaitFor::PodHealth => pauses::began(record, PauseCondition::POD_HEALTH),
+        WaitFor::AfterAbort => Some(record.aborted_at.as_ref()?.0),
+        WaitFor::Bake => bake::since(record),
+        WaitFor::UserUnpause
+        | WaitFor::AnalysisHold
+        | WaitFor::Analysis
+        | WaitFor::PodsAvailable
+        | WaitFor::RouteConfirmed
+        | WaitFor::ScaleDownDelay
+        | WaitFor::OldPodsGone
+        | WaitFor::Restart
+        | WaitFor::MendSpec
+        | WaitFor::ApiServer
+        | WaitFor::ObjectInTheWay => None,
+    }
+}
+
 /// What was told once and no longer stands has been overwritten by another process, which does not know of the failure: it
 /// is told again when it has failed again.
 pub(crate) fn may_be_said(scene: &Scene<'_>, failure: &Failure, wait: &Wait) -> bool {

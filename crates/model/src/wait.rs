@@ -66,13 +66,13 @@ impl Wait {
         old.kind == self.on.as_str() && old.message == self.message && old.ends_with == self.ends_with
     }
 
-    /// The stored form. `since` stays that of `old` as long as kind and message stay the same.
-    pub fn record(self, old: Option<&Waiting>, now: Timestamp) -> Waiting {
+    /// The stored form of a wait that begins at this time, unless `old` is of the same kind and says the same: then it goes on.
+    pub fn record(self, old: Option<&Waiting>, began: Timestamp) -> Waiting {
         let kind = self.on.as_str();
         let since = old
             .filter(|old| old.kind == kind && old.message == self.message)
             .and_then(|old| old.since.clone())
-            .unwrap_or(Time(now));
+            .unwrap_or(Time(began));
         Waiting {
             kind: kind.to_owned(),
             message: self.message,

@@ -85,7 +85,13 @@ impl Change<'_> {
     fn is_paused(&self) -> bool {
         let at_step = self.old.current_step_index == self.new.current_step_index
             && self.old.current_pod_hash == self.new.current_pod_hash;
-        let is_new = |pause: &&PauseCondition| !(at_step && self.old.pause_conditions.contains(pause));
+        let was_hidden = |pause: &PauseCondition| {
+            let since = invalid_since(self.old).zip(pause.start_time.as_ref());
+            since.is_some_and(|(invalid, began)| invalid <= began)
+        };
+        let is_new = |pause: &&PauseCondition| {
+            !(at_step && self.old.pause_conditions.contains(pause)) || was_hidden(pause)
+        };
         self.new.phase == Some(RolloutPhase::Paused)
             && self.new.pause_conditions.iter().filter(is_new).any(|pause| self.is_for_a_person(pause))
     }
@@ -253,6 +259,12 @@ fn progressing(status: &RolloutStatus) -> Option<(&str, &str)> {
 
 fn is_aborted(status: &RolloutStatus) -> bool {
     progressing(status).is_some_and(|(reason, _)| reason == reasons::ROLLOUT_ABORTED)
+}
+
+/// Since when the spec cannot be carried out, while the phase says nothing of pauses.
+fn invalid_since(status: &RolloutStatus) -> Option<&Time> {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == types::INVALID_SPEC)?;
+    condition.last_transition_time.as_ref()
 }
 
 fn is_promoted(status: &RolloutStatus) -> bool {

@@ -357,8 +357,9 @@ fn note_switched_services(scene: &Scene<'_>, record: &mut RolloutStatus, plan: &
     };
     let is_switch = |effect: &Effect| {
         let Effect::Route { intent, .. } = effect else { return false };
-        let is_switched = shown.most > 0 && is_led_elsewhere(&intent.canary)
-            || shown.least < steps::total(scene.spec) && is_led_elsewhere(&intent.stable);
+        // The stable Service gets everything next, where it does not have it already.
+        let is_switched =
+            shown.most > 0 && is_led_elsewhere(&intent.canary) || is_led_elsewhere(&intent.stable);
         is_switched && !is_refused(scene, effect)
     };
     if plan.shift.iter().any(is_switch) {

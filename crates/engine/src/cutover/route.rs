@@ -124,8 +124,10 @@ pub(super) fn weight(
     let (canary_side, stable_side) = sides(scene, versions);
     if stage == Stage::Promoted && is_newest(versions, canary_side) {
         // The stable route gets everything back once its Service leads to the new version; before that no more than it
-        // has, because the version behind it may have no pods.
-        return if is_newest(versions, stable_side) || range.canary_max == 0 { 0 } else { held };
+        // has, because the version behind it may have no pods. Nor does it while some proxies may still take it there.
+        let is_led = is_newest(versions, stable_side)
+            && (is_borne_by_former(scene, versions) || passed(scene, followed_at(record), plan));
+        return if is_led || range.canary_max == 0 { 0 } else { held };
     }
     if scene.spec.replicas == 0 {
         return if is_newest(versions, canary_side) {
@@ -155,6 +157,12 @@ pub(super) fn weight(
     }
 }
 
+/// True when a version that was replaced has the pods for all requests: whoever still leads to it loses none.
+fn is_borne_by_former(scene: &Scene<'_>, versions: &Versions<'_>) -> bool {
+    let needed = needed_of_stable(scene, 0, steps::total(scene.spec));
+    versions.others.iter().any(|former| bears(scene, Some(former), needed))
+}
+
 fn is_stable_service_there(scene: &Scene<'_>) -> bool {
     let stable = scene.spec.canary.stable_service.as_ref();
     !stable.is_some_and(|name| scene.snapshot.services.get(name).is_some_and(Observed::is_absent))
@@ -178,8 +186,10 @@ fn held_weight(record: &RolloutStatus, range: WeightRange) -> i32 {
 
 /// Nobody wants pods: the weights follow the release all the same, if it goes on.
 fn weight_without_pods(scene: &Scene<'_>, record: &RolloutStatus, stage: Stage, held: i32) -> i32 {
-    let is_held = steps::is_held(record, scene.spec) && stage != Stage::Aborted;
-    if is_held { held } else { steps::wish(stage, scene.spec).weight }
+    let is_held = steps::is_held(record, scene.spec)
+        || is_found_bad(record)
+        || is_held_at_the_end(scene, record, stage);
+    if is_held && stage != Stage::Aborted { held } else { steps::wish(stage, scene.spec).weight }
 }
 
 /// Whose pods the shares of canary and stable go to: those that the Services lead to now, which may be versions since

@@ -260,9 +260,8 @@ fn a_release_that_was_blue_green_begins_anew_with_the_steps_of_its_canary() {
 }
 
 /// Version 2 is released, and something else has the name of its ReplicaSet.
-fn name_taken() -> World {
+pub(crate) fn release_with_taken_name(world: &mut World) {
     use headgate_model::{EffectKey, Failure, FailureClass, Verb};
-    let mut world = half_way();
     world.release(2);
     let key = EffectKey { verb: Verb::CreateReplicaSet, object: format!("shop-{}", world.hash(2)) };
     let failure = Failure {
@@ -276,6 +275,11 @@ fn name_taken() -> World {
     let decision = world.decide();
     world.carry_out(&decision, 0);
     world.snapshot.failures.insert(key, failure);
+}
+
+fn name_taken() -> World {
+    let mut world = half_way();
+    release_with_taken_name(&mut world);
     world
 }
 

@@ -301,3 +301,22 @@ fn a_stable_replica_set_that_somebody_deletes_is_told_as_what_ends_the_release()
     );
     assert!(world.events.contains(&told), "{:?}", world.events);
 }
+
+#[test]
+fn a_condition_that_reads_as_before_has_not_changed() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 25}, {"pause": {}}]))));
+    let progressing = |world: &World| {
+        let conditions = &world.status().conditions;
+        conditions.iter().find(|condition| condition.type_ == "Progressing").unwrap().clone()
+    };
+    world.pause(true);
+    world.release(2);
+    world.settle();
+    let before = progressing(&world);
+    world.pass(60);
+    world.release(3);
+    world.settle();
+    let after = progressing(&world);
+    assert_eq!((before.status.as_str(), &after.status), ("Unknown", &before.status));
+    assert_eq!(after.last_transition_time, before.last_transition_time);
+}

@@ -69,6 +69,20 @@ fn a_good_release_ends_with_the_new_version_alone() {
 }
 
 #[test]
+fn the_weight_goes_to_the_stable_service_once_proxies_know_where_that_leads() {
+    let mut world = at(100);
+    world.promote();
+    while world.selected("shop-stable") != Some(world.hash(2)) {
+        assert!(world.step(), "{:#?}", world.status());
+    }
+    world.settle();
+    assert_eq!(world.weight(), 100, "some may still lead to the one pod of the old version");
+    world.pass(5);
+    world.settle();
+    assert_eq!(world.weight(), 0);
+}
+
+#[test]
 fn the_sum_of_pods_stays_near_what_is_wanted_without_a_pause_too() {
     let steps: Vec<Value> = (1..=10).map(|tenth| json!({ "setWeight": tenth * 10 })).collect();
     let mut world = world_with(json!(steps), &json!({}));

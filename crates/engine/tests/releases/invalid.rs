@@ -51,6 +51,38 @@ fn a_missing_service_is_named_and_the_release_goes_on_when_it_is_there() {
 }
 
 #[test]
+fn a_full_promotion_that_waits_for_the_spec_to_be_mended_is_not_lost() {
+    let steps = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}]);
+    let key = TemplateKey::Namespaced("errors".into());
+    for is_aborted in [true, false] {
+        let mut world = World::running(spec(4, routed(steps.clone())));
+        world.add_template(
+            "errors",
+            json!({"metrics": [{"name": "a", "provider": {"prometheus": {"query": "a"}}}]}),
+        );
+        world.release(2);
+        world.settle();
+        let run = format!("shop-{}-2-1", world.hash(2));
+        if is_aborted {
+            world.abort();
+            world.settle();
+        }
+        let template = world.snapshot.templates.insert(key.clone(), Observed::Absent).unwrap();
+        world.settle();
+        invalid(&world);
+        world.promote_full();
+        world.settle();
+        if !is_aborted {
+            world.verdict(&run, headgate_api::AnalysisPhase::Failed, "too many errors");
+            world.settle();
+        }
+        world.snapshot.templates.insert(key.clone(), template);
+        world.settle_over_time();
+        assert_eq!(world.status().stable_rs, world.hash(2), "aborted: {is_aborted}");
+    }
+}
+
+#[test]
 fn a_missing_template_is_named_and_an_unknown_one_is_waited_for() {
     let steps = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "errors"}]}}]);
     let mut world = World::new(spec(2, routed(steps)));

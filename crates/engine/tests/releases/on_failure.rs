@@ -122,6 +122,25 @@ fn a_release_that_waits_for_a_person_after_a_failure_gets_no_larger_share_althou
 }
 
 #[test]
+fn a_release_that_is_held_gets_no_larger_share_by_being_scaled_to_nothing_and_back() {
+    let (mut world, name) = in_background("hold");
+    let second = world.hash(2);
+    world.weak.insert(second, 1);
+    world.promote();
+    world.settle();
+    fail(&mut world, &name);
+    world.weak.clear();
+    assert_eq!((world.weight(), world.waits_for()), (25, "AnalysisHold"));
+    for replicas in [0, 4] {
+        world.scale(replicas);
+        world.settle();
+        world.kubelet();
+        world.settle();
+        assert_eq!(world.weight(), 25, "{replicas}");
+    }
+}
+
+#[test]
 fn a_release_that_is_held_gets_no_larger_share_although_its_pods_start() {
     for routed_by in [true, false] {
         let mut canary = routed(

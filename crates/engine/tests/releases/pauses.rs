@@ -263,3 +263,29 @@ fn a_bake_that_is_paused_keeps_everything_although_somebody_takes_it_away() {
     world.settle();
     assert_eq!((world.phase(), world.weight()), ("Paused", 100));
 }
+
+#[test]
+fn what_is_waited_for_began_when_its_pause_did_whoever_made_that() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 25}, {"pause": {}}]))));
+    let since = |world: &World| world.status().waiting.as_ref().unwrap().since.clone();
+    world.release(2);
+    world.settle();
+    let began = since(&world);
+    world.pass(3_600);
+    // Argo Rollouts remembers nothing of what is waited for.
+    world.snapshot.rollout.status.waiting = None;
+    world.settle();
+    assert_eq!((world.waits_for(), since(&world)), ("UserPromotion", began));
+    world.abort();
+    world.settle();
+    assert_eq!(world.waits_for(), "AfterAbort");
+    let aborted_at = world.status().aborted_at.clone();
+    assert_eq!(since(&world), aborted_at);
+    world.pass(60);
+    world.settle();
+    assert_eq!(
+        (world.pods(2), since(&world)),
+        (0, aborted_at),
+        "its pods are gone, and the wait is the same"
+    );
+}

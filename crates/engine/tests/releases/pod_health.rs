@@ -1,5 +1,6 @@
 //! Releases whose pods are unhealthy.
 
+use crate::basic::release_with_taken_name;
 use crate::world::{World, routed, spec};
 use headgate_model::spec::PodHealthAction;
 use headgate_model::{ContainerView, End, Observed, PodView, Timestamp, Unpulled, Unready};
@@ -223,6 +224,20 @@ fn of_fewer_failed_probes_than_the_kubelet_needs_nothing_is_known() {
         "{}",
         world.status().message
     );
+}
+
+#[test]
+fn pods_of_a_version_whose_name_was_taken_are_watched() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    release_with_taken_name(&mut world);
+    world.settle_over_time();
+    assert_eq!((world.status().collision_count, world.phase()), (Some(1), "Paused"), "{:#?}", world.status());
+    let hash = world.status().current_pod_hash.clone();
+    let pods = vec![oom_killed(&world)];
+    let uid = world.sets().iter().find(|set| set.hash() == hash).unwrap().uid.clone();
+    world.snapshot.pods = Observed::Present(BTreeMap::from([(uid, pods)]));
+    world.settle();
+    assert_eq!(world.phase(), "Degraded", "{:#?}", world.status());
 }
 
 #[test]

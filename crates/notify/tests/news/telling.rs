@@ -62,6 +62,22 @@ fn an_abort_is_told_once_and_not_as_degraded() {
 }
 
 #[test]
+fn a_pause_for_a_person_that_began_while_the_spec_was_wrong_is_told_once_it_is_mended() {
+    let waits = paused("AnalysisFailed", 1);
+    let invalid = |since: &str| {
+        let condition = json!({ "type": "InvalidSpec", "status": "True", "reason": "InvalidSpec",
+            "lastTransitionTime": since });
+        with(&waits, &json!({ "phase": "Degraded", "conditions": [condition] }))
+    };
+    assert_eq!(triggers(&invalid("2026-11-21T09:00:30Z"), &waits), ["paused"]);
+    assert_eq!(
+        triggers(&invalid("2026-11-21T09:01:30Z"), &waits),
+        Vec::<String>::new(),
+        "it was told before"
+    );
+}
+
+#[test]
 fn a_retry_that_is_aborted_in_the_same_record_is_told_as_another_abort() {
     let again = with(&aborted(), &json!({ "abortedAt": "2026-11-21T09:05:00Z" }));
     assert_eq!(triggers(&aborted(), &again), ["aborted"]);

@@ -36,6 +36,7 @@
 
 mod abort;
 mod acknowledged;
+mod at_rest;
 mod availability;
 mod bake;
 mod by_view;
@@ -68,6 +69,7 @@ mod restarts;
 mod roles;
 mod said;
 pub(crate) mod settled;
+mod status;
 mod verdicts;
 mod view;
 mod waits;
@@ -132,7 +134,7 @@ const DECISION_TAKES: SignedDuration = SignedDuration::from_secs(12);
 const VIEWS_KEPT: SignedDuration = SignedDuration::from_secs(300);
 
 /// All rules that checkers hold, as violations name them. Each has a defect made on purpose that breaks it.
-pub const RULES: [&str; 33] = [
+pub const RULES: [&str; 34] = [
     "1 weights",
     "2 removals",
     "2 hand-over",
@@ -165,6 +167,7 @@ pub const RULES: [&str; 33] = [
     "pod health",
     "requests lost",
     ROLES,
+    "status",
     "waits",
 ];
 
@@ -320,6 +323,8 @@ impl Checkers {
             ("pod health", self.pod_health.check(write, &self.causes, now)),
             (RESTARTS, self.restarts.written(write, server, &self.clocks)),
             ("5 intents", intents::check(write)),
+            ("status", status::check(write)),
+            ("2 hand-over", hand_over::never(write, server)),
         ] {
             self.judge(rule, result, now);
         }
@@ -503,6 +508,12 @@ impl Checkers {
             let left = self.names.as_ref().map_or(Ok(()), |names| settled::led_back(names, server));
             self.judge("9 settled", left, now);
         }
+        if let Some(view) = View::of(server) {
+            self.judge("status", status::end(server, &view), now);
+            let rests = if self.is_route_edited { Ok(()) } else { at_rest::check(server, &view) };
+            self.judge("9 settled", rests, now);
+        }
+        self.judge("2 hand-over", hand_over::end(server), now);
         self.judge("10 verdicts", verdicts::end(server), now);
         self.judge("kept", kept::end(server), now);
         let is_invalid = self.views.back().is_some_and(|(_, view)| view.is_invalid);

@@ -9,7 +9,7 @@ use super::clocks::FROM_EACH_OTHER;
 use super::conditions;
 use crate::world::server::text;
 use headgate_api::At;
-use headgate_api::conditions::reasons;
+use headgate_api::conditions::{reasons, types};
 use headgate_driver::resources::ROLLOUTS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -201,6 +201,10 @@ fn begins_to_wait_for_a_person(before: &Value, after: &Value) -> bool {
         let pauses = pauses(before);
         place(before) == place(after) && pauses.as_array().is_some_and(|pauses| pauses.contains(pause))
     };
+    // The phase says nothing of what begins while the spec is wrong.
+    let invalid =
+        conditions::of_type(before, types::INVALID_SPEC).map(|one| text(one, "/lastTransitionTime"));
+    let was_hidden = |pause: &Value| invalid.is_some_and(|since| since <= text(pause, "/startTime"));
     let step = after.at("/status/currentStepIndex").and_then(Value::as_u64).unwrap_or(0);
     let step = after.at(&format!("/spec/strategy/canary/steps/{step}"));
     let is_endless = step.is_some_and(|step| {
@@ -212,6 +216,6 @@ fn begins_to_wait_for_a_person(before: &Value, after: &Value) -> bool {
         reason => reason.starts_with("Inconclusive"),
     };
     let pauses = pauses(after);
-    let begun = pauses.as_array().into_iter().flatten().filter(|pause| !stood(pause));
+    let begun = pauses.as_array().into_iter().flatten().filter(|pause| !stood(pause) || was_hidden(pause));
     text(after, "/status/phase") == "Paused" && begun.into_iter().any(is_for_a_person)
 }

@@ -206,6 +206,13 @@ fn back_at_stable(view: &View) -> Result<(), String> {
     if view.is_aborted && is_release && wanted < view.desired && can_grow {
         return Err(format!("aborted, and stable has {wanted} of {} pods", view.desired));
     }
+    let is_drained = view.is_routed && canary == 0 && bears && !is_apart && view.abort_drain != i64::MAX;
+    let left = view.sets.iter().find(|set| set.hash == view.current && set.replicas > 0);
+    if let (Some(left), true) =
+        (left.filter(|_| is_drained), view.is_aborted && is_release && !view.is_paused)
+    {
+        return Err(format!("aborted long ago, and {} still has {} pods", left.name, left.replicas));
+    }
     Ok(())
 }
 

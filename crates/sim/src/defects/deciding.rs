@@ -209,6 +209,17 @@ fn spoil(defect: Defect, decision: &mut Decision, snapshot: &Snapshot, now: Time
     match defect {
         Defect::NoWakeUp => decision.wake_at = None,
         Defect::OldPodsKept => decision.effects.retain(|effect| effect.class() != EffectClass::Shrink),
+        Defect::AbortedPodsKept if decision.record.abort => {
+            let sets = snapshot.replica_sets.present().into_iter().flatten();
+            let aborted = sets.filter(|set| set.hash() == decision.record.current_pod_hash);
+            let aborted: Vec<&str> = aborted.map(|set| set.name.as_str()).collect();
+            decision.effects.retain(
+                |effect| !matches!(effect, Effect::Scale { name, to: 0, .. } if aborted.contains(&name.as_str())),
+            );
+        }
+        Defect::NeverHandsOver => {
+            decision.effects.retain(|effect| !matches!(effect, Effect::ScaleWorkload { .. }));
+        }
         Defect::RouteNotWritten => decision.effects.retain(|effect| effect.class() != EffectClass::Shift),
         Defect::VersionsKept => {
             decision.effects.retain(|effect| !matches!(effect, Effect::DeleteReplicaSet { .. }));

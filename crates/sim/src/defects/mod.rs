@@ -47,6 +47,10 @@ pub enum Defect {
     SurgeIgnored,
     /// `minPodsPerReplicaSet` is not seen. Rule 9.
     LeastPodsIgnored,
+    /// Pods of an aborted version are never removed. Rule 9.
+    AbortedPodsKept,
+    /// A Deployment that is to give way keeps its pods. Rule 2, its end.
+    NeverHandsOver,
     /// Routes are never written. Rule 9.
     RouteNotWritten,
     /// A router that the spec no longer names keeps its weights. Rule 9, and requests lost.
@@ -62,6 +66,8 @@ pub enum Defect {
     /// Writing weights drops the routes of others. Rule 7.
     OthersRoutesDropped,
     // ---- the contract with the API server ----
+    /// Each record says of all conditions that they have just changed. The status.
+    TransitionsMove,
     /// Records are written without uid and resource version. R2, and rule 5 for what it costs.
     NoFence,
     /// The live read before effects is answered from the cache. R1.
@@ -188,7 +194,7 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 77] = [
+    pub const ALL: [Self; 80] = [
         Self::VersionsIgnored,
         Self::TestsIgnored,
         Self::WeightBeforeReady,
@@ -200,6 +206,9 @@ impl Defect {
         Self::ShrunkToNothing,
         Self::HandsOverAtOnce,
         Self::OldPodsKept,
+        Self::AbortedPodsKept,
+        Self::NeverHandsOver,
+        Self::TransitionsMove,
         Self::SurgeIgnored,
         Self::LeastPodsIgnored,
         Self::RouteNotWritten,
@@ -286,7 +295,8 @@ impl Defect {
             Self::AcknowledgementIgnored => &["2 acknowledged", "2 drain", "requests lost"],
             Self::ShiftAndShrinkDecided => &["9 settled", "4 abort", "requests lost"],
             Self::ShrunkToNothing => &["3 availability", "2 removals", "2 drain"],
-            Self::HandsOverAtOnce => &["2 hand-over"],
+            Self::HandsOverAtOnce | Self::NeverHandsOver => &["2 hand-over"],
+            Self::TransitionsMove => &["status"],
             Self::OldPodsKept | Self::RouteNotWritten => &["9 settled", "4 abort", "requests lost"],
             Self::NoWakeUp => &["9 settled", "4 abort", "pod health", "requests lost"],
             Self::FormerRouterForgotten => &["9 settled", "2 removals", "2 drain", "requests lost"],
@@ -319,7 +329,7 @@ impl Defect {
             | Self::PausedAgain
             | Self::PauseEndsByItself
             | Self::StepsSkipped => &["5 intents"],
-            Self::StuckBesideAnalysis | Self::LeastPodsIgnored => &["9 settled"],
+            Self::StuckBesideAnalysis | Self::LeastPodsIgnored | Self::AbortedPodsKept => &["9 settled"],
             Self::RouteTakenForGranted => &["4 abort", "2 drain", "2 removals", "9 settled", "requests lost"],
             Self::AbortForgetsWeights | Self::AbortForgetsServices | Self::AbortForgetsOneRouter => {
                 &["4 abort", "9 settled", "requests lost"]

@@ -62,6 +62,11 @@ pub(super) fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &S
                 progress.updated = 0;
             }
         }
+        Defect::TransitionsMove if *new != *old => {
+            for condition in &mut new.conditions {
+                condition.last_transition_time = Some(headgate_api::Time(now));
+            }
+        }
         _ => {}
     }
 }
