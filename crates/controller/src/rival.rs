@@ -21,9 +21,9 @@ const LABELS: &str = "app.kubernetes.io/component=rollouts-controller";
 /// More of them than this in one cluster are not looked at.
 const LOOKED_AT_MAX: u32 = 100;
 const LOOK_TIME_LIMIT: Duration = Duration::from_secs(10);
-/// How often to look while there is one, and while there is none.
+/// How often to look while there is one, and while there is none: until one that is started later is seen, both act.
 const AGAIN_WHILE_WAITING: Duration = Duration::from_secs(5);
-const AGAIN_WHILE_ALONE: Duration = Duration::from_secs(60);
+const AGAIN_WHILE_ALONE: Duration = Duration::from_secs(15);
 /// So many looks in a row may stay without an answer before anything is known: a minute or more.
 const UNANSWERED_MAX: u32 = 12;
 
@@ -107,7 +107,8 @@ async fn look(client: &Client, claim: &Claim) -> Result<Option<String>, Blind> {
 }
 
 async fn deployments(api: &Api<Deployment>) -> Result<Vec<Deployment>, Blind> {
-    let wanted = ListParams::default().labels(LABELS).limit(LOOKED_AT_MAX);
+    // What the API server has in its cache is good enough, and costs it little.
+    let wanted = ListParams::default().labels(LABELS).limit(LOOKED_AT_MAX).match_any();
     match timeout(LOOK_TIME_LIMIT, api.list(&wanted)).await {
         Ok(Ok(found)) => Ok(found.items),
         Ok(Err(error)) => Err(match &error {

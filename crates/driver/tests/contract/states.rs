@@ -40,9 +40,14 @@ macro_rules! states {
 states! {
     Healthy = "Nothing is released",
     Restarting = "Restarting, nothing is released",
+    PausedWithoutRelease = "Paused by the user, nothing is released",
+    HeldBack = "Paused by the user before the release begins",
     PodsAwaited = "A step waits for pods",
     Paused = "Paused by a step",
     PausedForATime = "Paused by a step, for two minutes",
+    PausedForTooLong = "Paused by a step, for longer than its `maxDuration` (`onTimeout: stay`)",
+    ScaledToNothing = "Paused by a step, and scaled to nothing",
+    ThirdVersion = "Version 4 in the middle of the release of version 2",
     PausedByUser = "Paused by the user, at a pause of the steps",
     PausedByUserBetweenPauses = "Paused by the user, at a step that is no pause",
     AnalysisRunning = "A step waits for its analysis",
@@ -51,6 +56,8 @@ states! {
     PodUnhealthy = "Paused for an unhealthy pod (`podHealth.action: pause`), in an analysis",
     Aborted = "Aborted",
     GoingBack = "Aborted, on the way back (`abort.policy: stepped`)",
+    FirstAborted = "The first version is analysed (`initial: analyse`), and aborted",
+    AbortedWithoutRouter = "Aborted, without a router",
     Overdue = "The progress deadline has passed",
     PromotedInFull = "Promoted in full, pods awaited",
     OldPodsWait = "Promoted, the old pods wait (`scaleDownDelaySeconds`)",
@@ -62,6 +69,8 @@ states! {
     Held = "Held by a failed analysis (`onFailure: hold`)",
     WithoutSteps = "Without steps, pods awaited",
     WithoutRouter = "Without a router, a step waits for pods",
+    PausedWithoutRouter = "Without a router, paused by a step",
+    Dynamic = "Paused by a step, stable goes with its weight (`dynamicStableScale`)",
     BackgroundRunning = "Paused by a step, with an analysis in the background",
     Referring = "Paused by a step, with the template of a Deployment (`workloadRef`)",
 }
@@ -69,7 +78,7 @@ states! {
 impl State {
     /// Whether a run is under way, or belongs to its step.
     pub(crate) fn has_run(self) -> bool {
-        self.is_about_analysis() || matches!(self, Self::BackgroundRunning)
+        self.is_about_analysis() && self != Self::FirstAborted || self == Self::BackgroundRunning
     }
 
     fn is_about_analysis(self) -> bool {
@@ -80,6 +89,7 @@ impl State {
                 | Self::AnalysisFailed
                 | Self::PodUnhealthy
                 | Self::FirstAnalysed
+                | Self::FirstAborted
                 | Self::Held
         )
     }
@@ -101,12 +111,15 @@ impl State {
         let canary = &mut rollout["spec"]["strategy"]["canary"];
         canary["steps"] = self.steps();
         match self {
-            Self::FirstAnalysed => canary["initial"] = json!("analyse"),
+            Self::FirstAnalysed | Self::FirstAborted => canary["initial"] = json!("analyse"),
+            Self::Dynamic => canary["dynamicStableScale"] = json!(true),
             Self::Baking => canary["bake"] = json!({ "duration": "1h" }),
             Self::PodUnhealthy => canary["podHealth"] = json!({ "action": "pause" }),
             Self::GoingBack => canary["abort"] = json!({ "policy": "stepped" }),
             Self::RollingBack => rollout["spec"]["rollbackWindow"] = json!({ "revisions": 1 }),
-            Self::WithoutRouter => take_router_out(canary),
+            Self::WithoutRouter | Self::PausedWithoutRouter | Self::AbortedWithoutRouter => {
+                take_router_out(canary);
+            }
             Self::BackgroundRunning => {
                 canary["analysis"] = json!({ "templates": [{ "templateName": "watch" }] });
             }
@@ -133,6 +146,7 @@ impl State {
             Self::AnalysisFailed => analysis("pause"),
             _ if self.is_about_analysis() => analysis("abort"),
             Self::Baking => json!({ "setWeight": 30 }),
+            Self::PausedForTooLong => json!({ "pause": { "maxDuration": "20s", "onTimeout": "stay" } }),
             Self::PausedForATime => json!({ "pause": { "duration": "2m" } }),
             _ => json!({ "pause": {} }),
         };
@@ -156,6 +170,17 @@ impl State {
         }
         match self {
             Self::Healthy | Self::FirstAwaited | Self::FirstAnalysed => return,
+            Self::FirstAborted => {
+                world.edit(rollout(), json!({ "status": { "abort": true } }));
+                return world.run(5);
+            }
+            Self::PausedWithoutRelease => {
+                world.edit(rollout(), json!({ "spec": { "paused": true } }));
+                return world.run(5);
+            }
+            Self::HeldBack => {
+                world.edit(rollout(), json!({ "spec": { "paused": true, "template": template("2") } }));
+            }
             Self::Restarting => return restart(world),
             Self::InvalidSpec => {
                 world.edit(rollout(), json!({ "spec": { "template": template("2") } }));
@@ -171,7 +196,13 @@ impl State {
                 world.edit(rollout(), json!({ "spec": { "paused": true } }));
                 world.pods_start = true;
             }
-            Self::Aborted => world.edit(rollout(), json!({ "status": { "abort": true } })),
+            Self::Aborted | Self::AbortedWithoutRouter => {
+                world.edit(rollout(), json!({ "status": { "abort": true } }));
+            }
+            Self::ScaledToNothing => world.edit(rollout(), json!({ "spec": { "replicas": 0 } })),
+            Self::ThirdVersion => {
+                world.edit(rollout(), json!({ "spec": { "template": template("4") } }));
+            }
             Self::GoingBack => return abort_after_half(world),
             Self::RollingBack => release_and_go_back(world),
             Self::WithoutRouter => {
