@@ -262,7 +262,7 @@ impl Checkers {
         self.deleted_at =
             self.deleted_at.or(Some(now)).filter(|_| view.is_none() && server.all(ROLLOUTS).next().is_some());
         if let (Some(view), Some(before)) = (&mut view, &self.names) {
-            view.names.remember(before);
+            view.remember(before, server);
             let is_another = !view.names.is_of_same_rollout(before);
             self.is_route_edited |= is_another && view.canary_weight.is_some_and(|weight| weight > 0);
         }
@@ -513,13 +513,14 @@ impl Checkers {
             let rests = if self.is_route_edited { Ok(()) } else { at_rest::check(server, &view) };
             self.judge("9 settled", rests, now);
         }
-        self.judge("2 hand-over", hand_over::end(server), now);
         self.judge("10 verdicts", verdicts::end(server), now);
         self.judge("kept", kept::end(server), now);
         let is_invalid = self.views.back().is_some_and(|(_, view)| view.is_invalid);
         self.judge("R8 marks", marks::end(server, is_invalid), now);
         // Where the server drops the outbox only the process knows it, and forgets it when it dies.
         if self.waits == Waits::Stored {
+            // The same of what was begun for a Deployment.
+            self.judge("2 hand-over", hand_over::end(server), now);
             let rollout = view::rollout(server).map(|(_, rollout)| rollout);
             self.judge("R11 news", self.news.end(rollout), now);
         }

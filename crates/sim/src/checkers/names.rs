@@ -1,10 +1,12 @@
 //! Which objects the Rollout names, so that rules hold for any Rollout, whatever its objects are called, and what of its
 //! routes is ours.
 
+use crate::world::proxies::selected;
 use crate::world::routes::{HTTP_ROUTES, INGRESSES, NGINX, VIRTUAL_SERVICES, annotation};
 use crate::world::server::{Server, controller, number, text};
 use headgate_api::At;
 use headgate_driver::io::{ObjectRef, Resource};
+use headgate_driver::resources::SERVICES;
 use serde_json::Value;
 
 /// The Services and routes of a Rollout.
@@ -18,6 +20,8 @@ pub struct Names {
     pub canary: Option<String>,
     /// The weight that means all traffic.
     pub total: i64,
+    /// The strategy is the canary.
+    is_canary: bool,
     routes: Vec<Route>,
     /// What the spec no longer names and the record calls in use.
     former: Vec<Route>,
@@ -32,7 +36,11 @@ struct Route {
     form: Form,
     /// What its weights sum to.
     total: i64,
+    /// The Services between which they are split: stable and canary.
+    services: Services,
 }
+
+type Services = [Option<String>; 2];
 
 /// Where its weights stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +57,10 @@ impl Names {
     /// What this Rollout's spec names, and what its record remembers.
     pub fn of(rollout: &Value) -> Self {
         let canary = rollout.at("/spec/strategy/canary").unwrap_or(&Value::Null);
-        let service = |field: &str| canary.get(field)?.as_str().map(str::to_owned);
+        let services = |of: &Value| -> Services {
+            ["stableService", "canaryService"].map(|field| of.get(field)?.as_str().map(str::to_owned))
+        };
+        let [stable, canary_service] = services(canary);
         let routing = canary.get("trafficRouting").unwrap_or(&Value::Null);
         let has_istio = routing.get("istio").is_some();
         let total =
@@ -57,22 +68,35 @@ impl Names {
         let gateway = routing.pointer("/plugins/argoproj-labs~1gatewayAPI");
         let routers =
             [("istio", routing.get("istio")), ("nginx", routing.get("nginx")), ("gateway-api", gateway)];
-        let routes: Vec<Route> =
-            routers.into_iter().flat_map(|(router, config)| named(router, config, total, rollout)).collect();
+        let routes: Vec<Route> = routers
+            .into_iter()
+            .flat_map(|(router, config)| named(router, config, (total, services(canary)), rollout))
+            .collect();
         let in_use = items(rollout.at("/status/headgate/routersInUse"));
         let former = in_use
-            .flat_map(|one| named(text(one, "/router"), one.get("config"), number(one, "/total"), rollout))
+            .flat_map(|one| {
+                let split = (number(one, "/total"), services(one));
+                named(text(one, "/router"), one.get("config"), split, rollout)
+            })
             .filter(|route| routes.iter().all(|other| other.target != route.target));
         Self {
             namespace: text(rollout, "/metadata/namespace").to_owned(),
             uid: text(rollout, "/metadata/uid").to_owned(),
-            stable: service("stableService"),
-            canary: service("canaryService"),
+            stable,
+            canary: canary_service,
             total,
+            is_canary: canary.is_object(),
             former: former.collect(),
             past: Vec::new(),
             routes,
         }
+    }
+
+    /// What a Service leads to; `None` where it selects no version.
+    pub fn selects(&self, service: &Option<String>, server: &Server) -> Option<String> {
+        let namespace = self.namespace.clone();
+        let service = ObjectRef { resource: SERVICES, namespace, name: service.clone()? };
+        server.get(&service).and_then(selected)
     }
 
     /// The Services that the spec names.
@@ -99,6 +123,10 @@ impl Names {
     pub fn remember(&mut self, before: &Self) {
         if !self.is_of_same_rollout(before) {
             return;
+        }
+        if !self.is_canary {
+            // Nothing is done for another strategy: what was named stays as it is.
+            *self = Self { is_canary: false, ..before.clone() };
         }
         for route in before.all() {
             if self.all().all(|known| known.target != route.target) {
@@ -156,12 +184,12 @@ impl Names {
         let route = self.route(target)?;
         let shares: Vec<i64> = match (&route.form, object) {
             (Form::CanaryIngress, ingress) => vec![ingress.map_or(0, canary_weight)],
-            (Form::VirtualService(names), Some(object)) => routes_of(object, names)
-                .map(|http| self.share_of_canary(http, "route", route.total))
-                .collect(),
+            (Form::VirtualService(names), Some(object)) => {
+                routes_of(object, names).map(|http| self.share_of_canary(route, http, "route")).collect()
+            }
             (Form::HttpRoute, Some(object)) => self
-                .rules_of(object)
-                .map(|rule| self.share_of_canary(rule, "backendRefs", route.total))
+                .rules_of(route, object)
+                .map(|rule| self.share_of_canary(route, rule, "backendRefs"))
                 .collect(),
             (Form::VirtualService(_) | Form::HttpRoute, None) => return None,
         };
@@ -169,11 +197,10 @@ impl Names {
         Some((least / route.total.max(1), (most + route.total - 1) / route.total.max(1)))
     }
 
-    /// What the canary gets in a route, of `total`: weights that somebody else has written may sum to another number.
-    fn share_of_canary(&self, route: &Value, field: &str, total: i64) -> i64 {
-        let weight = |service: &Option<String>| self.weight_of(route, field, service.as_deref());
-        let (stable, canary) = (weight(&self.stable), weight(&self.canary));
-        (2 * canary * total + stable + canary) / (2 * (stable + canary)).max(1)
+    /// What the canary gets in a part of a route, of its total: weights that somebody else has written may sum to another number.
+    fn share_of_canary(&self, of: &Route, part: &Value, field: &str) -> i64 {
+        let [stable, canary] = self.weights_in(of, part, field);
+        (2 * canary * of.total + stable + canary) / (2 * (stable + canary)).max(1)
     }
 
     /// What the weights of this object sum to.
@@ -183,37 +210,36 @@ impl Names {
 
     /// The sum of the weights of each of our routes of this object.
     pub fn sums(&self, target: &ObjectRef, object: &Value) -> Vec<i64> {
-        let ours = |route: &Value, field: &str| {
-            self.weight_of(route, field, self.stable.as_deref())
-                + self.weight_of(route, field, self.canary.as_deref())
-        };
-        match self.form(target) {
-            Some(Form::VirtualService(names)) => {
+        let Some(of) = self.route(target) else { return Vec::new() };
+        let ours = |part: &Value, field: &str| self.weights_in(of, part, field).into_iter().sum();
+        match &of.form {
+            Form::VirtualService(names) => {
                 routes_of(object, names).map(|route| ours(route, "route")).collect()
             }
-            Some(Form::HttpRoute) => self.rules_of(object).map(|rule| ours(rule, "backendRefs")).collect(),
+            Form::HttpRoute => self.rules_of(of, object).map(|rule| ours(rule, "backendRefs")).collect(),
             // The stable Ingress gets the rest.
-            Some(Form::CanaryIngress) | None => Vec::new(),
+            Form::CanaryIngress => Vec::new(),
         }
     }
 
     /// Takes what is ours out of an object.
     pub fn leave_out_ours(&self, target: &ObjectRef, object: &mut Value) {
-        match self.form(target) {
-            Some(Form::VirtualService(names)) => {
+        let Some(of) = self.route(target) else { return };
+        match &of.form {
+            Form::VirtualService(names) => {
                 let routes = items_mut(object.pointer_mut("/spec/http"));
                 for route in routes.filter(|route| is_meant(route, names)) {
-                    self.leave_out_weights(route, "route");
+                    self.leave_out_weights(of, route, "route");
                 }
             }
-            Some(Form::HttpRoute) => {
+            Form::HttpRoute => {
                 for rule in items_mut(object.pointer_mut("/spec/rules")) {
-                    if self.has_both(rule) {
-                        self.leave_out_weights(rule, "backendRefs");
+                    if self.has_both(of, rule) {
+                        self.leave_out_weights(of, rule, "backendRefs");
                     }
                 }
             }
-            Some(Form::CanaryIngress) => {
+            Form::CanaryIngress => {
                 if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
                     spec.retain(|field, _| !["rules", "tls", "ingressClassName"].contains(&field.as_str()));
                 }
@@ -222,33 +248,32 @@ impl Names {
                     annotations.retain(|key, _| !key.starts_with(NGINX));
                 }
             }
-            None => {}
         }
     }
 
-    fn leave_out_weights(&self, route: &mut Value, field: &str) {
-        for destination in items_mut(route.get_mut(field)) {
-            let is_ours = [&self.stable, &self.canary]
-                .into_iter()
-                .any(|service| self.leads_to(destination, service.as_deref()));
+    fn leave_out_weights(&self, of: &Route, part: &mut Value, field: &str) {
+        for destination in items_mut(part.get_mut(field)) {
+            let is_ours = of.services.iter().any(|service| self.leads_to(destination, service.as_deref()));
             if let (true, Some(fields)) = (is_ours, destination.as_object_mut()) {
                 fields.remove("weight");
             }
         }
     }
 
-    /// The weight of a Service in a route or a rule.
-    fn weight_of(&self, route: &Value, field: &str, service: Option<&str>) -> i64 {
-        let destinations = items(route.get(field)).filter(|one| self.leads_to(one, service));
-        destinations.map(|one| number(one, "/weight")).sum()
+    /// The weights of stable and of the canary in a route or a rule.
+    fn weights_in(&self, of: &Route, part: &Value, field: &str) -> [i64; 2] {
+        of.services.each_ref().map(|service| {
+            let destinations = items(part.get(field)).filter(|one| self.leads_to(one, service.as_deref()));
+            destinations.map(|one| number(one, "/weight")).sum()
+        })
     }
 
-    fn rules_of<'a>(&'a self, route: &'a Value) -> impl Iterator<Item = &'a Value> {
-        items(route.at("/spec/rules")).filter(|rule| self.has_both(rule))
+    fn rules_of<'a>(&'a self, of: &'a Route, object: &'a Value) -> impl Iterator<Item = &'a Value> {
+        items(object.at("/spec/rules")).filter(|rule| self.has_both(of, rule))
     }
 
-    fn has_both(&self, rule: &Value) -> bool {
-        [&self.stable, &self.canary].into_iter().all(|service| {
+    fn has_both(&self, of: &Route, rule: &Value) -> bool {
+        of.services.iter().all(|service| {
             items(rule.get("backendRefs")).any(|backend| self.leads_to(backend, service.as_deref()))
         })
     }
@@ -293,14 +318,19 @@ fn canary_weight(ingress: &Value) -> i64 {
 }
 
 /// The objects that the configuration of a router names.
-fn named(router: &str, config: Option<&Value>, total: i64, rollout: &Value) -> Vec<Route> {
+fn named(
+    router: &str,
+    config: Option<&Value>,
+    (total, services): (i64, Services),
+    rollout: &Value,
+) -> Vec<Route> {
     let namespace = text(rollout, "/metadata/namespace");
     let at = |resource: Resource, namespace: &str, name: &str| ObjectRef {
         resource,
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     };
-    let one = |(target, form): (ObjectRef, Form)| Route { target, form, total };
+    let one = |(target, form): (ObjectRef, Form)| Route { target, form, total, services: services.clone() };
     match router {
         "istio" => {
             let named = listed(config, "virtualService", "virtualServices");

@@ -3,14 +3,13 @@
 use super::Names;
 use super::conditions;
 use super::counted::Known;
-use crate::world::proxies::selected;
 use crate::world::server::{Server, controller, number, text};
 use crate::world::workload;
 use headgate_api::At;
 use headgate_api::conditions::types::INVALID_SPEC;
 use headgate_api::labels::{DESIRED_REPLICAS, POD_TEMPLATE_HASH, REVISION};
 use headgate_driver::io::{ObjectRef, Resource};
-use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES};
+use headgate_driver::resources::{ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS};
 use headgate_model::template::pod_template_hash;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -136,11 +135,6 @@ impl View {
         let (drain, abort_drain) = drains(canary);
         let is = |field: &str| rollout.at(field) == Some(&Value::Bool(true));
         let is_observed = is_observed(rollout, server);
-        let selects = |name: &Option<String>| {
-            let service =
-                ObjectRef { resource: SERVICES, namespace: target.namespace.clone(), name: name.clone()? };
-            server.get(&service).and_then(selected)
-        };
         let shares = shares(&names, server);
         let canary_weights = largest(&shares);
         let uid = text(rollout, "/metadata/uid");
@@ -172,10 +166,17 @@ impl View {
             is_at_its_end: is_at_its_end(rollout),
             canary_weight_least: shares.iter().map(|(_, (least, _))| *least).min(),
             kept_weight: kept_weight(rollout, names.total).filter(|_| is_observed),
-            stable_selects: selects(&names.stable),
-            canary_selects: selects(&names.canary),
+            stable_selects: names.selects(&names.stable, server),
+            canary_selects: names.selects(&names.canary, server),
             names,
         })
+    }
+
+    /// Adds what was named before. While the strategy is not the canary that is what counts.
+    pub(super) fn remember(&mut self, before: &Names, server: &Server) {
+        self.names.remember(before);
+        self.stable_selects = self.names.selects(&self.names.stable, server);
+        self.canary_selects = self.names.selects(&self.names.canary, server);
     }
 
     /// Adds which pods its ReplicaSets count.
