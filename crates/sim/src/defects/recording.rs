@@ -1,6 +1,7 @@
 //! Defects of the record: what becomes of what is to be stored.
 
 use super::Defect;
+use headgate_api::conditions::TRUE;
 use headgate_api::{PauseCondition, RolloutStatus};
 use headgate_model::{Decision, Effect, Snapshot, Timestamp};
 use jiff::SignedDuration;
@@ -33,6 +34,7 @@ pub(super) fn spoil_record(defect: Defect, decision: &mut Decision, snapshot: &S
         Defect::BakeCutShort if new.headgate.as_ref().is_some_and(|memory| memory.bake.is_some()) => {
             new.stable_rs.clone_from(&new.current_pod_hash);
             for condition in new.conditions.iter_mut().filter(|condition| condition.type_ == "Completed") {
+                condition.status = TRUE.to_owned();
                 condition.last_transition_time = Some(headgate_api::Time(now));
             }
         }
