@@ -31,6 +31,8 @@
 //! | pods carry what their role asks for | `roles`: at the end, and nothing else of a pod is written |
 //! | a bake lasts, and stable stands by | `bake` |
 //! | every wait is named | `waits` |
+//! | a release at rest is as its steps say | `at_rest` |
+//! | what the status counts, and when conditions changed | `status` |
 //! | history has its limits | `kept` |
 //! | requests lost | `losses` |
 
