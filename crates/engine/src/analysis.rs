@@ -234,7 +234,7 @@ fn judge(scene: &Scene<'_>, record: &mut RolloutStatus, role: Role, resumed: boo
         Some(AnalysisPhase::Inconclusive) if resumed && !scene.spec.paused => *status(record, role) = None,
         Some(AnalysisPhase::Inconclusive) if resumed => {}
         Some(AnalysisPhase::Inconclusive) => {
-            pauses::add(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN)
+            pauses::add(scene, record, PauseCondition::INCONCLUSIVE_ANALYSIS_RUN);
         }
         Some(AnalysisPhase::Successful | AnalysisPhase::Pending | AnalysisPhase::Running) | None => {}
     }
