@@ -120,3 +120,23 @@ fn a_service_that_has_lost_its_hash_gets_it_back_although_a_pod_is_missing() {
     assert_eq!(world.selected("shop-stable"), Some(world.hash(1)));
     assert_eq!(world.selected("shop-canary"), Some(world.hash(2)));
 }
+
+#[test]
+fn a_step_that_has_come_to_its_end_is_not_overdue_although_nobody_looked_in_time() {
+    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
+    world.edit(|spec| spec["progressDeadlineAbort"] = json!(true));
+    world.release(2);
+    for _ in 0..50 {
+        if world.weight() < 50 {
+            world.step();
+            world.kubelet();
+        }
+    }
+    world.confirm(Some(false));
+    world.settle();
+    assert_eq!(world.waits_for(), "RouteConfirmed");
+    world.pass(601);
+    world.confirm(Some(true));
+    world.settle();
+    assert_eq!((world.phase(), world.status().current_step_index), ("Paused", Some(1)));
+}

@@ -12,45 +12,6 @@ pub(crate) fn two_steps() -> World {
 }
 
 #[test]
-fn the_fix_of_a_version_without_pods_keeps_its_requests_until_proxies_know_where_the_stable_service_leads() {
-    let mut world = World::running(spec(4, routed(json!([]))));
-    world.break_pods(1);
-    world.release(2);
-    for _ in 0..50 {
-        if world.status().stable_rs != world.hash(2) || world.selected("shop-stable") != Some(world.hash(2)) {
-            world.step();
-            world.kubelet();
-        }
-    }
-    assert_eq!(world.selected("shop-stable"), Some(world.hash(2)), "{:#?}", world.status());
-    world.settle();
-    assert_eq!(world.weight(), 100);
-    world.pass(5);
-    world.settle();
-    assert_eq!((world.weight(), world.phase()), (0, "Healthy"));
-}
-
-#[test]
-fn a_step_that_has_come_to_its_end_is_not_overdue_although_nobody_looked_in_time() {
-    let mut world = World::running(spec(4, routed(json!([{"setWeight": 50}, {"pause": {}}]))));
-    world.edit(|spec| spec["progressDeadlineAbort"] = json!(true));
-    world.release(2);
-    for _ in 0..50 {
-        if world.weight() < 50 {
-            world.step();
-            world.kubelet();
-        }
-    }
-    world.confirm(Some(false));
-    world.settle();
-    assert_eq!(world.waits_for(), "RouteConfirmed");
-    world.pass(601);
-    world.confirm(Some(true));
-    world.settle();
-    assert_eq!((world.phase(), world.status().current_step_index), ("Paused", Some(1)));
-}
-
-#[test]
 fn a_good_release_goes_out_step_by_step_and_the_old_pods_go_last() {
     let mut world = two_steps();
     world.release(2);

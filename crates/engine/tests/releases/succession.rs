@@ -100,3 +100,22 @@ fn nothing_is_taken_over_while_stable_has_pods_or_nobody_wants_any() {
     world.settle_over_time();
     assert_eq!((world.pods(2), world.pods(3)), (0, 0));
 }
+
+#[test]
+fn the_fix_of_a_version_without_pods_keeps_its_requests_until_proxies_know_where_the_stable_service_leads() {
+    let mut world = World::running(spec(4, routed(json!([]))));
+    world.break_pods(1);
+    world.release(2);
+    for _ in 0..50 {
+        if world.status().stable_rs != world.hash(2) || world.selected("shop-stable") != Some(world.hash(2)) {
+            world.step();
+            world.kubelet();
+        }
+    }
+    assert_eq!(world.selected("shop-stable"), Some(world.hash(2)), "{:#?}", world.status());
+    world.settle();
+    assert_eq!(world.weight(), 100);
+    world.pass(5);
+    world.settle();
+    assert_eq!((world.weight(), world.phase()), (0, "Healthy"));
+}
