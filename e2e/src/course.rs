@@ -117,12 +117,20 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
+    /// Waits until `version` has this share, 0 to 1, of the answers in `window`, and in the one after it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn has_share(&self, version: &str, share: f64, window: Duration) -> anyhow::Result<()> {
+        await_share(&self.load, version, share, window).await.map(|_| ())
+    }
+
     /// Waits until `version` gives every answer.
     ///
     /// # Errors
     /// When it does not.
     pub async fn is_alone(&self, version: &str) -> anyhow::Result<()> {
-        await_share(&self.load, version, 1.0, WINDOW).await.map(|_| ())
+        self.has_share(version, 1.0, WINDOW).await
     }
 
     /// Waits until every request is answered again.

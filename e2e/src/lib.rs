@@ -25,6 +25,7 @@ pub mod plugin;
 pub mod presets;
 pub mod pressure;
 pub mod prometheus;
+pub mod scrape;
 pub mod shop;
 pub mod witness;
 

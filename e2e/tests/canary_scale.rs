@@ -1,11 +1,12 @@
 //! `setCanaryScale` in its three forms, through a router: the canary's pods go apart from its weight, which stays where it is,
-//! and nobody loses a request.
+//! and nobody loses a request. And the least number of pods that a version has (`minPodsPerReplicaSet`).
 
-use crate::restless;
-use headgate_e2e::Shop;
+use crate::{restless, shared};
+use anyhow::ensure;
 use headgate_e2e::course::{Course, nothing_is_lost};
-use headgate_e2e::meanwhile;
+use headgate_e2e::pressure::tell;
 use headgate_e2e::shop::{Manifests, NAME};
+use headgate_e2e::{Cluster, Shop, meanwhile};
 use serde_json::json;
 
 /// Requests per second.
@@ -95,4 +96,60 @@ async fn begins(shop: &Shop, version: &str) -> anyhow::Result<()> {
 async fn waits_with(shop: &Shop, step: i64, pods: i64) -> anyhow::Result<()> {
     shop.await_pause(step).await?;
     shop.await_pods(REPLICAS + pods, pods).await.map(|_| ())
+}
+
+/// Desired pods, on the lab's fake nodes, where they cost nothing.
+const MANY: i64 = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_with_a_small_share_has_the_least_number_of_pods_and_one_with_none_has_none()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = shared().await?;
+    if cluster.lab()?.is_none() {
+        tell("left out: fake nodes are in a lab only");
+        return Ok(());
+    }
+    // Pods of the stable and of the new version at 10, 30 and 90 of 100.
+    let held = least_pods(&cluster, false, [(MANY, 2), (MANY, 3), (MANY, 9)]);
+    let dynamic = least_pods(&cluster, true, [(9, 2), (7, 3), (2, 9)]);
+    tokio::try_join!(held, dynamic).map(|_| ())
+}
+
+async fn least_pods(cluster: &Cluster, is_dynamic: bool, pods: [(i64, i64); 3]) -> anyhow::Result<()> {
+    let namespace = if is_dynamic { "e2e-least-dynamic" } else { "e2e-least" };
+    let mut manifests = Manifests::example(namespace)?;
+    manifests.without_analysis().change("Rollout", |rollout| {
+        rollout["spec"]["replicas"] = json!(MANY);
+        let pod = &mut rollout["spec"]["template"]["spec"];
+        pod["nodeSelector"] = json!({ "kwok.x-k8s.io/node": "fake" });
+        pod["tolerations"] = json!([{ "key": "kwok.x-k8s.io/node", "operator": "Exists" }]);
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["minPodsPerReplicaSet"] = json!(2);
+        canary["dynamicStableScale"] = json!(is_dynamic);
+        canary["scaleDownDelaySeconds"] = if is_dynamic { json!(null) } else { json!(5) };
+        canary["abortScaleDownDelaySeconds"] = json!(5);
+        let wait = json!({ "pause": {} });
+        canary["steps"] =
+            json!([{ "setWeight": 10 }, wait, { "setWeight": 30 }, wait, { "setWeight": 90 }, wait]);
+    });
+    let shop = Shop::open(cluster, namespace, &manifests).await?;
+    shop.release("v2", &[]).await?;
+    for (step, (stable, newest)) in (1..).step_by(2).zip(pods) {
+        shop.await_pause(step).await?;
+        shop.await_pods(stable + newest, newest).await?;
+        shop.plugin(&["promote", NAME]).await?;
+    }
+    shop.await_phase("Healthy").await?;
+    shop.await_pods(MANY, MANY).await?;
+    // It never had fewer in between.
+    let scaled = shop.await_events("ScalingReplicaSet", 4).await?;
+    ensure!(scaled.iter().any(|told| told.ends_with("(revision 2) from 0 to 2")), "{scaled:?}");
+
+    // What is given up has none.
+    shop.release("v3", &[]).await?;
+    shop.await_pause(1).await?;
+    shop.plugin(&["abort", NAME]).await?;
+    shop.await_phase("Degraded").await?;
+    shop.await_pods(MANY, 0).await?;
+    shop.close().await
 }

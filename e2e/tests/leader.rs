@@ -8,6 +8,7 @@ use headgate_e2e::shop::Manifests;
 use headgate_e2e::{Cluster, Shop};
 use jiff::Timestamp;
 use kube::api::ListParams;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,6 +29,54 @@ async fn a_release_goes_on_under_the_next_leader() -> anyhow::Result<()> {
     shop.plugin(&["promote", "shop"]).await?;
     shop.await_phase("Healthy").await?;
     shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promote_and_an_abort_that_come_while_nobody_leads_are_not_lost() -> anyhow::Result<()> {
+    let (cluster, _guard) = alone().await?;
+    let steps = json!([{ "setWeight": 50 }, { "pause": {} }]);
+    let shop = Shop::open(&cluster, "e2e-leaderless", &Manifests::plain("e2e-leaderless", &steps)?).await?;
+    shop.release("v2", &[]).await?;
+    shop.await_pause(1).await?;
+    while_nobody_leads(&shop, "promote").await?;
+    let promoted = shop.await_phase("Healthy").await?;
+    ensure!(promoted["stableRS"] == promoted["currentPodHash"], "{promoted:#}");
+
+    shop.release("v3", &[]).await?;
+    shop.await_pause(1).await?;
+    while_nobody_leads(&shop, "abort").await?;
+    let aborted = shop.await_phase("Degraded").await?;
+    ensure!(aborted["abort"] == true && aborted["stableRS"] == promoted["stableRS"], "{aborted:#}");
+    shop.await_pods(2, 0).await?;
+    both_are_ready(&cluster).await?;
+    shop.close().await
+}
+
+/// Sends a word after the leader has died and before another one leads, and waits for that one.
+async fn while_nobody_leads(shop: &Shop, word: &str) -> anyhow::Result<()> {
+    let cluster = &shop.cluster;
+    both_are_ready(cluster).await?;
+    let leader = Controller::leader(cluster).await?;
+    // Without a word: it does not give the Lease back, and the other one waits until that has run out.
+    leader.signal(Signal::SIGKILL)?;
+    leader.remove(cluster).await?;
+    let before = cluster.get("Lease", NAMESPACE, LEASE).await?;
+    shop.plugin(&[word, "shop"]).await?;
+    let status = shop.status().await?;
+    let lease = cluster.get("Lease", NAMESPACE, LEASE).await?;
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    ensure!(holder.contains(&leader.pod) && lease == before, "somebody leads already: {lease:#}");
+    ensure!(
+        status["currentStepIndex"] == 1 && status["phase"] == "Paused",
+        "nobody was there to do it: {status:#}"
+    );
+    leader.await_successor(cluster).await
+}
+
+/// Waits until one can lead and another one can follow.
+async fn both_are_ready(cluster: &Cluster) -> anyhow::Result<()> {
+    let wait = ["rollout", "status", "deployment/headgate", "-n", NAMESPACE, "--timeout=120s"];
+    cluster.kubectl(&wait).await.map(|_| ())
 }
 
 /// What a controller of Argo Rollouts calls itself: its host's name and a UUID.

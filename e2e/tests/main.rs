@@ -19,6 +19,7 @@ mod installation;
 mod kubectl_wait;
 mod leader;
 mod live_traffic;
+mod metrics;
 mod midway;
 mod no_drain;
 mod nothing_lost;
@@ -38,6 +39,7 @@ mod rollback;
 mod seats;
 mod simulate;
 mod sweep;
+mod thousandths;
 mod to_zero;
 mod under_fire;
 mod user_routes;
@@ -85,7 +87,7 @@ fn turn(of: usize) -> anyhow::Result<usize> {
 }
 
 /// Tests that load the cluster for a minute or more each, beside others that do so in every run.
-const BY_THE_HOUR: [&str; 9] = [
+const BY_THE_HOUR: [&str; 10] = [
     "autoscaling, held, routed",
     "autoscaling, held, plain",
     "autoscaling, dynamic",
@@ -95,6 +97,7 @@ const BY_THE_HOUR: [&str; 9] = [
     "steps change midway",
     "router changes midway",
     "orphans",
+    "thousandths",
 ];
 
 /// Whether it is the turn of one of them, or of all (`--long`). Says so when it is not.

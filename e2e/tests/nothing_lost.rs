@@ -1,15 +1,17 @@
 //! Nothing is lost: over a promotion, an abort, a rollback and an interruption by a third version, at 200 requests a
-//! second, through each router.
+//! second, through each router; and where few versions may wait until their pods go (`scaleDownDelayRevisionLimit`).
 
 use crate::alone;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures::future::try_join_all;
-use headgate_e2e::course::{self, Course, Outcome, conclusive};
+use headgate_e2e::chronicle::Chronicle;
+use headgate_e2e::course::{self, Course, Outcome, conclusive, nothing_is_lost};
 use headgate_e2e::door::Door;
 use headgate_e2e::pressure::tell;
-use headgate_e2e::shop::Manifests;
+use headgate_e2e::shop::{Manifests, NAME};
 use headgate_e2e::{Cluster, Shop};
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::RwLock;
 
@@ -107,4 +109,104 @@ async fn steps(shop: &Shop, course: &Course<'_>, version: &str) -> anyhow::Resul
     shop.plugin(&["promote", "shop"]).await?;
     shop.await_phase("Healthy").await?;
     course.is_alone(version).await
+}
+
+/// Longer than the test: pods that go before have gone because of the limit.
+const DELAY: SignedDuration = SignedDuration::from_secs(600);
+
+/// Proxies are given 5 s to follow; a time by clocks of whole seconds may be a second shorter.
+const FOLLOWED_AFTER: SignedDuration = SignedDuration::from_secs(5 - 1);
+
+/// Desired pods where few versions may wait.
+const FEW: i64 = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_drained_versions_keep_their_pods_than_the_limit_says_and_nothing_is_lost()
+-> anyhow::Result<()> {
+    let (cluster, _guard) = alone().await?;
+    // The first one cannot say what its proxies have taken over, the second one can.
+    try_join_all([Door::Istio, Door::Gateway].map(|door| limited(&cluster, door))).await.map(|_| ())
+}
+
+async fn limited(cluster: &Cluster, door: Door) -> anyhow::Result<()> {
+    let namespace = format!("e2e-limit-{}", door.name());
+    let mut manifests = Manifests::through(door, &namespace)?;
+    manifests.without_analysis().change("Rollout", |rollout| {
+        rollout["spec"]["replicas"] = json!(FEW);
+        let canary = &mut rollout["spec"]["strategy"]["canary"];
+        canary["steps"] = json!([{ "setWeight": 20 }, { "pause": {} }]);
+        canary["scaleDownDelaySeconds"] = json!(DELAY.as_secs());
+        canary["scaleDownDelayRevisionLimit"] = json!(1);
+    });
+    nothing_is_lost(cluster, &namespace, &manifests, RATE, in_quick_succession).await
+}
+
+/// Three versions one after the other.
+async fn in_quick_succession(shop: &Shop, course: &Course<'_>) -> anyhow::Result<()> {
+    let mut waiting: Vec<(String, Chronicle<Retiring>)> = Vec::new();
+    for (version, drained) in [("v2", 0), ("v3", 1), ("v4", 1)] {
+        let stable = shop.status().await?["stableRS"].as_str().context("no stable version")?.to_owned();
+        let set = format!("{NAME}-{stable}");
+        let watched = Chronicle::begin(shop, "ReplicaSet", &set, Retiring::of).await?;
+        waiting.push((set, watched));
+        shop.release(version, &[]).await?;
+        is_verified(shop, &shop.await_pause(1).await?).await?;
+        // The stable version, those that wait, and the new one.
+        shop.await_pods(FEW + drained * FEW + 1, 1).await?;
+        shop.plugin(&["promote", NAME]).await?;
+        shop.await_phase("Healthy").await?;
+    }
+    course.is_alone("v4").await?;
+    shop.await_pods(FEW + FEW, FEW).await?;
+
+    // The one that was stable last waits, and those before it went when there was another one.
+    let (set, mut last) = waiting.pop().context("three versions were stable")?;
+    let so_far = last.until("it waits", |set| set.deadline.is_some()).await?;
+    let deadline = so_far.last().and_then(|entry| entry.what.deadline).context("no deadline")?;
+    let left = deadline.duration_since(Timestamp::now());
+    ensure!(left > DELAY / 2 && so_far.iter().all(|entry| entry.what.pods == FEW), "{set}: {so_far:?}");
+    for (set, mut retired) in waiting {
+        let all = retired.until("its pods are gone", |set| set.pods == 0).await?;
+        let began = all.iter().find(|entry| entry.what.deadline.is_some()).context("it never waited")?;
+        let gone = all.iter().find(|entry| entry.what.pods == 0).context("it has pods")?;
+        let waited = SignedDuration::try_from(gone.at.duration_since(began.at))?;
+        ensure!(waited >= FOLLOWED_AFTER, "{set} went {waited:?} after requests had left it: {all:?}");
+    }
+    Ok(())
+}
+
+/// How a version that has lost its share goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Retiring {
+    pods: i64,
+    deadline: Option<Timestamp>,
+}
+
+impl Retiring {
+    fn of(set: &Value) -> Self {
+        let deadline = set["metadata"]["annotations"]["scale-down-deadline"].as_str();
+        Self {
+            pods: set["spec"]["replicas"].as_i64().unwrap_or_default(),
+            deadline: deadline.and_then(|deadline| deadline.parse().ok()),
+        }
+    }
+}
+
+/// In a pause at weight 20 `verified` says that the Gateway has read the route, and nothing where nobody can say so.
+async fn is_verified(shop: &Shop, paused: &Value) -> anyhow::Result<()> {
+    let weights = &paused["canary"]["weights"];
+    ensure!(weights["canary"]["weight"] == 20 && weights["stable"]["weight"] == 80, "{weights:#}");
+    let door = shop.door()?;
+    let can_tell = door == Door::Gateway;
+    let verified = weights.get("verified");
+    ensure!(verified == can_tell.then_some(&json!(true)), "{}: {weights:#}", door.name());
+    if can_tell {
+        let (kind, name) = door.route();
+        let route = shop.cluster.get(kind, &shop.namespace, name).await?;
+        let conditions = route["status"]["parents"][0]["conditions"].as_array();
+        let accepted = conditions.into_iter().flatten().find(|condition| condition["type"] == "Accepted");
+        let read = accepted.map(|condition| &condition["observedGeneration"]);
+        ensure!(read == Some(&route["metadata"]["generation"]), "the Gateway has not read it: {route:#}");
+    }
+    Ok(())
 }
