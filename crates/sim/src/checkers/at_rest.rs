@@ -1,7 +1,7 @@
 //! Where a release rests at a pause, its routes show the weight of its steps, and its versions have their pods.
 
 use super::view::{Set, rollout};
-use super::{View, conditions};
+use super::{View, conditions, settled};
 use crate::world::server::Server;
 use crate::world::server::text;
 use headgate_api::At;
@@ -51,6 +51,7 @@ fn rests(rollout: &Value, view: &View) -> bool {
         && is_release
         && is_canary
         && !view.is_paused
+        && !settled::holds(rollout)
         && !view.is_aborted
         && view.is_observed
         && view.is_routed
