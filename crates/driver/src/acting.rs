@@ -10,7 +10,7 @@ use crate::outcome::{Outcome, Refusal, outcome};
 use crate::quiet::Breaker;
 use crate::resources::{ROLLOUTS, SERVICES, is_foreign};
 use crate::rollout_task::{Rest, RolloutTask, Stage};
-use headgate_model::{Direction, Effect, EffectClass, EffectKey, FailureClass, Notice, Timestamp};
+use headgate_model::{Effect, EffectClass, EffectKey, FailureClass, Notice, Timestamp};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -90,11 +90,10 @@ pub(crate) enum Scope {
 
 impl Scope {
     pub(crate) fn allows(self, effect: &Effect) -> bool {
-        let to_stable = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
         match self {
             Self::All => true,
-            Self::Safe => to_stable || effect.class() == EffectClass::Grow && !is_of_a_run(effect),
-            Self::ToStable => to_stable,
+            Self::Safe => effect.leads_back() || effect.class() == EffectClass::Grow && !is_of_a_run(effect),
+            Self::ToStable => effect.leads_back(),
         }
     }
 }

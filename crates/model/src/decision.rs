@@ -224,6 +224,11 @@ impl Effect {
         }
     }
 
+    /// Whether it leads requests back to stable: that waits for nothing that failed on the way there (R1).
+    pub fn leads_back(&self) -> bool {
+        matches!(self, Self::Route { direction: Direction::TowardsStable, .. })
+    }
+
     /// Its name over time.
     pub fn key(&self) -> EffectKey {
         let (verb, object) = match self {

@@ -1,4 +1,4 @@
-use crate::{Direction, Effect, Timestamp};
+use crate::{Effect, Timestamp};
 
 /// How an effect failed last, kept until it succeeds: outcomes are input of the next decision (R4).
 #[derive(Clone, Debug, PartialEq)]
@@ -23,13 +23,13 @@ impl Failure {
     /// Whether an effect of this key does not go out now. A way back to stable waits only for what it has tried itself, not
     /// for another routing that failed.
     pub fn holds(&self, effect: &Effect) -> bool {
-        if leads_back(effect) { self.held.contains(effect) } else { !self.held.is_empty() }
+        if effect.leads_back() { self.held.contains(effect) } else { !self.held.is_empty() }
     }
 
     /// Holds an effect that has just failed. Ways back that take turns are held together: else each of them would be tried
     /// past the wait of the one before.
     pub fn hold(&mut self, effect: &Effect) {
-        if !leads_back(effect) {
+        if !effect.leads_back() {
             self.held.clear();
         }
         self.held.retain(|failed| failed != effect);
@@ -40,10 +40,6 @@ impl Failure {
 
 /// Effects held under one key, at most: an abort that goes in steps has a way back for each.
 const HELD_MAX: usize = 8;
-
-fn leads_back(effect: &Effect) -> bool {
-    matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. })
-}
 
 /// Who can mend a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,9 @@
 //! Where a release rests at a pause, its routes show the weight of its steps, and its versions have their pods.
 
 use super::view::{Set, rollout};
-use super::{View, conditions, settled};
-use crate::world::server::Server;
-use crate::world::server::text;
-use headgate_api::At;
-use headgate_api::PauseCondition;
-use headgate_api::conditions::types::INVALID_SPEC;
+use super::{View, settled};
+use crate::world::server::{Server, text};
+use headgate_api::{At, PauseCondition};
 use serde_json::Value;
 
 /// What is to be held against a release that rests.
@@ -56,10 +53,10 @@ fn rests(rollout: &Value, view: &View) -> bool {
         && view.is_observed
         && view.is_routed
         && view.desired > 0
+        && !view.is_invalid
         && view.sets.iter().all(has_all)
         && serves(&view.stable)
         && serves(&view.current)
-        && conditions::of_type(rollout, INVALID_SPEC).is_none()
 }
 
 /// The steps that have begun.

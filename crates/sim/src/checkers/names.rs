@@ -127,6 +127,7 @@ impl Names {
         if !self.is_canary {
             // Nothing is done for another strategy: what was named stays as it is.
             *self = Self { is_canary: false, ..before.clone() };
+            return;
         }
         for route in before.all() {
             if self.all().all(|known| known.target != route.target) {

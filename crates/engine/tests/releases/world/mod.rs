@@ -9,9 +9,9 @@ use headgate_api::{AnalysisPhase, AnalysisTemplateSpec, RolloutStatus, labels};
 use headgate_engine::{decide, notices, outcome};
 use headgate_model::spec::PodHealthAction;
 use headgate_model::{
-    AnalysisRunView, Capabilities, Decision, Direction, Effect, EffectClass, Failure, FailureClass, Kind,
-    Notice, ObjectKey, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView,
-    ServiceView, Snapshot, TemplateKey, Timestamp, TrafficState, WeightRange, template, validate,
+    AnalysisRunView, Capabilities, Decision, Effect, EffectClass, Failure, FailureClass, Kind, Notice,
+    ObjectKey, Observed, ReplicaSetView, RolloutView, RouterConfig, RouterProblem, RouterView, ServiceView,
+    Snapshot, TemplateKey, Timestamp, TrafficState, WeightRange, template, validate,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -411,7 +411,7 @@ impl World {
     /// The record could not be written: only what adds, or leads back to stable, goes out, and no run is made or ends (R1).
     pub(crate) fn carry_out_without_record(&mut self, decision: &Decision) {
         for effect in &decision.effects {
-            let back = matches!(effect, Effect::Route { direction: Direction::TowardsStable, .. });
+            let back = effect.leads_back();
             let is_of_a_run = matches!(
                 effect,
                 Effect::CreateAnalysisRun { .. }
